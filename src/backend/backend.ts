@@ -1,0 +1,36 @@
+// The face of a place where the files of a repository lie.
+
+export type FileKind = 'config' | 'key' | 'lock' | 'snapshot' | 'index' | 'pack'
+
+/** `name` is 64 hex digits; empty for `config`. */
+export interface FileRef {
+  readonly kind: FileKind
+  readonly name: string
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Promises: `put` is all or nothing, durable and listed when it returns, and fails with `exists` when the file is
+ * there with other content or another size (the same file again succeeds). `get` of a missing file fails with `not-found`, a range
+ * past the end with `integrity.truncated`. `remove` of a missing file succeeds. Unknown is never absent: only a
+ * definite answer of the storage gives `not-found` or undefined.
+ */
+export interface Backend extends AsyncDisposable {
+  /** For messages; never a secret. */
+  readonly location: string
+  readonly traits: { readonly connections: number; readonly readOnly: boolean }
+  /** Makes the folders of an empty repository; `exists` when a config is already there. */
+  create(options?: CallOptions): Promise<void>
+  put(file: FileRef, data: Uint8Array, options?: CallOptions): Promise<void>
+  get(
+    file: FileRef,
+    range?: { readonly offset: number; readonly length: number },
+    options?: CallOptions,
+  ): Promise<Buffer>
+  size(file: FileRef, options?: CallOptions): Promise<number | undefined>
+  list(kind: FileKind, options?: CallOptions): AsyncIterable<{ readonly name: string; readonly size: number }>
+  remove(file: FileRef, options?: CallOptions): Promise<void>
+}

@@ -1,0 +1,106 @@
+// The face of the store: a restic repository, seen as blobs, trees and snapshots. See docs/format.md.
+import type { Snapshot } from '../model/entry.ts'
+import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
+import type { Segment, TreeNode } from '../model/tree.ts'
+import type { Reporter } from '../base/progress.ts'
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+export type BlobType = 'data' | 'tree'
+
+export interface Repository extends AsyncDisposable {
+  readonly id: RepositoryId
+  readonly version: 1 | 2
+  /** For messages. */
+  readonly location: string
+  /** True for version 1 and for storage that cannot be written. */
+  readonly readOnly: boolean
+  readonly chunker: { readonly algorithm: 'gear' | 'rabin'; readonly polynomial: bigint }
+
+  /** Every snapshot; damaged ones fail with `integrity.*` unless `onDamage` takes them. */
+  snapshots(
+    options?: CallOptions & { onDamage?: (id: SnapshotId, error: unknown) => void },
+  ): AsyncIterable<Snapshot>
+  readSnapshot(id: SnapshotId, options?: CallOptions): Promise<Snapshot>
+  /** Nodes in bytewise order of their names. Loads the index at first use. */
+  readTree(id: TreeId, options?: CallOptions): Promise<readonly TreeNode[]>
+  readBlob(id: BlobId, options?: CallOptions): Promise<Buffer>
+  /** Content of a file in order; long runs of zeros come as holes. */
+  readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
+  /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
+  blobLength(type: BlobType, id: BlobId | TreeId): Promise<number>
+
+  /** Takes a shared lock, which is refreshed until the writer is disposed. `store.locked` when another program holds the repository alone. */
+  beginWrite(options?: CallOptions): Promise<Writer>
+  /** A lock without a writer, for reading for long or for removing. */
+  lock(kind: 'shared' | 'exclusive', options?: CallOptions): Promise<AsyncDisposable>
+  /** Needs an exclusive lock held by the caller, as restic's `forget` does. */
+  removeSnapshot(id: SnapshotId, options?: CallOptions): Promise<void>
+  check(options: CheckOptions): Promise<CheckReport>
+}
+
+export interface StoredFile {
+  readonly content: readonly BlobId[]
+  readonly size: number
+  /** SHA-256 of the whole content, lower-case hex. */
+  readonly sha256: string
+}
+
+/** Takes the content of one file in order. */
+export interface FileSink {
+  write(segment: Segment): Promise<void>
+  finish(): Promise<StoredFile>
+  /** Forgets the file; blobs that were already stored stay and are found again. */
+  abort(): void
+}
+
+export interface WriterStatistics {
+  readonly newBlobs: number
+  readonly knownBlobs: number
+  /** Bytes before compression of blobs that were not there yet. */
+  readonly newBytes: number
+  /** Bytes added to the repository. */
+  readonly storedBytes: number
+}
+
+/**
+ * Writes packs, then index, then the snapshot: a snapshot never names a blob that is not durable.
+ * What was stored is indexed from time to time, so that after a crash or a lost connection the next save reuses it;
+ * disposing without `commit` flushes what is there and leaves no snapshot.
+ */
+export interface Writer extends AsyncDisposable {
+  /** One sink at a time. */
+  openFile(): FileSink
+  /** Nodes may come in any order; they are sorted bytewise. Two of the same name are a defect of the caller. */
+  storeTree(nodes: readonly TreeNode[]): Promise<TreeId>
+  hasBlob(type: BlobType, id: BlobId | TreeId): boolean
+  statistics(): WriterStatistics
+  /** May be called more than once, each time for another snapshot. */
+  commit(snapshot: Omit<Snapshot, 'id'>, options?: CallOptions): Promise<Snapshot>
+}
+
+export interface CheckOptions extends CallOptions {
+  /** Reads, decrypts and hashes every pack. */
+  readonly readData: boolean
+  readonly reporter: Reporter
+}
+
+export interface CheckFinding {
+  readonly severity: 'damage' | 'notice'
+  readonly what: 'key' | 'snapshot' | 'index' | 'pack' | 'tree' | 'blob' | 'lock'
+  readonly id: string
+  readonly message: string
+  /** Snapshots that cannot be read whole because of it. */
+  readonly affects: readonly { readonly snapshot: SnapshotId; readonly paths: readonly string[] }[]
+}
+
+export interface CheckReport {
+  readonly snapshots: number
+  readonly packs: number
+  readonly blobs: number
+  readonly bytesRead: number
+  readonly findings: readonly CheckFinding[]
+  readonly unusedPacks: readonly PackId[]
+}
