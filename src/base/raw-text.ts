@@ -7,11 +7,11 @@ declare const raw: unique symbol
 export type RawText = string & { readonly [raw]: true }
 
 export function rawFromBytes(bytes: Uint8Array): RawText {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice() as RawText
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as RawText
 }
 
 export function rawFromString(text: string): RawText {
-  return (isAscii(text) ? text : Buffer.from(text, 'utf8').latin1Slice()) as RawText
+  return (isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1')) as RawText
 }
 
 /** For text that was already taken apart or put together from RawText. Throws where a character is no byte. */
