@@ -101,6 +101,8 @@ export interface EntryDocument {
   readonly facts: BaseFacts
   readonly scan: { readonly startedNs: string; readonly resolutionNs: number }
   readonly fidelity: Fidelity
+  /** The rules in force beside the `.vmlignore` files of the tree; a restore never deletes what they match. */
+  readonly rules: { readonly exclude: readonly string[]; readonly defaults: boolean }
   readonly excluded: readonly ExcludedPath[]
   readonly problems: readonly PathProblem[]
   readonly mounts: readonly { readonly path: string; readonly raw: string; readonly type: string }[]
