@@ -23,6 +23,8 @@ export interface Repository extends AsyncDisposable {
   snapshots(
     options?: CallOptions & { onDamage?: (id: SnapshotId, error: unknown) => void },
   ): AsyncIterable<Snapshot>
+  /** The names of all snapshots without reading them, so that a catalogue reads only what it does not know. */
+  snapshotIds(options?: CallOptions): AsyncIterable<SnapshotId>
   readSnapshot(id: SnapshotId, options?: CallOptions): Promise<Snapshot>
   /** Nodes in bytewise order of their names. Loads the index at first use. */
   readTree(id: TreeId, options?: CallOptions): Promise<readonly TreeNode[]>
@@ -32,8 +34,12 @@ export interface Repository extends AsyncDisposable {
   /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
   blobLength(type: BlobType, id: BlobId | TreeId): Promise<number>
 
-  /** Takes a shared lock, which is refreshed until the writer is disposed. `store.locked` when another program holds the repository alone. */
-  beginWrite(options?: CallOptions): Promise<Writer>
+  /**
+   * Takes a lock (shared unless asked otherwise), which is refreshed until the writer is disposed. `store.locked`
+   * when another program holds the repository alone, or holds it at all where the lock is exclusive. Under an
+   * exclusive one `removeSnapshot` may be called: an edit writes the new snapshot, then removes the old.
+   */
+  beginWrite(options?: CallOptions & { readonly lock?: 'shared' | 'exclusive' }): Promise<Writer>
   /** A lock without a writer, for reading for long or for removing. */
   lock(kind: 'shared' | 'exclusive', options?: CallOptions): Promise<AsyncDisposable>
   /** Needs an exclusive lock held by the caller, as restic's `forget` does. */
