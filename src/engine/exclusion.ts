@@ -1,0 +1,156 @@
+// What an entry leaves out, and by which rule. The same rules tell a restore what it must never delete.
+import ignore, { type Ignore } from 'ignore'
+import { type RawText, rawFromString, rawToUtf8 } from '../base/raw-text.ts'
+import { isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import type { ListedPath, Listing } from './listing.ts'
+
+export interface ExclusionRules {
+  /** Never captured, whatever is included: VML's keys, state and caches, an open logbook, `/.vml` of a guest. */
+  readonly never: readonly { readonly path: RawPath; readonly rule: string }[]
+  /** Patterns in gitignore syntax, as the user gave them, relative to the machine's root. */
+  readonly exclude: readonly string[]
+  /** The short list below is in force. */
+  readonly defaults: boolean
+  /** Content of the `.vmlignore` files, by the folder that they lie in. */
+  readonly ignoreFiles: ReadonlyMap<RawPath, Uint8Array>
+  /** Folders with a valid CACHEDIR.TAG (https://bford.info/cachedir/). */
+  readonly cacheFolders: ReadonlySet<RawPath>
+}
+
+export interface Excluded {
+  readonly path: RawPath
+  readonly rule: string
+}
+
+export const ignoreFileName = '.vmlignore' as RawName
+export const cacheTagName = 'CACHEDIR.TAG' as RawName
+/** The first bytes of a valid tag. */
+export const cacheTagSignature = 'Signature: 8a477f597d28d172789f06886806bc55'
+export const ignoreFileBytesMax = 1024 * 1024
+
+/** What nobody wants back: caches of browsers and thumbnails, and the trash. `.vmlignore` with `!pattern` takes one in again. */
+const defaultPatterns: readonly (readonly [pattern: string, name: string])[] = [
+  ['.cache/mozilla/', 'browser caches'],
+  ['.cache/google-chrome/', 'browser caches'],
+  ['.cache/chromium/', 'browser caches'],
+  ['.cache/BraveSoftware/', 'browser caches'],
+  ['.cache/microsoft-edge/', 'browser caches'],
+  ['.config/*/**/Code Cache/', 'browser caches'],
+  ['.config/*/**/GPUCache/', 'browser caches'],
+  ['.mozilla/firefox/*/cache2/', 'browser caches'],
+  ['.cache/thumbnails/', 'thumbnails'],
+  ['.thumbnails/', 'thumbnails'],
+  ['.local/share/Trash/', 'trash'],
+  ['.Trash-[0-9]*/', 'trash'],
+]
+
+interface Matcher {
+  readonly folder: RawPath
+  readonly matcher: Ignore
+  readonly describe: (rule: { pattern: string; mark?: string | undefined }) => string
+}
+
+export interface Exclusion {
+  /** The rule that leaves this path out, given that its parent folder is kept; undefined when it is kept. */
+  ruleFor(path: RawPath, isFolder: boolean): string | undefined
+}
+
+/**
+ * Rules for everything below one root. A root that the user named is itself always kept; rules that lie
+ * outside of it do not reach into it, and `explicit` ones (`--include`, `--only`, `--cache`) are not subject to the defaults.
+ */
+export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: boolean): Exclusion {
+  const never = new Map(rules.never.map(({ path, rule }) => [path, rule]))
+  const matchers: Matcher[] = []
+  if (rules.defaults && !explicit) matchers.push(defaultMatcher(root))
+  if (rules.exclude.length > 0) matchers.push(optionMatcher(rules.exclude))
+  for (const folder of [...rules.ignoreFiles.keys()].sort((a, b) => a.length - b.length)) {
+    const content = rules.ignoreFiles.get(folder)
+    if (content && isWithin(folder, root)) matchers.push(fileMatcher(folder, content))
+  }
+  return {
+    ruleFor(path, isFolder) {
+      const absolute = never.get(path)
+      if (absolute !== undefined) return absolute
+      if (path === root) return undefined
+      const parent = parentPath(path)
+      if (rules.cacheFolders.has(parent) && parent !== root && !path.endsWith(`/${cacheTagName}`)) {
+        return `${cacheTagName} in the folder`
+      }
+      return verdict(matchers, path, isFolder)
+    },
+  }
+}
+
+/** Takes what the rules leave out from the listing, below one root; the excluded paths are the topmost ones. */
+export function applyExclusion(listing: Listing, root: RawPath, exclusion: Exclusion): Excluded[] {
+  const excluded: Excluded[] = []
+  const start = listing.get(root)
+  if (!start) return excluded
+  const rule = exclusion.ruleFor(root, true)
+  if (rule !== undefined) {
+    listing.remove(root)
+    return [{ path: root, rule }]
+  }
+  const stack: ListedPath[] = [start]
+  for (let item = stack.pop(); item; item = stack.pop()) {
+    for (const child of [...item.children.values()]) {
+      const isFolder = child.attributes.type === 'dir'
+      const childRule = exclusion.ruleFor(child.path, isFolder)
+      if (childRule !== undefined) {
+        listing.remove(child.path)
+        excluded.push({ path: child.path, rule: childRule })
+      } else if (isFolder) stack.push(child)
+    }
+  }
+  return excluded
+}
+
+function verdict(matchers: readonly Matcher[], path: RawPath, isFolder: boolean): string | undefined {
+  // The deepest file has the last word, as in git.
+  for (let index = matchers.length - 1; index >= 0; index--) {
+    const entry = matchers[index]
+    if (!entry || path === entry.folder || !isWithin(path, entry.folder)) continue
+    const relative = relativeTo(path, entry.folder)
+    const result = entry.matcher.test(isFolder ? `${relative}/` : relative)
+    if (result.unignored) return undefined
+    if (!result.ignored || !result.rule) continue
+    // The parent is kept, so a verdict that only came down from it was overruled by a deeper file.
+    const slash = relative.lastIndexOf('/')
+    if (slash > 0 && entry.matcher.test(`${relative.slice(0, slash)}/`).ignored) continue
+    return entry.describe(result.rule)
+  }
+  return undefined
+}
+
+function relativeTo(path: RawPath, folder: RawPath): string {
+  return folder === '/' ? path.slice(1) : path.slice(folder.length + 1)
+}
+
+const options = { ignorecase: false, allowRelativePaths: true }
+
+function defaultMatcher(folder: RawPath): Matcher {
+  const names = new Map<string, string>(defaultPatterns)
+  const matcher = ignore(options).add(defaultPatterns.map(([pattern]) => ({ pattern })))
+  return { folder, matcher, describe: ({ pattern }) => `default: ${names.get(pattern) ?? pattern}` }
+}
+
+function optionMatcher(patterns: readonly string[]): Matcher {
+  const matcher = ignore(options).add(
+    patterns.map((pattern) => ({ pattern: rawFromString(pattern), mark: pattern })),
+  )
+  return { folder: '/' as RawPath, matcher, describe: ({ pattern, mark }) => `--exclude ${mark ?? pattern}` }
+}
+
+function fileMatcher(folder: RawPath, content: Uint8Array): Matcher {
+  const lines = Buffer.from(content).toString('latin1').split('\n')
+  const matcher = ignore(options).add(
+    lines.map((line, index) => ({ pattern: line.replace(/\r$/, ''), mark: String(index + 1) })),
+  )
+  const name = rawToUtf8(joinPath(folder, ignoreFileName)) ?? ignoreFileName
+  return {
+    folder,
+    matcher,
+    describe: ({ pattern, mark }) => `${name}:${mark ?? '?'} ${rawToUtf8(pattern as RawText) ?? pattern}`,
+  }
+}
