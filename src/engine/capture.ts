@@ -1,0 +1,502 @@
+// Reads the files of a machine into the store: scan, decide what changed, read only that, prove that it held still.
+import { VmlError } from '../base/failure.ts'
+import type { Reporter } from '../base/progress.ts'
+import { printable } from '../base/raw-text.ts'
+import type { CachePart, EntryStatistics, Fidelity, PathProblem } from '../model/entry.ts'
+import type { BlobId, TreeId } from '../model/ids.ts'
+import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { Attributes, TreeNode } from '../model/tree.ts'
+import type { ReadFile, ScanRecord, Source } from '../source/source.ts'
+import type { Repository, Writer } from '../store/store.ts'
+import {
+  applyExclusion,
+  cacheTagName,
+  cacheTagSignature,
+  type Excluded,
+  type ExclusionRules,
+  ignoreFileBytesMax,
+  ignoreFileName,
+  openExclusion,
+} from './exclusion.ts'
+import { Listing } from './listing.ts'
+import { openTreeReader } from './tree-reader.ts'
+
+export interface CaptureRoot {
+  readonly path: RawPath
+  readonly why: 'home' | 'include' | 'only' | 'cache' | 'safety'
+  /** Of a cache part. */
+  readonly name?: string
+}
+
+/** The entry that unchanged files are taken over from. */
+export interface CaptureBase {
+  readonly repository: Repository
+  readonly tree: TreeId
+  /** When its scan began, on the machine's clock. */
+  readonly scanStartedNs: bigint
+  readonly fidelity: Fidelity
+}
+
+export interface CaptureRequest {
+  readonly source: Source
+  readonly writer: Writer
+  readonly base?: CaptureBase
+  readonly roots: readonly CaptureRoot[]
+  readonly never: ExclusionRules['never']
+  readonly exclude: readonly string[]
+  readonly defaults: boolean
+  /** Exactly these paths instead of everything below the roots: for a safety entry. No rule leaves any of them out. */
+  readonly exactly?: readonly RawPath[]
+  readonly reporter: Reporter
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface CapturedFile {
+  readonly attributes: Attributes
+  readonly content?: readonly BlobId[]
+}
+
+export interface Captured {
+  /** What the tree is built from: every path of the roots and the folders above them. */
+  readonly files: ReadonlyMap<RawPath, CapturedFile>
+  readonly excluded: readonly Excluded[]
+  readonly problems: readonly PathProblem[]
+  readonly mounts: readonly { readonly path: RawPath; readonly type: string }[]
+  readonly caches: readonly CachePart[]
+  readonly scanStartedNs: bigint
+  readonly statistics: EntryStatistics
+  /** Some paths that should be there are not. */
+  readonly partial: boolean
+}
+
+/** A file that changes while it is read is read this often, then kept with a warning. */
+const readsMax = 3
+/** The clock that stamps files ticks every 4 to 10 ms even where time is told in nanoseconds. */
+const clockTickNs = 20_000_000n
+
+export async function capture(request: CaptureRequest): Promise<Captured> {
+  const run = await scanRoots(request)
+  if (!request.exactly) {
+    requireRoots(run)
+    await applyRules(run)
+  }
+  await addFoldersAbove(run)
+  const changed = await decideChanged(run)
+  await readChanged(run, changed)
+  return finish(run)
+}
+
+interface Run {
+  readonly request: CaptureRequest
+  readonly listing: Listing
+  readonly files: Map<RawPath, CapturedFile>
+  readonly excluded: Excluded[]
+  readonly problems: Map<RawPath, PathProblem>
+  readonly mounts: { path: RawPath; type: string }[]
+  readonly scanStartedNs: bigint
+  filesRead: number
+  bytesRead: number
+}
+
+async function scanRoots(request: CaptureRequest): Promise<Run> {
+  const { source, signal } = request
+  const run: Run = {
+    request,
+    listing: new Listing(),
+    files: new Map(),
+    excluded: [],
+    problems: new Map(),
+    mounts: [],
+    scanStartedNs: await source.clockNs(signal),
+    filesRead: 0,
+    bytesRead: 0,
+  }
+  const records = request.exactly
+    ? source.stat(request.exactly, signal)
+    : source.scan({
+        roots: request.roots.map((root) => root.path),
+        prune: request.never.map((each) => each.path),
+        signal,
+      })
+  for await (const record of records) {
+    takeScanned(run, record)
+    if (run.listing.size % 1000 === 0) {
+      request.reporter.progress({ phase: 'scanning', filesDone: run.listing.size })
+    }
+  }
+  return run
+}
+
+/** A root that is not there is a mistake of the request, not an empty entry. */
+function requireRoots(run: Run): void {
+  for (const { path } of run.request.roots) {
+    if (run.listing.get(path) || run.problems.get(path)?.problem !== 'vanished') continue
+    throw new VmlError('not-found', `Cannot save "${printable(path)}": the machine has no such path`, {
+      hint: 'Nothing was stored. Check the path, or leave it out',
+    })
+  }
+}
+
+function takeScanned(run: Run, record: ScanRecord): void {
+  if (record.kind === 'item') {
+    if (record.attributes.type === 'socket') addProblem(run, record.path, 'socket')
+    else run.listing.add(record.path, record.attributes)
+  } else if (record.kind === 'mount') {
+    run.mounts.push({ path: record.path, type: record.type })
+  } else addProblem(run, record.path, record.problem, record.message)
+}
+
+function addProblem(run: Run, path: RawPath, problem: PathProblem['problem'], message?: string): void {
+  run.problems.set(path, {
+    path: printable(path),
+    raw: Buffer.from(path, 'latin1').toString('base64'),
+    problem,
+    ...(message === undefined ? {} : { message }),
+  })
+}
+
+async function applyRules(run: Run): Promise<void> {
+  const { request, listing } = run
+  const rules: ExclusionRules = {
+    never: request.never,
+    exclude: request.exclude,
+    defaults: request.defaults,
+    ...(await readRuleFiles(run)),
+  }
+  // Inner roots first: what the user named stays, whatever the rules of the folder around it say.
+  const kept = new Map<RawPath, Attributes>()
+  for (const root of [...request.roots].sort((a, b) => b.path.length - a.path.length)) {
+    run.excluded.push(
+      ...applyExclusion(listing, root.path, openExclusion(rules, root.path, root.why !== 'home')),
+    )
+    for (const item of listing.below(root.path)) kept.set(item.path, item.attributes)
+  }
+  for (const [path, attributes] of [...kept].sort(([a], [b]) => a.length - b.length))
+    listing.add(path, attributes)
+  // A problem or mount inside an excluded folder is nobody's concern.
+  for (const { path } of run.excluded) {
+    for (const inner of run.problems.keys()) if (isWithin(inner, path)) run.problems.delete(inner)
+  }
+}
+
+async function readRuleFiles(run: Run): Promise<Pick<ExclusionRules, 'ignoreFiles' | 'cacheFolders'>> {
+  const ignoreFiles = new Map<RawPath, Uint8Array>()
+  const cacheFolders = new Set<RawPath>()
+  const wanted: RawPath[] = []
+  for (const { path, attributes } of run.listing.items()) {
+    if (attributes.type !== 'file') continue
+    const isRules = path.endsWith(`/${ignoreFileName}`) || path.endsWith(`/${cacheTagName}`)
+    if (isRules && (attributes.size ?? 0) <= ignoreFileBytesMax) wanted.push(path)
+  }
+  if (wanted.length === 0) return { ignoreFiles, cacheFolders }
+  for await (const record of run.request.source.read(wanted, run.request.signal)) {
+    if (record.kind !== 'file' || record.attributes.type !== 'file') continue
+    const content = await collect(record)
+    if (record.path.endsWith(`/${ignoreFileName}`)) ignoreFiles.set(parentPath(record.path), content)
+    else if (content.toString('latin1').startsWith(cacheTagSignature))
+      cacheFolders.add(parentPath(record.path))
+  }
+  return { ignoreFiles, cacheFolders }
+}
+
+async function collect(file: ReadFile): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  let length = 0
+  for await (const segment of file.segments()) {
+    const bytes =
+      segment.kind === 'data'
+        ? Buffer.from(segment.bytes)
+        : Buffer.alloc(Math.min(segment.length, ignoreFileBytesMax))
+    length += bytes.length
+    if (length <= ignoreFileBytesMax) parts.push(bytes)
+  }
+  return Buffer.concat(parts)
+}
+
+/** The folders from `/` down to each path, so that a plain restore of the tree gives them their own modes and owners. */
+async function addFoldersAbove(run: Run): Promise<void> {
+  const missing = new Set<RawPath>()
+  for (const path of run.listing.paths()) {
+    for (
+      let folder = parentPath(path);
+      folder !== rootPath && !run.listing.get(folder) && !missing.has(folder);
+    ) {
+      missing.add(folder)
+      folder = parentPath(folder)
+    }
+  }
+  if (missing.size === 0) return
+  const wanted = [...missing].sort((a, b) => a.length - b.length)
+  for await (const record of run.request.source.stat(wanted, run.request.signal)) {
+    if (record.kind === 'item' && record.attributes.type === 'dir')
+      run.listing.add(record.path, record.attributes)
+  }
+}
+
+/** Takes over what the base proves to be unchanged (design decision 5) and returns the rest, parents first. */
+async function decideChanged(run: Run): Promise<RawPath[]> {
+  const { base } = run.request
+  const changed: RawPath[] = []
+  const reader = base ? openTreeReader(base.repository, base.tree, run.request.signal) : undefined
+  for (const { path, attributes } of run.listing.items()) {
+    const node = reader ? await reader.node(path) : undefined
+    if (base && node && isUnchanged(node, attributes, base, run.request.source.fidelity)) {
+      run.files.set(path, takeOver(node, attributes))
+    } else changed.push(path)
+  }
+  return changed.sort(comparePaths)
+}
+
+function comparePaths(left: RawPath, right: RawPath): number {
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+/**
+ * Equal type, mode, owner, size, mtime, ctime and inode at the finest resolution that both scans had; and nothing that may have
+ * changed in the same tick of the clock after the base looked at it.
+ */
+export function isUnchanged(
+  node: TreeNode,
+  now: Attributes,
+  base: Pick<CaptureBase, 'scanStartedNs' | 'fidelity'>,
+  fidelity: Fidelity,
+): boolean {
+  if (node.type !== now.type || node.mode !== now.mode || node.uid !== now.uid || node.gid !== now.gid)
+    return false
+  if (now.type === 'file' && node.size !== now.size) return false
+  if (now.type === 'symlink' && now.linkTarget !== undefined && node.linkTarget !== now.linkTarget)
+    return false
+  if (node.device !== now.device && node.device !== undefined && now.device !== undefined) return false
+  // A base that could not record what can be recorded now (no GNU tar then) is read again.
+  if ((fidelity.xattrs && !base.fidelity.xattrs) || (fidelity.acls && !base.fidelity.acls)) return false
+  if (node.ctimeNs === undefined || now.ctimeNs === undefined) return false
+  if (node.inode === undefined || node.inode !== now.inode) return false
+  const resolution = BigInt(Math.max(fidelity.timeResolutionNs, base.fidelity.timeResolutionNs, 1))
+  if (!sameTime(node.mtimeNs, now.mtimeNs, resolution) || !sameTime(node.ctimeNs, now.ctimeNs, resolution))
+    return false
+  return node.ctimeNs < base.scanStartedNs - resolution - clockTickNs
+}
+
+export function sameTime(left: bigint, right: bigint, resolutionNs: bigint): boolean {
+  return resolutionNs <= 1n ? left === right : floorTo(left, resolutionNs) === floorTo(right, resolutionNs)
+}
+
+function floorTo(time: bigint, resolution: bigint): bigint {
+  const rest = time % resolution
+  return rest < 0n ? time - rest - resolution : time - rest
+}
+
+function takeOver(node: TreeNode, now: Attributes): CapturedFile {
+  const attributes: Attributes = {
+    ...now,
+    mtimeNs: node.mtimeNs,
+    ...(node.ctimeNs === undefined ? {} : { ctimeNs: node.ctimeNs }),
+    ...(node.linkTarget === undefined ? {} : { linkTarget: node.linkTarget }),
+    ...(node.xattrs === undefined ? {} : { xattrs: node.xattrs }),
+  }
+  return node.content === undefined ? { attributes } : { attributes, content: node.content }
+}
+
+/** Reads in rounds: what moved while it was read is read again, and kept with a warning after the last round. */
+async function readChanged(run: Run, changed: readonly RawPath[]): Promise<void> {
+  let wanted = changed
+  for (let round = 1; wanted.length > 0; round++) {
+    const read = await readOnce(run, wanted)
+    const moved = await findMoved(run, read)
+    if (round === readsMax) {
+      for (const path of moved) {
+        addProblem(run, path, 'changed-while-read')
+        run.request.reporter.warn({
+          warning: 'Changed while it was read; kept as it was read last',
+          item: printable(path),
+        })
+      }
+      return
+    }
+    wanted = moved
+  }
+}
+
+async function readOnce(run: Run, wanted: readonly RawPath[]): Promise<RawPath[]> {
+  const { source, writer, reporter, signal } = run.request
+  const asked = new Set(wanted)
+  const regular: RawPath[] = []
+  const links: { path: RawPath; to: RawPath; attributes: Attributes }[] = []
+  const bytesTotal = wanted.reduce((sum, path) => sum + (run.listing.get(path)?.attributes.size ?? 0), 0)
+  let filesDone = 0
+  for await (const record of source.read(wanted, signal)) {
+    if (!asked.delete(record.path)) continue
+    if (record.kind !== 'file') {
+      takeScanned(run, record)
+      forget(run, record.path)
+      continue
+    }
+    const attributes = merged(run, record)
+    if (record.hardLinkTo !== undefined) links.push({ path: record.path, to: record.hardLinkTo, attributes })
+    else if (attributes.type === 'file') {
+      run.files.set(record.path, await storeFile(writer, record, attributes, run))
+    } else run.files.set(record.path, { attributes })
+    if (attributes.type === 'file') regular.push(record.path)
+    reporter.progress({
+      phase: 'reading',
+      filesDone: ++filesDone,
+      filesTotal: wanted.length,
+      bytesDone: run.bytesRead,
+      bytesTotal,
+      item: printable(record.path),
+    })
+  }
+  for (const { path, to, attributes } of links) takeLink(run, path, to, attributes)
+  for (const path of asked) {
+    addProblem(run, path, 'unreadable', 'The machine did not send it')
+    forget(run, path)
+  }
+  return regular
+}
+
+/** A path without its content is no part of the entry; whatever lies below it goes with it. */
+function forget(run: Run, path: RawPath): void {
+  for (const item of run.listing.below(path)) run.files.delete(item.path)
+  run.listing.remove(path)
+}
+
+/** The scan knows inode, ctime and owner's names; the stream knows link targets, attributes and finer times. */
+function merged(run: Run, record: ReadFile): Attributes {
+  const scanned = run.listing.get(record.path)?.attributes
+  if (!scanned || scanned.type !== record.attributes.type) return record.attributes
+  const { linkTarget, xattrs, mtimeNs } = record.attributes
+  return {
+    ...scanned,
+    mtimeNs: finerTime(scanned.mtimeNs, mtimeNs),
+    ...(linkTarget === undefined ? {} : { linkTarget }),
+    ...(xattrs === undefined || xattrs.length === 0 ? {} : { xattrs }),
+  }
+}
+
+/** Where the scan tells whole seconds and the stream more, the stream's time is the file's. */
+function finerTime(scanned: bigint, streamed: bigint): bigint {
+  const second = 1_000_000_000n
+  return scanned % second === 0n && floorTo(streamed, second) === scanned ? streamed : scanned
+}
+
+async function storeFile(
+  writer: Writer,
+  record: ReadFile,
+  attributes: Attributes,
+  run: Run,
+): Promise<CapturedFile> {
+  const sink = writer.openFile()
+  try {
+    for await (const segment of record.segments()) {
+      run.bytesRead += segment.kind === 'data' ? segment.bytes.length : segment.length
+      await sink.write(segment)
+    }
+    const stored = await sink.finish()
+    run.filesRead++
+    return { attributes: { ...attributes, size: stored.size }, content: stored.content }
+  } catch (error) {
+    sink.abort()
+    throw error
+  }
+}
+
+function takeLink(run: Run, path: RawPath, to: RawPath, attributes: Attributes): void {
+  const target = run.files.get(to)
+  if (target?.content === undefined) {
+    addProblem(run, path, 'unreadable', `The file it is another name of was not read`)
+    forget(run, path)
+    return
+  }
+  run.files.set(path, {
+    attributes: { ...attributes, ...sizeOf(target.attributes) },
+    content: target.content,
+  })
+}
+
+function sizeOf(attributes: Attributes): { size?: number } {
+  return attributes.size === undefined ? {} : { size: attributes.size }
+}
+
+/** Looks again at what was read; the newer attributes count, and a file that moved is named. */
+async function findMoved(run: Run, read: readonly RawPath[]): Promise<RawPath[]> {
+  const { source, signal } = run.request
+  const moved: RawPath[] = []
+  if (read.length === 0) return moved
+  const resolution = BigInt(Math.max(source.fidelity.timeResolutionNs, 1))
+  for await (const record of source.stat(read, signal)) {
+    if (record.kind === 'mount') continue
+    if (record.kind === 'problem') {
+      takeScanned(run, record)
+      forget(run, record.path)
+      continue
+    }
+    const before = run.listing.get(record.path)?.attributes
+    const file = run.files.get(record.path)
+    if (!before || !file) continue
+    if (heldStill(before, record.attributes, file.attributes.size, resolution)) continue
+    run.listing.add(record.path, record.attributes)
+    moved.push(record.path)
+  }
+  return moved
+}
+
+function heldStill(
+  before: Attributes,
+  after: Attributes,
+  readBytes: number | undefined,
+  resolution: bigint,
+): boolean {
+  return (
+    before.type === after.type &&
+    before.inode === after.inode &&
+    after.size === readBytes &&
+    sameTime(before.mtimeNs, after.mtimeNs, resolution) &&
+    (before.ctimeNs === undefined ||
+      after.ctimeNs === undefined ||
+      sameTime(before.ctimeNs, after.ctimeNs, resolution))
+  )
+}
+
+function finish(run: Run): Captured {
+  const { request } = run
+  let files = 0
+  let folders = 0
+  let others = 0
+  let bytes = 0
+  for (const { attributes } of run.files.values()) {
+    if (attributes.type === 'file') {
+      files++
+      bytes += attributes.size ?? 0
+    } else if (attributes.type === 'dir') folders++
+    else others++
+  }
+  const problems = [...run.problems.values()]
+  return {
+    files: run.files,
+    // What the user named as a root of its own stays, whatever a rule of the folder around it says.
+    excluded: run.excluded.filter(({ path }) => !run.files.has(path)),
+    problems,
+    mounts: run.mounts,
+    caches: request.roots.filter((root) => root.why === 'cache').map((root) => describeCache(run, root)),
+    scanStartedNs: run.scanStartedNs,
+    statistics: { files, folders, others, bytes, filesRead: run.filesRead, bytesRead: run.bytesRead },
+    partial: problems.some(({ problem }) => problem === 'unreadable' || problem === 'dead-mount'),
+  }
+}
+
+function describeCache(run: Run, root: CaptureRoot): CachePart {
+  let files = 0
+  let bytes = 0
+  for (const { attributes } of run.listing.below(root.path)) {
+    if (attributes.type !== 'file') continue
+    files++
+    bytes += attributes.size ?? 0
+  }
+  return {
+    name: root.name ?? '',
+    path: printable(root.path),
+    raw: Buffer.from(root.path, 'latin1').toString('base64'),
+    files,
+    bytes,
+  }
+}

@@ -1,0 +1,158 @@
+// Proof after a change: what is there is read back and compared with what the entry says.
+import { createHash } from 'node:crypto'
+import type { Reporter } from '../base/progress.ts'
+import { printable } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Attributes, Segment, TreeNode, Xattr } from '../model/tree.ts'
+import type { Source } from '../source/source.ts'
+import type { Repository } from '../store/store.ts'
+import { sameTime } from './capture.ts'
+
+export interface Expected {
+  readonly attributes: Attributes
+  /** Of regular files: SHA-256 of the content, lower-case hex. */
+  readonly sha256?: () => Promise<string> | string
+}
+
+export interface ProofQuestion {
+  readonly source: Source
+  readonly expected: ReadonlyMap<RawPath, Expected>
+  readonly absent: readonly RawPath[]
+  readonly owners: boolean
+  readonly reporter: Reporter
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ProofReport {
+  /** Paths that were read back. */
+  readonly checked: number
+  /** Of these, files whose content was hashed on the target. */
+  readonly contents: number
+  /** Bytes hashed there. */
+  readonly bytes: number
+  readonly absent: number
+  /** Empty when all is as the entry says. */
+  readonly differences: readonly { readonly path: RawPath; readonly what: string }[]
+}
+
+/** Compares what was recorded, at the resolution the target can tell; it changes nothing. */
+export async function prove(question: ProofQuestion): Promise<ProofReport> {
+  const { source, expected, absent, signal } = question
+  const differences: { path: RawPath; what: string }[] = []
+  const unseen = new Set(expected.keys())
+  for await (const record of source.stat([...expected.keys()], signal)) {
+    if (record.kind === 'mount') continue
+    const wish = expected.get(record.path)
+    if (!wish || !unseen.delete(record.path)) continue
+    if (record.kind === 'problem') differences.push({ path: record.path, what: `is ${record.problem}` })
+    else
+      for (const what of attributeDifferences(wish.attributes, record.attributes, question))
+        differences.push({ path: record.path, what })
+  }
+  for (const path of unseen) differences.push({ path, what: 'could not be looked at' })
+  const contents = await proveContents(question, differences)
+  await proveXattrs(question, differences)
+  if (absent.length > 0) {
+    for await (const record of source.stat(absent, signal)) {
+      if (record.kind === 'item' && !expected.has(record.path))
+        differences.push({ path: record.path, what: 'is still there' })
+    }
+  }
+  return { checked: expected.size, ...contents, absent: absent.length, differences }
+}
+
+function attributeDifferences(
+  wish: Attributes,
+  found: Attributes,
+  { owners, source }: ProofQuestion,
+): string[] {
+  const differences: string[] = []
+  if (wish.type !== found.type) return [`is a ${found.type}, not a ${wish.type}`]
+  if (wish.type === 'symlink') {
+    if (wish.linkTarget !== found.linkTarget && found.linkTarget !== undefined) {
+      differences.push(`points to "${printable(found.linkTarget)}"`)
+    }
+  } else if (wish.mode !== found.mode)
+    differences.push(`has mode ${found.mode.toString(8)}, not ${wish.mode.toString(8)}`)
+  if (owners && (wish.uid !== found.uid || wish.gid !== found.gid)) {
+    differences.push(`belongs to ${found.uid}:${found.gid}, not ${wish.uid}:${wish.gid}`)
+  }
+  if (wish.type === 'file' && wish.size !== found.size)
+    differences.push(`has ${found.size} bytes, not ${wish.size}`)
+  const resolution = BigInt(Math.max(source.fidelity.timeResolutionNs, 1))
+  if (wish.type !== 'symlink' && !sameTime(wish.mtimeNs, found.mtimeNs, resolution)) {
+    differences.push(`has another time, by ${found.mtimeNs - wish.mtimeNs} ns`)
+  }
+  return differences
+}
+
+async function proveContents(
+  { source, expected, reporter, signal }: ProofQuestion,
+  differences: { path: RawPath; what: string }[],
+): Promise<{ contents: number; bytes: number }> {
+  const files = [...expected].filter(([, wish]) => wish.sha256 !== undefined).map(([path]) => path)
+  const unseen = new Set(files)
+  let contents = 0
+  let bytes = 0
+  if (files.length === 0) return { contents, bytes }
+  for await (const { path, sha256 } of source.digest(files, signal)) {
+    const wish = expected.get(path)
+    if (!wish || !unseen.delete(path)) continue
+    contents++
+    bytes += wish.attributes.size ?? 0
+    reporter.progress({ phase: 'proving', filesDone: contents, filesTotal: files.length })
+    if (sha256 === undefined) differences.push({ path, what: 'cannot be read back' })
+    else if (sha256 !== (await wish.sha256?.())) differences.push({ path, what: 'has other content' })
+  }
+  for (const path of unseen) differences.push({ path, what: 'was not read back' })
+  return { contents, bytes }
+}
+
+/** Extended attributes are only told by the archive program, so the few paths that have some are read back through it. */
+async function proveXattrs(
+  { source, expected, signal }: ProofQuestion,
+  differences: { path: RawPath; what: string }[],
+): Promise<void> {
+  const { xattrs, acls } = source.fidelity
+  const wanted = [...expected]
+    .filter(([, wish]) => (wish.attributes.xattrs ?? []).length > 0)
+    .map(([path]) => path)
+  if (wanted.length === 0 || (!xattrs && !acls)) return
+  for await (const record of source.read(wanted, signal)) {
+    const wish = expected.get(record.path)
+    if (!wish || record.kind !== 'file' || record.hardLinkTo !== undefined) continue
+    const found = comparable(record.attributes.xattrs ?? [])
+    for (const [name, value] of comparable(wish.attributes.xattrs ?? [])) {
+      if (found.get(name) !== value)
+        differences.push({ path: record.path, what: `lacks the attribute ${name}` })
+    }
+  }
+}
+
+function comparable(xattrs: readonly Xattr[]): Map<string, string> {
+  return new Map(xattrs.map(({ name, value }) => [printable(name), Buffer.from(value).toString('hex')]))
+}
+
+/** SHA-256 of a file's whole content. One blob's id is just that (restic's ids are SHA-256 of the plain content). */
+export async function contentDigest(
+  repository: Repository,
+  node: TreeNode,
+  signal?: AbortSignal,
+): Promise<string> {
+  const [first, ...more] = node.content ?? []
+  if (first !== undefined && more.length === 0) return first
+  return digestSegments(repository.readFile(node.content ?? [], { signal }))
+}
+
+const zeros = Buffer.alloc(64 * 1024)
+
+export async function digestSegments(segments: AsyncIterable<Segment>): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const segment of segments) {
+    if (segment.kind === 'data') hash.update(segment.bytes)
+    else
+      for (let left = segment.length; left > 0; left -= zeros.length)
+        hash.update(zeros.subarray(0, Math.min(left, zeros.length)))
+  }
+  return hash.digest('hex')
+}
