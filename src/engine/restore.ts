@@ -297,10 +297,15 @@ async function differingDoubts(request: RestoreRequest, plan: RestorePlan): Prom
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */
 function writeParents({ plan, request }: PreparedRestore): RawPath[] {
   const made = new Set<RawPath>()
-  for (const { path, node, reason } of plan.writes) if (node.type === 'dir' && reason !== 'folder') made.add(path)
+  for (const { path, node, reason } of plan.writes)
+    if (node.type === 'dir' && reason !== 'folder') made.add(path)
   const parents = new Set<RawPath>()
   for (const { path } of [...plan.writes, ...request.extras]) {
-    for (let folder = parentPath(path); folder !== rootPath && !parents.has(folder); folder = parentPath(folder)) {
+    for (
+      let folder = parentPath(path);
+      folder !== rootPath && !parents.has(folder);
+      folder = parentPath(folder)
+    ) {
       if (!made.has(folder)) parents.add(folder)
     }
   }
