@@ -1,0 +1,113 @@
+// Runs everything that can be checked: `npm test`; `npm test -- PATTERN` runs the test files whose path has the pattern.
+import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, relative } from 'node:path'
+import { run } from 'node:test'
+import { renderCheck, runChecks } from './check.ts'
+
+interface Tally {
+  passed: number
+  failed: number
+}
+
+const root = dirname(import.meta.dirname)
+
+// A test that boots a guest under load takes half a minute; one that takes longer than this hangs.
+const timeoutMs = 240_000
+// Ends even a file that is stuck in a loop, with everything it started.
+const allTestsMs = 30 * 60_000
+// Above this the name and time of a file help to find what is slow.
+const slowFileMs = 20_000
+
+process.exitCode = await main(process.argv[2])
+
+async function main(pattern: string | undefined): Promise<number> {
+  const tally: Tally = { passed: 0, failed: 0 }
+  if (pattern === undefined) {
+    for (const result of await runChecks()) {
+      process.stdout.write(renderCheck(result))
+      count(tally, result.passed)
+    }
+  }
+  const found = globSync(['{src,test,tools}/**/*.test.{ts,tsx}'], { cwd: root }).toSorted()
+  const files = found.filter((file) => pattern === undefined || file.includes(pattern))
+  if (files.length === 0) {
+    console.log(`FAIL no test file${pattern === undefined ? '' : ` has "${pattern}" in its path`}`)
+    count(tally, false)
+  }
+  // Guests take a core each: files that start any run one at a time, after the others.
+  const withGuests = files.filter((file) => file.startsWith('test/e2e/'))
+  const without = files.filter((file) => !withGuests.includes(file))
+  await runFiles(without, { atOnce: availableParallelism(), tally })
+  await runFiles(withGuests, { atOnce: 1, tally })
+  console.log(`${tally.passed} passed, ${tally.failed} failed`)
+  return tally.failed === 0 ? 0 : 1
+}
+
+async function runFiles(files: readonly string[], { atOnce, tally }: { atOnce: number; tally: Tally }) {
+  if (files.length === 0) return
+  const seen = new Map<string, number>()
+  const events = run({
+    files,
+    cwd: root,
+    concurrency: atOnce,
+    timeout: timeoutMs,
+    signal: AbortSignal.timeout(allTestsMs),
+    // Without it a file whose test has timed out waits on for what that test waited for.
+    execArgv: ['--test-force-exit'],
+  })
+  events.on('test:stderr', ({ message }) => process.stderr.write(message))
+  events.on('test:pass', ({ name, file, details, skip, todo }) => {
+    if (details.type === 'suite' || isFile(name)) return
+    note(file, details.duration_ms)
+    // A test that did not run has proven nothing.
+    const ran = skip === undefined && todo === undefined
+    if (!ran) console.log(`FAIL ${name} (${place(file)}): skipped or left to do`)
+    count(tally, ran)
+  })
+  events.on('test:fail', ({ name, file, line, details }) => {
+    // A suite fails because of its tests, which are counted; a file fails by itself only where it could not run.
+    if (details.type === 'suite' || failedThroughSubtests(details.error)) return
+    note(file, details.duration_ms)
+    console.log(`FAIL ${isFile(name) ? place(name) : `${name} (${place(file)}:${line ?? '?'})`}`)
+    console.log(describe(details.error).replaceAll(/^/gm, '     '))
+    count(tally, false)
+  })
+  const ended = Promise.withResolvers<undefined>()
+  events.on('end', () => ended.resolve(undefined)).on('error', ended.reject)
+  events.resume()
+  await ended.promise
+  for (const file of files) {
+    const ms = seen.get(file)
+    if (ms === undefined) {
+      console.log(`FAIL ${file}: has no test`)
+      count(tally, false)
+    } else if (ms > slowFileMs) console.log(`slow ${file} (${(ms / 1000).toFixed(0)} s)`)
+  }
+
+  function note(file: string | undefined, ms: number) {
+    if (file !== undefined) seen.set(place(file), (seen.get(place(file)) ?? 0) + ms)
+  }
+}
+
+function count(tally: Tally, passed: boolean) {
+  if (passed) tally.passed += 1
+  else tally.failed += 1
+}
+
+function isFile(name: string): boolean {
+  return /\.test\.tsx?$/.test(name)
+}
+
+function place(file: string | undefined): string {
+  return file === undefined ? '?' : file.startsWith('/') ? relative(root, file) : file
+}
+
+function failedThroughSubtests(error: Error): boolean {
+  return 'failureType' in error && error.failureType === 'subtestsFailed'
+}
+
+function describe(error: Error): string {
+  const cause = error.cause instanceof Error ? error.cause : error
+  return cause.stack ?? cause.message
+}
