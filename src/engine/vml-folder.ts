@@ -1,0 +1,52 @@
+// Writes `/.vml/` of an entry: what restic's format has no field for, as ordinary files that any restore brings back.
+import { rawFromString, type RawText } from '../base/raw-text.ts'
+import { isRawName, type RawName } from '../model/raw-path.ts'
+import type { TreeNode } from '../model/tree.ts'
+import type { Writer } from '../store/store.ts'
+
+/** A file or folder of `/.vml/`. */
+export type VmlFile =
+  | { readonly name: string; readonly bytes: Uint8Array }
+  | { readonly name: string; readonly files: readonly VmlFile[] }
+
+/** Stores the folder and returns its node for the root. */
+export async function storeVmlFolder(
+  writer: Writer,
+  files: readonly VmlFile[],
+  takenAtMs: number,
+): Promise<TreeNode> {
+  return storeFolder({ writer, mtimeNs: BigInt(takenAtMs) * 1_000_000n }, '.vml', files)
+}
+
+interface Folder {
+  readonly writer: Writer
+  readonly mtimeNs: bigint
+}
+
+async function storeFolder(folder: Folder, name: string, files: readonly VmlFile[]): Promise<TreeNode> {
+  const nodes: TreeNode[] = []
+  for (const file of files) {
+    nodes.push(
+      'files' in file ? await storeFolder(folder, file.name, file.files) : await storeFile(folder, file),
+    )
+  }
+  const subtree = await folder.writer.storeTree(nodes)
+  return { ...attributesIn(folder), name: nameOf(name), type: 'dir', mode: 0o700, subtree }
+}
+
+async function storeFile(folder: Folder, file: { name: string; bytes: Uint8Array }): Promise<TreeNode> {
+  const sink = folder.writer.openFile()
+  if (file.bytes.length > 0) await sink.write({ kind: 'data', bytes: file.bytes })
+  const { content, size } = await sink.finish()
+  return { ...attributesIn(folder), name: nameOf(file.name), type: 'file', mode: 0o600, size, content }
+}
+
+function attributesIn({ mtimeNs }: Folder): { uid: number; gid: number; mtimeNs: bigint } {
+  return { uid: 0, gid: 0, mtimeNs }
+}
+
+function nameOf(text: string): RawName {
+  const name: RawText = rawFromString(text)
+  if (!isRawName(name)) throw new TypeError('A document of an entry has a name that no file can have')
+  return name
+}
