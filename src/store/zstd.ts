@@ -1,0 +1,169 @@
+// Compression of blobs and of repository files: one zstd frame each (docs/format.md; restic, "Repository Version 2").
+import { hash } from 'node:crypto'
+import { promisify } from 'node:util'
+import { constants, createZstdCompress, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { VmlError } from '../base/failure.ts'
+
+export interface Compressor {
+  /** One frame that is the caller's to keep, or undefined where it does not pay: then the data is stored as it is. */
+  compressSync(data: Uint8Array): Uint8Array | undefined
+  /** The same on another thread. */
+  compress(data: Uint8Array): Promise<Uint8Array | undefined>
+}
+
+/** A chunk has 8 MiB; the JSON of a folder with a million files has some 400 MB. */
+export const decompressedBytesMax = 1024 * 1024 * 1024
+/** What a decoder must set aside before the first byte comes out: 128 MiB, the most that `zstd --ultra` writes. */
+const windowLogMax = 27
+/** Smaller data gains nothing that its header would not take. */
+const compressibleBytesMin = 64
+
+/** Reusing the encoder's memory halves the time for small blobs; where Node does not let us, it goes without. */
+export function openCompressor(options: { level?: number; reuse?: boolean } = {}): Compressor {
+  const level = options.level ?? 3
+  const params = { [constants.ZSTD_c_compressionLevel]: level }
+  const compressOnce = (data: Uint8Array) => worthIt(data, zstdCompressSync(data, { params }))
+  const reused = options.reuse === false ? undefined : openReusedEncoder(level)
+  return {
+    compressSync(data) {
+      if (data.length < compressibleBytesMin) return undefined
+      return reused && data.length <= scratchBytes ? reused(data) : compressOnce(data)
+    },
+    async compress(data) {
+      if (data.length < compressibleBytesMin) return undefined
+      return worthIt(data, await zstdCompressAsync(data, { params }))
+    },
+  }
+}
+
+/**
+ * The content of a frame whose length is known from the index. Everything else is damage (`integrity.format`): another
+ * length, a cut-off frame, data that is no frame. Never more memory than the length asked for and the window.
+ */
+export function decompress(data: Uint8Array, lengthBytes: number): Buffer {
+  if (!(lengthBytes >= 0 && lengthBytes <= decompressedBytesMax)) {
+    throw damaged(`it should have ${lengthBytes} bytes, more than the limit of ${decompressedBytesMax}`)
+  }
+  const content = decompressUnknown(data, lengthBytes)
+  if (content.length !== lengthBytes) {
+    throw damaged(`it holds ${content.length} bytes instead of ${lengthBytes}`)
+  }
+  return content
+}
+
+/** The content of a frame of unknown length, at most `bytesMax`. */
+export function decompressUnknown(data: Uint8Array, bytesMax: number): Buffer {
+  try {
+    return zstdDecompressSync(data, {
+      maxOutputLength: Math.max(bytesMax, 1),
+      rejectGarbageAfterEnd: true,
+      params: { [constants.ZSTD_d_windowLogMax]: windowLogMax },
+    })
+  } catch (cause) {
+    const tooLarge = cause instanceof Error && 'code' in cause && cause.code === 'ERR_BUFFER_TOO_LARGE'
+    throw damaged(tooLarge ? `it holds more than ${bytesMax} bytes` : 'it is not a whole zstd frame', cause)
+  }
+}
+
+function damaged(state: string, cause?: unknown): VmlError {
+  return new VmlError('integrity.format', `Cannot decompress data of the logbook: ${state}`, { cause })
+}
+
+const zstdCompressAsync = promisify(zstdCompress)
+
+/** Less than a 64th saved is not worth the time of every reader. */
+function worthItBytes(lengthBytes: number): number {
+  return lengthBytes - Math.ceil(lengthBytes / 64)
+}
+
+function worthIt(data: Uint8Array, frame: Buffer): Buffer | undefined {
+  return frame.length <= worthItBytes(data.length) ? frame : undefined
+}
+
+/** Chunks and most trees fit; what is larger is rare enough to go without. */
+const scratchBytes = 8 * 1024 * 1024
+/** Small and large data by turns in one encoder would have it lay out its tables anew each time. */
+const smallBytesMax = 64 * 1024
+type SyncEncoder = (data: Uint8Array) => Uint8Array | undefined
+
+/**
+ * Encoders that live for many frames, through Node's internals: there is no public way yet. What is used is checked
+ * for at run time and tried out first; undefined where it is not there or does not do what is expected.
+ */
+function openReusedEncoder(level: number): SyncEncoder | undefined {
+  const scratch = Buffer.allocUnsafeSlow(scratchBytes)
+  const small = openEncoder(level, scratch)
+  const large = small && openEncoder(level, scratch)
+  if (small === undefined || large === undefined) return undefined
+  const encode: SyncEncoder = (data) => (data.length <= smallBytesMax ? small : large)(data)
+  return passesTrial(encode) ? encode : undefined
+}
+
+function openEncoder(level: number, scratch: Buffer): SyncEncoder | undefined {
+  const encoder = findEncoder(createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: level } }))
+  if (encoder === undefined) return undefined
+  const { handle, state } = encoder
+  const once = openCompressor({ level, reuse: false })
+  let broken = false
+  Object.assign(handle, {
+    onerror: () => {
+      broken = true
+    },
+  })
+  return (data) => {
+    if (broken) return once.compressSync(data)
+    // One byte more than is worth it: an encoder that filled the scratch may not have finished its frame.
+    const room = worthItBytes(data.length) + 1
+    handle.writeSync(constants.ZSTD_e_end, data, 0, data.length, scratch, 0, room)
+    const [roomLeft = 0, dataLeft = 0] = state
+    handle.reset()
+    if (broken) return once.compressSync(data)
+    return roomLeft === 0 || dataLeft !== 0 ? undefined : Buffer.from(scratch.subarray(0, room - roomLeft))
+  }
+}
+
+interface EncoderHandle {
+  /** Calls `onerror` of the handle instead of throwing. */
+  writeSync(
+    flush: number,
+    data: Uint8Array,
+    dataStart: number,
+    dataLength: number,
+    out: Uint8Array,
+    outStart: number,
+    outLength: number,
+  ): void
+  reset(): void
+}
+
+/** The parts of Node's zlib stream that carry a frame, where they look as this Node has them. */
+function findEncoder(stream: object): { handle: EncoderHandle; state: Uint32Array } | undefined {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined
+  const state: unknown = '_writeState' in stream ? stream._writeState : undefined
+  const known =
+    typeof handle === 'object' &&
+    handle !== null &&
+    'writeSync' in handle &&
+    typeof handle.writeSync === 'function' &&
+    'reset' in handle &&
+    typeof handle.reset === 'function' &&
+    state instanceof Uint32Array &&
+    state.length === 2
+  return known ? { handle: handle as EncoderHandle, state } : undefined
+}
+
+/** Twice the same, once what does not pay, then the same again: each frame must be whole and stand for itself. */
+function passesTrial(encode: SyncEncoder): boolean {
+  const trial = Buffer.from('a frame that stands for itself '.repeat(64))
+  const hard = hash('sha512', trial, 'buffer')
+  try {
+    for (const data of [trial, trial, hard, Buffer.concat([trial, hard])]) {
+      const frame = encode(data)
+      if (data === hard ? frame !== undefined : frame === undefined) return false
+      if (frame && !decompress(frame, data.length).equals(data)) return false
+    }
+    return true
+  } catch {
+    return false
+  }
+}
