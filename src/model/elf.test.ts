@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { readFileSync, realpathSync } from 'node:fs'
+import { basename } from 'node:path'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { readElf } from './elf.ts'
@@ -94,7 +95,9 @@ function needsByLinker(program: string): Map<string, string> | undefined {
   try {
     const text = execFileSync('ldd', [program], { encoding: 'utf8', stdio: 'pipe' })
     if (/statically linked/.test(text)) return undefined
-    return new Map([...text.matchAll(/^\s(\S+) => (\S+)/gm)].map(([, name = '', path = '']) => [name, path]))
+    const lines = text.matchAll(/^\s(?:(\S+) => )?(\S+) \(/gm)
+    // The linker itself stands without an arrow.
+    return new Map(Array.from(lines, ([, name, path = '']) => [name ?? basename(path), path]))
   } catch {
     return undefined
   }

@@ -1,0 +1,169 @@
+// The documents under `/.vml/` of an entry, from and to JSON (docs/format.md). They are untrusted input: a share or a
+// foreign program may have written them. Loads zod: import on use, never from what every start needs.
+import * as z from 'zod'
+import { VmlError } from '../base/failure.ts'
+import { printableText, type RawText } from '../base/raw-text.ts'
+import { bytesPath, bytesText, count, encodeBytes, listMax, sha256, text } from './document-fields.ts'
+import { entrySchema } from './entry-schema.ts'
+import type { EntryDocument } from './entry.ts'
+import type { LibrariesDocument } from './libraries.ts'
+import type { PackageSet } from './packages.ts'
+import { nameBytesMax } from './raw-path.ts'
+
+/** Linux passes a program 6 MiB at most in all (ARG_MAX), and one string of 128 KiB. */
+const variablesMax = 100_000
+const variableBytesMax = 1024 * 1024
+const packagesMax = 200_000
+const librariesMax = 20_000
+const documentBytesMax = 64 * 1024 * 1024
+
+export function encodeEntryDocument(document: EntryDocument): Buffer {
+  return encode(document)
+}
+
+/** Takes the bytes of the file, or what JSON.parse made of them. `integrity.format` names the field that is wrong. */
+export function parseEntryDocument(input: unknown): EntryDocument {
+  return parse('entry.json', entrySchema, input)
+}
+
+const environmentSchema = z.object({
+  schema: z.literal(1),
+  variables: z
+    .array(
+      z.object({
+        name: bytesText(nameBytesMax * 4).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
+        value: bytesText(variableBytesMax).refine((value) => !value.includes('\0'), 'holds a NUL'),
+      }),
+    )
+    .max(variablesMax),
+})
+
+/** Sorted by name. Text where it is UTF-8, else `{ "raw": base64 }`. */
+export function encodeEnvironment(variables: ReadonlyMap<RawText, RawText>): Buffer {
+  const sorted = [...variables].toSorted(([left], [right]) => (left < right ? -1 : 1))
+  return encode({
+    schema: 1,
+    variables: sorted.map(([name, value]) => ({ name: encodeBytes(name), value: encodeBytes(value) })),
+  })
+}
+
+export function parseEnvironment(input: unknown): ReadonlyMap<RawText, RawText> {
+  const { variables } = parse('environment.json', environmentSchema, input)
+  return new Map(variables.map(({ name, value }) => [name, value]))
+}
+
+const packageField = z.string().regex(/^[\x21-\x7e]{1,256}$/)
+const packagesSchema = z.object({
+  schema: z.literal(1),
+  manager: z.enum(['dpkg', 'rpm', 'apk']),
+  packages: z
+    .array(z.object({ name: packageField, version: packageField, architecture: packageField }))
+    .max(packagesMax),
+})
+
+export function encodePackages(set: PackageSet): Buffer {
+  return encode({ schema: 1, ...set })
+}
+
+export function parsePackages(input: unknown): PackageSet {
+  const { manager, packages } = parse('packages.json', packagesSchema, input)
+  return { manager, packages }
+}
+
+const soname = bytesText(nameBytesMax).refine((name) => /^[^/\0]+$/.test(name), 'no file name')
+const kind = { bits: z.union([z.literal(32), z.literal(64)]), machine: z.string().max(64) }
+const librariesSchema = z.object({
+  schema: z.literal(1),
+  complete: z.boolean(),
+  needs: z
+    .array(
+      z.object({
+        soname,
+        ...kind,
+        folders: z.array(bytesPath).max(listMax),
+        neededBy: z.array(bytesPath).max(listMax),
+        programs: count,
+      }),
+    )
+    .max(librariesMax),
+  libraries: z
+    .array(
+      z.object({
+        soname,
+        ...kind,
+        path: bytesPath,
+        target: bytesPath,
+        package: text.exactOptional(),
+        packageVersion: text.exactOptional(),
+        sha256: sha256.exactOptional(),
+      }),
+    )
+    .max(librariesMax),
+})
+
+export function encodeLibraries({ needs, libraries, complete }: LibrariesDocument): Buffer {
+  return encode({
+    schema: 1,
+    complete,
+    needs: needs.map((need) => ({
+      ...need,
+      soname: encodeBytes(need.soname),
+      folders: need.folders.map(encodeBytes),
+      neededBy: need.neededBy.map(encodeBytes),
+    })),
+    libraries: libraries.map((library) => ({
+      ...library,
+      soname: encodeBytes(library.soname),
+      path: encodeBytes(library.path),
+      target: encodeBytes(library.target),
+    })),
+  })
+}
+
+export function parseLibraries(input: unknown): LibrariesDocument {
+  const { needs, libraries, complete } = parse('libraries.json', librariesSchema, input)
+  return { needs, libraries, complete }
+}
+
+/** Two spaces deep: people look at these files after a plain `restic restore`. */
+function encode(document: unknown): Buffer {
+  return Buffer.from(`${JSON.stringify(document, undefined, 2)}\n`, 'utf8')
+}
+
+function parse<Document>(name: string, schema: z.ZodType<Document>, input: unknown): Document {
+  const value = input instanceof Uint8Array ? parseJson(name, input) : input
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const field = printableText((issue?.path ?? []).map(String).join('.')).slice(0, 200)
+  throw new VmlError(
+    'integrity.format',
+    isNewer(value)
+      ? `Cannot read /.vml/${name}: a newer version of VML wrote it`
+      : `Cannot read /.vml/${name}: ${field === '' ? 'it' : `field "${field}"`} is not as it must be`,
+    {
+      details: { document: name, field, problem: printableText(issue?.message ?? '').slice(0, 500) },
+      ...(isNewer(value) ? { hint: 'Use the newest version of VML' } : {}),
+    },
+  )
+}
+
+function parseJson(name: string, bytes: Uint8Array): unknown {
+  if (bytes.length > documentBytesMax)
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 64 MiB`)
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is not JSON`, { cause })
+  }
+}
+
+function isNewer(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'schema' in value &&
+    typeof value.schema === 'number' &&
+    value.schema > 1
+  )
+}
