@@ -21,6 +21,8 @@ export interface Snapshot {
   /** As rustic writes it; other programs drop it. */
   readonly description?: string
   readonly programVersion?: string
+  /** Other fields of restic (`uid`, `gid`, `excludes`, `summary`) or of foreign programs, kept when it is rewritten. */
+  readonly otherFields?: Readonly<Record<string, unknown>>
 }
 
 export interface ExcludedPath {

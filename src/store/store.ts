@@ -17,6 +17,8 @@ export interface Repository extends AsyncDisposable {
   readonly location: string
   /** True for version 1 and for storage that cannot be written. */
   readonly readOnly: boolean
+  /** The key file that opened it: a hint for the next time. */
+  readonly keyId: string
   readonly chunker: { readonly algorithm: 'gear' | 'rabin'; readonly polynomial: bigint }
 
   /** Every snapshot; damaged ones fail with `integrity.*` unless `onDamage` takes them. */
@@ -45,6 +47,17 @@ export interface Repository extends AsyncDisposable {
   /** Needs an exclusive lock held by the caller, as restic's `forget` does. */
   removeSnapshot(id: SnapshotId, options?: CallOptions): Promise<void>
   check(options: CheckOptions): Promise<CheckReport>
+  /** Lets one more password open the repository; returns the id of its key file. */
+  addKey(key: NewKey, options?: CallOptions): Promise<string>
+}
+
+/** A password and what it may cost to try one: `cheap` for 32 random bytes, `strong` for what a person may have chosen. */
+export interface NewKey {
+  readonly password: Uint8Array
+  readonly cost: 'cheap' | 'strong'
+  /** For people who list the keys; not encrypted. */
+  readonly username: string
+  readonly hostname: string
 }
 
 export interface StoredFile {

@@ -1,0 +1,133 @@
+// Reads blobs and files: from every place that an index names, checked against their hashes.
+import { hash } from 'node:crypto'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { type BlobId, shortId, type TreeId } from '../model/ids.ts'
+import type { Segment } from '../model/tree.ts'
+import type { BlobLocation } from './blob-index.ts'
+import type { LoadedIndex } from './loaded-index.ts'
+import type { Vault } from './sealed-file.ts'
+import type { BlobType, CallOptions } from './store.ts'
+import { decompress } from './zstd.ts'
+import { openZeroRuns } from './zero-runs.ts'
+
+export interface BlobReader {
+  readBlob(type: BlobType, id: BlobId | TreeId, options?: CallOptions): Promise<Buffer>
+  readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
+  blobLength(type: BlobType, id: BlobId | TreeId, options?: CallOptions): Promise<number>
+}
+
+// A chunk has 8 MiB and the JSON of a folder with a million files some 400 MB; more is an attack on memory.
+const blobBytesMax = 1024 * 1024 * 1024
+/** Blobs of a file that are fetched ahead of the one in hand. */
+const readAhead = 2
+
+export function openBlobReader(vault: Vault, index: LoadedIndex): BlobReader {
+  const places = async (type: BlobType, id: BlobId | TreeId, options: CallOptions) => {
+    const known = (await index.blobs(options)).findAll(type, id)
+    // Another program may have stored it since the index was loaded.
+    return known.length > 0 ? known : (await index.refresh(options)).findAll(type, id)
+  }
+  const readBlob: BlobReader['readBlob'] = async (type, id, options = {}) => {
+    let failure: unknown
+    for (let fresh = false; ; fresh = true) {
+      const known = await places(type, id, options)
+      for (const place of known) {
+        try {
+          return await readPlace(vault, { type, id, place }, options)
+        } catch (error) {
+          if (!mayLieElsewhere(error)) throw error
+          failure ??= error
+        }
+      }
+      // A prune that ran meanwhile moved it: then another index tells where.
+      if (fresh || known.length === 0 || !isFailure(failure, 'integrity.missing')) break
+      await index.refresh(options)
+    }
+    throw failure ?? missing(type, id)
+  }
+  return {
+    readBlob,
+    async *readFile(content, options = {}) {
+      const runs = openZeroRuns()
+      const ahead: Promise<Buffer>[] = []
+      try {
+        for (let next = 0, given = 0; given < content.length; given++) {
+          for (; next < content.length && next <= given + readAhead; next++) {
+            const id = content[next]
+            if (id === undefined) break
+            const reading = readBlob('data', id, options)
+            // Waited for in its turn; until then its failure is nobody's.
+            reading.catch(() => {})
+            ahead.push(reading)
+          }
+          const bytes = await ahead.shift()
+          if (bytes) yield* runs.push(bytes)
+        }
+        yield* runs.end()
+      } finally {
+        await Promise.allSettled(ahead)
+      }
+    },
+    async blobLength(type, id, options = {}) {
+      const [place] = await places(type, id, options)
+      if (!place) throw missing(type, id)
+      return plainLengthOf(place)
+    },
+  }
+}
+
+function plainLengthOf(place: BlobLocation): number {
+  return place.plainLength ?? place.length - 32
+}
+
+async function readPlace(
+  { backend, cipher }: Vault,
+  {
+    type,
+    id,
+    place,
+  }: { readonly type: BlobType; readonly id: BlobId | TreeId; readonly place: BlobLocation },
+  options: CallOptions,
+): Promise<Buffer> {
+  const details = { blob: id, type, pack: place.pack }
+  const where = `${type} blob ${shortId(id)} in pack ${shortId(place.pack)}`
+  if (Math.max(place.length, plainLengthOf(place)) > blobBytesMax) {
+    throw new VmlError('integrity.format', `Cannot read ${where}: it is too large`, { details })
+  }
+  try {
+    const { offset, length } = place
+    const sealed = await backend.get({ kind: 'pack', name: place.pack }, { offset, length }, options)
+    const opened = cipher.openInto(sealed.subarray(16), sealed)
+    const plain = place.plainLength === undefined ? opened : decompress(opened, place.plainLength)
+    if (hash('sha256', plain) === id) return plain
+    throw new VmlError('integrity.hash', 'its content does not have its hash')
+  } catch (error) {
+    if (!mayLieElsewhere(error)) throw error
+    const code = error.code === 'not-found' ? 'integrity.missing' : error.code
+    const why = error.code === 'not-found' ? 'that pack is gone' : error.message
+    throw new VmlError(code, `Cannot read ${where}: ${why}`, {
+      cause: error,
+      details,
+      hint: 'Run vml check --read-data to see what is affected',
+    })
+  }
+}
+
+function mayLieElsewhere(error: unknown): error is VmlError {
+  return isFailure(
+    error,
+    'not-found',
+    'integrity.mac',
+    'integrity.hash',
+    'integrity.format',
+    'integrity.truncated',
+    'integrity.missing',
+  )
+}
+
+function missing(type: BlobType, id: string): VmlError {
+  return new VmlError('integrity.missing', `Cannot read ${type} blob ${shortId(id)}: no index names it`, {
+    details: { blob: id, type },
+    hint: 'Run vml check to see what is affected; restic repair index may find it again',
+  })
+}

@@ -1,0 +1,84 @@
+// All index files of a repository, loaded at first use and brought up to date when something is not found.
+import { mapOrdered } from '../base/pool.ts'
+import { isFailure } from '../base/failure.ts'
+import { type IndexId, parseId } from '../model/ids.ts'
+import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import { type IndexFile, readIndexFile } from './index-file.ts'
+import type { Vault } from './sealed-file.ts'
+import type { CallOptions } from './store.ts'
+
+export interface LoadedIndex {
+  /** Loads at first use. */
+  blobs(options?: CallOptions): Promise<BlobIndex>
+  /** What is loaded by now: empty before the first `blobs` or `refresh`. */
+  readonly current: BlobIndex
+  /** Takes in what other programs wrote or removed. */
+  refresh(options?: CallOptions): Promise<BlobIndex>
+  /** Takes in a file that this process wrote, whose packs are in `current` already. */
+  wrote(id: IndexId): void
+}
+
+export function openLoadedIndex(vault: Vault): LoadedIndex {
+  let current = openBlobIndex()
+  let loaded: Set<IndexId> | undefined
+  let superseded = new Set<IndexId>()
+  let loading: Promise<BlobIndex> | undefined
+
+  const load = async (options: CallOptions): Promise<BlobIndex> => {
+    const listed = new Map<IndexId, number>()
+    for await (const { name, size } of vault.backend.list('index', options)) {
+      const id = parseId<IndexId>(name)
+      if (id !== undefined) listed.set(id, size)
+    }
+    const gone = [...(loaded ?? [])].some((id) => !listed.has(id))
+    const skip = gone ? new Set<IndexId>() : new Set([...(loaded ?? []), ...superseded])
+    const added = [...listed].filter(([id]) => !skip.has(id))
+    const files = await mapOrdered(added, vault.backend.traits.connections, async ([id, sizeBytes]) => ({
+      id,
+      file: await readIndexFile(vault, id, { ...options, sizeBytes }),
+    }))
+    const replaced = new Set(files.flatMap(({ file }) => file.supersedes))
+    // Packs cannot be taken out one index at a time, so a removed or replaced index means to begin anew.
+    if (!gone && [...replaced].some((id) => loaded?.has(id))) {
+      superseded = new Set([...superseded, ...replaced])
+      loaded = new Set()
+      current = openBlobIndex()
+      return await load(options)
+    }
+    const kept = files.filter(({ id }) => !replaced.has(id))
+    const table = gone ? openBlobIndex() : current
+    for (const { file } of kept) addFile(table, file)
+    current = table
+    loaded = new Set([...(gone ? [] : (loaded ?? [])), ...kept.map(({ id }) => id)])
+    superseded = new Set([...(gone ? [] : superseded), ...replaced])
+    return current
+  }
+  /** An index file can vanish between the list and the read, while a prune runs. */
+  const loadAgain = async (options: CallOptions): Promise<BlobIndex> => {
+    for (let tries = 3; ; tries--) {
+      try {
+        return await load(options)
+      } catch (error) {
+        if (tries === 1 || !isFailure(error, 'not-found')) throw error
+      }
+    }
+  }
+  const refresh = async (options: CallOptions = {}) => {
+    loading ??= loadAgain(options).finally(() => {
+      loading = undefined
+    })
+    return await loading
+  }
+  return {
+    blobs: async (options = {}) => (loaded && !loading ? current : await refresh(options)),
+    get current() {
+      return current
+    },
+    refresh,
+    wrote: (id) => void loaded?.add(id),
+  }
+}
+
+function addFile(table: BlobIndex, file: IndexFile): void {
+  for (const { pack, blobs } of file.packs) table.add(pack, blobs)
+}

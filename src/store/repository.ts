@@ -1,0 +1,231 @@
+// Opens and makes restic repositories. See store.ts for what they promise, docs/format.md for what lies on disk.
+import { randomBytes } from 'node:crypto'
+import type { Backend } from '../backend/backend.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { parseId, type RepositoryId, type SnapshotId } from '../model/ids.ts'
+import { openBlobReader } from './blob-reader.ts'
+import { checkRepository } from './check.ts'
+import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
+import { type Config, encodeConfig, parseConfig } from './config.ts'
+import { createKey, openKeys } from './keys.ts'
+import { openLoadedIndex } from './loaded-index.ts'
+import { acquireLock, type HeldLock } from './lock.ts'
+import { randomPolynomial } from './polynomial.ts'
+import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
+import { readSnapshotFile } from './snapshot-file.ts'
+import type { CallOptions, NewKey, Repository } from './store.ts'
+import { decodeTree } from './tree-codec.ts'
+import { openWriter } from './writer.ts'
+
+export interface OpenOptions extends CallOptions {
+  /** Disposed with the repository. */
+  readonly backend: Backend
+  /** Passwords to try, as bytes. */
+  readonly secrets: readonly Uint8Array[]
+  /** The key file to try first. */
+  readonly keyHint?: string | undefined
+  readonly packBytes?: number | undefined
+  readonly clock?: Clock | undefined
+}
+
+export interface InitOptions extends CallOptions {
+  readonly backend: Backend
+  /** At least one; `keyId` of the result is the first. */
+  readonly keys: readonly NewKey[]
+  /** Taken over from another repository, so that content is cut alike. */
+  readonly polynomial?: bigint | undefined
+  readonly packBytes?: number | undefined
+  readonly clock?: Clock | undefined
+}
+
+/** `store.missing` without a config, `auth.key` when no secret fits, `integrity.*` naming the damaged file. */
+export async function openRepository(options: OpenOptions): Promise<Repository> {
+  const { backend, secrets, keyHint, signal } = options
+  if ((await backend.size({ kind: 'config', name: '' }, { signal })) === undefined)
+    throw noRepository(backend)
+  let unreadable: unknown
+  for await (const { keyId, masterKey } of openKeys(
+    { backend, passwords: secrets, hint: keyHint },
+    { signal },
+  )) {
+    const cipher = openCipher(masterKey)
+    try {
+      const json = await readSealedJson({ backend, cipher }, { kind: 'config', name: '' }, { signal })
+      return assemble({ ...options, config: parseConfig(json), masterKey, keyId })
+    } catch (error) {
+      // The key of an `init` that was broken off opens with its password, but not this config.
+      if (!isFailure(error, 'integrity.mac')) throw error
+      unreadable = error
+    }
+  }
+  if (unreadable !== undefined) throw unreadable
+  throw new VmlError('auth.key', `Cannot open "${backend.location}": no key fits`, {
+    hint: 'Give its password with --password-file or VML_PASSWORD_FILE',
+  })
+}
+
+/**
+ * Folders, keys, config: there is no repository before its config, which is written once. A second `init` at the same
+ * time, and one where a repository lies, fail with `exists` and change nothing.
+ */
+export async function initRepository(options: InitOptions): Promise<Repository> {
+  const { backend, keys, polynomial, signal } = options
+  if (keys.length === 0) throw new TypeError('A repository needs a key')
+  await backend.create({ signal })
+  for (const kind of ['snapshot', 'index', 'pack'] as const) {
+    for await (const { name } of backend.list(kind, { signal })) {
+      throw new VmlError(
+        'exists',
+        `Cannot make a repository in "${backend.location}": ${kind} ${name} is there`,
+        {
+          hint: 'Its config may have been lost: restore that file, or choose an empty place',
+        },
+      )
+    }
+  }
+  const leftKeys: string[] = []
+  for await (const { name } of backend.list('key', { signal })) leftKeys.push(name)
+
+  const masterKey = randomMasterKey(randomBytes)
+  const config: Config = {
+    version: 2,
+    id: randomBytes(32).toString('hex') as RepositoryId,
+    polynomial: polynomial ?? randomPolynomial(randomBytes),
+    chunker: 'gear',
+  }
+  const keyIds: string[] = []
+  try {
+    for (const key of keys) keyIds.push(await createKey({ backend, masterKey, ...key }, { signal }))
+    await writeSealedJson({ backend, cipher: openCipher(masterKey) }, 'config', encodeConfig(config), {
+      signal,
+    })
+  } catch (error) {
+    for (const name of keyIds) await backend.remove({ kind: 'key', name }).catch(() => {})
+    throw error
+  }
+  // Keys that were there before any config belong to an `init` that was broken off, and open nothing.
+  for (const name of leftKeys) await backend.remove({ kind: 'key', name }, { signal })
+  return assemble({ ...options, config, masterKey, keyId: keyIds[0] ?? '' })
+}
+
+interface Parts {
+  readonly backend: Backend
+  readonly config: Config
+  readonly masterKey: MasterKey
+  readonly keyId: string
+  readonly packBytes?: number | undefined
+  readonly clock?: Clock | undefined
+}
+
+function assemble({ backend, config, masterKey, keyId, packBytes, clock = systemClock }: Parts): Repository {
+  const { version } = config
+  const vault: Vault = { backend, cipher: openCipher(masterKey), version }
+  const index = openLoadedIndex(vault)
+  const reader = openBlobReader(vault, index)
+  const readOnly = version === 1 || backend.traits.readOnly
+  const refuseWrite = () => {
+    if (!readOnly) return
+    throw new VmlError('unsupported', `Cannot write to "${backend.location}": it is read only`, {
+      hint:
+        version === 1
+          ? 'It has version 1 of the format; restic migrate upgrade_repo_v2 makes it version 2'
+          : 'The storage was opened to read',
+    })
+  }
+  let exclusiveLocks = 0
+  const take = async (kind: 'shared' | 'exclusive', signal: AbortSignal | undefined): Promise<HeldLock> => {
+    const lock = await acquireLock(vault, kind, { clock, signal })
+    let counted = kind === 'exclusive'
+    if (counted) exclusiveLocks++
+    return {
+      ...lock,
+      async [Symbol.asyncDispose]() {
+        if (counted) exclusiveLocks--
+        counted = false
+        await lock[Symbol.asyncDispose]()
+      },
+    }
+  }
+  return {
+    id: config.id,
+    version,
+    location: backend.location,
+    readOnly,
+    keyId,
+    chunker: { algorithm: config.chunker, polynomial: config.polynomial },
+
+    async *snapshots({ signal, onDamage } = {}) {
+      for await (const { name, size } of backend.list('snapshot', { signal })) {
+        const id = parseId<SnapshotId>(name)
+        if (id === undefined) continue
+        try {
+          yield await readSnapshotFile(vault, id, { signal, sizeBytes: size })
+        } catch (error) {
+          // Another program may remove one between the list and the read.
+          if (isFailure(error, 'not-found')) continue
+          if (!onDamage || !isDamage(error)) throw error
+          onDamage(id, error)
+        }
+      }
+    },
+    async *snapshotIds(options) {
+      for await (const { name } of backend.list('snapshot', options)) {
+        const id = parseId<SnapshotId>(name)
+        if (id !== undefined) yield id
+      }
+    },
+    readSnapshot: async (id, options) => await readSnapshotFile(vault, id, options),
+    readTree: async (id, options) => decodeTree(await reader.readBlob('tree', id, options)),
+    readBlob: async (id, options) => await reader.readBlob('data', id, options),
+    readFile: reader.readFile,
+    blobLength: reader.blobLength,
+
+    async beginWrite({ signal, lock: kind = 'shared' } = {}) {
+      refuseWrite()
+      const lock = await take(kind, signal)
+      try {
+        return await openWriter({ vault, index, lock, config, packBytes, clock }, { signal })
+      } catch (error) {
+        await lock[Symbol.asyncDispose]()
+        throw error
+      }
+    },
+    async lock(kind, { signal } = {}) {
+      // Where nothing can be written, no prune can pull the ground away; restic reads there with --no-lock.
+      if (backend.traits.readOnly && kind === 'shared') return { async [Symbol.asyncDispose]() {} }
+      if (backend.traits.readOnly) refuseWrite()
+      return await take(kind, signal)
+    },
+    async removeSnapshot(id, { signal } = {}) {
+      refuseWrite()
+      if (exclusiveLocks === 0) throw new Error('Removing a snapshot needs an exclusive lock')
+      await backend.remove({ kind: 'snapshot', name: id }, { signal })
+    },
+    check: async (options) => await checkRepository(vault, options),
+    async addKey(key, { signal } = {}) {
+      refuseWrite()
+      return await createKey({ backend, masterKey, ...key }, { signal })
+    },
+    async [Symbol.asyncDispose]() {
+      await backend[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return isFailure(
+    error,
+    'integrity.mac',
+    'integrity.hash',
+    'integrity.format',
+    'integrity.truncated',
+    'integrity.missing',
+  )
+}
+
+function noRepository(backend: Backend): VmlError {
+  return new VmlError('store.missing', `Cannot open "${backend.location}": no logbook is there`, {
+    hint: 'vml init makes one',
+  })
+}

@@ -1,0 +1,91 @@
+// Snapshot files, which commit an entry by being there (restic, doc/design.rst, "Snapshots").
+import { VmlError } from '../base/failure.ts'
+import type { Snapshot } from '../model/entry.ts'
+import { parseId, type SnapshotId, type TreeId } from '../model/ids.ts'
+import { jsonId, jsonObject, jsonOptionalText, jsonText, jsonTexts } from './json-fields.ts'
+import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
+import type { CallOptions } from './store.ts'
+
+export async function readSnapshotFile(
+  vault: Vault,
+  id: SnapshotId,
+  options: CallOptions & { readonly sizeBytes?: number } = {},
+): Promise<Snapshot> {
+  return parseSnapshot(id, await readSealedJson(vault, { kind: 'snapshot', name: id }, options))
+}
+
+/** The tree must be durable, and an index must name it. */
+export async function writeSnapshotFile(
+  vault: Vault,
+  snapshot: Omit<Snapshot, 'id'>,
+  options: CallOptions = {},
+): Promise<Snapshot> {
+  const id = await writeSealedJson(vault, 'snapshot', encodeSnapshot(snapshot), options)
+  return { ...snapshot, id: id as SnapshotId }
+}
+
+const knownFields = [
+  'time',
+  'tree',
+  'parent',
+  'original',
+  'paths',
+  'hostname',
+  'username',
+  'tags',
+  'description',
+  'program_version',
+]
+
+/** In the order of restic's own fields; restic leaves out what is empty. */
+export function encodeSnapshot(snapshot: Omit<Snapshot, 'id'>): unknown {
+  if (!isTime(snapshot.time)) throw new TypeError('The time of a snapshot is RFC 3339')
+  const { parent, original, description, programVersion, tags } = snapshot
+  return {
+    ...snapshot.otherFields,
+    time: snapshot.time,
+    ...(parent === undefined ? {} : { parent }),
+    tree: snapshot.tree,
+    paths: snapshot.paths,
+    hostname: snapshot.hostname,
+    username: snapshot.username,
+    ...(tags.length === 0 ? {} : { tags }),
+    ...(original === undefined ? {} : { original }),
+    ...(description === undefined ? {} : { description }),
+    ...(programVersion === undefined ? {} : { program_version: programVersion }),
+  }
+}
+
+export function parseSnapshot(id: SnapshotId, value: unknown): Snapshot {
+  const json = jsonObject(value, 'snapshot')
+  const time = jsonText(json['time'], 'time')
+  if (!isTime(time)) throw new VmlError('integrity.format', `"time" of snapshot ${id} is not RFC 3339`)
+  const parent = optionalId(json, 'parent')
+  const original = optionalId(json, 'original')
+  const description = jsonOptionalText(json['description'], 'description')
+  const programVersion = jsonOptionalText(json['program_version'], 'program_version')
+  const others = Object.entries(json).filter(([field]) => !knownFields.includes(field))
+  return {
+    id,
+    time,
+    tree: jsonId(json['tree'], 'tree', (text) => parseId<TreeId>(text)),
+    ...(parent === undefined ? {} : { parent }),
+    ...(original === undefined ? {} : { original }),
+    paths: jsonTexts(json['paths'], 'paths'),
+    hostname: jsonOptionalText(json['hostname'], 'hostname') ?? '',
+    username: jsonOptionalText(json['username'], 'username') ?? '',
+    tags: jsonTexts(json['tags'], 'tags'),
+    ...(description === undefined ? {} : { description }),
+    ...(programVersion === undefined ? {} : { programVersion }),
+    ...(others.length === 0 ? {} : { otherFields: Object.fromEntries(others) }),
+  }
+}
+
+function optionalId(json: Readonly<Record<string, unknown>>, field: string): SnapshotId | undefined {
+  const text = jsonOptionalText(json[field], field)
+  return text === undefined || text === '' ? undefined : jsonId(text, field, (id) => parseId<SnapshotId>(id))
+}
+
+function isTime(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/.test(text)
+}
