@@ -1,0 +1,187 @@
+// Configuration: flag > VML_* > ./.vml.toml > the user's config.toml. The only place that reads the environment.
+//
+// ./.vml.toml may come with a folder from somebody else: it may name a logbook, a project and a machine, nothing that
+// runs and no secret, and it counts only when it belongs to the user (or to root).
+import { readFileSync, statSync } from 'node:fs'
+import { homedir, hostname, userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import type { Machine } from '../model/machine.ts'
+import { parseSettings, type Settings } from './settings.ts'
+
+export interface Folders {
+  /** `config.toml`. */
+  readonly config: string
+  /** Keys, virtual machines, images: what cannot be made again. */
+  readonly data: string
+  /** The catalogue and compiled code: may be deleted at any time. */
+  readonly cache: string
+  /** Logs and what one run leaves for the next. */
+  readonly state: string
+}
+
+/** Which place a setting came from, as a person would look for it: `--logbook`, `VML_LOGBOOK`, `./.vml.toml`, a path. */
+export interface Setting<Value> {
+  readonly value: Value
+  readonly from: string
+}
+
+export interface Config {
+  readonly folders: Folders
+  readonly home: string
+  readonly userName: string
+  readonly hostName: string
+  readonly workingFolder: string
+  /** An absolute path, or a URL of another backend. */
+  readonly logbook: Setting<string> | undefined
+  readonly passwordFile: Setting<string> | undefined
+  /** A line for the shell; never from ./.vml.toml. */
+  readonly passwordCommand: Setting<string> | undefined
+  readonly project: Setting<string> | undefined
+  readonly machine: Setting<string> | undefined
+  readonly machines: ReadonlyMap<string, Machine>
+  readonly images: { readonly catalogues: readonly string[] }
+  readonly open: { readonly accelerator: 'auto' | 'kvm' | 'tcg'; readonly memoryMiB: number | undefined }
+  readonly terminal: { readonly noColor: boolean; readonly dumb: boolean }
+  /** Sentences on settings that were not taken over. */
+  readonly warnings: readonly string[]
+}
+
+export interface ConfigFlags {
+  readonly logbook?: string | undefined
+  readonly passwordFile?: string | undefined
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+const configBytesMax = 1024 * 1024
+
+export function readConfig(
+  flags: ConfigFlags,
+  options: { environment?: Environment; workingFolder?: string } = {},
+): Config {
+  const environment = options.environment ?? process.env
+  const workingFolder = options.workingFolder ?? process.cwd()
+  const home = environment['HOME'] || homedir()
+  const folders = findFolders(environment, home)
+  const userFile = join(folders.config, 'config.toml')
+  const user = readSettings(userFile, 'user') ?? emptySettings
+  const projectFile = join(workingFolder, '.vml.toml')
+  const project = readSettings(projectFile, 'project') ?? emptySettings
+
+  const pick = (
+    key: 'logbook' | 'passwordFile' | 'passwordCommand' | 'project' | 'machine',
+    flag?: { name: string; value: string | undefined },
+  ): Setting<string> | undefined => {
+    const variable = `VML_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+    if (flag?.value !== undefined) return { value: flag.value, from: flag.name }
+    if (environment[variable]) return { value: environment[variable], from: variable }
+    if (project.values[key] !== undefined) return { value: project.values[key], from: './.vml.toml' }
+    if (user.values[key] !== undefined) return { value: user.values[key], from: userFile }
+    return undefined
+  }
+  const logbook = pick('logbook', { name: '--logbook', value: flags.logbook })
+  const passwordFile = pick('passwordFile', { name: '--password-file', value: flags.passwordFile })
+  const place = (setting: Setting<string> | undefined) =>
+    setting && {
+      ...setting,
+      value: absoluteLocation(setting.value, {
+        home,
+        base: setting.from === userFile ? folders.config : workingFolder,
+      }),
+    }
+  return {
+    folders,
+    home,
+    userName: environment['USER'] || environment['LOGNAME'] || userName(),
+    hostName: hostname(),
+    workingFolder,
+    logbook: place(logbook),
+    passwordFile: place(passwordFile),
+    passwordCommand: pick('passwordCommand'),
+    project: pick('project'),
+    machine: pick('machine'),
+    machines: user.values.machines,
+    images: { catalogues: user.values.catalogues },
+    open: { accelerator: user.values.accelerator ?? 'auto', memoryMiB: user.values.memoryMiB },
+    terminal: { noColor: Boolean(environment['NO_COLOR']), dumb: environment['TERM'] === 'dumb' },
+    warnings: [...user.warnings, ...project.warnings],
+  }
+}
+
+export function userConfigFile(config: Config): string {
+  return join(config.folders.config, 'config.toml')
+}
+
+/** A machine by its name; `not-found` with what is there. */
+export function findMachine(config: Config, name: string): Machine {
+  const machine = config.machines.get(name)
+  if (machine) return machine
+  const known = [...config.machines.keys()].toSorted()
+  throw new VmlError('not-found', `Cannot find machine "${name}" in ${userConfigFile(config)}`, {
+    details: { machine: name, known },
+    hint:
+      known.length === 0
+        ? `Add it: vml machine add ${name} ssh://USER@HOST`
+        : `Known machines: ${known.join(', ')}. Add another: vml machine add NAME ssh://USER@HOST`,
+  })
+}
+
+/** Paths become absolute and `~/` the home; `scheme:` locations of other backends stay as they are. */
+function absoluteLocation(text: string, { home, base }: { home: string; base: string }): string {
+  if (/^[a-z][a-z0-9+-]+:/.test(text)) return text
+  if (text === '~') return home
+  return text.startsWith('~/') ? join(home, text.slice(2)) : resolve(base, text)
+}
+
+/** XDG Base Directory Specification: a relative path in a variable is to be ignored. */
+function findFolders(environment: Environment, home: string): Folders {
+  const folder = (variable: string, fallback: string) => {
+    const value = environment[variable]
+    return join(value?.startsWith('/') ? value : join(home, fallback), 'vml')
+  }
+  return {
+    config: folder('XDG_CONFIG_HOME', '.config'),
+    data: folder('XDG_DATA_HOME', '.local/share'),
+    cache: folder('XDG_CACHE_HOME', '.cache'),
+    state: folder('XDG_STATE_HOME', '.local/state'),
+  }
+}
+
+const emptySettings: { values: Settings; warnings: readonly string[] } = {
+  values: { machines: new Map(), catalogues: [] },
+  warnings: [],
+}
+
+function readSettings(
+  path: string,
+  whose: 'user' | 'project',
+): { values: Settings; warnings: readonly string[] } | undefined {
+  let text: string
+  try {
+    const info = statSync(path)
+    if (whose === 'project' && !isTrustedOwner(info.uid))
+      return { ...emptySettings, warnings: [`Not read: ${path} belongs to another user`] }
+    if (!info.isFile() || info.size > configBytesMax)
+      throw new VmlError('usage', `Cannot read ${path}: it is no file of at most 1 MiB`)
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    if (error instanceof VmlError) throw error
+    throw new VmlError('usage', `Cannot read ${path}: ${code ?? 'unknown failure'}`, { cause: error })
+  }
+  return parseSettings(text, { path, whose })
+}
+
+function isTrustedOwner(uid: number): boolean {
+  return process.getuid === undefined || uid === 0 || uid === process.getuid()
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown' // A uid without an account, as in containers.
+  }
+}

@@ -1,0 +1,98 @@
+// Makes a logbook with its two keys: this computer's, and one for recovery that stock restic takes as its password.
+import { randomBytes, randomInt } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import { openBackend } from '../backend/all.ts'
+import type { Clock } from '../base/clock.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { parseId, type RepositoryId } from '../model/ids.ts'
+import { initRepository } from '../store/repository.ts'
+import type { Config } from './config.ts'
+import { dropComputerKey, makeComputerKey, noteComputerKey } from './keyring.ts'
+import { setDefaultLogbook } from './write-config.ts'
+
+export interface MadeLogbook {
+  readonly id: RepositoryId
+  readonly location: string
+  /** Whether this became the default logbook. */
+  readonly isDefault: boolean
+}
+
+/** What an `init` that was cut off may have left in the folder. */
+const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'snapshots'])
+
+/** Fails with `exists` before anything is written where something else is. */
+export async function requireFreePlace(location: string): Promise<void> {
+  await using backend = openBackend(location)
+  if ((await backend.size({ kind: 'config', name: '' })) !== undefined)
+    throw new VmlError(
+      'exists',
+      `Cannot make a logbook in "${location}": there is one, and it was left as it is`,
+      {
+        details: { location },
+        hint: `Look into it: vml log --logbook ${location}`,
+      },
+    )
+  if (!location.startsWith('/')) return
+  const foreign = (await namesIn(location)).find((name) => !repositoryNames.has(name))
+  if (foreign !== undefined)
+    throw new VmlError('exists', `Cannot make a logbook in "${location}": the folder is not empty`, {
+      details: { location, found: foreign },
+      hint: 'Name a new or empty folder',
+    })
+}
+
+export async function makeLogbook(
+  config: Config,
+  clock: Clock,
+  location: string,
+  recovery: Uint8Array,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<MadeLogbook> {
+  await requireFreePlace(location)
+  const id = parseId<RepositoryId>(randomBytes(32).toString('hex'))
+  if (id === undefined) throw new TypeError('32 random bytes are 64 hex digits')
+  // The secret is durable before the repository exists; the repository's config is its commit and comes last.
+  // Cut off between: a secret that opens nothing, and key files that the next init passes over.
+  const key = await makeComputerKey(config.folders, id)
+  const backend = openBackend(location)
+  const who = { username: config.userName, hostname: config.hostName }
+  try {
+    await using repository = await initRepository({
+      backend,
+      id,
+      keys: [
+        { password: key.secret, cost: 'cheap', ...who },
+        { password: recovery, cost: 'strong', ...who },
+      ],
+      clock,
+      signal: options.signal,
+    })
+    await noteComputerKey(config.folders, id, repository.keyId)
+  } catch (error) {
+    // Only where it is certain that no config was written: otherwise this secret may be a logbook's key.
+    const written = await backend.size({ kind: 'config', name: '' }).catch(() => 0)
+    if (written === undefined) await dropComputerKey(config.folders, id)
+    await backend[Symbol.asyncDispose]()
+    throw error
+  }
+  return { id, location, isDefault: await setDefaultLogbook(config, clock, location) }
+}
+
+/** Crockford's base32 without letters that are mistaken for digits: 8 groups of 5 are 200 bits. */
+export function generateRecoveryKey(): string {
+  const letters = '0123456789abcdefghjkmnpqrstvwxyz'
+  const group = () => Array.from({ length: 5 }, () => letters[randomInt(32)]).join('')
+  return Array.from({ length: 8 }, group).join('-')
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return []
+    if (code === 'ENOTDIR')
+      throw new VmlError('exists', `Cannot make a logbook in "${folder}": a file is there`)
+    throw error
+  }
+}

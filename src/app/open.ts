@@ -1,0 +1,145 @@
+// From configuration to an open logbook: the backend by its address, the key by what this computer and the user have.
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openBackend } from '../backend/all.ts'
+import type { Backend } from '../backend/backend.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { type Catalog, openCatalog } from '../catalog/catalog.ts'
+import { openRepository } from '../store/repository.ts'
+import type { Repository } from '../store/store.ts'
+import type { Config, Setting } from './config.ts'
+import { findComputerKeys, noteComputerKey } from './keyring.ts'
+import { configuredPassword } from './secrets.ts'
+
+export interface Logbook extends AsyncDisposable {
+  readonly repository: Repository
+  readonly catalog: Catalog
+  readonly location: string
+}
+
+export interface OpenOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Asks a person; undefined without a terminal. */
+  readonly askSecret: (question: string) => Promise<string | undefined>
+}
+
+/** The logbook that the configuration names. Fails with `store.missing`, `auth.key`. */
+export async function openLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
+  const setting = requireLogbook(config)
+  const backend = openBackend(setting.value)
+  try {
+    const repository = await unlock(config, setting, backend, options)
+    return await attachCatalog(config, repository, setting.value)
+  } catch (error) {
+    await backend[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** A repository that was opened by other means (a share, one just made), with its catalogue. */
+export async function attachCatalog(
+  config: Config,
+  repository: Repository,
+  location: string,
+): Promise<Logbook> {
+  const folder = join(config.folders.cache, 'catalog')
+  // Where it cannot be made, the catalogue lives in memory.
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(() => {})
+  const catalog = openCatalog(join(folder, `${repository.id}.sqlite`))
+  return {
+    repository,
+    catalog,
+    location,
+    async [Symbol.asyncDispose]() {
+      catalog[Symbol.dispose]()
+      await repository[Symbol.asyncDispose]()
+    },
+  }
+}
+
+export function requireLogbook(config: Config): Setting<string> {
+  if (config.logbook) return config.logbook
+  throw new VmlError('store.missing', 'Cannot tell which logbook: none is configured', {
+    hint: 'Make one with vml init DIR, or name one with --logbook DIR or VML_LOGBOOK',
+  })
+}
+
+async function unlock(
+  config: Config,
+  logbook: Setting<string>,
+  backend: Backend,
+  options: OpenOptions,
+): Promise<Repository> {
+  const { signal } = options
+  if ((await backend.size({ kind: 'config', name: '' }, { signal })) === undefined)
+    throw new VmlError(
+      'store.missing',
+      `Cannot open "${logbook.value}" (${logbook.from}): no logbook is there`,
+      {
+        details: { location: logbook.value },
+        hint: `Make one: vml init ${logbook.value}`,
+      },
+    )
+  const tried: string[] = []
+  const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {
+    tried.push(what)
+    try {
+      return await openRepository({ backend, secrets, keyHint, signal })
+    } catch (error) {
+      if (isFailure(error, 'auth.key')) return undefined
+      throw error
+    }
+  }
+  // A password that was named for this one call is meant; all other sources come after this computer's own key.
+  const named = config.passwordFile?.from === '--password-file'
+  if (!named) {
+    const opened = await byComputerKey(config, backend, attempt, signal)
+    if (opened) return opened
+  }
+  const configured = await configuredPassword(config, signal)
+  if (configured) {
+    const opened = await attempt(`the password of ${configured.from}`, [configured.password])
+    if (opened) return opened
+  }
+  if (!named) {
+    const typed = await options.askSecret(`Password of the logbook ${logbook.value}`)
+    const opened = typed ? await attempt('the password that was typed', [Buffer.from(typed)]) : undefined
+    if (opened) return opened
+  }
+  throw new VmlError('auth.key', `Cannot open "${logbook.value}": ${describeTried(tried)}`, {
+    details: { location: logbook.value, tried },
+    hint: 'Give the recovery key: --password-file FILE, VML_PASSWORD_FILE or VML_PASSWORD_COMMAND',
+  })
+}
+
+async function byComputerKey(
+  config: Config,
+  backend: Backend,
+  attempt: (
+    what: string,
+    secrets: readonly Uint8Array[],
+    keyHint?: string,
+  ) => Promise<Repository | undefined>,
+  signal: AbortSignal | undefined,
+): Promise<Repository | undefined> {
+  const names: string[] = []
+  for await (const { name } of backend.list('key', { signal })) names.push(name)
+  const keys = await findComputerKeys(config.folders, names)
+  if (keys.length === 0) return undefined
+  const repository = await attempt(
+    "this computer's key",
+    keys.map((key) => key.secret),
+    keys[0]?.keyId,
+  )
+  if (!repository) return undefined
+  // Only a hint for next time: a data folder that cannot be written is no reason not to open.
+  if (keys[0]?.keyId !== repository.keyId)
+    await noteComputerKey(config.folders, repository.id, repository.keyId).catch(() => {})
+  return repository
+}
+
+function describeTried(tried: readonly string[]): string {
+  return tried.length === 0
+    ? 'this computer has no key for it, and no password was given'
+    : `it does not open with ${tried.join(', nor with ')}`
+}

@@ -1,0 +1,155 @@
+// What a configuration file may say, checked key by key: zod would cost more at start-up than the rest of this folder.
+import { parse } from 'smol-toml'
+import { messageOf, VmlError } from '../base/failure.ts'
+import { isMachineName, parseImageReference, parseMachineAddress, type Machine } from '../model/machine.ts'
+
+export interface Settings {
+  readonly logbook?: string
+  readonly project?: string
+  readonly machine?: string
+  readonly passwordFile?: string
+  readonly passwordCommand?: string
+  readonly machines: ReadonlyMap<string, Machine>
+  readonly catalogues: readonly string[]
+  readonly accelerator?: 'auto' | 'kvm' | 'tcg'
+  readonly memoryMiB?: number
+}
+
+interface Place {
+  readonly path: string
+  readonly whose: 'user' | 'project'
+}
+
+/** Keys that any ./.vml.toml may hold; everything else counts only in the user's own file. */
+const projectKeys: readonly string[] = ['logbook', 'project', 'machine']
+const userKeys: readonly string[] = [
+  ...projectKeys,
+  'password_file',
+  'password_command',
+  'machines',
+  'images',
+  'open',
+]
+const accelerators = ['auto', 'kvm', 'tcg'] as const
+
+export function parseSettings(text: string, place: Place): { values: Settings; warnings: readonly string[] } {
+  const table = parseToml(text, place)
+  const warnings: string[] = []
+  const allowed = place.whose === 'user' ? userKeys : projectKeys
+  for (const key of Object.keys(table)) {
+    if (allowed.includes(key)) continue
+    warnings.push(
+      userKeys.includes(key)
+        ? `Not taken over: ${JSON.stringify(key)} in ${place.path} counts only in your own config.toml`
+        : `Not taken over: ${JSON.stringify(key)} in ${place.path} is no setting of VML`,
+    )
+  }
+  const own: Record<string, unknown> = Object.fromEntries(
+    Object.entries(table).filter(([key]) => allowed.includes(key)),
+  )
+  const images = tableAt(own, 'images', place)
+  const open = tableAt(own, 'open', place)
+  const accelerator = textAt(open, 'accelerator', place, 'open')
+  const known = accelerators.find((name) => name === accelerator)
+  if (accelerator !== undefined && known === undefined)
+    throw badSetting(place, 'open.accelerator', `"auto", "kvm" or "tcg"`)
+  const memoryMiB = open['memory_mib']
+  if (
+    memoryMiB !== undefined &&
+    !(typeof memoryMiB === 'number' && Number.isInteger(memoryMiB) && memoryMiB > 0)
+  )
+    throw badSetting(place, 'open.memory_mib', 'a number of MiB')
+  return {
+    values: {
+      ...optional('logbook', textAt(own, 'logbook', place)),
+      ...optional('project', textAt(own, 'project', place)),
+      ...optional('machine', textAt(own, 'machine', place)),
+      ...optional('passwordFile', textAt(own, 'password_file', place)),
+      ...optional('passwordCommand', textAt(own, 'password_command', place)),
+      machines: parseMachines(tableAt(own, 'machines', place), place),
+      catalogues: textsAt(images, 'catalogues', place, 'images'),
+      ...optional('accelerator', known),
+      ...optional('memoryMiB', typeof memoryMiB === 'number' ? memoryMiB : undefined),
+    },
+    warnings,
+  }
+}
+
+function parseToml(text: string, place: Place): Record<string, unknown> {
+  try {
+    return parse(text)
+  } catch (error) {
+    const [what = ''] = messageOf(error).split('\n', 1)
+    throw new VmlError('usage', `Cannot read ${place.path}: ${what}`, {
+      details: { path: place.path },
+      hint: 'Correct the file; see docs/guide for every setting',
+      cause: error,
+    })
+  }
+}
+
+function parseMachines(table: Record<string, unknown>, place: Place): ReadonlyMap<string, Machine> {
+  const machines = new Map<string, Machine>()
+  for (const name of Object.keys(table)) {
+    const key = `machines.${name}`
+    if (!isMachineName(name)) throw badSetting(place, key, 'named by letters, digits, ".", "_" and "-"')
+    const entry = tableAt(table, name, place, 'machines')
+    const addressText = textAt(entry, 'address', place, key) ?? ''
+    const address = parseMachineAddress(addressText)
+    if (!address) throw badSetting(place, `${key}.address`, '"ssh://USER@HOST:PORT" or "local:"')
+    const imageText = textAt(entry, 'image', place, key)
+    const image = imageText === undefined ? undefined : parseImageReference(imageText)
+    if (imageText !== undefined && !image) throw badSetting(place, `${key}.image`, '"NAME@VERSION"')
+    machines.set(name, { name, address, ...(image ? { image } : {}) })
+  }
+  return machines
+}
+
+function tableAt(
+  table: Record<string, unknown>,
+  key: string,
+  place: Place,
+  above?: string,
+): Record<string, unknown> {
+  const value = table[key]
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Date)
+    throw badSetting(place, above === undefined ? key : `${above}.${key}`, 'a table')
+  return Object.fromEntries(Object.entries(value))
+}
+
+function textAt(
+  table: Record<string, unknown>,
+  key: string,
+  place: Place,
+  above?: string,
+): string | undefined {
+  const value = table[key]
+  if (value === undefined || (typeof value === 'string' && value !== '' && !value.includes('\0')))
+    return value
+  throw badSetting(place, above === undefined ? key : `${above}.${key}`, 'a text that is not empty')
+}
+
+function textsAt(
+  table: Record<string, unknown>,
+  key: string,
+  place: Place,
+  above: string,
+): readonly string[] {
+  const value: unknown = table[key] ?? []
+  if (Array.isArray(value)) {
+    const texts = value.filter((item) => typeof item === 'string')
+    if (texts.length === value.length) return texts
+  }
+  throw badSetting(place, `${above}.${key}`, 'a list of texts')
+}
+
+function badSetting(place: Place, key: string, wanted: string): VmlError {
+  return new VmlError('usage', `Cannot use ${JSON.stringify(key)} in ${place.path}: it must be ${wanted}`, {
+    details: { path: place.path, key },
+  })
+}
+
+function optional<Key extends string, Value>(key: Key, value: Value | undefined): { [K in Key]?: Value } {
+  return value === undefined ? {} : ({ [key]: value } as { [K in Key]?: Value })
+}

@@ -1,0 +1,70 @@
+// `vml init DIR`: makes a logbook with its two keys.
+import { resolve } from 'node:path'
+import { VmlError } from '../../base/failure.ts'
+import { shortId } from '../../model/ids.ts'
+import { type Context, defineCommand, dryRun, operand } from '../command.ts'
+
+const passwordBytesMin = 8
+
+export const command = defineCommand({
+  description:
+    "Makes a logbook: a restic repository that stock restic can read. It gets two keys: this computer's, so that daily use never asks, and a recovery key, which is its password everywhere else.",
+  operands: [operand('DIR', 'a new or empty folder', 'folder')],
+  options: { dryRun },
+  examples: [
+    { line: 'vml init ~/logbook', does: 'ask for the recovery key, or make one up' },
+    { line: 'vml init ~/logbook --password-file key.txt', does: 'take the recovery key from a file' },
+    { line: 'vml init /mnt/usb/logbook --dry-run', does: 'only look whether that would work' },
+  ],
+  async run(context, { operands: [folder = ''], options }) {
+    const { config, out } = context
+    const { generateRecoveryKey, makeLogbook, requireFreePlace } = await import('../../app/init.ts')
+    const location = /^[a-z][a-z0-9]+:/.test(folder) ? folder : resolve(config.workingFolder, folder)
+    await requireFreePlace(location)
+    const recovery = await recoveryKey(context)
+    if (options.dryRun) {
+      out.line(`Would make a logbook in ${location}`)
+      out.document({ schema: 1, dry_run: true, location })
+      return
+    }
+    const secret = recovery ?? generateRecoveryKey()
+    const made = await makeLogbook(config, context.clock, location, Buffer.from(secret), {
+      signal: context.signal,
+    })
+    out.line(`Made logbook ${shortId(made.id)} in ${location}`)
+    if (recovery === undefined) showOnce(context, secret.toString())
+    if (made.isDefault) out.note('It is your default logbook now; next: vml machine add NAME ssh://USER@HOST')
+    else out.note(`Use it with --logbook ${location} or VML_LOGBOOK`)
+    out.document({ schema: 1, id: made.id, location, default: made.isDefault })
+  },
+})
+
+/** Undefined where one is to be generated, which only a person can read and keep. */
+async function recoveryKey(context: Context): Promise<Buffer | undefined> {
+  const { configuredPassword } = await import('../../app/secrets.ts')
+  const configured = await configuredPassword(context.config, context.signal)
+  if (configured) return configured.password
+  const typed = await context.askSecret('Recovery key (empty: one is made and shown once)')
+  if (typed === undefined)
+    throw new VmlError('usage', 'Cannot make a logbook without a recovery key: nothing was written', {
+      hint: 'Give one with --password-file FILE, or run vml init on a terminal',
+    })
+  if (typed === '') return undefined
+  if (Buffer.byteLength(typed) < passwordBytesMin)
+    throw new VmlError(
+      'usage',
+      `Cannot take a recovery key of less than ${passwordBytesMin} characters: nothing was written`,
+    )
+  const again = await context.askSecret('The same again')
+  if (again !== typed)
+    throw new VmlError('usage', 'Cannot make the logbook: the two keys differ. Nothing was written')
+  return Buffer.from(typed)
+}
+
+function showOnce(context: Context, secret: string): void {
+  const { noteStyle } = context.out
+  // Standard error is a terminal here: nothing is generated otherwise. Not a note, which --quiet would hide.
+  process.stderr.write(
+    `\nThe recovery key. It is shown only now; without it the logbook is lost with this computer:\n\n    ${noteStyle.bold(secret)}\n\n`,
+  )
+}

@@ -1,0 +1,139 @@
+// `vml save`: adds an entry, the state of a machine now.
+import { findMachine } from '../../app/config.ts'
+import type { Logbook } from '../../app/open.ts'
+import { openMachine } from '../../app/open-machine.ts'
+import { VmlError } from '../../base/failure.ts'
+import { printableText } from '../../base/raw-text.ts'
+import { listEntries, type LoggedEntry, nextEntryNumber, readEntryDocument } from '../../engine/entries.ts'
+import {
+  chooseBase,
+  type Saved,
+  save,
+  type SaveBase,
+  type SaveParts,
+  type SaveRequest,
+} from '../../engine/save.ts'
+import type { CaptureMode } from '../../model/entry.ts'
+import { shortId } from '../../model/ids.ts'
+import { type Context, defineCommand, flag, operand, text, texts } from '../command.ts'
+import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { parseCache, parseMachinePath, parseTag } from '../machine-path.ts'
+import type { Output } from '../output.ts'
+
+export const command = defineCommand({
+  description:
+    'Saves the working environment of a machine: its home, included folders, environment variables, shell history and package list. Nothing is installed on the machine; only what changed is read.',
+  operands: [operand('MACHINE', 'a machine of yours: see vml machine list', 'machine')],
+  options: {
+    message: text('-m, --message <title>', 'title of the entry'),
+    note: text('--note <text>', 'more about it'),
+    project: text('--project <name>', 'the line of work that it belongs to', 'project'),
+    tag: texts('--tag <tag>', 'a tag; may be given more than once', 'tag'),
+    include: texts('--include <dir>', 'a folder outside of the home', 'none'),
+    exclude: texts('--exclude <pattern>', 'leave out what matches, in gitignore syntax'),
+    only: texts('--only <dir>', 'this folder instead of the home', 'folder'),
+    cache: texts('--cache <name=dir>', 'keep a large cache as a part that restore and share can leave out'),
+    full: flag('--full', 'read everything again'),
+    differential: flag('--differential', 'read what changed since the last full entry'),
+  },
+  examples: [
+    { line: 'vml save lab -m "fit v1"', does: 'the home of lab and what belongs to it' },
+    {
+      line: "vml save lab -m 'with data' --include /data/cfg --exclude '*.root'",
+      does: 'one more folder, without some files',
+    },
+    { line: 'vml save here --only ~/thesis --tag submitted', does: 'one folder of this host' },
+  ],
+  async run(context, { operands: [name = ''], options }) {
+    const mode = modeOf(options.full, options.differential)
+    const tags = options.tag.map(parseTag)
+    const project = options.project ?? context.config.project?.value
+    const machine = findMachine(context.config, name)
+    const logbook = await context.openLogbook()
+    const base = await openBase(
+      context,
+      logbook,
+      chooseBase(await listEntries(logbook, context), machine.name, mode),
+    )
+    await using open = await openMachine(context, machine)
+    const folder = context.config.workingFolder
+    const request: SaveRequest = {
+      title: options.message ?? '',
+      note: options.note ?? '',
+      ...(project === undefined ? {} : { project }),
+      tags,
+      mode,
+      include: options.include.map((typed) => parseMachinePath(typed, open, folder)),
+      exclude: options.exclude,
+      only: options.only.map((typed) => parseMachinePath(typed, open, folder)),
+      caches: options.cache.map((typed) => parseCache(typed, open, folder)),
+    }
+    const parts: SaveParts = {
+      open,
+      repository: logbook.repository,
+      base,
+      nextNumber: () => nextEntryNumber(logbook, context),
+      clock: context.clock,
+      reporter: context.reporter,
+      signal: context.signal,
+    }
+    const saved = await save(parts, request)
+    printSaved(context.out, saved)
+    return saved.document.outcome === 'partial' ? 3 : 0
+  },
+})
+
+function modeOf(full: boolean, differential: boolean): CaptureMode {
+  if (full && differential) {
+    throw new VmlError('usage', 'Cannot save full and differential at once', { hint: 'Give one of them' })
+  }
+  return full ? 'full' : differential ? 'differential' : 'incremental'
+}
+
+async function openBase(
+  context: Context,
+  logbook: Logbook,
+  entry: LoggedEntry | undefined,
+): Promise<SaveBase | undefined> {
+  if (!entry) return undefined
+  const document = await readEntryDocument(logbook.repository, entry.snapshot, context)
+  return document ? { entry, document } : undefined
+}
+
+function printSaved(out: Output, { snapshot, document, stored, durationMs }: Saved): void {
+  const { statistics, problems, excluded } = document
+  for (const { problem, path, message } of problems.slice(0, problemsShownMax)) {
+    out.note(`  ${problem}: ${path}${message === undefined ? '' : `: ${printableText(message)}`}`)
+  }
+  if (problems.length > problemsShownMax)
+    out.note(`  … and ${problems.length - problemsShownMax} more: vml show #${document.number}`)
+  const mode = document.modeReason === undefined ? document.mode : `${document.mode}, ${document.modeReason}`
+  out.note(
+    `  ${mode}: read ${formatCount(statistics.filesRead)} of ${formatCount(statistics.files)} files (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
+  )
+  if (excluded.length > 0)
+    out.note(`  left out ${formatCount(excluded.length)} paths by rules: vml show #${document.number}`)
+  for (const note of document.fidelity.notes) out.note(`  ${note}`)
+  out.line(`#${document.number}  ${shortId(snapshot.id)}`)
+  const partial = document.outcome === 'partial'
+  out.summary(
+    `Saved ${partial ? 'in part: some paths could not be read' : `entry #${document.number}`} in ${formatDuration(durationMs)}`,
+    {
+      schema: 1,
+      number: document.number,
+      id: snapshot.id,
+      machine: document.machine,
+      mode: document.mode,
+      mode_reason: document.modeReason,
+      outcome: document.outcome,
+      statistics,
+      stored,
+      problems,
+      excluded: excluded.length,
+      duration_ms: durationMs,
+    },
+  )
+}
+
+/** More of them are in the entry; a screen is for the first. */
+const problemsShownMax = 10

@@ -1,0 +1,43 @@
+// Paths of a machine as a person types them: absolute, from `~`, or from where one stands.
+import { posix } from 'node:path'
+import { VmlError } from '../base/failure.ts'
+import { printable, printableText, rawFromString } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { OpenMachine } from '../engine/save.ts'
+
+/** On this host a relative path starts at the working folder, on another machine at the user's home. */
+export function parseMachinePath(typed: string, open: OpenMachine, workingFolder: string): RawPath {
+  const text = rawFromString(typed)
+  const { home } = open.facts.user
+  const start = open.machine.address.kind === 'local' ? rawFromString(workingFolder) : home
+  const fromHome = /^~(?=\/|$)/.test(text) ? `${home}${text.slice(1)}` : undefined
+  const absolute = posix.normalize(fromHome ?? (text.startsWith('/') ? text : `${start}/${text}`))
+  const path = typed === '' ? undefined : parseRawPath(absolute as typeof text)
+  if (path !== undefined) return path
+  throw new VmlError('usage', `Cannot use the path "${printableText(typed)}"`, {
+    hint: `Write an absolute path, or one from the home "${printable(home)}" as ~/folder`,
+  })
+}
+
+/** `NAME=DIR` of `--cache`. */
+export function parseCache(
+  typed: string,
+  open: OpenMachine,
+  workingFolder: string,
+): { name: string; path: RawPath } {
+  const match = /^([A-Za-z0-9][\w.-]{0,62})=(.+)$/s.exec(typed)
+  if (match?.[1] !== undefined && match[2] !== undefined) {
+    return { name: match[1], path: parseMachinePath(match[2], open, workingFolder) }
+  }
+  throw new VmlError('usage', `Cannot use the cache "${printableText(typed)}"`, {
+    hint: 'Write NAME=DIR, such as --cache conditions=/var/cache/conditions',
+  })
+}
+
+/** A tag has no comma (restic separates by it) and does not begin with VML's own prefix. */
+export function parseTag(typed: string): string {
+  if (/^[^,\s]{1,100}$/u.test(typed) && !typed.startsWith('vml:')) return typed
+  throw new VmlError('usage', `Cannot use the tag "${printableText(typed)}"`, {
+    hint: 'A tag has no comma and no space, and does not begin with vml:',
+  })
+}

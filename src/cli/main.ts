@@ -1,0 +1,151 @@
+// The program: argv, signals, streams and exit status around one command.
+import { writeSync } from 'node:fs'
+import { isatty } from 'node:tty'
+import type { Clock } from '../base/clock.ts'
+import { systemClock } from '../base/clock.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import type { Config } from '../app/config.ts'
+import type { Logbook } from '../app/open.ts'
+import type { Shell } from '../wire/shell.ts'
+import type { Context } from './command.ts'
+import { cancelled, foreseen, reportFailure } from './failures.ts'
+import { openOutput, type Output } from './output.ts'
+import { parseArguments, type GlobalFlags } from './parse.ts'
+import { openProgress } from './progress.ts'
+import { openPrompts } from './prompts.ts'
+import { plainStyle } from './style.ts'
+import { version } from './version.ts'
+
+/** As a shell reports a program that a closed pipe ended: 128 + SIGPIPE. */
+const brokenPipeStatus = 141
+
+/** Runs one command; resolves to the exit status. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { stdout, stderr } = process
+  const abort = new AbortController()
+  let brokenPipe = false
+  stdout.on('error', (error) => {
+    brokenPipe ||= systemErrorCode(error) === 'EPIPE'
+    abort.abort(error)
+  })
+  stderr.on('error', () => {}) // Nobody listens to messages: no reason to stop.
+  const onSignal = () => {
+    if (abort.signal.aborted) process.exit(130) // Whatever does not end in time is as safe as after a crash.
+    abort.abort(cancelled())
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+
+  const json = argv.includes('--json')
+  let stateFolder: string | undefined
+  let color = false
+  try {
+    const parsed = await parseArguments(argv, { version, width: stdout.isTTY ? stdout.columns : undefined })
+    if (parsed.kind === 'text') {
+      stdout.write(parsed.text)
+      return 0
+    }
+    const { readConfig } = await import('../app/config.ts')
+    const config = readConfig(parsed.flags)
+    stateFolder = config.folders.state
+    const mayColor = parsed.flags.color && !config.terminal.noColor && !config.terminal.dumb
+    color = mayColor && stderr.isTTY
+    const out = openOutput({
+      stdout,
+      stderr,
+      json: parsed.flags.json,
+      quiet: parsed.flags.quiet,
+      verbose: parsed.flags.verbose,
+      color: { stdout: mayColor && stdout.isTTY, stderr: color },
+      width: stdout.isTTY ? stdout.columns : undefined,
+    })
+    const clock = systemClock
+    const progress = openProgress({
+      out,
+      stderr,
+      clock,
+      width: stderr.isTTY && !config.terminal.dumb ? () => stderr.columns : undefined,
+    })
+    for (const warning of config.warnings) progress.warn({ warning })
+    await using frame = openFrame({ config, clock, out, flags: parsed.flags, signal: abort.signal })
+    try {
+      const status = await parsed.command.run(
+        { ...frame.context, reporter: progress },
+        parsed.operands,
+        parsed.typed,
+      )
+      abort.signal.throwIfAborted()
+      return brokenPipe ? brokenPipeStatus : status
+    } finally {
+      progress.end()
+    }
+  } catch (error) {
+    if (brokenPipe) return brokenPipeStatus
+    return await reportFailure(foreseen(error, abort.signal), {
+      json,
+      style: plainStyle(color),
+      print: (text) => writeStderr(text),
+      stateFolder,
+    })
+  }
+}
+
+interface Frame extends AsyncDisposable {
+  readonly context: Omit<Context, 'reporter'>
+}
+
+/** What a command may open, each on first use, closed in reverse order. */
+function openFrame(options: {
+  config: Config
+  clock: Clock
+  out: Output
+  flags: GlobalFlags
+  signal: AbortSignal
+}): Frame {
+  const { config, clock, out, flags, signal } = options
+  const opened = new AsyncDisposableStack()
+  const prompts = openPrompts({
+    yes: flags.yes,
+    interactive: isatty(0) && isatty(2) && !flags.json,
+    // Looked at only when something is asked: opening it costs, and holds the process.
+    stdin: () => process.stdin,
+    stderr: process.stderr,
+    signal,
+  })
+  let logbook: Promise<Logbook> | undefined
+  return {
+    context: {
+      config,
+      clock,
+      out,
+      signal,
+      openLogbook: () =>
+        (logbook ??= import('../app/open.ts').then(async ({ openLogbook }) =>
+          opened.use(
+            await openLogbook(config, { signal, askSecret: (question) => prompts.askSecret(question) }),
+          ),
+        )),
+      openShell: async (machine): Promise<Shell> => {
+        const { openShell } = await import('../app/open-shell.ts')
+        return opened.use(
+          await openShell(config, machine, { confirm: (question) => prompts.confirm(question), signal }),
+        )
+      },
+      confirm: (question) => prompts.confirm(question),
+      askSecret: (question) => prompts.askSecret(question),
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+/** A failure is told even when the process ends at once. */
+function writeStderr(text: string): void {
+  try {
+    writeSync(2, text)
+  } catch (error) {
+    if (systemErrorCode(error) === 'EAGAIN') process.stderr.write(text)
+    else if (!(error instanceof VmlError) && systemErrorCode(error) === undefined) throw error
+  }
+}
+
+// As ./vml runs it; vml.js is the quicker door.
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2))

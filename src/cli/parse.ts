@@ -1,0 +1,178 @@
+// From argv to a command and what was typed for it, by commander: usage, help and suggestions for typos.
+import { Command as Commander, CommanderError, Option as CommanderOption } from 'commander'
+import { VmlError } from '../base/failure.ts'
+import type { Command, Example, Option } from './command.ts'
+import { commands, findCommand } from './commands.ts'
+
+export interface GlobalFlags {
+  readonly logbook: string | undefined
+  readonly passwordFile: string | undefined
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly verbose: boolean
+  readonly color: boolean
+  readonly yes: boolean
+}
+
+export type Parsed =
+  | { readonly kind: 'text'; readonly text: string }
+  | {
+      readonly kind: 'command'
+      readonly command: Command
+      readonly operands: readonly string[]
+      readonly typed: Readonly<Record<string, unknown>>
+      readonly flags: GlobalFlags
+    }
+
+export interface ParseOptions {
+  readonly version: string
+  readonly width: number | undefined
+}
+
+/** Taken by every command, before or after the verb. */
+const globalOptions = [
+  ['--logbook <dir>', 'the logbook (else VML_LOGBOOK, ./.vml.toml, config.toml)'],
+  ['--password-file <file>', 'read the password of the logbook from a file'],
+  ['--json', 'print JSON'],
+  ['-q, --quiet', 'print results and failures only'],
+  ['-v, --verbose', 'print more'],
+  ['--no-color', 'print without colours (as NO_COLOR does)'],
+  ['-y, --yes', 'answer every question with yes'],
+] as const
+
+export async function parseArguments(argv: readonly string[], options: ParseOptions): Promise<Parsed> {
+  let chosen: Parsed | undefined
+  let printed = ''
+  const program = new Commander('vml')
+    .usage('VERB [options]')
+    .description('VML, the Virtual Machine Logbook: record the state of a machine, look at it, go back to it')
+    .version(options.version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => (printed += text),
+      writeErr: () => {},
+      getOutHelpWidth: () => options.width ?? 100,
+      getOutHasColors: () => false,
+    })
+  for (const [flags, description] of globalOptions) program.option(flags, description)
+  addExamples(program, [
+    { line: 'vml init ~/logbook', does: 'make a logbook' },
+    { line: 'vml save lab -m "fit v1"', does: 'record the state of the machine "lab"' },
+    { line: 'vml log', does: 'see what was recorded' },
+  ])
+
+  const asked = firstOperand(argv)
+  for (const entry of commands) {
+    const child = program.command(entry.name, { hidden: entry.hidden ?? false })
+    child.summary(entry.summary).description(entry.summary).helpGroup(`${entry.job}:`)
+    if (entry.name !== asked) continue
+    const loaded = await entry.load()
+    if (loaded.kind === 'verb') declare(child, loaded.command, take)
+    else {
+      child.description(loaded.noun.description).usage('VERB [options]')
+      for (const [name, { summary, command }] of Object.entries(loaded.noun.verbs))
+        declare(child.command(name).summary(summary), command, take)
+      const [first] = Object.values(loaded.noun.verbs)
+      addExamples(child, first?.command.examples ?? [])
+    }
+  }
+
+  function take(command: Command, commander: Commander) {
+    const all = commander.optsWithGlobals<Record<string, unknown>>()
+    chosen = {
+      kind: 'command',
+      command,
+      operands: commander.args,
+      typed: commander.opts(),
+      flags: {
+        logbook: textOf(all['logbook']),
+        passwordFile: textOf(all['passwordFile']),
+        json: all['json'] === true,
+        quiet: all['quiet'] === true,
+        verbose: all['verbose'] === true,
+        color: all['color'] !== false,
+        yes: all['yes'] === true,
+      },
+    }
+  }
+
+  try {
+    if (argv.length === 0) return { kind: 'text', text: program.helpInformation() + examplesText(program) }
+    await program.parseAsync([...argv], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0) return { kind: 'text', text: printed }
+    throw usageFailure(error, asked)
+  }
+  if (chosen) return chosen
+  throw new VmlError('usage', 'Cannot tell what to do: no verb is given', {
+    hint: 'See the verbs: vml --help',
+  })
+}
+
+function declare(
+  commander: Commander,
+  command: Command,
+  take: (command: Command, commander: Commander) => void,
+): void {
+  commander.description(command.description)
+  for (const operand of command.operands) {
+    const name = operand.many ? `${operand.name}...` : operand.name
+    commander.argument(operand.required ? `<${name}>` : `[${name}]`, operand.description)
+  }
+  for (const [name, option] of Object.entries(command.options)) commander.addOption(toCommander(name, option))
+  addExamples(commander, command.examples)
+  commander.action(() => take(command, commander))
+}
+
+function toCommander(name: string, option: Option<unknown>): CommanderOption {
+  const made = new CommanderOption(option.flags, option.description)
+  if (made.attributeName() !== name)
+    throw new TypeError(`Option ${option.flags} must stand under "${made.attributeName()}", not "${name}"`)
+  if (option.takes === 'many')
+    made.argParser<string[]>((value, before: string[] | undefined) => [...(before ?? []), value])
+  return made
+}
+
+function addExamples(commander: Commander, examples: readonly Example[]): void {
+  if (examples.length === 0) return
+  const width = Math.max(...examples.map((example) => example.line.length))
+  const lines = examples.map(({ line, does }) => `  ${line.padEnd(width)}  ${does}`)
+  commander.addHelpText('after', `\nExamples:\n${lines.join('\n')}`)
+}
+
+/** Texts added to help come by events, which `helpInformation` does not raise. */
+function examplesText(program: Commander): string {
+  let text = ''
+  program.configureOutput({ writeOut: (part) => (text += part) })
+  program.outputHelp()
+  return text.slice(program.helpInformation().length)
+}
+
+/** commander's own sentence, in our form. */
+function usageFailure(error: CommanderError, asked: string | undefined): VmlError {
+  const [what = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
+  const suggestion = rest.join(' ').replace(/^\(|\)$/g, '')
+  const known = asked !== undefined && findCommand(asked) !== undefined
+  const help = `See ${known ? `vml ${asked} --help` : 'vml --help'}`
+  return new VmlError('usage', `${what.charAt(0).toUpperCase()}${what.slice(1)}`.replace(/\.$/, ''), {
+    hint: suggestion === '' ? help : `${suggestion} ${help}`,
+  })
+}
+
+/** The first word that is no option and no value of a global one. */
+export function firstOperand(argv: readonly string[]): string | undefined {
+  for (let index = 0; index < argv.length; index++) {
+    const word = argv[index] ?? ''
+    if (word === '--') return argv[index + 1]
+    if (word === '--logbook' || word === '--password-file') index++
+    else if (!word.startsWith('-')) return word
+  }
+  return undefined
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

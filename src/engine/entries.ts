@@ -1,0 +1,268 @@
+// The lines of the log: every snapshot of the repository seen as an entry, from the catalogue where it knows them.
+import type { Reporter } from '../base/progress.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { mapOrdered } from '../base/pool.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import type { Catalog, CatalogRow, EntryFacts } from '../catalog/catalog.ts'
+import { type Entry, type EntryDocument, type EntryKind, type Snapshot, vmlFolder } from '../model/entry.ts'
+import { parseId, shortId, type EntryId, type SnapshotId } from '../model/ids.ts'
+import type { Repository } from '../store/store.ts'
+
+/** An entry with what its own document says of it, where it has one. */
+export interface LoggedEntry extends Entry {
+  readonly facts: EntryFacts | undefined
+  /** Other snapshots of the same entry, left by an edit that was cut off. */
+  readonly twins: readonly SnapshotId[]
+}
+
+export interface EntriesOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly reporter?: Reporter
+}
+
+export interface OpenLogbook {
+  readonly repository: Repository
+  readonly catalog: Catalog
+}
+
+const numberTag = /^vml:n=(\d{1,15})$/
+const readsAtOnce = 8
+const documentBytesMax = 64 * 1024 * 1024
+
+/** All entries, oldest first. Snapshots that the catalogue does not know are read and remembered. */
+export async function listEntries(
+  logbook: OpenLogbook,
+  options: EntriesOptions = {},
+): Promise<LoggedEntry[]> {
+  const rows = await refresh(logbook, options)
+  const byEntry = new Map<EntryId, CatalogRow[]>()
+  for (const row of rows) {
+    const id = entryIdOf(row.snapshot)
+    const known = byEntry.get(id)
+    if (known) known.push(row)
+    else byEntry.set(id, [row])
+  }
+  const entries = [...byEntry.values()].map(chooseEntry)
+  const highest = Math.max(0, ...entries.map((entry) => entry.number ?? 0))
+  if (highest > logbook.catalog.highestNumber) logbook.catalog.raiseNumber(highest)
+  return entries.sort(compareEntries)
+}
+
+/** The number for the next entry: above every one that is there or was ever seen here. */
+export async function nextEntryNumber(logbook: OpenLogbook, options: EntriesOptions = {}): Promise<number> {
+  await listEntries(logbook, options)
+  return logbook.catalog.highestNumber + 1
+}
+
+/** How an entry is called in messages: `#42`, or its short id where it has no number. */
+export function entryName(entry: Entry): string {
+  return entry.number === undefined ? shortId(entry.id) : `#${entry.number}`
+}
+
+export function entryIdOf(snapshot: Snapshot): EntryId {
+  const id = parseId<EntryId>(snapshot.original ?? snapshot.id)
+  if (id === undefined) throw new TypeError('A snapshot without an id reached the log')
+  return id
+}
+
+/** VML's own tags, for whoever writes a snapshot. */
+export function ownTags(entry: {
+  readonly number?: number | undefined
+  readonly kind: EntryKind
+  readonly project?: string | undefined
+  readonly revision?: number
+}): string[] {
+  return [
+    ...(entry.number === undefined ? [] : [`vml:n=${entry.number}`]),
+    `vml:kind=${entry.kind}`,
+    ...(entry.project === undefined ? [] : [`vml:project=${entry.project}`]),
+    ...(entry.revision === undefined ? [] : [`vml:rev=${entry.revision}`]),
+  ]
+}
+
+/** How often an entry was edited: the highest revision is the one that counts. */
+export function revisionOf(snapshot: Snapshot): number {
+  return Number(tagValue(snapshot, /^vml:rev=(\d{1,15})$/) ?? 0)
+}
+
+/** First line and the rest of a description. */
+export function splitDescription(description: string): { title: string; note: string } {
+  const [title = '', ...rest] = description.split('\n')
+  return { title, note: rest.join('\n').replace(/^\n+/, '').trimEnd() }
+}
+
+export function joinDescription({ title, note }: { title: string; note: string }): string {
+  return note === '' ? title : `${title}\n\n${note}`
+}
+
+/** The document of an entry; undefined for a snapshot of another program. */
+export async function readEntryDocument(
+  repository: Repository,
+  snapshot: Snapshot,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<EntryDocument | undefined> {
+  const bytes = await readVmlFile(repository, snapshot, 'entry.json', options)
+  if (bytes === undefined) return undefined
+  const { parseEntryDocument } = await import('../model/documents.ts')
+  return parseEntryDocument(JSON.parse(bytes.toString('utf8')))
+}
+
+/** A file of `/.vml/` of an entry; undefined where it has none. */
+export async function readVmlFile(
+  repository: Repository,
+  snapshot: Snapshot,
+  name: string,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Buffer | undefined> {
+  const root = await repository.readTree(snapshot.tree, options)
+  const folder = root.find((node) => node.name === vmlFolder.slice(1) && node.type === 'dir')
+  if (folder?.subtree === undefined) return undefined
+  const wanted = rawFromString(name)
+  const file = (await repository.readTree(folder.subtree, options)).find((node) => node.name === wanted)
+  if (file?.type !== 'file') return undefined
+  if ((file.size ?? 0) > documentBytesMax)
+    throw new VmlError('integrity.format', `Cannot read ${vmlFolder}/${name}: it is larger than 64 MiB`)
+  const parts: Uint8Array[] = []
+  for await (const segment of repository.readFile(file.content ?? [], options))
+    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
+  return Buffer.concat(parts)
+}
+
+/** Brings the catalogue to what the repository has, and returns its rows. */
+async function refresh(logbook: OpenLogbook, options: EntriesOptions): Promise<CatalogRow[]> {
+  const { repository, catalog } = logbook
+  const known = catalog.rows()
+  const rows: CatalogRow[] = []
+  const unknown: SnapshotId[] = []
+  for await (const id of repository.snapshotIds(options)) {
+    const row = known.get(id)
+    if (row) rows.push(row)
+    else unknown.push(id)
+  }
+  if (rows.length < known.size) {
+    const there = new Set(rows.map((row) => row.snapshot.id))
+    catalog.remove([...known.keys()].filter((id) => !there.has(id)))
+  }
+  if (unknown.length === 0) return rows
+  const read = await mapOrdered(unknown, readsAtOnce, (id) => readRow(repository, id, options))
+  const fresh = read.filter((row) => row !== undefined)
+  catalog.put(fresh.filter((row) => row.whole))
+  return [...rows, ...fresh]
+}
+
+async function readRow(
+  repository: Repository,
+  id: SnapshotId,
+  options: EntriesOptions,
+): Promise<(CatalogRow & { whole: boolean }) | undefined> {
+  let snapshot: Snapshot
+  try {
+    snapshot = await repository.readSnapshot(id, options)
+  } catch (error) {
+    // Removed since it was listed, or damaged: the others are still the log.
+    if (isFailure(error, 'not-found')) return undefined
+    if (!isDamage(error)) throw error
+    options.reporter?.warn({
+      warning: `Cannot read snapshot ${shortId(id)}: ${messageOf(error)}; see vml check`,
+    })
+    return undefined
+  }
+  try {
+    const document = await readEntryDocument(repository, snapshot, options)
+    return { snapshot, facts: document && factsOf(document), whole: true }
+  } catch (error) {
+    if (!isDamage(error) && !(error instanceof SyntaxError)) throw error
+    options.reporter?.warn({
+      warning: `Cannot read what entry ${shortId(id)} says of itself: ${messageOf(error)}`,
+    })
+    return { snapshot, facts: undefined, whole: false }
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return isFailure(
+    error,
+    'integrity.format',
+    'integrity.hash',
+    'integrity.mac',
+    'integrity.missing',
+    'integrity.truncated',
+  )
+}
+
+function factsOf(document: EntryDocument): EntryFacts {
+  const { kind, title, note, machine, project, number, mode, outcome, statistics, image } = document
+  return {
+    kind,
+    title,
+    note,
+    machine,
+    number,
+    mode,
+    outcome,
+    statistics,
+    ...(project === undefined ? {} : { project }),
+    ...(image === undefined ? {} : { image: `${image.name}@${image.version}` }),
+  }
+}
+
+/** Of several snapshots of one entry the last edit counts: highest revision, then one that names its original. */
+function chooseEntry(rows: readonly CatalogRow[]): LoggedEntry {
+  const [chosen, ...others] = rows.toSorted(
+    (left, right) =>
+      revisionOf(right.snapshot) - revisionOf(left.snapshot) ||
+      Number(right.snapshot.original !== undefined) - Number(left.snapshot.original !== undefined) ||
+      (left.snapshot.id < right.snapshot.id ? 1 : -1),
+  )
+  if (!chosen) throw new TypeError('An entry without a snapshot reached the log')
+  return toEntry(
+    chosen,
+    others.map((row) => row.snapshot.id),
+  )
+}
+
+/** Tags and description win over the document, which tells what was so when the entry was saved. */
+function toEntry({ snapshot, facts }: CatalogRow, twins: readonly SnapshotId[]): LoggedEntry {
+  const numberText = tagValue(snapshot, numberTag)
+  const number = numberText === undefined ? facts?.number : Number(numberText)
+  const project =
+    tagValue(snapshot, /^vml:project=(.+)$/s) ?? (hasOwnTags(snapshot) ? undefined : facts?.project)
+  const described = snapshot.description === undefined ? facts : splitDescription(snapshot.description)
+  const kindTag = tagValue(snapshot, /^vml:kind=(.+)$/)
+  const kind = kindTag === 'environment' || kindTag === 'safety' ? kindTag : (facts?.kind ?? 'foreign')
+  return {
+    id: entryIdOf(snapshot),
+    snapshot,
+    machine: snapshot.hostname || (facts?.machine ?? ''),
+    kind,
+    tags: snapshot.tags.filter((tag) => !tag.startsWith('vml:')),
+    title: described?.title ?? '',
+    note: described?.note ?? '',
+    takenAt: new Date(snapshot.time),
+    facts,
+    twins,
+    ...(number === undefined ? {} : { number }),
+    ...(project === undefined ? {} : { project }),
+  }
+}
+
+/** False where another program replaced all tags: then the document is asked for what they said. */
+function hasOwnTags(snapshot: Snapshot): boolean {
+  return snapshot.tags.some((tag) => tag.startsWith('vml:'))
+}
+
+function tagValue(snapshot: Snapshot, pattern: RegExp): string | undefined {
+  for (const tag of snapshot.tags) {
+    const value = pattern.exec(tag)?.[1]
+    if (value !== undefined) return value
+  }
+  return undefined
+}
+
+function compareEntries(left: LoggedEntry, right: LoggedEntry): number {
+  return (
+    left.takenAt.getTime() - right.takenAt.getTime() ||
+    (left.number ?? 0) - (right.number ?? 0) ||
+    (left.id < right.id ? -1 : 1)
+  )
+}
