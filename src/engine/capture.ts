@@ -39,7 +39,6 @@ export interface CaptureBase {
 
 export interface CaptureRequest {
   readonly source: Source
-  readonly writer: Writer
   readonly base?: CaptureBase
   readonly roots: readonly CaptureRoot[]
   readonly never: ExclusionRules['never']
@@ -74,7 +73,7 @@ const readsMax = 3
 /** The clock that stamps files ticks every 4 to 10 ms even where time is told in nanoseconds. */
 const clockTickNs = 20_000_000n
 
-export async function capture(request: CaptureRequest): Promise<Captured> {
+export async function capture(request: CaptureRequest, writer: Writer): Promise<Captured> {
   const run = await scanRoots(request)
   if (!request.exactly) {
     requireRoots(run)
@@ -82,8 +81,39 @@ export async function capture(request: CaptureRequest): Promise<Captured> {
   }
   await addFoldersAbove(run)
   const changed = await decideChanged(run)
-  await readChanged(run, changed)
+  await readChanged(run, writer, changed)
   return finish(run)
+}
+
+export interface CapturePlan {
+  readonly files: number
+  readonly bytes: number
+  /** What would be read. */
+  readonly changed: readonly { readonly path: RawPath; readonly bytes: number }[]
+  readonly excluded: readonly Excluded[]
+  readonly problems: readonly PathProblem[]
+}
+
+/** What `capture` would read now; nothing is read or stored but the rule files. */
+export async function planCapture(request: CaptureRequest): Promise<CapturePlan> {
+  const run = await scanRoots(request)
+  requireRoots(run)
+  await applyRules(run)
+  const changed = await decideChanged(run)
+  let files = 0
+  let bytes = 0
+  for (const { attributes } of run.listing.items()) {
+    if (attributes.type !== 'file') continue
+    files++
+    bytes += attributes.size ?? 0
+  }
+  return {
+    files,
+    bytes,
+    changed: changed.map((path) => ({ path, bytes: run.listing.get(path)?.attributes.size ?? 0 })),
+    excluded: run.excluded,
+    problems: [...run.problems.values()],
+  }
 }
 
 interface Run {
@@ -298,10 +328,10 @@ function takeOver(node: TreeNode, now: Attributes): CapturedFile {
 }
 
 /** Reads in rounds: what moved while it was read is read again, and kept with a warning after the last round. */
-async function readChanged(run: Run, changed: readonly RawPath[]): Promise<void> {
+async function readChanged(run: Run, writer: Writer, changed: readonly RawPath[]): Promise<void> {
   let wanted = changed
   for (let round = 1; wanted.length > 0; round++) {
-    const read = await readOnce(run, wanted)
+    const read = await readOnce(run, writer, wanted)
     const moved = await findMoved(run, read)
     if (round === readsMax) {
       for (const path of moved) {
@@ -317,8 +347,8 @@ async function readChanged(run: Run, changed: readonly RawPath[]): Promise<void>
   }
 }
 
-async function readOnce(run: Run, wanted: readonly RawPath[]): Promise<RawPath[]> {
-  const { source, writer, reporter, signal } = run.request
+async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): Promise<RawPath[]> {
+  const { source, reporter, signal } = run.request
   const asked = new Set(wanted)
   const regular: RawPath[] = []
   const links: { path: RawPath; to: RawPath; attributes: Attributes }[] = []

@@ -1,0 +1,190 @@
+// `vml restore`: an entry, or a part of it, goes back to a machine or below a folder of this host.
+import type { Reporter } from '../base/progress.ts'
+import { asRaw, printable, rawFromString } from '../base/raw-text.ts'
+import { VmlError } from '../base/failure.ts'
+import type { EntryDocument } from '../model/entry.ts'
+import { type PathMap, pathMap, identityMap } from '../model/path-map.ts'
+import { baseName, joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { Attributes, TreeNode } from '../model/tree.ts'
+import type { Repository } from '../store/store.ts'
+import { entryName, type LoggedEntry } from './entries.ts'
+import { openProtection, rawPathOf } from './protection.ts'
+import {
+  type Destination,
+  isNothingToDo,
+  prepareRestore,
+  type PreparedRestore,
+  type RestoreReport,
+  runRestore,
+} from './restore.ts'
+import type { Overwrite } from './restore-plan.ts'
+import { type OpenMachine, type Saved } from './save.ts'
+
+export interface RestoreEntryRequest {
+  readonly repository: Repository
+  readonly entry: LoggedEntry
+  /** Undefined for an entry of another program: everything in it is restored, no rules are known. */
+  readonly document: EntryDocument | undefined
+  /** Below the entry's paths; none means all of the entry. */
+  readonly paths: readonly RawPath[]
+  readonly destination: Destination
+  /** Of this computer, where the destination is this computer. */
+  readonly ownPaths: OpenMachine['ownPaths']
+  /** Names of cache parts that come along; `all` by default. */
+  readonly caches: 'all' | 'none' | readonly string[]
+  readonly overwrite: Overwrite
+  readonly remove: boolean
+  readonly extras: readonly {
+    readonly path: RawPath
+    readonly bytes: Buffer
+    readonly attributes: Attributes
+  }[]
+  readonly reporter: Reporter
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Looks and plans; nothing is changed. */
+export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedRestore> {
+  const { repository, entry, document, signal } = request
+  const protectedBy =
+    request.remove && document
+      ? await openProtection({
+          repository,
+          tree: entry.snapshot.tree,
+          document,
+          ownPaths: request.ownPaths,
+          signal,
+        })
+      : () => undefined
+  return prepareRestore({
+    repository,
+    tree: entry.snapshot.tree,
+    entryName: entryName(entry),
+    destination: request.destination,
+    paths: request.paths.length > 0 ? request.paths : await rootsOf(request),
+    without: leftOut(request),
+    overwrite: request.overwrite,
+    remove: request.remove,
+    protectedBy,
+    extras: request.extras,
+    reporter: request.reporter,
+    signal,
+  })
+}
+
+/**
+ * Safety entry first: when it cannot be written, nothing is touched. `saveSafety` is told the paths that would
+ * change or go. Fails with `partial` (3) when the target refused paths and `proof` (15) when something else is there than the entry says.
+ */
+export async function carryOut(
+  prepared: PreparedRestore,
+  saveSafety: (paths: readonly RawPath[]) => Promise<Saved>,
+): Promise<{ readonly report: RestoreReport | undefined; readonly safety: Saved | undefined }> {
+  if (isNothingToDo(prepared)) return { report: undefined, safety: undefined }
+  const safety = prepared.endangered.length > 0 ? await saveSafety(prepared.endangered) : undefined
+  const kept = safety
+    ? `What was there is kept in entry #${safety.document.number}`
+    : 'Nothing was there before'
+  let report: RestoreReport
+  try {
+    report = await runRestore(prepared)
+  } catch (error) {
+    if (!(error instanceof VmlError) || error.code === 'conflict') throw error
+    throw new VmlError(error.code, error.message, {
+      details: error.details,
+      cause: error,
+      hint: `The restore is not whole. ${kept}; run the same command again to finish it`,
+    })
+  }
+  requireProof(report, kept, prepared.request.destination.label)
+  return { report, safety }
+}
+
+function requireProof(report: RestoreReport, kept: string, label: string): void {
+  const { differences } = report.proof
+  if (differences.length === 0) return
+  const refused = new Map(report.failures.map(({ path, message }) => [path, message]))
+  const unexplained = differences.filter(({ path }) => !refused.has(path))
+  const shown = differences.slice(0, 20).map(({ path, what }) => {
+    const why = refused.get(path)
+    return `${printable(path)} ${what}${why === undefined ? '' : ` (${why})`}`
+  })
+  throw new VmlError(
+    unexplained.length > 0 ? 'proof' : 'partial',
+    `Cannot restore everything to ${label}: ${differences.length} of ${report.proof.checked + report.proof.absent} paths are not as the entry has them`,
+    { details: { differences: shown }, hint: `${kept}. These paths differ:\n  ${shown.join('\n  ')}` },
+  )
+}
+
+/** The roots as they were saved; for an entry of another program everything at the top of its tree. */
+async function rootsOf(request: RestoreEntryRequest): Promise<RawPath[]> {
+  const { document, repository, entry, signal } = request
+  if (document) return document.roots.flatMap(({ raw }) => rawPathOf(raw) ?? [])
+  const top = await repository.readTree(entry.snapshot.tree, { signal })
+  return top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
+}
+
+function leftOut({ document, caches }: RestoreEntryRequest): RawPath[] {
+  if (!document || caches === 'all') return []
+  const unwanted = document.caches.filter(({ name }) => caches === 'none' || !caches.includes(name))
+  return unwanted.flatMap(({ raw }) => rawPathOf(raw) ?? [])
+}
+
+/** Everything of the entry below a folder: `/home/lab/x` becomes `FOLDER/home/lab/x`; one named path comes under its own name. */
+export function mapBelow(folder: RawPath, paths: readonly RawPath[]): PathMap {
+  if (paths.length === 0) return pathMap([{ from: rootPath, to: folder }])
+  return pathMap(
+    paths.map((path) => ({ from: path, to: path === rootPath ? folder : joinPath(folder, baseName(path)) })),
+  )
+}
+
+/** Home to home, and the owner's ids with it, where the user of the target is another one. */
+export function mapHome(
+  document: EntryDocument | undefined,
+  target: { readonly home: RawPath; readonly uid: number; readonly gid: number },
+): { map: PathMap; mapOwner: (node: TreeNode) => TreeNode; describe: string[] } {
+  const home = document && rawPathOf(document.user.homeRaw)
+  const describe: string[] = []
+  const renamed = home !== undefined && home !== target.home && home !== rootPath
+  if (renamed) describe.push(`${printable(home)} → ${printable(target.home)}`)
+  const map = renamed ? pathMap([{ from: home, to: target.home }]) : identityMap
+  const user = document?.user
+  if (user && (user.uid !== target.uid || user.gid !== target.gid)) {
+    describe.push(`owner ${user.uid}:${user.gid} → ${target.uid}:${target.gid}`)
+  }
+  return { map, mapOwner: user ? ownerMap(user, target) : (node) => node, describe }
+}
+
+/** Ids of the entry's user become those of the user on the target; every other id stays. */
+export function ownerMap(
+  from: { readonly uid: number; readonly gid: number },
+  to: { readonly uid: number; readonly gid: number },
+): (node: TreeNode) => TreeNode {
+  if (from.uid === to.uid && from.gid === to.gid) return (node) => node
+  return (node) => ({
+    ...node,
+    uid: node.uid === from.uid ? to.uid : node.uid,
+    gid: node.gid === from.gid ? to.gid : node.gid,
+  })
+}
+
+/** Belong to the shell that was asked, not to the environment. */
+const ofTheMoment: ReadonlySet<string> = new Set(['_', 'PWD', 'OLDPWD', 'SHLVL'])
+
+const environmentFile = rawFromString('.vml-environment.sh') as RawName
+
+/** A file that a POSIX shell can source to get the entry's variables; names that no shell takes are left as comments. */
+export function environmentScript(variables: ReadonlyMap<string, string>, entry: string): Buffer {
+  const lines = [`# Environment variables of entry ${entry}, written by vml restore --env`]
+  for (const [name, value] of variables) {
+    if (ofTheMoment.has(name)) continue
+    if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(name))
+      lines.push(`export ${name}='${value.replaceAll("'", `'\\''`)}'`)
+    else lines.push(`# not a name for a shell: ${printable(asRaw(name))}`)
+  }
+  return Buffer.from(`${lines.join('\n')}\n`, 'latin1')
+}
+
+export function environmentPath(folder: RawPath): RawPath {
+  return joinPath(folder, environmentFile)
+}

@@ -1,0 +1,326 @@
+// Adds an entry to the logbook: facts of the machine, its files, its documents, and last the snapshot that commits it.
+import { VmlError } from '../base/failure.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Reporter } from '../base/progress.ts'
+import { printable, type RawText } from '../base/raw-text.ts'
+import type { CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
+import type { ImageReference, Machine } from '../model/machine.ts'
+import type { PackageSet } from '../model/packages.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { readMachinePackages } from '../packages/machine-packages.ts'
+import type { PackageManager } from '../packages/package-manager.ts'
+import type { MachineFacts } from '../source/facts.ts'
+import type { Source } from '../source/source.ts'
+import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
+import type { Shell } from '../wire/shell.ts'
+import {
+  capture,
+  type CaptureBase,
+  type Captured,
+  type CapturePlan,
+  type CaptureRequest,
+  type CaptureRoot,
+  planCapture,
+} from './capture.ts'
+import { joinDescription, type LoggedEntry, ownTags } from './entries.ts'
+import { buildTree } from './tree-builder.ts'
+import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
+import { neverCaptured, type OwnPath } from './never-captured.ts'
+
+/** A machine with the ways to ask it. */
+export interface OpenMachine {
+  readonly machine: Machine
+  readonly shell: Shell
+  readonly source: Source
+  readonly facts: MachineFacts
+  readonly packageManagers: readonly PackageManager[]
+  /** Given where the machine is this computer: paths that no entry may hold. */
+  readonly ownPaths: readonly OwnPath[]
+}
+
+export interface SaveRequest {
+  readonly title: string
+  readonly note: string
+  readonly project?: string
+  readonly tags: readonly string[]
+  readonly mode: CaptureMode
+  readonly include: readonly RawPath[]
+  readonly exclude: readonly string[]
+  /** Instead of the home and the included folders. */
+  readonly only: readonly RawPath[]
+  readonly caches: readonly { readonly name: string; readonly path: RawPath }[]
+}
+
+/** The entry whose unchanged files are taken over, with its documents. */
+export interface SaveBase {
+  readonly entry: LoggedEntry
+  readonly document: EntryDocument
+}
+
+export interface SaveParts {
+  readonly open: OpenMachine
+  readonly repository: Repository
+  /** Chosen by `chooseBase`. */
+  readonly base: SaveBase | undefined
+  /** The next free number; asked right before the commit. */
+  readonly nextNumber: () => Promise<number>
+  readonly clock: Clock
+  readonly reporter: Reporter
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Saved {
+  readonly snapshot: Snapshot
+  readonly document: EntryDocument
+  readonly stored: WriterStatistics
+  readonly durationMs: number
+}
+
+/** Writes the entry. Order: file contents and trees, `/.vml/` documents, root tree, then the snapshot: the commit. */
+export async function save(parts: SaveParts, request: SaveRequest): Promise<Saved> {
+  const startedAt = parts.clock.now()
+  const packages = await readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
+  const roots = rootsOf(request, parts.open.facts)
+  const writer = await parts.repository.beginWrite({ signal: parts.signal })
+  await using _closing = writer
+  const captured = await capture(captureRequest(parts, request, roots), writer)
+  const number = await parts.nextNumber()
+  const document = describeEntry(parts, request, { captured, roots, number, startedAt })
+  return commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
+}
+
+/** What a save would read now; nothing is stored. */
+export async function planSave(parts: SaveParts, request: SaveRequest): Promise<CapturePlan> {
+  return planCapture(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
+}
+
+function captureRequest(
+  parts: SaveParts,
+  request: SaveRequest,
+  roots: readonly CaptureRoot[],
+): CaptureRequest {
+  return {
+    source: parts.open.source,
+    ...captureBase(parts, request),
+    roots,
+    never: neverCaptured(parts.open.facts.user.home, parts.open.ownPaths),
+    exclude: request.exclude,
+    defaults: true,
+    reporter: parts.reporter,
+    signal: parts.signal,
+  }
+}
+
+/**
+ * Saves exactly these paths, before something changes or removes them. No rule leaves any of them out; fails with `conflict` when one
+ * cannot be read, so that the change does not take place.
+ */
+export async function saveSafety(
+  parts: SaveParts,
+  paths: readonly RawPath[],
+  why: { readonly title: string; readonly project?: string },
+): Promise<Saved> {
+  const startedAt = parts.clock.now()
+  const writer = await parts.repository.beginWrite({ signal: parts.signal })
+  await using _closing = writer
+  const captured = await capture(
+    {
+      source: parts.open.source,
+      ...captureBase(parts, { mode: 'incremental' }),
+      roots: [],
+      exactly: paths,
+      never: [],
+      exclude: [],
+      defaults: false,
+      reporter: parts.reporter,
+      signal: parts.signal,
+    },
+    writer,
+  )
+  const lost = captured.problems.find(({ problem }) => problem !== 'socket' && problem !== 'vanished')
+  if (lost) {
+    throw new VmlError('conflict', `Cannot keep "${lost.path}" in a safety entry: it is ${lost.problem}`, {
+      hint: 'Nothing was changed. Make it readable, or leave it out of the restore',
+    })
+  }
+  const roots = paths.map((path): CaptureRoot => ({ path, why: 'safety' }))
+  const request: SaveRequest = {
+    title: why.title,
+    note: '',
+    ...(why.project === undefined ? {} : { project: why.project }),
+    tags: [],
+    mode: 'incremental',
+    include: [],
+    exclude: [],
+    only: [],
+    caches: [],
+  }
+  const number = await parts.nextNumber()
+  const document = describeEntry(parts, request, { captured, roots, number, startedAt, kind: 'safety' })
+  return commitEntry({ parts, writer, captured, document, packages: undefined, tags: [], startedAt })
+}
+
+/** What an entry of this mode is compared with: the machine's last entry, or its last full one. */
+export function chooseBase(
+  entries: readonly LoggedEntry[],
+  machine: string,
+  mode: CaptureMode,
+): LoggedEntry | undefined {
+  if (mode === 'full') return undefined
+  return entries.findLast(
+    (entry) =>
+      entry.machine === machine &&
+      entry.kind === 'environment' &&
+      (mode === 'incremental' || entry.facts?.mode === 'full'),
+  )
+}
+
+function rootsOf(request: SaveRequest, facts: MachineFacts): CaptureRoot[] {
+  const roots: CaptureRoot[] =
+    request.only.length > 0
+      ? request.only.map((path) => ({ path, why: 'only' as const }))
+      : [
+          { path: facts.user.home, why: 'home' as const },
+          ...request.include.map((path) => ({ path, why: 'include' as const })),
+        ]
+  for (const { name, path } of request.caches) roots.push({ path, why: 'cache', name })
+  const seen = new Set<RawPath>()
+  return roots.filter(({ path }) => !seen.has(path) && seen.add(path))
+}
+
+function captureBase(parts: SaveParts, request: Pick<SaveRequest, 'mode'>): { base?: CaptureBase } {
+  const { base, repository } = parts
+  if (!base || request.mode === 'full') return {}
+  return {
+    base: {
+      repository,
+      tree: base.entry.snapshot.tree,
+      scanStartedNs: BigInt(base.document.scan.startedNs),
+      fidelity: base.document.fidelity,
+    },
+  }
+}
+
+interface Described {
+  readonly captured: Captured
+  readonly roots: readonly CaptureRoot[]
+  readonly number: number
+  readonly startedAt: number
+  readonly kind?: EntryKind
+}
+
+function describeEntry(
+  parts: SaveParts,
+  request: SaveRequest,
+  { captured, roots, number, startedAt, kind }: Described,
+): EntryDocument {
+  const { facts, machine, source } = parts.open
+  const image = imageOf(machine.image, facts.image)
+  return {
+    schema: 1,
+    kind: kind ?? 'environment',
+    title: request.title,
+    note: request.note,
+    machine: machine.name,
+    ...(request.project === undefined ? {} : { project: request.project }),
+    number,
+    ...modeOf(parts, request),
+    startedAt: new Date(startedAt).toISOString(),
+    user: {
+      name: printable(facts.user.name),
+      uid: facts.user.uid,
+      gid: facts.user.gid,
+      home: printable(facts.user.home),
+      homeRaw: base64(facts.user.home),
+    },
+    roots: roots.map(({ path, why }) => ({ path: printable(path), raw: base64(path), why })),
+    ...(image ? { image } : {}),
+    facts: facts.base,
+    scan: { startedNs: captured.scanStartedNs.toString(), resolutionNs: source.fidelity.timeResolutionNs },
+    fidelity: source.fidelity,
+    rules: { exclude: request.exclude, defaults: kind !== 'safety' },
+    excluded: captured.excluded.map(({ path, rule }) => ({ path: printable(path), raw: base64(path), rule })),
+    problems: captured.problems,
+    mounts: captured.mounts.map(({ path, type }) => ({ path: printable(path), raw: base64(path), type })),
+    cvmfs: facts.cvmfs,
+    caches: captured.caches,
+    outcome: captured.partial ? 'partial' : 'complete',
+    statistics: captured.statistics,
+  }
+}
+
+/** What was asked, what it became, and why: a first entry is always full. */
+function modeOf(
+  parts: SaveParts,
+  request: SaveRequest,
+): Pick<EntryDocument, 'mode' | 'modeReason' | 'since'> {
+  if (request.mode === 'full') return { mode: 'full', modeReason: 'asked for' }
+  if (parts.base) return { mode: request.mode, since: parts.base.entry.id }
+  const reason =
+    request.mode === 'differential' ? 'no full entry of this machine yet' : 'first entry of this machine'
+  return { mode: 'full', modeReason: reason }
+}
+
+function imageOf(
+  given: ImageReference | undefined,
+  guessed: ImageReference | undefined,
+): EntryDocument['image'] {
+  if (given) return { ...given, guessed: false }
+  return guessed ? { ...guessed, guessed: true } : undefined
+}
+
+async function commitEntry(work: {
+  parts: SaveParts
+  writer: Writer
+  captured: Captured
+  document: EntryDocument
+  packages: PackageSet | undefined
+  tags: readonly string[]
+  startedAt: number
+}): Promise<Saved> {
+  const { parts, writer, captured, document, packages, tags, startedAt } = work
+  parts.reporter.progress({ phase: 'writing the entry' })
+  const folder = await storeVmlFolder(writer, await documentsOf(parts.open, document, packages), startedAt)
+  const tree = await buildTree(writer, captured.files, [folder])
+  const snapshot = await writer.commit(
+    {
+      time: document.startedAt,
+      tree,
+      ...(parts.base && document.since !== undefined ? { parent: parts.base.entry.snapshot.id } : {}),
+      paths: document.roots.map(({ path }) => path),
+      hostname: document.machine,
+      username: document.user.name,
+      tags: [...ownTags(document), ...tags],
+      description: joinDescription(document),
+    },
+    { signal: parts.signal },
+  )
+  return { snapshot, document, stored: writer.statistics(), durationMs: parts.clock.now() - startedAt }
+}
+
+/** Safety entries are about paths only: the machine's facts stand in the entries before and after. */
+async function documentsOf(
+  { facts }: OpenMachine,
+  document: EntryDocument,
+  packages: PackageSet | undefined,
+): Promise<VmlFile[]> {
+  const { encodeEntryDocument, encodeEnvironment, encodePackages } = await import('../model/documents.ts')
+  const files: VmlFile[] = [{ name: 'entry.json', bytes: encodeEntryDocument(document) }]
+  if (document.kind === 'safety') return files
+  files.push({ name: 'environment.json', bytes: encodeEnvironment(facts.environment) })
+  if (packages) files.push({ name: 'packages.json', bytes: encodePackages(packages) })
+  if (facts.histories.length > 0) {
+    files.push({
+      name: 'history',
+      files: facts.histories.map(({ shell, content }) => ({ name: shell, bytes: content })),
+    })
+  }
+  if (facts.hooks.length > 0) {
+    files.push({ name: 'facts', files: facts.hooks.map(({ name, output }) => ({ name, bytes: output })) })
+  }
+  return files
+}
+
+function base64(text: RawText): string {
+  return Buffer.from(text, 'latin1').toString('base64')
+}
