@@ -31,6 +31,8 @@ export interface OpenOptions extends CallOptions {
 
 export interface InitOptions extends CallOptions {
   readonly backend: Backend
+  /** 64 random hex digits chosen by the caller, who keeps a key under that name before the repository exists. */
+  readonly id?: RepositoryId | undefined
   /** At least one; `keyId` of the result is the first. */
   readonly keys: readonly NewKey[]
   /** Taken over from another repository, so that content is cut alike. */
@@ -90,7 +92,7 @@ export async function initRepository(options: InitOptions): Promise<Repository> 
   const masterKey = randomMasterKey(randomBytes)
   const config: Config = {
     version: 2,
-    id: randomBytes(32).toString('hex') as RepositoryId,
+    id: options.id ?? (randomBytes(32).toString('hex') as RepositoryId),
     polynomial: polynomial ?? randomPolynomial(randomBytes),
     chunker: 'gear',
   }
