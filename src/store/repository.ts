@@ -180,6 +180,7 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     readSnapshot: async (id, options) => await readSnapshotFile(vault, id, options),
     readTree: async (id, options) => decodeTree(await reader.readBlob('tree', id, options)),
     readBlob: async (id, options) => await reader.readBlob('data', id, options),
+    readTreeBytes: async (id, options) => await reader.readBlob('tree', id, options),
     readFile: reader.readFile,
     blobLength: reader.blobLength,
 

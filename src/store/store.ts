@@ -31,6 +31,8 @@ export interface Repository extends AsyncDisposable {
   /** Nodes in bytewise order of their names. Loads the index at first use. */
   readTree(id: TreeId, options?: CallOptions): Promise<readonly TreeNode[]>
   readBlob(id: BlobId, options?: CallOptions): Promise<Buffer>
+  /** The bytes of a tree as they were stored, for a copy that keeps every field of another program. */
+  readTreeBytes(id: TreeId, options?: CallOptions): Promise<Buffer>
   /** Content of a file in order; long runs of zeros come as holes. */
   readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
   /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
@@ -94,6 +96,8 @@ export interface Writer extends AsyncDisposable {
   openFile(): FileSink
   /** Nodes may come in any order; they are sorted bytewise. Two of the same name are a defect of the caller. */
   storeTree(nodes: readonly TreeNode[]): Promise<TreeId>
+  /** Stores a blob of another repository as it was cut there; its id is the SHA-256 of the bytes. A tree's blobs come before it. */
+  copyBlob(type: BlobType, bytes: Uint8Array): Promise<void>
   hasBlob(type: BlobType, id: BlobId | TreeId): boolean
   statistics(): WriterStatistics
   /** May be called more than once, each time for another snapshot. */

@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import type { BlobId, PackId, TreeId } from '../model/ids.ts'
+import type { TreeNode } from '../model/tree.ts'
 import { comparePacks, readUnindexed } from './adoption.ts'
 import { openByteGate } from './byte-gate.ts'
 import { type Chunker, openChunker } from './chunker.ts'
@@ -15,7 +16,7 @@ import { openPacker } from './packer.ts'
 import type { Vault } from './sealed-file.ts'
 import { writeSnapshotFile } from './snapshot-file.ts'
 import type { BlobType, CallOptions, Writer } from './store.ts'
-import { encodeTree } from './tree-codec.ts'
+import { decodeTree, encodeTree } from './tree-codec.ts'
 import { openCompressor } from './zstd.ts'
 
 export interface WriterOptions {
@@ -177,14 +178,18 @@ export async function openWriter(
       }
     },
     async storeTree(nodes) {
-      for (const node of nodes) {
-        for (const id of node.content ?? []) assertStored('data', id, has)
-        if (node.subtree !== undefined) assertStored('tree', node.subtree, has)
-      }
+      for (const node of nodes) assertNodeStored(node, has)
       const bytes = encodeTree(nodes)
       const id = hash('sha256', bytes) as TreeId
       await guarded(async () => await storeBlob('tree', id, bytes))
       return id
+    },
+    async copyBlob(type, bytes) {
+      if (type === 'tree') {
+        for (const node of decodeTree(bytes)) assertNodeStored(node, has)
+      }
+      const id = hash('sha256', bytes) as BlobId | TreeId
+      await guarded(async () => await storeBlob(type, id, bytes))
     },
     hasBlob: has,
     statistics: () => ({ ...counts }),
@@ -206,6 +211,11 @@ export async function openWriter(
       await lock[Symbol.asyncDispose]()
     },
   }
+}
+
+function assertNodeStored(node: TreeNode, has: (type: BlobType, id: BlobId | TreeId) => boolean): void {
+  for (const id of node.content ?? []) assertStored('data', id, has)
+  if (node.subtree !== undefined) assertStored('tree', node.subtree, has)
 }
 
 /** A tree or snapshot that names what is not there would look whole and could never be restored. */
