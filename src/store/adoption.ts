@@ -4,6 +4,7 @@ import { hash } from 'node:crypto'
 import { isFailure } from '../base/failure.ts'
 import { type PackId, parseId } from '../model/ids.ts'
 import type { BlobIndex } from './blob-index.ts'
+import { isDamage } from './damage.ts'
 import type { IndexedPack } from './index-file.ts'
 import { decodePackHeader, headerLengthBytes, parseHeaderLength } from './pack-format.ts'
 import type { Vault } from './sealed-file.ts'
@@ -62,18 +63,7 @@ async function readPack(vault: Vault, pack: PackId, options: CallOptions): Promi
     const header = content.subarray(headerEnd - headerBytes, headerEnd)
     return { pack, blobs: decodePackHeader(vault.cipher, header, content.length) }
   } catch (error) {
-    if (
-      isFailure(
-        error,
-        'not-found',
-        'integrity.mac',
-        'integrity.hash',
-        'integrity.format',
-        'integrity.truncated',
-      )
-    ) {
-      return undefined
-    }
+    if (isDamage(error) || isFailure(error, 'not-found')) return undefined
     throw error
   }
 }

@@ -17,14 +17,17 @@ export interface BlobIndex {
   /** Names a pack and its blobs. A blob that lies elsewhere too keeps its first place, and this one as another. */
   add(pack: PackId, blobs: Iterable<PackedBlob>): void
   has(type: BlobType, id: BlobId | TreeId): boolean
-  find(type: BlobType, id: BlobId | TreeId): BlobLocation | undefined
   /** Every place, best first; more than one where two programs stored the same blob at once. */
   findAll(type: BlobType, id: BlobId | TreeId): BlobLocation[]
   hasPack(pack: PackId): boolean
   /** Packs that are named, each with the bytes that its blobs and its header must have. */
   packs(): Iterable<{ readonly pack: PackId; readonly bytes: number }>
-  /** Forgets what lies in these packs. */
-  dropPacks(packs: ReadonlySet<PackId>): void
+  /** The same with their blobs in the order in which they lie there. Takes another four bytes a blob meanwhile. */
+  packContents(): Iterable<{
+    readonly pack: PackId
+    readonly bytes: number
+    readonly blobs: readonly PackedBlob[]
+  }>
 }
 
 // Growing by whole segments never copies an entry and wastes at most one of them.
@@ -40,7 +43,7 @@ const packMask = 0x3fff_ffff
 
 export function openBlobIndex(): BlobIndex {
   const segments: Uint32Array[] = []
-  const packs: (PackId | undefined)[] = []
+  const packs: PackId[] = []
   const packBytes: number[] = []
   const packNumbers = new Map<PackId, number>()
   const others = new Map<string, { packNumber: number; location: Omit<BlobLocation, 'pack'> }[]>()
@@ -82,17 +85,27 @@ export function openBlobIndex(): BlobIndex {
       slots[probe(isTree(entry))] = entry + 1
     }
   }
-  const locationOf = (entry: number): BlobLocation | undefined => {
+  const packOf = (packNumber: number): PackId => {
+    const pack = packs[packNumber]
+    if (pack === undefined) throw new RangeError('No such pack')
+    return pack
+  }
+  const locationOf = (entry: number): BlobLocation => {
     const word = wordOf(entry, 8)
-    const pack = packs[word & packMask]
-    return pack === undefined
-      ? undefined
-      : {
-          pack,
-          offset: wordOf(entry, 9),
-          length: wordOf(entry, 10),
-          plainLength: (word & compressedBit) === 0 ? undefined : wordOf(entry, 11),
-        }
+    return {
+      pack: packOf(word & packMask),
+      offset: wordOf(entry, 9),
+      length: wordOf(entry, 10),
+      plainLength: (word & compressedBit) === 0 ? undefined : wordOf(entry, 11),
+    }
+  }
+  const blobOf = (entry: number): PackedBlob => {
+    const { offset, length, plainLength } = locationOf(entry)
+    const at = (entry % segmentEntries) * entryWords
+    key.set(segmentOf(entry).subarray(at, at + 8))
+    const id = keyBytes.toString('hex') as BlobId
+    const type = isTree(entry) ? 'tree' : 'data'
+    return { type, id, offset, length, ...(plainLength === undefined ? {} : { plainLength }) }
   }
   const writeEntry = (entry: number, packNumber: number, blob: PackedBlob) => {
     const segment = segmentOf(entry)
@@ -116,8 +129,7 @@ export function openBlobIndex(): BlobIndex {
       return
     }
     const place = locationOf(present)
-    if (!place) writeEntry(present, packNumber, blob)
-    else if ((wordOf(present, 8) & packMask) !== packNumber || place.offset !== blob.offset) {
+    if ((wordOf(present, 8) & packMask) !== packNumber || place.offset !== blob.offset) {
       const name = `${blob.type}/${blob.id}`
       const { offset, length, plainLength } = blob
       const known = others.get(name) ?? []
@@ -128,12 +140,11 @@ export function openBlobIndex(): BlobIndex {
   const findAll = (type: BlobType, id: string) => {
     const entry = lookUp(type, id)
     if (entry < 0) return []
-    const found = [locationOf(entry)]
-    for (const { packNumber, location } of others.get(`${type}/${id}`) ?? []) {
-      const pack = packs[packNumber]
-      if (pack !== undefined) found.push({ pack, ...location })
-    }
-    return found.filter((location) => location !== undefined)
+    const elsewhere = others.get(`${type}/${id}`) ?? []
+    return [
+      locationOf(entry),
+      ...elsewhere.map(({ packNumber, location }) => ({ pack: packOf(packNumber), ...location })),
+    ]
   }
   return {
     get blobs() {
@@ -159,22 +170,38 @@ export function openBlobIndex(): BlobIndex {
       // Two indexes may each name a part of a pack (an old restic did); the larger sum is the lower bound.
       packBytes[packNumber] = Math.max(packBytes[packNumber] ?? 0, bytes)
     },
-    has: (type, id) => {
-      const entry = lookUp(type, id)
-      return entry >= 0 && (locationOf(entry) !== undefined || findAll(type, id).length > 0)
-    },
-    find: (type, id) => findAll(type, id)[0],
+    has: (type, id) => lookUp(type, id) >= 0,
     findAll,
     hasPack: (pack) => packNumbers.has(pack),
     *packs() {
       for (const [pack, packNumber] of packNumbers) yield { pack, bytes: packBytes[packNumber] ?? 0 }
     },
-    dropPacks(gone) {
-      for (const pack of gone) {
-        const packNumber = packNumbers.get(pack)
-        if (packNumber === undefined) continue
-        packs[packNumber] = undefined
-        packNumbers.delete(pack)
+    *packContents() {
+      const byPack = Uint32Array.from({ length: used }, (_, entry) => entry)
+      byPack.sort((left, right) => (wordOf(left, 8) & packMask) - (wordOf(right, 8) & packMask))
+      const elsewhere = Map.groupBy(
+        [...others].flatMap(([name, places]) => places.map((place) => ({ name, ...place }))),
+        ({ packNumber }) => packNumber,
+      )
+      let next = 0
+      for (const [packNumber, pack] of packs.entries()) {
+        const blobs: PackedBlob[] = []
+        for (; next < used && (wordOf(byPack[next] ?? 0, 8) & packMask) === packNumber; next++) {
+          blobs.push(blobOf(byPack[next] ?? 0))
+        }
+        for (const { name, location } of elsewhere.get(packNumber) ?? []) {
+          const [type, id] = name.split('/')
+          const { plainLength } = location
+          blobs.push({
+            type: type === 'tree' ? 'tree' : 'data',
+            id: id as BlobId,
+            offset: location.offset,
+            length: location.length,
+            ...(plainLength === undefined ? {} : { plainLength }),
+          })
+        }
+        blobs.sort((left, right) => left.offset - right.offset)
+        yield { pack, bytes: packBytes[packNumber] ?? 0, blobs }
       }
     },
   }

@@ -4,6 +4,8 @@ import { isFailure, VmlError } from '../base/failure.ts'
 import { type BlobId, shortId, type TreeId } from '../model/ids.ts'
 import type { Segment } from '../model/tree.ts'
 import type { BlobLocation } from './blob-index.ts'
+import type { Cipher } from './cipher.ts'
+import { isDamage } from './damage.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { Vault } from './sealed-file.ts'
 import type { BlobType, CallOptions } from './store.ts'
@@ -21,7 +23,7 @@ const blobBytesMax = 1024 * 1024 * 1024
 /** Blobs of a file that are fetched ahead of the one in hand. */
 const readAhead = 2
 
-export function openBlobReader(vault: Vault, index: LoadedIndex): BlobReader {
+export function openBlobReader(vault: Vault, index: Pick<LoadedIndex, 'blobs' | 'refresh'>): BlobReader {
   const places = async (type: BlobType, id: BlobId | TreeId, options: CallOptions) => {
     const known = (await index.blobs(options)).findAll(type, id)
     // Another program may have stored it since the index was loaded.
@@ -95,12 +97,9 @@ async function readPlace(
     throw new VmlError('integrity.format', `Cannot read ${where}: it is too large`, { details })
   }
   try {
-    const { offset, length } = place
+    const { offset, length, plainLength } = place
     const sealed = await backend.get({ kind: 'pack', name: place.pack }, { offset, length }, options)
-    const opened = cipher.openInto(sealed.subarray(16), sealed)
-    const plain = place.plainLength === undefined ? opened : decompress(opened, place.plainLength)
-    if (hash('sha256', plain) === id) return plain
-    throw new VmlError('integrity.hash', 'its content does not have its hash')
+    return openBlob(cipher, { id, sealed, plainLength })
   } catch (error) {
     if (!mayLieElsewhere(error)) throw error
     const code = error.code === 'not-found' ? 'integrity.missing' : error.code
@@ -113,16 +112,24 @@ async function readPlace(
   }
 }
 
+/** The content of a blob, proved by MAC and hash; the sealed bytes are written over. */
+export function openBlob(
+  cipher: Cipher,
+  {
+    id,
+    sealed,
+    plainLength,
+  }: { readonly id: string; readonly sealed: Buffer; readonly plainLength: number | undefined },
+): Buffer {
+  const opened = cipher.openInto(sealed.subarray(16), sealed)
+  const plain = plainLength === undefined ? opened : decompress(opened, plainLength)
+  if (hash('sha256', plain) === id) return plain
+  throw new VmlError('integrity.hash', 'its content does not have its hash')
+}
+
+/** The pack is gone, cut off or damaged; anything else is not cured by reading from another place. */
 function mayLieElsewhere(error: unknown): error is VmlError {
-  return isFailure(
-    error,
-    'not-found',
-    'integrity.mac',
-    'integrity.hash',
-    'integrity.format',
-    'integrity.truncated',
-    'integrity.missing',
-  )
+  return isDamage(error) || isFailure(error, 'not-found')
 }
 
 function missing(type: BlobType, id: string): VmlError {

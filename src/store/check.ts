@@ -1,7 +1,117 @@
-// Looks for damage in a repository.
+// Looks for damage: names each damaged file, and the snapshots and paths that cannot be read whole because of it.
+import type { Clock } from '../base/clock.ts'
+import { isFailure, messageOf } from '../base/failure.ts'
+import type { Snapshot } from '../model/entry.ts'
+import { type IndexId, parseId, type SnapshotId } from '../model/ids.ts'
+import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import { damageMessage } from './damage.ts'
+import { type Fault, type FaultBook, openFaultBook } from './check-faults.ts'
+import { checkPackFiles, readPacks } from './check-packs.ts'
+import { traceFaults, walkTrees } from './check-trees.ts'
+import { type IndexFile, readIndexFile } from './index-file.ts'
+import { readKeyFile } from './keys.ts'
+import { isStale, listLocks, thisProcess } from './lock.ts'
 import type { Vault } from './sealed-file.ts'
+import { readSnapshotFile } from './snapshot-file.ts'
 import type { CheckOptions, CheckReport } from './store.ts'
 
-export async function checkRepository(_vault: Vault, _options: CheckOptions): Promise<CheckReport> {
-  throw new Error('to come')
+/** Reads without a lock: a caller that wants no prune beside it takes a shared one. */
+export async function checkRepository(
+  vault: Vault,
+  { readData, reporter, signal, clock }: CheckOptions & { readonly clock: Clock },
+): Promise<CheckReport> {
+  const book = openFaultBook()
+  const options = { signal, reporter }
+  await checkKeys(vault, book, options)
+  await checkLocks(vault, book, { ...options, clock })
+  // Snapshots before the index: whatever an older snapshot names, an index that is read later knows.
+  const snapshots = await readSnapshots(vault, book, options)
+  const { index, damaged } = await readIndex(vault, book, options)
+  const packs = await checkPackFiles(vault, { index, book }, options)
+  const read = readData ? await readPacks(vault, { index, book, present: packs.present }, options) : 0
+  const trees = await walkTrees(vault, { index, book, snapshots, damagedIndexes: damaged }, options)
+  await traceFaults(vault, { index, book, snapshots }, options)
+  return {
+    snapshots: snapshots.length,
+    packs: packs.present.size,
+    blobs: index.blobs,
+    bytesRead: read + trees.bytesRead,
+    findings: book.findings(),
+    unusedPacks: packs.unused,
+  }
+}
+
+type Options = Pick<CheckOptions, 'signal' | 'reporter'>
+
+async function checkKeys(vault: Vault, book: FaultBook, options: Options): Promise<void> {
+  for await (const { name } of vault.backend.list('key', options)) {
+    try {
+      const { intact } = await readKeyFile(vault.backend, name, options)
+      if (!intact) book.add({ what: 'key', id: name, message: 'The key file was changed' })
+    } catch (error) {
+      book.add({ what: 'key', id: name, message: damageMessage(error) })
+    }
+  }
+}
+
+async function checkLocks(
+  vault: Vault,
+  book: FaultBook,
+  { clock, ...options }: Options & { readonly clock: Clock },
+): Promise<void> {
+  const owner = thisProcess()
+  for await (const { id, lock, error } of listLocks(vault, options)) {
+    if (!lock) {
+      book.add({
+        what: 'lock',
+        id,
+        severity: 'notice',
+        message: `The lock cannot be read: ${messageOf(error)}`,
+      })
+    } else if (isStale(lock, { owner, now: clock.now() })) {
+      const message = `A lock of process ${lock.pid} on "${lock.hostname}" since ${lock.time} was left behind`
+      book.add({ what: 'lock', id, severity: 'notice', message })
+    }
+  }
+}
+
+async function readSnapshots(vault: Vault, book: FaultBook, options: Options): Promise<Snapshot[]> {
+  const snapshots: Snapshot[] = []
+  for await (const { name, size } of vault.backend.list('snapshot', options)) {
+    const id = parseId<SnapshotId>(name)
+    if (id === undefined) continue
+    options.reporter.progress({ phase: 'reading snapshots', filesDone: snapshots.length })
+    try {
+      snapshots.push(await readSnapshotFile(vault, id, { ...options, sizeBytes: size }))
+    } catch (error) {
+      if (isFailure(error, 'not-found')) continue
+      const fault = book.add({ what: 'snapshot', id, message: damageMessage(error) })
+      book.affect(fault, id, '/')
+    }
+  }
+  return snapshots
+}
+
+async function readIndex(
+  vault: Vault,
+  book: FaultBook,
+  options: Options,
+): Promise<{ readonly index: BlobIndex; readonly damaged: readonly Fault[] }> {
+  const files = new Map<IndexId, IndexFile>()
+  const damaged: Fault[] = []
+  for await (const { name, size } of vault.backend.list('index', options)) {
+    const id = parseId<IndexId>(name)
+    if (id === undefined) continue
+    options.reporter.progress({ phase: 'reading indexes', filesDone: files.size })
+    try {
+      files.set(id, await readIndexFile(vault, id, { ...options, sizeBytes: size }))
+    } catch (error) {
+      if (isFailure(error, 'not-found')) continue
+      damaged.push(book.add({ what: 'index', id, message: damageMessage(error) }))
+    }
+  }
+  for (const replaced of [...files.values()].flatMap(({ supersedes }) => supersedes)) files.delete(replaced)
+  const index = openBlobIndex()
+  for (const { packs } of files.values()) for (const { pack, blobs } of packs) index.add(pack, blobs)
+  return { index, damaged }
 }

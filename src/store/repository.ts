@@ -6,6 +6,7 @@ import { isFailure, VmlError } from '../base/failure.ts'
 import { parseId, type RepositoryId, type SnapshotId } from '../model/ids.ts'
 import { openBlobReader } from './blob-reader.ts'
 import { checkRepository } from './check.ts'
+import { isDamage } from './damage.ts'
 import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
 import { type Config, encodeConfig, parseConfig } from './config.ts'
 import { createKey, openKeys } from './keys.ts'
@@ -205,7 +206,7 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       if (exclusiveLocks === 0) throw new Error('Removing a snapshot needs an exclusive lock')
       await backend.remove({ kind: 'snapshot', name: id }, { signal })
     },
-    check: async (options) => await checkRepository(vault, options),
+    check: async (options) => await checkRepository(vault, { ...options, clock }),
     async addKey(key, { signal } = {}) {
       refuseWrite()
       return await createKey({ backend, masterKey, ...key }, { signal })
@@ -214,17 +215,6 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       await backend[Symbol.asyncDispose]()
     },
   }
-}
-
-function isDamage(error: unknown): boolean {
-  return isFailure(
-    error,
-    'integrity.mac',
-    'integrity.hash',
-    'integrity.format',
-    'integrity.truncated',
-    'integrity.missing',
-  )
 }
 
 function noRepository(backend: Backend): VmlError {
