@@ -55,21 +55,67 @@ export function formatGoTime(ns: bigint): string {
   return `${whole}.${String(rest).padStart(9, '0').replace(/0+$/, '')}Z`
 }
 
-const timeForm =
-  /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d{0,32})?(?:Z|([+-])(\d\d):(\d\d))$/
-
-/** Nanoseconds since the epoch, or undefined for what is no time. */
+/** Nanoseconds since the epoch, or undefined for what is no time in RFC 3339. */
 export function parseGoTime(text: string): bigint | undefined {
-  const parts = timeForm.exec(text)
-  if (parts === null) return undefined
-  const part = (group: number) => Number(parts[group] ?? 0)
-  const [year, month, day, hour, minute, second] = [part(1), part(2), part(3), part(4), part(5), part(6)]
-  const [zoneHour, zoneMinute] = [part(9), part(10)]
-  if (hour > 23 || minute > 59 || second > 59 || zoneHour > 24 || zoneMinute > 59) return undefined
-  const date = new Date(0)
-  date.setUTCFullYear(year, month - 1, day)
-  if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return undefined
-  const offset = (zoneHour * 60 + zoneMinute) * (parts[8] === '-' ? -60 : 60)
-  const seconds = date.getTime() / 1000 + hour * 3600 + minute * 60 + second - offset
-  return BigInt(seconds) * nsPerSecond + BigInt((parts[7] ?? '').padEnd(9, '0'))
+  if (text === lastTime.text) return lastTime.ns
+  const ns = parseTime(text)
+  lastTime = { text, ns }
+  return ns
+}
+
+/** Modification and access time are mostly the same. */
+let lastTime: { readonly text: string; readonly ns: bigint | undefined } = { text: '', ns: undefined }
+
+const timeForm = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:\d\d)$/
+const decimalsMax = 64
+
+function parseTime(text: string): bigint | undefined {
+  if (!timeForm.test(text)) return undefined
+  const zoneAt = text.endsWith('Z') ? text.length - 1 : text.length - 6
+  const decimals = Math.max(zoneAt - 20, 0)
+  const [year, month, day] = [digits(text, 0, 4), digits(text, 5, 2), digits(text, 8, 2)]
+  const [hour, minute, second] = [digits(text, 11, 2), digits(text, 14, 2), digits(text, 17, 2)]
+  const inZone = text.endsWith('Z')
+    ? 0
+    : digits(text, zoneAt + 1, 2) * 3600 + digits(text, zoneAt + 4, 2) * 60
+  const valid =
+    month >= 1 &&
+    month <= 12 &&
+    day >= 1 &&
+    day <= daysIn(year, month) &&
+    hour < 24 &&
+    minute < 60 &&
+    second < 60
+  if (!valid || inZone > 24 * 3600 || decimals > decimalsMax) return undefined
+  const offset = text[zoneAt] === '-' ? -inZone : inZone
+  const seconds =
+    daysBefore(year, month) * 86_400 + (day - 1) * 86_400 + hour * 3600 + minute * 60 + second - offset
+  // Go leaves out what is finer than a nanosecond.
+  const nanoseconds = digits(text, 20, Math.min(decimals, 9)) * 10 ** (9 - Math.min(decimals, 9))
+  return BigInt(seconds) * nsPerSecond + BigInt(nanoseconds)
+}
+
+function digits(text: string, at: number, count: number): number {
+  let value = 0
+  for (let index = at; index < at + count; index++) value = value * 10 + text.charCodeAt(index) - 0x30
+  return value
+}
+
+const daysBeforeMonth = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365]
+
+function daysIn(year: number, month: number): number {
+  const days = (daysBeforeMonth[month] ?? 0) - (daysBeforeMonth[month - 1] ?? 0)
+  return month === 2 && isLeap(year) ? days + 1 : days
+}
+
+/** Days from the epoch to the first of a month, in the Gregorian calendar for all years. */
+function daysBefore(year: number, month: number): number {
+  const past = year - 1
+  const leapDays = Math.floor(past / 4) - Math.floor(past / 100) + Math.floor(past / 400)
+  const inYear = (daysBeforeMonth[month - 1] ?? 0) + (month > 2 && isLeap(year) ? 1 : 0)
+  return past * 365 + leapDays + inYear - 719_162
+}
+
+function isLeap(year: number): boolean {
+  return year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
 }

@@ -109,24 +109,29 @@ export class JsonReader {
 
   /** A whole number from 0 to `max`, which is at most 2^53 - 1. */
   count(max: number): number {
-    const digits = this.#digits()
-    const value = Number(digits)
-    if (digits.length > 16 || value > max) throw new JsonProblem(`is more than ${max}`)
+    const value = this.#digits()
+    if (value > max) throw new JsonProblem(`is more than ${max}`)
     return value
   }
 
   uint64(): bigint {
-    const value = BigInt(this.#digits())
+    const rounded = this.#digits()
+    if (rounded <= Number.MAX_SAFE_INTEGER) return BigInt(rounded)
+    let start = this.#at
+    while (isDigit(this.#data[start - 1])) start--
+    const value = BigInt(this.#data.toString('latin1', start, this.#at))
     if (value > 0xffff_ffff_ffff_ffffn) throw new JsonProblem('is more than 64 bits hold')
     return value
   }
 
-  #digits(): string {
+  /** Exact up to 2^53 - 1, and above it there. */
+  #digits(): number {
     this.#skipSpace()
     const data = this.#data
     const start = this.#at
     let at = start
-    while (isDigit(data[at])) at++
+    let value = 0
+    for (let byte = data[at] ?? 0; isDigit(byte); byte = data[++at] ?? 0) value = value * 10 + byte - 0x30
     const next = data[at]
     // What continues a number: ".", "e", "E"; a minus sign in front leaves no digit at all.
     const whole = next !== 0x2e && next !== 0x65 && next !== 0x45
@@ -134,7 +139,7 @@ export class JsonReader {
     if (at - start > 1 && data[start] === 0x30) throw new JsonProblem('has a number that starts with 0')
     if (at - start > digitsMax) throw new JsonProblem('is more than 64 bits hold')
     this.#at = at
-    return data.toString('latin1', start, at)
+    return value
   }
 
   /** Reads over a value of any kind. */

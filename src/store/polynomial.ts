@@ -4,7 +4,7 @@ import { VmlError } from '../base/failure.ts'
 /** The largest prime below 64 - 8, so that a digest and the byte shifted in fit 64 bits. */
 const degree = 53
 /** About one in 27 candidates is irreducible: so many misses mean that the random source is broken. */
-const candidatesMax = 100_000
+const candidatesMax = 10_000
 
 /** Ben-Or's test: no factor of degree i for any i up to half of the degree. */
 export function isIrreducible(polynomial: bigint): boolean {

@@ -21,7 +21,7 @@ export interface Place {
 
 /** Leaves the name of the field that it could not read in `place`. */
 export function readNode(json: JsonReader, place: Place): TreeNode {
-  const draft: Draft = { content: [] }
+  const draft: Draft = {}
   let next = 0
   place.field = ''
   json.expect('{')
@@ -61,7 +61,7 @@ interface Draft {
   linkTargetRaw?: RawText
   xattrs?: Xattr[]
   device?: bigint
-  content: BlobId[]
+  content?: BlobId[]
   subtree?: TreeId
 }
 
@@ -96,49 +96,51 @@ const nodeKeys = jsonKeys(fields.map(([name]) => name))
 
 const timeZero = parseGoTime(goZeroTime) ?? 0n
 
+type Node = { -readonly [Field in keyof TreeNode]: TreeNode[Field] }
+
 function finish(draft: Draft, place: Place): TreeNode {
   const type = parseNodeType(draft.type ?? '')
   const user = draft.userRaw ?? draft.user
   const group = draft.groupRaw ?? draft.group
-  const { atimeNs, ctimeNs, inode, deviceId, links, xattrs } = draft
-  const common = {
+  const node: Node = {
     name: checkName(draft.name, place),
     type,
     mode: fromGoMode(draft.mode ?? 0),
     uid: draft.uid ?? 0,
     gid: draft.gid ?? 0,
-    ...(user && { user }),
-    ...(group && { group }),
     mtimeNs: draft.mtimeNs ?? timeZero,
-    ...(atimeNs !== undefined && { atimeNs }),
-    ...(ctimeNs !== undefined && { ctimeNs }),
-    ...(inode && { inode }),
-    ...(deviceId && { deviceId }),
-    ...(links && { links }),
-    ...(xattrs && xattrs.length > 0 && { xattrs }),
   }
+  if (user) node.user = user
+  if (group) node.group = group
+  if (draft.atimeNs !== undefined) node.atimeNs = draft.atimeNs
+  if (draft.ctimeNs !== undefined) node.ctimeNs = draft.ctimeNs
+  if (draft.inode) node.inode = draft.inode
+  if (draft.deviceId) node.deviceId = draft.deviceId
+  if (draft.links) node.links = draft.links
+  if (draft.xattrs && draft.xattrs.length > 0) node.xattrs = draft.xattrs
+  addContent(node, draft, place)
+  return node
+}
+
+/** What only some types have. Of a type that we do not know, nothing. */
+function addContent(node: Node, draft: Draft, place: Place): void {
+  const { type } = node
   place.field = 'content'
-  if (type !== 'file' && type !== 'irregular' && draft.content.length > 0) {
+  if (type === 'file') {
+    node.size = draft.size ?? 0
+    node.content = checkContent(draft)
+  } else if (type !== 'irregular' && draft.content !== undefined && draft.content.length > 0) {
     throw new JsonProblem('should be there for files only')
   }
-  switch (type) {
-    case 'file':
-      return { ...common, size: draft.size ?? 0, content: checkContent(draft) }
-    case 'dir':
-      place.field = 'subtree'
-      if (draft.subtree === undefined) throw new JsonProblem('is missing')
-      return { ...common, subtree: draft.subtree }
-    case 'symlink':
-      place.field = 'linktarget'
-      return { ...common, linkTarget: checkPresent(draft.linkTargetRaw ?? draft.linkTarget) }
-    case 'dev':
-    case 'chardev':
-      return { ...common, device: draft.device ?? 0n }
-    case 'fifo':
-    case 'socket':
-    case 'irregular':
-      return common
+  if (type === 'dir') {
+    place.field = 'subtree'
+    node.subtree = checkPresent(draft.subtree)
   }
+  if (type === 'symlink') {
+    place.field = 'linktarget'
+    node.linkTarget = checkPresent(draft.linkTargetRaw ?? draft.linkTarget)
+  }
+  if (type === 'dev' || type === 'chardev') node.device = draft.device ?? 0n
 }
 
 function checkName(name: RawText | undefined, place: Place): RawName {
@@ -148,14 +150,14 @@ function checkName(name: RawText | undefined, place: Place): RawName {
 }
 
 /** Where a file lost its blobs it must not come back empty. */
-function checkContent({ content, size = 0 }: Draft): readonly BlobId[] {
+function checkContent({ content = [], size = 0 }: Draft): readonly BlobId[] {
   if (content.length === 0 && size > 0) throw new JsonProblem(`is missing for a file of ${size} bytes`)
   return content
 }
 
-function checkPresent(target: RawText | undefined): RawText {
-  if (target === undefined || target === '') throw new JsonProblem('is missing')
-  return target
+function checkPresent<T extends string>(value: T | undefined): T {
+  if (value === undefined || value === '') throw new JsonProblem('is missing')
+  return value
 }
 
 function unquote(quoted: RawText): RawText {

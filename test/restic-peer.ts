@@ -1,0 +1,49 @@
+// Stock restic on a repository of its own in a temporary folder: the oracle for what the store reads and writes.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface ResticPeer extends Disposable {
+  /** For files to back up, and whatever a test needs beside them. */
+  readonly folder: string
+  readonly repository: string
+  readonly password: string
+  /** Runs in `folder`. Standard output; throws with restic's own message when it fails. */
+  run(...args: readonly string[]): Buffer
+}
+
+/** Where tools/setup has put it. */
+export function resticProgram(version: '0.14' | '0.19'): string {
+  const setup = join(import.meta.dirname, '../tools/setup')
+  const places: unknown = JSON.parse(execFileSync(setup, ['--print'], { encoding: 'utf8' }))
+  const place = (places as Record<string, unknown>)[`restic${version.replace('.', '')}`]
+  if (typeof place !== 'string') throw new Error(`tools/setup does not say where restic ${version} is`)
+  return place
+}
+
+/** A new repository of the newest format that this version makes. */
+export function openResticPeer(version: '0.14' | '0.19'): ResticPeer {
+  const program = resticProgram(version)
+  const folder = mkdtempSync(join(tmpdir(), 'vml-restic-'))
+  const repository = join(folder, 'repository')
+  const password = 'of a test'
+  const env = {
+    ...process.env,
+    RESTIC_REPOSITORY: repository,
+    RESTIC_PASSWORD: password,
+    RESTIC_CACHE_DIR: join(folder, 'cache'),
+  }
+  const run = (...args: readonly string[]) =>
+    execFileSync(program, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 })
+  run('init')
+  return {
+    folder,
+    repository,
+    password,
+    run,
+    [Symbol.dispose]: () => {
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
