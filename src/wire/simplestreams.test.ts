@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
 import { isBelowRoot, parseStreamIndex, parseStreamProducts } from './simplestreams.ts'
 
@@ -94,11 +94,6 @@ test('any accepted path, as part of a URL, stays below the root of the mirror', 
 })
 
 test('what is no catalogue, or one without bounds, is told by the place that is wrong', () => {
-  const refused = (document: Uint8Array, saying: RegExp) =>
-    assert.throws(
-      () => parseStreamProducts(document, 'here'),
-      (error) => isFailure(error, 'image.unobtainable') && saying.test(error.message),
-    )
   refused(Buffer.from('<html>'), /JSON/)
   refused(Buffer.from([0x22, 0xff, 0x22]), /encoded|UTF-8/i)
   refused(bytes({ format: 'products:2.0', products: {} }), /format/)
@@ -110,3 +105,10 @@ test('what is no catalogue, or one without bounds, is told by the place that is 
     /p > versions > v > items > i > size/,
   )
 })
+
+function refused(document: Uint8Array, saying: RegExp) {
+  assert.throws(
+    () => parseStreamProducts(document, 'here'),
+    (error) => isFailure(error, 'image.unobtainable') && saying.test(error.message),
+  )
+}
