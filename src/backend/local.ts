@@ -102,10 +102,10 @@ async function makeFolders(folder: string): Promise<void> {
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 })
   }
   // restic makes all 256 at once too; a put then needs no folder.
-  for (let byte = 0; byte < 256; byte++) {
-    const part = byte.toString(16).padStart(2, '0')
-    await mkdir(join(folder, 'data', part), { recursive: true, mode: 0o700 })
-  }
+  const parts = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+  await Promise.all(
+    parts.map(async (part) => await mkdir(join(folder, 'data', part), { recursive: true, mode: 0o700 })),
+  )
   await syncFolder(join(folder, 'data'))
   await syncFolder(folder)
   await syncFolder(dirname(folder)).catch(() => {})

@@ -9,7 +9,6 @@ export interface MemoryOptions {
 }
 
 export function openMemory({ files = new Map(), readOnly = false }: MemoryOptions = {}): Backend {
-  const key = (file: FileRef) => `${file.kind}/${file.name}`
   const refuseWrite = () => {
     if (readOnly) throw new VmlError('unsupported', 'Cannot write to memory: it was opened to read')
   }
@@ -48,7 +47,7 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
       return files.get(key(file))?.length
     },
     async *list(kind, { signal } = {}) {
-      for (const [path, data] of [...files]) {
+      for (const [path, data] of Array.from(files)) {
         signal?.throwIfAborted()
         if (path.startsWith(`${kind}/`)) yield { name: path.slice(kind.length + 1), size: data.length }
       }
@@ -60,4 +59,8 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
     },
     async [Symbol.asyncDispose]() {},
   }
+}
+
+function key(file: FileRef): string {
+  return `${file.kind}/${file.name}`
 }

@@ -1,0 +1,25 @@
+// Puts files into a backend: as a worker the same ones as its siblings, as a process large ones until it is killed.
+import { createHash } from 'node:crypto'
+import { isMainThread, workerData } from 'node:worker_threads'
+import { openBackend } from '../../src/backend/all.ts'
+
+if (isMainThread) await putUntilKilled(process.argv[2] ?? '')
+else await putTogether(workerData as { address: string; rounds: number })
+
+async function putTogether({ address, rounds }: { address: string; rounds: number }): Promise<void> {
+  const backend = openBackend(address)
+  for (let round = 0; round < rounds; round++) {
+    const data = Buffer.alloc(100_000, round)
+    await backend.put({ kind: 'pack', name: createHash('sha256').update(data).digest('hex') }, data)
+  }
+}
+
+async function putUntilKilled(address: string): Promise<void> {
+  const backend = openBackend(address)
+  for (let round = 0; ; round++) {
+    const data = Buffer.alloc(4_000_000, `${process.pid}-${round}`)
+    const name = createHash('sha256').update(data).digest('hex')
+    process.stdout.write('.')
+    await backend.put({ kind: 'pack', name }, data)
+  }
+}

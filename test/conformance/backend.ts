@@ -1,0 +1,236 @@
+// What every backend promises (src/backend/backend.ts), as a suite that each driver runs.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import * as fc from 'fast-check'
+import type { Backend, FileKind, FileRef } from '../../src/backend/backend.ts'
+import { isFailure, type FailureCode } from '../../src/base/failure.ts'
+
+export interface BackendPlace extends AsyncDisposable {
+  /** Opens it anew each time, as another program would. */
+  open(): Backend
+  /** For `openBackend`, where another thread or process can reach it. */
+  readonly address?: string
+}
+
+/** `makePlace` makes an empty place, which `create` has not seen yet; `reachable` says whether other processes can open its address. */
+export function testBackend(
+  name: string,
+  makePlace: () => Promise<BackendPlace>,
+  { reachable }: { readonly reachable: boolean },
+): void {
+  const prepared = async (): Promise<{ place: BackendPlace; backend: Backend }> => {
+    const place = await makePlace()
+    const backend = place.open()
+    await backend.create()
+    return { place, backend }
+  }
+
+  test(`${name}: gives back what was put, whole and in part, for every kind of file`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    for (const file of oneOfEach()) {
+      const data = randomBytes(100_000)
+      await backend.put(file, data)
+      const again = place.open()
+      assert.deepEqual(await again.get(file), data)
+      assert.deepEqual(await again.get(file, { offset: 99_000, length: 1000 }), data.subarray(99_000))
+      assert.deepEqual(await again.get(file, { offset: 5, length: 0 }), Buffer.alloc(0))
+      assert.equal(await again.size(file), 100_000)
+    }
+  })
+
+  test(`${name}: keeps any content, the empty one included`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 5000 }), async (bytes) => {
+        const file = named('snapshot', randomBytes(32).toString('hex'))
+        await backend.put(file, bytes)
+        assert.deepEqual(await backend.get(file), Buffer.from(bytes))
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  test(`${name}: lists exactly what was put, with sizes`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const expected = new Map<string, number>()
+    for (let count = 0; count < 20; count++) {
+      const data = randomBytes(count * 10)
+      const file = named('pack', digest(data))
+      expected.set(file.name, data.length)
+      await backend.put(file, data)
+    }
+    await backend.put(named('index', digest('x')), Buffer.from('x'))
+    assert.deepEqual(await listed(place.open(), 'pack'), expected)
+    assert.deepEqual([...(await listed(backend, 'index'))], [[digest('x'), 1]])
+    assert.deepEqual([...(await listed(backend, 'lock'))], [])
+  })
+
+  test(`${name}: puts the same file twice, but never replaces one`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const file = named('pack', digest('one'))
+    await backend.put(file, Buffer.from('one'))
+    await backend.put(file, Buffer.from('one'))
+    await fails('exists', async () => await backend.put(file, Buffer.from('two')))
+    await fails('exists', async () => await backend.put(file, Buffer.from('one and more')))
+    assert.equal((await backend.get(file)).toString(), 'one')
+  })
+
+  test(`${name}: says what is not there, and what is too short`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const file = named('key', digest('x'))
+    await fails('not-found', async () => await backend.get(file))
+    await fails('not-found', async () => await backend.get(file, { offset: 0, length: 1 }))
+    assert.equal(await backend.size(file), undefined)
+    await backend.put(file, Buffer.from('0123456789'))
+    await fails('integrity.truncated', async () => await backend.get(file, { offset: 5, length: 6 }))
+    await fails('integrity.truncated', async () => await backend.get(file, { offset: 50, length: 1 }))
+  })
+
+  test(`${name}: removes a file, and again without a word`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const file = named('lock', digest('x'))
+    await backend.put(file, Buffer.from('x'))
+    await backend.remove(file)
+    await backend.remove(file)
+    assert.equal(await place.open().size(file), undefined)
+    await backend.put(file, Buffer.from('y'))
+    assert.equal((await backend.get(file)).toString(), 'y')
+  })
+
+  test(`${name}: makes a repository once`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    await place.open().create()
+    await backend.put({ kind: 'config', name: '' }, Buffer.from('first'))
+    await fails('exists', async () => await place.open().create())
+    await fails('exists', async () => await backend.put({ kind: 'config', name: '' }, Buffer.from('second')))
+    assert.equal((await backend.get({ kind: 'config', name: '' })).toString(), 'first')
+  })
+
+  test(`${name}: does nothing when the signal was aborted before`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const file = named('pack', digest('x'))
+    const signal = AbortSignal.abort(new Error('stopped'))
+    await assert.rejects(backend.put(file, Buffer.from('x'), { signal }), /stopped/)
+    assert.equal(await backend.size(file), undefined)
+    await backend.put(file, Buffer.from('x'))
+    await assert.rejects(backend.get(file, undefined, { signal }), /stopped/)
+    await assert.rejects(backend.size(file, { signal }), /stopped/)
+    await assert.rejects(backend.remove(file, { signal }), /stopped/)
+    await assert.rejects(listed(backend, 'pack', signal), /stopped/)
+    assert.equal(await backend.size(file), 1)
+  })
+
+  test(`${name}: leaves the whole file or none when the signal is aborted meanwhile`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const data = randomBytes(8 * 1024 * 1024)
+    const file = named('pack', digest(data))
+    const abort = new AbortController()
+    const putting = backend.put(file, data, { signal: abort.signal })
+    setTimeout(() => abort.abort(new Error('stopped')), 1)
+    await putting.catch((error: unknown) => assert.match(String(error), /stopped/))
+    const size = await place.open().size(file)
+    assert.ok(size === undefined || size === data.length)
+  })
+
+  test(`${name}: takes the same put many times at once`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const data = randomBytes(200_000)
+    const file = named('pack', digest(data))
+    const putters = Array.from({ length: 8 }, () => place.open())
+    await Promise.all(putters.map(async (putter) => await putter.put(file, data)))
+    assert.deepEqual(await backend.get(file), data)
+    assert.equal((await listed(backend, 'pack')).size, 1)
+  })
+
+  test(`${name}: of different puts under one name at once, one wins and is whole`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const file: FileRef = { kind: 'config', name: '' }
+    const contents = Array.from({ length: 8 }, (_, at) => Buffer.alloc(10_000, at))
+    const results = await Promise.allSettled(contents.map(async (data) => await place.open().put(file, data)))
+    const winners = contents.filter((_, at) => results[at]?.status === 'fulfilled')
+    assert.equal(winners.length, 1)
+    assert.deepEqual(await backend.get(file), winners[0])
+  })
+
+  // What only this process can reach has nobody to race.
+  if (!reachable) return
+
+  test(`${name}: threads that put the same file at once all succeed`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const { address } = place
+    const workers = Array.from(
+      { length: 4 },
+      () => new Worker(putterUrl, { workerData: { address, rounds: 20 } }),
+    )
+    const codes = await Promise.all(workers.map(async (worker) => await once(worker, 'exit')))
+    assert.deepEqual(codes.flat(), [0, 0, 0, 0])
+    assert.equal((await listed(backend, 'pack')).size, 20)
+    for (const file of (await listed(backend, 'pack')).keys()) {
+      assert.equal(digest(await backend.get(named('pack', file))), file)
+    }
+  })
+
+  test(`${name}: a process killed during puts leaves only whole files`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const { address } = place
+    assert.ok(address)
+    for (const delayMs of [0, 3, 7, 12]) {
+      const child = spawn(process.execPath, [putterUrl.pathname, address], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      // It says so when it begins to put.
+      await once(child.stdout, 'data')
+      await new Promise((resolve) => setTimeout(resolve, delayMs))
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      for (const file of (await listed(backend, 'pack')).keys()) {
+        assert.equal(digest(await backend.get(named('pack', file))), file)
+      }
+    }
+  })
+}
+
+const putterUrl = new URL('./backend-putter.ts', import.meta.url)
+
+function oneOfEach(): FileRef[] {
+  const kinds: FileKind[] = ['key', 'lock', 'snapshot', 'index', 'pack']
+  return [{ kind: 'config', name: '' }, ...kinds.map((kind) => named(kind, randomBytes(32).toString('hex')))]
+}
+
+function named(kind: FileKind, name: string): FileRef {
+  return { kind, name }
+}
+
+function digest(data: Uint8Array | string): string {
+  return createHash('sha256').update(data).digest('hex')
+}
+
+async function listed(backend: Backend, kind: FileKind, signal?: AbortSignal): Promise<Map<string, number>> {
+  const found = new Map<string, number>()
+  for await (const { name, size } of backend.list(kind, { signal })) {
+    assert.ok(!found.has(name), 'listed twice')
+    found.set(name, size)
+  }
+  return found
+}
+
+async function fails(code: FailureCode, task: () => Promise<unknown>): Promise<void> {
+  await assert.rejects(task, (error) => isFailure(error, code))
+}
