@@ -33,6 +33,8 @@ export function openResticPeer(version: '0.14' | '0.19'): ResticPeer {
     RESTIC_REPOSITORY: repository,
     RESTIC_PASSWORD: password,
     RESTIC_CACHE_DIR: join(folder, 'cache'),
+    // It writes times in the zone where it runs.
+    TZ: 'UTC',
   }
   const run = (...args: readonly string[]) =>
     execFileSync(program, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 })

@@ -131,7 +131,7 @@ export class JsonReader {
     const start = this.#at
     let at = start
     let value = 0
-    for (let byte = data[at] ?? 0; isDigit(byte); byte = data[++at] ?? 0) value = value * 10 + byte - 0x30
+    for (let byte = data[at] ?? 0; isDigit(byte); byte = data[++at] ?? 0) value = value * 10 + (byte - 0x30)
     const next = data[at]
     // What continues a number: ".", "e", "E"; a minus sign in front leaves no digit at all.
     const whole = next !== 0x2e && next !== 0x65 && next !== 0x45
