@@ -2,6 +2,7 @@
 import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes, Segment } from '../model/tree.ts'
 import type { Fidelity } from '../model/entry.ts'
+import type { Extent } from '../wire/tar-sparse.ts'
 
 export interface Scanned {
   readonly kind: 'item'
@@ -53,6 +54,8 @@ export interface WriteItem {
   readonly attributes: Attributes
   /** For another name of a file that this write has already carried (or that already stands there unchanged). */
   readonly hardLinkTo?: RawPath
+  /** Where data lies, ascending and apart, when that is known ahead: only then do holes become holes again. */
+  readonly extents?: readonly Extent[]
   /** Content of a regular file; its lengths add up to `attributes.size`. */
   segments(): AsyncIterable<Segment>
 }
@@ -72,7 +75,10 @@ export interface Source extends AsyncDisposable {
   scan(request: ScanRequest): AsyncIterable<ScanRecord>
   /** The attributes of exactly these paths, links not followed; a missing one is a `vanished` problem. */
   stat(paths: readonly RawPath[], signal?: AbortSignal): AsyncIterable<ScanRecord>
-  /** Content and full attributes of exactly these paths (folders without what is in them); FIFOs are never opened. Sockets must not be asked for. */
+  /**
+   * Content and full attributes of exactly these paths (folders without what is in them); FIFOs are never opened.
+   * Sockets must not be asked for. A problem for a path that has come already takes its content back.
+   */
   read(paths: readonly RawPath[], signal?: AbortSignal): AsyncIterable<ReadRecord>
   /** SHA-256 of regular files, computed on the machine. */
   digest(paths: readonly RawPath[], signal?: AbortSignal): AsyncIterable<Digest>

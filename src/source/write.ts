@@ -117,6 +117,7 @@ async function* prepare(
       name: tarName(item.path),
       attributes: item.attributes,
       ...(item.hardLinkTo === undefined ? {} : { hardLinkTo: tarName(item.hardLinkTo) }),
+      ...(item.extents === undefined ? {} : { extents: item.extents }),
       segments: () => item.segments(),
     }
     yield item.attributes.type === 'dir' ? folder(tarItem) : tarItem
@@ -147,7 +148,11 @@ async function extract(
   const gnu = tools.tar === 'gnu'
   await using process = await startScript(shell, {
     script: gnu ? gnuScript(tools, request.pass) : busyboxScript,
-    stdin: writeTar(request.items, { sparse: gnu, xattrs: tools.tarXattrs, format: gnu ? 'pax' : 'gnu' }),
+    stdin: writeTar(request.items, {
+      sparse: gnu,
+      xattrs: tools.tarXattrs,
+      format: gnu ? 'gnu-tar' : 'busybox',
+    }),
     idleTimeoutMs: writeSilenceMs,
     signal: request.signal,
   })
