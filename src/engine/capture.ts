@@ -85,34 +85,33 @@ export async function capture(request: CaptureRequest, writer: Writer): Promise<
   return finish(run)
 }
 
-export interface CapturePlan {
-  readonly files: number
-  readonly bytes: number
+/** A machine looked at, without reading a file: what `capture` would find and read. */
+export interface Survey {
+  /** Changed files have no content here. */
+  readonly files: ReadonlyMap<RawPath, CapturedFile>
   /** What would be read. */
-  readonly changed: readonly { readonly path: RawPath; readonly bytes: number }[]
+  readonly changed: readonly RawPath[]
   readonly excluded: readonly Excluded[]
   readonly problems: readonly PathProblem[]
+  readonly mounts: readonly { readonly path: RawPath; readonly type: string }[]
 }
 
-/** What `capture` would read now; nothing is read or stored but the rule files. */
-export async function planCapture(request: CaptureRequest): Promise<CapturePlan> {
+/** Nothing is read but the rule files, nothing is stored. */
+export async function survey(request: CaptureRequest): Promise<Survey> {
   const run = await scanRoots(request)
   requireRoots(run)
   await applyRules(run)
   const changed = await decideChanged(run)
-  let files = 0
-  let bytes = 0
-  for (const { attributes } of run.listing.items()) {
-    if (attributes.type !== 'file') continue
-    files++
-    bytes += attributes.size ?? 0
+  for (const path of changed) {
+    const attributes = run.listing.get(path)?.attributes
+    if (attributes) run.files.set(path, { attributes })
   }
   return {
-    files,
-    bytes,
-    changed: changed.map((path) => ({ path, bytes: run.listing.get(path)?.attributes.size ?? 0 })),
-    excluded: run.excluded,
+    files: run.files,
+    changed,
+    excluded: run.excluded.filter(({ path }) => !run.files.has(path)),
     problems: [...run.problems.values()],
+    mounts: run.mounts,
   }
 }
 

@@ -62,7 +62,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     entryName: entryName(entry),
     destination: request.destination,
     paths: request.paths.length > 0 ? request.paths : await rootsOf(request),
-    without: leftOut(request),
+    without: document ? cacheParts(document, request.caches) : [],
     overwrite: request.overwrite,
     remove: request.remove,
     protectedBy,
@@ -124,9 +124,10 @@ async function rootsOf(request: RestoreEntryRequest): Promise<RawPath[]> {
   return top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
 }
 
-function leftOut({ document, caches }: RestoreEntryRequest): RawPath[] {
-  if (!document || caches === 'all') return []
-  const unwanted = document.caches.filter(({ name }) => caches === 'none' || !caches.includes(name))
+/** The cache parts of an entry that are not wanted. */
+export function cacheParts(document: EntryDocument, wanted: RestoreEntryRequest['caches']): RawPath[] {
+  if (wanted === 'all') return []
+  const unwanted = document.caches.filter(({ name }) => wanted === 'none' || !wanted.includes(name))
   return unwanted.flatMap(({ raw }) => rawPathOf(raw) ?? [])
 }
 

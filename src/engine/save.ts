@@ -3,7 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Reporter } from '../base/progress.ts'
 import { printable, type RawText } from '../base/raw-text.ts'
-import type { CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
+import type { BaseFacts, CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
 import type { ImageReference, Machine } from '../model/machine.ts'
 import type { PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
@@ -17,10 +17,10 @@ import {
   capture,
   type CaptureBase,
   type Captured,
-  type CapturePlan,
   type CaptureRequest,
   type CaptureRoot,
-  planCapture,
+  survey,
+  type Survey,
 } from './capture.ts'
 import { joinDescription, type LoggedEntry, ownTags } from './entries.ts'
 import { buildTree } from './tree-builder.ts'
@@ -69,6 +69,9 @@ export interface SaveParts {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Enough to look, where nothing is stored. */
+export type SurveyParts = Omit<SaveParts, 'nextNumber' | 'clock'>
+
 export interface Saved {
   readonly snapshot: Snapshot
   readonly document: EntryDocument
@@ -89,14 +92,17 @@ export async function save(parts: SaveParts, request: SaveRequest): Promise<Save
   return commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
 }
 
-/** What a save would read now; nothing is stored. */
-export async function planSave(parts: SaveParts, request: SaveRequest): Promise<CapturePlan> {
-  return planCapture(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
+/** What a save would find and read now; nothing is stored. */
+export async function surveyMachine(
+  parts: SurveyParts,
+  request: Pick<SaveRequest, 'mode' | 'include' | 'exclude' | 'only' | 'caches'>,
+): Promise<Survey> {
+  return survey(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
 }
 
 function captureRequest(
-  parts: SaveParts,
-  request: SaveRequest,
+  parts: SurveyParts,
+  request: Pick<SaveRequest, 'mode' | 'exclude'>,
   roots: readonly CaptureRoot[],
 ): CaptureRequest {
   return {
@@ -175,7 +181,10 @@ export function chooseBase(
   )
 }
 
-function rootsOf(request: SaveRequest, facts: MachineFacts): CaptureRoot[] {
+function rootsOf(
+  request: Pick<SaveRequest, 'only' | 'include' | 'caches'>,
+  facts: MachineFacts,
+): CaptureRoot[] {
   const roots: CaptureRoot[] =
     request.only.length > 0
       ? request.only.map((path) => ({ path, why: 'only' as const }))
@@ -188,7 +197,10 @@ function rootsOf(request: SaveRequest, facts: MachineFacts): CaptureRoot[] {
   return roots.filter(({ path }) => !seen.has(path) && seen.add(path))
 }
 
-function captureBase(parts: SaveParts, request: Pick<SaveRequest, 'mode'>): { base?: CaptureBase } {
+function captureBase(
+  parts: Pick<SaveParts, 'base' | 'repository'>,
+  request: Pick<SaveRequest, 'mode'>,
+): { base?: CaptureBase } {
   const { base, repository } = parts
   if (!base || request.mode === 'full') return {}
   return {
@@ -227,7 +239,7 @@ function describeEntry(
     ...modeOf(parts, request),
     startedAt: new Date(startedAt).toISOString(),
     user: {
-      name: printable(facts.user.name),
+      name: facts.user.name,
       uid: facts.user.uid,
       gid: facts.user.gid,
       home: printable(facts.user.home),
@@ -235,7 +247,7 @@ function describeEntry(
     },
     roots: roots.map(({ path, why }) => ({ path: printable(path), raw: base64(path), why })),
     ...(image ? { image } : {}),
-    facts: facts.base,
+    facts: baseFactsOf(facts),
     scan: { startedNs: captured.scanStartedNs.toString(), resolutionNs: source.fidelity.timeResolutionNs },
     fidelity: source.fidelity,
     rules: { exclude: request.exclude, defaults: kind !== 'safety' },
@@ -307,18 +319,39 @@ async function documentsOf(
   const { encodeEntryDocument, encodeEnvironment, encodePackages } = await import('../model/documents.ts')
   const files: VmlFile[] = [{ name: 'entry.json', bytes: encodeEntryDocument(document) }]
   if (document.kind === 'safety') return files
-  files.push({ name: 'environment.json', bytes: encodeEnvironment(facts.environment) })
+  files.push({ name: 'environment.json', bytes: encodeEnvironment(variablesOf(facts)) })
   if (packages) files.push({ name: 'packages.json', bytes: encodePackages(packages) })
-  if (facts.histories.length > 0) {
-    files.push({
-      name: 'history',
-      files: facts.histories.map(({ shell, content }) => ({ name: shell, bytes: content })),
-    })
-  }
+  if (facts.history.length > 0) files.push({ name: 'history', files: historyFiles(facts) })
   if (facts.hooks.length > 0) {
     files.push({ name: 'facts', files: facts.hooks.map(({ name, output }) => ({ name, bytes: output })) })
   }
   return files
+}
+
+export function variablesOf({ environment }: MachineFacts): ReadonlyMap<RawText, RawText> {
+  return new Map(environment.variables.map(({ name, value }) => [name, value]))
+}
+
+export function baseFactsOf(facts: MachineFacts): BaseFacts {
+  const { os, cernvmRelease, kernel, architecture, hostname, user } = facts
+  return {
+    ...(os === undefined ? {} : { os }),
+    ...(cernvmRelease === undefined ? {} : { cernvmRelease }),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(architecture === undefined ? {} : { architecture }),
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(user.loginShell === undefined ? {} : { loginShell: printable(user.loginShell) }),
+  }
+}
+
+/** One file for each shell; a second history of the same shell gets a number. */
+function historyFiles({ history }: MachineFacts): VmlFile[] {
+  const seen = new Map<string, number>()
+  return history.map(({ shell, content }) => {
+    const count = (seen.get(shell) ?? 0) + 1
+    seen.set(shell, count)
+    return { name: count === 1 ? shell : `${shell}-${count}`, bytes: content }
+  })
 }
 
 function base64(text: RawText): string {

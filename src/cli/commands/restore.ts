@@ -1,0 +1,356 @@
+// `vml restore`: an entry, or a part of it, goes back.
+import { mkdir, readdir, realpath } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { findMachine } from '../../app/config.ts'
+import type { Logbook } from '../../app/open.ts'
+import { openMachine } from '../../app/open-machine.ts'
+import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
+import { systemErrorCode, VmlError } from '../../base/failure.ts'
+import { printable, printableText, rawFromString } from '../../base/raw-text.ts'
+import { entryName, listEntries, nextEntryNumber } from '../../engine/entries.ts'
+import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
+import {
+  cacheParts,
+  carryOut,
+  environmentPath,
+  environmentScript,
+  mapBelow,
+  mapHome,
+  prepareEntryRestore,
+} from '../../engine/restore-entry.ts'
+import type { Destination, PreparedRestore } from '../../engine/restore.ts'
+import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
+import type { Machine } from '../../model/machine.ts'
+import { isWithin, parseRawPath, type RawPath } from '../../model/raw-path.ts'
+import type { Attributes } from '../../model/tree.ts'
+import {
+  choice,
+  type Context,
+  defineCommand,
+  dryRun,
+  flag,
+  operand,
+  type Operand,
+  text,
+  texts,
+} from '../command.ts'
+import { formatBytes, formatCount, formatDuration } from '../format.ts'
+
+const machineOperand: Operand = {
+  name: 'MACHINE',
+  description: 'where to (default: the machine that the entry came from)',
+  required: false,
+  complete: 'machine',
+}
+
+export const command = defineCommand({
+  description:
+    'Puts an entry back, or one path of it. First what is there is kept in a safety entry; then only what differs is sent; then everything written is read back and compared. Nothing is deleted without --delete.',
+  operands: [operand('ENTRY', 'an entry, or ENTRY:/path', 'entry'), machineOperand],
+  options: {
+    to: text('--to <dir>', 'a folder of this host instead, or a file FILE.tar', 'folder'),
+    overwrite: choice('--overwrite <when>', 'what is there already', [
+      'always',
+      'if-changed',
+      'if-newer',
+      'never',
+    ]),
+    delete: flag('--delete', 'make it exact: delete what the entry does not have'),
+    env: flag('--env', 'also write the environment variables as a file to source'),
+    cache: texts('--cache <name>', 'of the cache parts restore only this one'),
+    withoutCache: flag('--without-cache', 'leave the cache parts out'),
+    dryRun,
+  },
+  examples: [
+    { line: 'vml restore #41:/home/lab/fit.C', does: 'one file, back to where it was' },
+    { line: 'vml restore thesis@latest --delete --dry-run', does: 'what a switch to a project would change' },
+    { line: 'vml restore #41 --to ./old', does: 'everything, below a folder of this host' },
+  ],
+  async run(context, { operands: [typed = '', machineName], options }) {
+    const logbook = await context.openLogbook()
+    const { entry, path } = await findEntry(logbook, typed, context)
+    const details = await describeEntryFully(logbook.repository, entry, context)
+    const paths = path === undefined ? [] : [path]
+    if (machineName !== undefined && options.to !== undefined) {
+      throw new VmlError('usage', 'Cannot restore to a machine and to a folder at once', {
+        hint: 'Give one of them',
+      })
+    }
+    const caches = options.withoutCache ? 'none' : options.cache.length > 0 ? options.cache : 'all'
+    if (options.to !== undefined && /\.tar$/.test(options.to)) {
+      const { writeEntryTar } = await import('../../engine/restore-tar.ts')
+      const file = resolve(context.config.workingFolder, options.to)
+      const without = details.document ? cacheParts(details.document, caches) : []
+      const written = options.dryRun
+        ? undefined
+        : await writeEntryTar({
+            repository: logbook.repository,
+            tree: entry.snapshot.tree,
+            paths,
+            without,
+            file,
+            reporter: context.reporter,
+            signal: context.signal,
+          })
+      context.out.line(
+        written
+          ? `Wrote ${formatCount(written.paths)} paths (${formatBytes(written.bytes)}) to ${printableText(file)}`
+          : `Would write ${entryName(entry)} to ${printableText(file)}`,
+      )
+      context.out.document({ schema: 1, dry_run: options.dryRun, file, ...written })
+      return 0
+    }
+    const startedAt = context.clock.now()
+    const target =
+      options.to === undefined
+        ? await openTarget(context, details, machineName)
+        : await openFolder(context, options.to, { paths, remove: options.delete, dryRun: options.dryRun })
+    const { open, destination } = target
+    const prepared = await prepareEntryRestore({
+      repository: logbook.repository,
+      entry,
+      document: details.document,
+      paths,
+      destination,
+      ownPaths: open.ownPaths,
+      caches,
+      overwrite: options.overwrite ?? 'always',
+      remove: options.delete,
+      extras: options.env ? environmentExtra(details, target.environmentFolder, open) : [],
+      reporter: context.reporter,
+      signal: context.signal,
+    })
+    printPlan(context, prepared, target.notes, options.dryRun)
+    if (options.dryRun) return 0
+    const { report, safety } = await carryOut(prepared, (endangered) =>
+      keepSafety(context, logbook, open, endangered, `Before restore of ${entryName(entry)}`),
+    )
+    if (target.folder !== undefined) await noteOwnRestore(context.config, target.folder)
+    printOutcome(context, { prepared, safety, report, durationMs: context.clock.now() - startedAt })
+    return 0
+  },
+})
+
+interface Target {
+  readonly open: OpenMachine
+  readonly destination: Destination
+  readonly notes: readonly string[]
+  readonly environmentFolder: RawPath
+  /** Of this host, with --to. */
+  readonly folder?: string
+}
+
+async function openTarget(
+  context: Context,
+  details: EntryDetails,
+  name: string | undefined,
+): Promise<Target> {
+  const wanted = name ?? details.entry.machine
+  const machine = findMachine(context.config, wanted)
+  const open = await openMachine(context, machine)
+  const { user } = open.facts
+  const sameMachine = machine.name === details.entry.machine
+  const { map, mapOwner, describe } = mapHome(details.document, user)
+  return {
+    open,
+    environmentFolder: user.home,
+    notes: describe,
+    destination: {
+      source: open.source,
+      label: machine.name,
+      map,
+      owners: user.uid === 0,
+      mapOwner,
+      sameMachine: sameMachine && map.renames.length === 0,
+    },
+  }
+}
+
+/** A folder of this host. With --delete only an empty one, or one that a restore made: nothing of anybody else's is in it. */
+async function openFolder(
+  context: Context,
+  typed: string,
+  { paths, remove, dryRun: dry }: { paths: readonly RawPath[]; remove: boolean; dryRun: boolean },
+): Promise<Target> {
+  const wanted = resolve(context.config.workingFolder, typed)
+  const there = await readdir(wanted).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw new VmlError(
+      'usage',
+      `Cannot restore to "${printableText(wanted)}": it is not a folder that can be read`,
+      { cause: error },
+    )
+  })
+  if (remove && there !== undefined && there.length > 0 && !(await isOwnRestore(context.config, wanted))) {
+    throw new VmlError(
+      'conflict',
+      `Cannot use --delete in "${printableText(wanted)}": it has content that no restore made`,
+      {
+        hint: 'Nothing was changed. Choose an empty folder, or leave --delete out',
+      },
+    )
+  }
+  if (there === undefined && !dry) await mkdir(wanted, { recursive: true, mode: 0o700 })
+  const folder = there === undefined && dry ? wanted : await realpath(wanted)
+  const raw = parseRawPath(rawFromString(folder))
+  if (raw === undefined) throw new VmlError('usage', `Cannot restore to "${printableText(folder)}"`)
+  const machine: Machine = localMachine(context)
+  const open = await openMachine(context, machine)
+  const own = open.ownPaths.find(({ path }) => isWithin(raw, path))
+  if (own) {
+    throw new VmlError('conflict', `Cannot restore into "${printableText(folder)}": that is ${own.what}`, {
+      hint: 'Nothing was changed. Choose another folder',
+    })
+  }
+  return {
+    open,
+    folder,
+    environmentFolder: raw,
+    notes: [],
+    destination: {
+      source: open.source,
+      label: folder,
+      map: mapBelow(raw, paths),
+      owners: open.facts.user.uid === 0,
+      mapOwner: (node) => node,
+      sameMachine: false,
+    },
+  }
+}
+
+/** This host under the name that the user gave it, or its own. */
+function localMachine(context: Context): Machine {
+  for (const machine of context.config.machines.values()) if (machine.address.kind === 'local') return machine
+  return { name: 'this-host', address: { kind: 'local' } }
+}
+
+async function keepSafety(
+  context: Context,
+  logbook: Logbook,
+  open: OpenMachine,
+  paths: readonly RawPath[],
+  title: string,
+): Promise<Saved> {
+  const entries = await listEntries(logbook, context)
+  const entry = chooseBase(entries, open.machine.name, 'incremental')
+  const document = entry && (await describeEntryFully(logbook.repository, entry, context)).document
+  return saveSafety(
+    {
+      open,
+      repository: logbook.repository,
+      base: entry && document ? { entry, document } : undefined,
+      nextNumber: () => nextEntryNumber(logbook, context),
+      clock: context.clock,
+      reporter: context.reporter,
+      signal: context.signal,
+    },
+    paths,
+    { title },
+  )
+}
+
+function environmentExtra(details: EntryDetails, folder: RawPath, open: OpenMachine) {
+  if (!details.variables) {
+    throw new VmlError(
+      'not-found',
+      `Cannot write the variables of ${entryName(details.entry)}: it has none`,
+      {
+        hint: 'Nothing was changed. Only entries that vml save made have them',
+      },
+    )
+  }
+  const bytes = environmentScript(details.variables, entryName(details.entry))
+  const { uid, gid } = open.facts.user
+  const attributes: Attributes = {
+    type: 'file',
+    mode: 0o600,
+    uid,
+    gid,
+    mtimeNs: BigInt(details.entry.takenAt.getTime()) * 1_000_000n,
+    size: bytes.length,
+  }
+  return [{ path: environmentPath(folder), bytes, attributes }]
+}
+
+/** More than this is for --json. */
+const shownMax = 20
+
+function printPlan(
+  context: Context,
+  { plan, request, endangered }: PreparedRestore,
+  notes: readonly string[],
+  dry: boolean,
+): void {
+  const { out } = context
+  const { created, replaced, removed, unchanged } = plan.counts
+  const what = `${formatCount(created)} new, ${formatCount(replaced)} changed, ${formatCount(removed)} deleted, ${formatCount(unchanged)} as they are; ${formatBytes(plan.bytes)} to write`
+  for (const note of notes) out.note(`  ${note}`)
+  if (!dry) {
+    out.note(`  ${request.destination.label}: ${what}`)
+    return
+  }
+  const changes = [
+    ...plan.removals.map(({ path }) => `- ${printable(path)}`),
+    ...plan.writes
+      .filter(({ reason }) => reason !== 'folder')
+      .map(
+        ({ path, reason }) =>
+          `${reason === 'missing' ? '+' : 'M'} ${printable(path)}${reason === 'missing' ? '' : ` (${reason})`}`,
+      ),
+  ]
+  for (const line of out.verbose ? changes : changes.slice(0, shownMax)) out.line(line)
+  if (!out.verbose && changes.length > shownMax)
+    out.line(`… and ${formatCount(changes.length - shownMax)} more: add --verbose`)
+  for (const { path, rule } of plan.kept.slice(0, shownMax)) out.note(`  keeps ${printable(path)}: ${rule}`)
+  out.line(`Would change ${request.destination.label}: ${what}`)
+  out.document({
+    schema: 1,
+    dry_run: true,
+    target: request.destination.label,
+    counts: plan.counts,
+    bytes: plan.bytes,
+    safety_paths: endangered.length,
+    removals: plan.removals.map(({ path, why }) => ({ path: printable(path), why })),
+    writes: plan.writes.map(({ path, reason }) => ({ path: printable(path), reason })),
+    kept: plan.kept.map(({ path, rule }) => ({ path: printable(path), rule })),
+    left: plan.left.map(({ path, why }) => ({ path: printable(path), why })),
+  })
+}
+
+function printOutcome(
+  { out }: Context,
+  done: {
+    prepared: PreparedRestore
+    safety: Saved | undefined
+    report: Awaited<ReturnType<typeof carryOut>>['report']
+    durationMs: number
+  },
+): void {
+  const { prepared, safety, report, durationMs } = done
+  const { label } = prepared.request.destination
+  if (!report) {
+    out.line(`${label} is as the entry says: nothing to do`)
+    out.summary('', { schema: 1, target: label, counts: prepared.plan.counts, changed: false })
+    return
+  }
+  if (safety) out.note(`  What was there is kept in #${safety.document.number}`)
+  const { proof } = report
+  out.line(
+    `Restored to ${label}: ${formatCount(proof.checked)} paths written and read back, ${formatCount(proof.contents)} files hashed (${formatBytes(proof.bytes)}), all equal`,
+  )
+  out.summary(`Done in ${formatDuration(durationMs)}`, {
+    schema: 1,
+    target: label,
+    counts: prepared.plan.counts,
+    bytes: prepared.plan.bytes,
+    proof: {
+      checked: proof.checked,
+      contents: proof.contents,
+      bytes: proof.bytes,
+      absent: proof.absent,
+      equal: true,
+    },
+    safety: safety && { number: safety.document.number, id: safety.snapshot.id },
+    duration_ms: durationMs,
+  })
+}
