@@ -232,6 +232,10 @@ function trees(restic: ResticPeer): Buffer[] {
   return ids.map((tree) => restic.run('cat', 'blob', tree))
 }
 
+function inShell(folder: string, script: string, ...args: readonly string[]): void {
+  execFileSync('sh', ['-c', script, 'sh', ...args], { cwd: folder })
+}
+
 /** Every kind of file and name that a folder of Linux can hold, as far as restic 0.14 keeps it. */
 function makeFolder(folder: string): void {
   const put = (leaf: Buffer | string) => {
@@ -267,15 +271,15 @@ function makeFolder(folder: string): void {
     symlinkSync(target, join(folder, link))
   }
   for (const mode of ['0000', '0644', '1777', '2755', '4755', '7777']) {
-    execFileSync('sh', ['-c', `: > "mode ${mode}" && chmod ${mode} "mode ${mode}"`], { cwd: folder })
+    inShell(folder, ': > "mode $1" && chmod "$1" "mode $1"', mode)
   }
-  execFileSync('mkfifo', ['fifo'], { cwd: folder })
+  inShell(folder, 'mkfifo fifo')
   for (const [leaf, stamp] of [
     ['old', '1931-05-06 07:08:09.123456789'],
     ['future', '2200-01-02 03:04:05.1'],
     ['whole', '2001-01-01'],
   ] as const) {
-    execFileSync('touch', ['-d', `${stamp} UTC`, leaf], { cwd: folder })
+    inShell(folder, 'touch -d "$1" "$2"', `${stamp} UTC`, leaf)
   }
   for (const [attribute, value] of [
     ['user.text', 'plain'],
@@ -283,9 +287,9 @@ function makeFolder(folder: string): void {
     ['user.ä', 'x'],
     ['user.empty', ''],
   ] as const) {
-    execFileSync('setfattr', ['-n', attribute, '-v', value, 'data'], { cwd: folder })
+    inShell(folder, 'setfattr -n "$1" -v "$2" data', attribute, value)
   }
-  execFileSync('setfacl', ['-m', 'u:12345:rw', 'whole'], { cwd: folder })
+  inShell(folder, 'setfacl -m u:12345:rw whole')
 }
 
 /** What restic 0.14 writes otherwise: every character there is, and link targets that are not UTF-8. */

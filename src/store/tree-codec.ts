@@ -67,7 +67,7 @@ function number(key: string, value: number | bigint | undefined): string {
   return value ? `,"${key}":${value}` : ''
 }
 
-/** Where bytes are not UTF-8 they stand once more in base64, as restic does for link targets since 0.17. */
+/** Where bytes are not UTF-8 they stand once more in base64, as restic does for link targets since 0.16. */
 function text(key: string, value: RawText | undefined): string {
   if (value === undefined || value === '') return ''
   const json = `,"${key}":${goJsonString(value)}`
