@@ -71,7 +71,7 @@ export function startChild(request: ChildRequest): Child {
       else if (performance.now() - activeAt > idleTimeoutMs)
         fail(new VmlError('unavailable.timeout', `No sign of life from ${label} for ${idleTimeoutMs} ms`))
     },
-    Math.max(idleTimeoutMs / 10, 10),
+    Math.min(Math.max(idleTimeoutMs / 10, 10), 60_000),
   )
 
   const stderr = keepEnd(child.stderr, touch)
