@@ -22,7 +22,74 @@ export const commands: readonly CommandEntry[] = [
     'machines that are logged: add, list, rm',
     async () => (await import('./commands/machine.ts')).noun,
   ),
+  verb(
+    'save',
+    'Record',
+    'add an entry: the state of a machine now',
+    async () => (await import('./commands/save.ts')).command,
+  ),
+  verb(
+    'restore',
+    'Go back',
+    'put an entry back, or one path of it',
+    async () => (await import('./commands/restore.ts')).command,
+  ),
+  verb(
+    'status',
+    'Look',
+    'last save of each machine, health of the logbook',
+    async () => (await import('./commands/status.ts')).command,
+  ),
   verb('log', 'Look', 'the timeline of entries', async () => (await import('./commands/log.ts')).command),
+  verb('show', 'Look', 'one entry in full', async () => (await import('./commands/show.ts')).command),
+  verb('ls', 'Look', 'files of an entry', async () => (await import('./commands/ls.ts')).command),
+  verb('cat', 'Look', 'a file of an entry', async () => (await import('./commands/cat.ts')).command),
+  verb(
+    'diff',
+    'Look',
+    'what changed between two entries',
+    async () => (await import('./commands/diff.ts')).command,
+  ),
+  verb(
+    'find',
+    'Look',
+    'in which entries a path is, and when it changed',
+    async () => (await import('./commands/find.ts')).command,
+  ),
+  verb(
+    'edit',
+    'Keep order',
+    'title, note, tags, project of an entry',
+    async () => (await import('./commands/edit.ts')).command,
+  ),
+  verb('rm', 'Keep order', 'remove entries', async () => (await import('./commands/rm.ts')).command),
+  verb(
+    'check',
+    'Keep order',
+    'whether everything is there and whole',
+    async () => (await import('./commands/check.ts')).command,
+  ),
+  verb(
+    'reindex',
+    'Keep order',
+    'make the catalogue again',
+    async () => (await import('./commands/reindex.ts')).command,
+  ),
+  verb(
+    'completion',
+    'Start',
+    'completion for bash, zsh and fish',
+    async () => (await import('./commands/completion.ts')).command,
+  ),
+  {
+    ...verb(
+      '__complete',
+      'Start',
+      'words for a shell',
+      async () => (await import('./commands/complete.ts')).command,
+    ),
+    hidden: true,
+  },
 ]
 
 export function findCommand(name: string): CommandEntry | undefined {

@@ -30,7 +30,7 @@ export interface ParseOptions {
 }
 
 /** Taken by every command, before or after the verb. */
-const globalOptions = [
+export const globalOptions = [
   ['--logbook <dir>', 'the logbook (else VML_LOGBOOK, ./.vml.toml, config.toml)'],
   ['--password-file <file>', 'read the password of the logbook from a file'],
   ['--json', 'print JSON'],
@@ -157,6 +157,12 @@ function usageFailure(error: CommanderError, asked: string | undefined): VmlErro
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '')
   const known = asked !== undefined && findCommand(asked) !== undefined
   const help = `See ${known ? `vml ${asked} --help` : 'vml --help'}`
+  // `vml show #42`: what follows never reached us.
+  const comment = error.code === 'commander.missingArgument' && /ENTRY|LEFT|RIGHT/.test(what)
+  if (comment)
+    return new VmlError('usage', what.charAt(0).toUpperCase() + what.slice(1), {
+      hint: `A shell takes #42 for a comment: write 42. ${help}`,
+    })
   return new VmlError('usage', `${what.charAt(0).toUpperCase()}${what.slice(1)}`.replace(/\.$/, ''), {
     hint: suggestion === '' ? help : `${suggestion} ${help}`,
   })

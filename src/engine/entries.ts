@@ -48,6 +48,16 @@ export async function listEntries(
   return entries.sort(compareEntries)
 }
 
+/** Reads everything anew. What was remembered stays until all is read, so that a failure loses nothing. */
+export async function rebuildCatalog(logbook: OpenLogbook, options: EntriesOptions = {}): Promise<void> {
+  const { repository, catalog } = logbook
+  const ids: SnapshotId[] = []
+  for await (const id of repository.snapshotIds(options)) ids.push(id)
+  const rows = await mapOrdered(ids, readsAtOnce, async (id) => await readRow(repository, id, options))
+  catalog.clear()
+  catalog.put(rows.filter((row) => row !== undefined).filter((row) => row.whole))
+}
+
 /** The number for the next entry: above every one that is there or was ever seen here. */
 export async function nextEntryNumber(logbook: OpenLogbook, options: EntriesOptions = {}): Promise<number> {
   await listEntries(logbook, options)
@@ -57,6 +67,11 @@ export async function nextEntryNumber(logbook: OpenLogbook, options: EntriesOpti
 /** How an entry is called in messages: `#42`, or its short id where it has no number. */
 export function entryName(entry: Entry): string {
   return entry.number === undefined ? shortId(entry.id) : `#${entry.number}`
+}
+
+/** How it is typed in a shell, where `#42` begins a comment. */
+export function entryWord(entry: Entry): string {
+  return entry.number === undefined ? shortId(entry.id) : String(entry.number)
 }
 
 export function entryIdOf(snapshot: Snapshot): EntryId {

@@ -62,9 +62,9 @@ export const command = defineCommand({
     dryRun,
   },
   examples: [
-    { line: 'vml restore #41:/home/lab/fit.C', does: 'one file, back to where it was' },
+    { line: 'vml restore 41:/home/lab/fit.C', does: 'one file, back to where it was' },
     { line: 'vml restore thesis@latest --delete --dry-run', does: 'what a switch to a project would change' },
-    { line: 'vml restore #41 --to ./old', does: 'everything, below a folder of this host' },
+    { line: 'vml restore 41 --to ./old', does: 'everything, below a folder of this host' },
   ],
   async run(context, { operands: [typed = '', machineName], options }) {
     const logbook = await context.openLogbook()

@@ -1,0 +1,58 @@
+// `vml rm ENTRY…`: removes entries from the logbook.
+import { VmlError } from '../../base/failure.ts'
+import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
+import { planRemove, runRemove } from '../../engine/remove.ts'
+import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
+import { defineCommand, dryRun } from '../command.ts'
+import { describeEntry } from '../describe-entry.ts'
+import { formatMoment, plural } from '../format.ts'
+import { entryOperand, shown } from '../options.ts'
+
+export const command = defineCommand({
+  description:
+    'Removes entries. Numbers and ids of the others stay. The space is freed by a later vml prune; what other entries share stays.',
+  operands: [{ ...entryOperand, many: true }],
+  options: { dryRun },
+  examples: [
+    { line: 'vml rm 42', does: 'one entry, after a question' },
+    { line: 'vml rm 30..35 --dry-run', does: 'only show which those are' },
+    { line: 'vml rm 3 draft --yes', does: 'several, without a question' },
+  ],
+  async run(context, { operands, options }) {
+    const { out, signal } = context
+    const logbook = await context.openLogbook()
+    const entries = await listEntries(logbook, { signal, reporter: context.reporter })
+    const plan = planRemove(operands.flatMap((typed) => resolveMany(entries, typed)))
+    const what = plural(plan.entries.length, 'entry', 'entries')
+    for (const entry of plan.entries)
+      out.line(
+        `${options.dryRun ? 'Would remove' : 'Remove'} ${entryName(entry)}  ${formatMoment(entry.takenAt)}  ${shown(entry.machine)}  ${shown(entry.title)}`,
+      )
+    if (!options.dryRun) {
+      await context.confirm(`Remove ${what}? There is no way back.`)
+      await runRemove(logbook, plan, signal)
+    }
+    out.document({ schema: 1, dry_run: options.dryRun, removed: plan.entries.map(describeEntry) })
+    if (!options.dryRun) out.note(`Removed ${what}. Their space is freed by vml prune`)
+  },
+})
+
+/** One entry, or `#30..#35`: those that are there of a range of numbers. */
+function resolveMany(entries: readonly LoggedEntry[], typed: string): readonly LoggedEntry[] {
+  const range = /^#?(\d{1,15})\.\.#?(\d{1,15})$/.exec(typed)
+  if (range) {
+    const [from, to] = [Number(range[1]), Number(range[2])]
+    const numbers = entries.filter(
+      (entry) => entry.number !== undefined && entry.number >= from && entry.number <= to,
+    )
+    if (numbers.length === 0) throw new VmlError('not-found', `Cannot find any entry in ${typed}`)
+    // Each by its name, so that a number that two entries have is refused here too.
+    return numbers.map((entry) =>
+      resolveEntry(entries, { kind: 'number', number: entry.number ?? 0 }, entryName(entry)),
+    )
+  }
+  const { entry: reference, path, typed: name } = parseEntryPath(typed)
+  if (path !== undefined)
+    throw new VmlError('usage', `Cannot remove "${shown(typed)}": entries are removed whole`)
+  return [resolveEntry(entries, reference, name)]
+}

@@ -1,0 +1,104 @@
+// `vml status [MACHINE]`: last saves and the logbook's health; for one machine also what is not saved yet.
+import { VmlError } from '../../base/failure.ts'
+import { entryName, listEntries } from '../../engine/entries.ts'
+import { machineStatuses, type MachineStatus } from '../../engine/status.ts'
+import type { Comparison } from '../../model/compare.ts'
+import { type Context, defineCommand, flag } from '../command.ts'
+import { formatAgo, formatBytes, plural } from '../format.ts'
+import { shown } from '../options.ts'
+import type { Output } from '../output.ts'
+import { table } from '../style.ts'
+
+const differencesStatus = 21
+
+export const command = defineCommand({
+  description:
+    'Tells when each machine was saved last and how the logbook is. For one machine it also looks at the machine and tells what is not saved yet.',
+  operands: [
+    { name: 'MACHINE', description: 'look at this machine too', required: false, complete: 'machine' },
+  ],
+  options: { exitCode: flag('--exit-code', 'exit with 21 where something is not saved') },
+  examples: [
+    { line: 'vml status', does: 'all machines, without asking them' },
+    { line: 'vml status lab', does: 'what changed on one since its last entry' },
+    { line: 'vml status lab --exit-code --quiet', does: 'for scripts' },
+  ],
+  async run(context, { operands: [machine], options }) {
+    const { config, clock, out, signal } = context
+    const logbook = await context.openLogbook()
+    const { measureStorage } = await import('../../app/storage.ts')
+    const entries = await listEntries(logbook, { signal, reporter: context.reporter })
+    const statuses = machineStatuses(entries, new Set(config.machines.keys()))
+    const storage = await measureStorage(logbook.location, signal)
+    const one = machine === undefined ? undefined : statuses.find((status) => status.machine === machine)
+    if (machine !== undefined && !one)
+      throw new VmlError(
+        'not-found',
+        `Cannot find machine "${machine}" in the configuration or the logbook`,
+        {
+          hint: 'See the names: vml machine list',
+        },
+      )
+    const unsaved = one && (await compareWithNow(context, one))
+    out.document({
+      schema: 1,
+      logbook: { location: logbook.location, id: logbook.repository.id, entries: entries.length, ...storage },
+      machines: (one ? [one] : statuses).map(({ last, ...status }) => ({
+        ...status,
+        last: last
+          ? { id: last.id, number: last.number ?? null, title: last.title, time: last.snapshot.time }
+          : null,
+      })),
+      ...(unsaved ? { unsaved: { identical: unsaved.identical, totals: unsaved.totals } } : {}),
+    })
+    printMachines(out, one ? [one] : statuses, clock.now())
+    if (unsaved) printUnsaved(out, unsaved)
+    const locks = storage.locks === 0 ? '' : `, ${plural(storage.locks, 'lock')}`
+    out.line(
+      out.style.dim(
+        `${logbook.location}: ${plural(entries.length, 'entry', 'entries')}, ${formatBytes(storage.bytes)} in ${plural(storage.packs, 'pack')}${locks}`,
+      ),
+    )
+    return options.exitCode && unsaved?.identical === false ? differencesStatus : 0
+  },
+})
+
+function printMachines(out: Output, statuses: readonly MachineStatus[], now: number): void {
+  const rows = statuses.map(({ machine, last, entries, configured }) => [
+    out.style.bold(shown(machine)),
+    last ? formatAgo(now - last.takenAt.getTime()) : 'never saved',
+    last ? `${entryName(last)} ${shown(last.title)}`.trimEnd() : '',
+    plural(entries, 'entry', 'entries'),
+    configured ? '' : out.style.dim('not in config.toml'),
+  ])
+  for (const line of table(rows)) out.line(line)
+}
+
+function printUnsaved(out: Output, { identical, left, totals, packages, environment }: Comparison): void {
+  if (identical) {
+    out.line(`  ${out.style.green('nothing has changed')} since ${left}`)
+    return
+  }
+  const paths = totals.added + totals.deleted + totals.changed + totals.renamed + totals.attributes
+  const parts = [
+    paths > 0 ? plural(paths, 'path') : '',
+    packages?.length ? plural(packages.length, 'package') : '',
+    environment?.length ? plural(environment.length, 'variable') : '',
+  ].filter((part) => part !== '')
+  out.line(
+    `  ${out.style.yellow('not saved')} since ${left}: ${parts.join(', ') || 'facts of the machine'}; see vml diff ${left.replace('#', '')} now`,
+  )
+}
+
+async function compareWithNow(
+  context: Context,
+  { last, configured }: MachineStatus,
+): Promise<Comparison | undefined> {
+  if (!last || last.kind === 'foreign' || !configured) return undefined
+  const { compareNamed } = await import('../../app/compare-named.ts')
+  await using named = await compareNamed(context, await context.openLogbook(), {
+    left: last.id,
+    right: 'now',
+  })
+  return named.comparison
+}

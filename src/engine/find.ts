@@ -1,0 +1,114 @@
+// In which entries a path existed, and when it changed. A subtree that stands unchanged in many entries is read once.
+import { type RawText, rawFromString } from '../base/raw-text.ts'
+import { unescapeTyped } from '../model/entry-reference.ts'
+import type { TreeId } from '../model/ids.ts'
+import { baseName, isWithin, joinPath, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { TreeNode } from '../model/tree.ts'
+import type { Repository } from '../store/store.ts'
+import { compilePattern } from './glob.ts'
+import type { LoggedEntry } from './entries.ts'
+import { vmlPath } from './vml-path.ts'
+
+export interface FoundVersion {
+  /** Undefined: the path was not there, though the entry covers its place. */
+  readonly node: TreeNode | undefined
+  /** The entries in a row that have the path so, oldest first. */
+  readonly entries: readonly LoggedEntry[]
+}
+
+export interface FoundPath {
+  readonly machine: string
+  readonly path: RawPath
+  /** Oldest first; neighbours differ. */
+  readonly versions: readonly FoundVersion[]
+}
+
+interface Match {
+  readonly path: RawPath
+  readonly node: TreeNode
+}
+
+/**
+ * A pattern with a slash is compared with whole paths (`**` crosses folders), one without with names. Entries come
+ * oldest first; a safety entry tells what was there but never what was not.
+ */
+export async function findPaths(
+  repository: Repository,
+  entries: readonly LoggedEntry[],
+  pattern: string,
+  signal?: AbortSignal,
+): Promise<FoundPath[]> {
+  const matches = compilePattern(rawFromString(pattern))
+  const found: FoundPath[] = []
+  const machines = new Set(entries.map((entry) => entry.machine))
+  for (const machine of [...machines].sort()) {
+    const search = openSearch(repository, matches, signal)
+    const histories = new Map<RawPath, { node: TreeNode | undefined; entries: LoggedEntry[] }[]>()
+    for (const entry of entries.filter((each) => each.machine === machine)) {
+      const here = new Map(
+        (await search(entry.snapshot.tree, rootPath)).map((match) => [match.path, match.node]),
+      )
+      // As printable() wrote them.
+      const roots = entry.snapshot.paths.flatMap((root) => parseRawPath(unescapeTyped(root)) ?? [])
+      for (const path of new Set([...histories.keys(), ...here.keys()])) {
+        const node = here.get(path)
+        const covered = entry.kind !== 'safety' && roots.some((root) => isWithin(path, root))
+        if (node === undefined && !covered) continue
+        note(histories, path, node, entry)
+      }
+    }
+    for (const [path, versions] of [...histories].sort(([left], [right]) => (left < right ? -1 : 1)))
+      found.push({ machine, path, versions })
+  }
+  return found
+}
+
+function note(
+  histories: Map<RawPath, { node: TreeNode | undefined; entries: LoggedEntry[] }[]>,
+  path: RawPath,
+  node: TreeNode | undefined,
+  entry: LoggedEntry,
+): void {
+  const versions = histories.get(path) ?? []
+  const last = versions.at(-1)
+  if (last && sameVersion(last.node, node)) last.entries.push(entry)
+  else versions.push({ node, entries: [entry] })
+  histories.set(path, versions)
+}
+
+/** A touch alone is no change; for a folder, what is in it is not either. */
+function sameVersion(left: TreeNode | undefined, right: TreeNode | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right
+  return (
+    left.type === right.type &&
+    left.mode === right.mode &&
+    left.uid === right.uid &&
+    left.gid === right.gid &&
+    left.linkTarget === right.linkTarget &&
+    left.size === right.size &&
+    (left.content ?? []).join() === (right.content ?? []).join()
+  )
+}
+
+function openSearch(
+  repository: Repository,
+  matches: (path: RawPath, name: RawText) => boolean,
+  signal: AbortSignal | undefined,
+): (tree: TreeId, at: RawPath) => Promise<readonly Match[]> {
+  // The same subtree at the same place has the same matches, in every entry.
+  const known = new Map<string, readonly Match[]>()
+  return async function search(tree, at) {
+    const key = `${tree}${at}`
+    const before = known.get(key)
+    if (before) return before
+    const found: Match[] = []
+    for (const node of await repository.readTree(tree, { signal })) {
+      const path = joinPath(at, node.name)
+      if (path === vmlPath) continue
+      if (matches(path, baseName(path))) found.push({ path, node })
+      if (node.subtree !== undefined) found.push(...(await search(node.subtree, path)))
+    }
+    known.set(key, found)
+    return found
+  }
+}

@@ -1,0 +1,24 @@
+// How things stand: the last entry of each machine.
+import type { LoggedEntry } from './entries.ts'
+
+export interface MachineStatus {
+  readonly machine: string
+  /** Stands in the user's configuration. */
+  readonly configured: boolean
+  /** Without safety entries. */
+  readonly entries: number
+  readonly last: LoggedEntry | undefined
+}
+
+/** Machines of the configuration and those that only entries know, by name. */
+export function machineStatuses(
+  entries: readonly LoggedEntry[],
+  configured: ReadonlySet<string>,
+): readonly MachineStatus[] {
+  const counted = entries.filter((entry) => entry.kind !== 'safety')
+  const names = new Set([...configured, ...counted.map((entry) => entry.machine)])
+  return [...names].sort().map((machine) => {
+    const own = counted.filter((entry) => entry.machine === machine)
+    return { machine, configured: configured.has(machine), entries: own.length, last: own.at(-1) }
+  })
+}
