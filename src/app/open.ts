@@ -41,11 +41,12 @@ export async function attachCatalog(
   config: Config,
   repository: Repository,
   location: string,
+  options: { readonly memory?: boolean } = {},
 ): Promise<Logbook> {
   const folder = join(config.folders.cache, 'catalog')
   // Where it cannot be made, the catalogue lives in memory.
-  await mkdir(folder, { recursive: true, mode: 0o700 }).catch(() => {})
-  const catalog = openCatalog(join(folder, `${repository.id}.sqlite`))
+  if (!options.memory) await mkdir(folder, { recursive: true, mode: 0o700 }).catch(() => {})
+  const catalog = openCatalog(options.memory ? ':memory:' : join(folder, `${repository.id}.sqlite`))
   return {
     repository,
     catalog,

@@ -1,0 +1,43 @@
+// The image library of this computer, and the image records that came with shares.
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Clock } from '../base/clock.ts'
+import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
+import { parseImageRecordJson } from '../image/image-record.ts'
+import { type ImageLibrary, openImageLibrary } from '../image/library.ts'
+import type { ImageRecord } from '../model/image.ts'
+import type { Config } from './config.ts'
+
+/** More than anybody receives; the folder is ours alone. */
+const recordsMax = 10_000
+
+export function openLibrary(config: Config, clock: Clock): ImageLibrary {
+  return openImageLibrary({
+    folder: join(config.folders.data, 'images'),
+    catalogues: config.images.catalogues,
+    clock,
+  })
+}
+
+/** Keeps where an image can be had, so that `vml open` finds it long after the share is gone. */
+export async function rememberImage(config: Config, record: ImageRecord): Promise<void> {
+  const folder = recordsFolder(config)
+  await makePrivateFolder(folder)
+  await writeFileDurable(join(folder, `${record.items.disk.sha256}.json`), JSON.stringify(record))
+}
+
+export async function rememberedImages(config: Config): Promise<ImageRecord[]> {
+  const folder = recordsFolder(config)
+  const names = await readdir(folder).catch(() => [])
+  const records: ImageRecord[] = []
+  for (const name of names.slice(0, recordsMax)) {
+    if (!/^[0-9a-f]{64}\.json$/.test(name)) continue
+    const path = join(folder, name)
+    records.push(parseImageRecordJson(await readFile(path), path))
+  }
+  return records
+}
+
+function recordsFolder(config: Config): string {
+  return join(config.folders.data, 'image-records')
+}
