@@ -40,6 +40,8 @@ export interface Config {
   readonly project: Setting<string> | undefined
   readonly machine: Setting<string> | undefined
   readonly machines: ReadonlyMap<string, Machine>
+  /** Instead of ~/.ssh/config, which ssh finds by the account and not by HOME; never from ./.vml.toml, since it can name commands. */
+  readonly sshConfig: Setting<string> | undefined
   readonly images: { readonly catalogues: readonly string[] }
   readonly open: { readonly accelerator: 'auto' | 'kvm' | 'tcg'; readonly memoryMiB: number | undefined }
   readonly terminal: { readonly noColor: boolean; readonly dumb: boolean }
@@ -70,7 +72,7 @@ export function readConfig(
   const project = readSettings(projectFile, 'project') ?? emptySettings
 
   const pick = (
-    key: 'logbook' | 'passwordFile' | 'passwordCommand' | 'project' | 'machine',
+    key: 'logbook' | 'passwordFile' | 'passwordCommand' | 'project' | 'machine' | 'sshConfig',
     flag?: { name: string; value: string | undefined },
   ): Setting<string> | undefined => {
     const variable = `VML_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
@@ -102,6 +104,7 @@ export function readConfig(
     project: pick('project'),
     machine: pick('machine'),
     machines: user.values.machines,
+    sshConfig: place(pick('sshConfig')),
     images: { catalogues: user.values.catalogues },
     open: { accelerator: user.values.accelerator ?? 'auto', memoryMiB: user.values.memoryMiB },
     terminal: { noColor: Boolean(environment['NO_COLOR']), dumb: environment['TERM'] === 'dumb' },

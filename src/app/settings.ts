@@ -9,6 +9,7 @@ export interface Settings {
   readonly machine?: string
   readonly passwordFile?: string
   readonly passwordCommand?: string
+  readonly sshConfig?: string
   readonly machines: ReadonlyMap<string, Machine>
   readonly catalogues: readonly string[]
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
@@ -26,6 +27,7 @@ const userKeys: readonly string[] = [
   ...projectKeys,
   'password_file',
   'password_command',
+  'ssh_config',
   'machines',
   'images',
   'open',
@@ -66,6 +68,7 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
       ...optional('machine', textAt(own, 'machine', place)),
       ...optional('passwordFile', textAt(own, 'password_file', place)),
       ...optional('passwordCommand', textAt(own, 'password_command', place)),
+      ...optional('sshConfig', textAt(own, 'ssh_config', place)),
       machines: parseMachines(tableAt(own, 'machines', place), place),
       catalogues: textsAt(images, 'catalogues', place, 'images'),
       ...optional('accelerator', known),

@@ -34,6 +34,8 @@ export const commands: readonly CommandEntry[] = [
     'put an entry back, or one path of it',
     async () => (await import('./commands/restore.ts')).command,
   ),
+  verb('share', 'Hand over', 'one entry as one file', async () => (await import('./commands/share.ts')).command),
+  verb('import', 'Hand over', 'take in a share', async () => (await import('./commands/import.ts')).command),
   verb(
     'status',
     'Look',

@@ -126,9 +126,7 @@ function openFrame(options: {
         )),
       openShell: async (machine): Promise<Shell> => {
         const { openShell } = await import('../app/open-shell.ts')
-        return opened.use(
-          await openShell(config, machine, { confirm: (question) => prompts.confirm(question), signal }),
-        )
+        return opened.use(await openShell(config, machine, { askPerson: prompts.askPerson, signal }))
       },
       confirm: (question) => prompts.confirm(question),
       askSecret: (question) => prompts.askSecret(question),

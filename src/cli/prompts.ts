@@ -5,6 +5,8 @@ import { cancelled } from './failures.ts'
 
 export interface Prompts {
   confirm(question: string): Promise<void>
+  /** For what --yes does not cover, such as trusting a key; undefined without a terminal. */
+  readonly askPerson: ((question: string) => Promise<void>) | undefined
   askSecret(question: string): Promise<string | undefined>
 }
 
@@ -19,16 +21,20 @@ export interface PromptOptions {
 
 export function openPrompts(options: PromptOptions): Prompts {
   const common = () => ({ input: options.stdin(), output: options.stderr, signal: options.signal })
+  const ask = async (question: string) => {
+    const { confirm } = await import('@clack/prompts')
+    const answer = await confirm({ message: question, initialValue: false, ...common() })
+    if (answer !== true) throw new VmlError('cancelled', 'Cancelled: nothing was changed')
+  }
   return {
+    askPerson: options.interactive ? ask : undefined,
     async confirm(question) {
       if (options.yes) return
       if (!options.interactive)
         throw new VmlError('usage', `Cannot ask without a terminal: ${question} Nothing was changed`, {
           hint: 'Add --yes to agree beforehand',
         })
-      const { confirm } = await import('@clack/prompts')
-      const answer = await confirm({ message: question, initialValue: false, ...common() })
-      if (answer !== true) throw new VmlError('cancelled', 'Cancelled: nothing was changed')
+      await ask(question)
     },
     async askSecret(question) {
       if (!options.interactive) return undefined

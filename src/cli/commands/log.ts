@@ -41,6 +41,18 @@ export const command = defineCommand({
     const since = options.since === undefined ? undefined : parseSince(options.since, clock.now())
     const all = await listEntries(logbook, { signal: context.signal, reporter: context.reporter })
     const wantedMachine = machine ?? options.machine
+    if (
+      wantedMachine !== undefined &&
+      !context.config.machines.has(wantedMachine) &&
+      !all.some((entry) => entry.machine === wantedMachine)
+    )
+      throw new VmlError(
+        'not-found',
+        `Cannot find machine "${wantedMachine}" in the configuration or the logbook`,
+        {
+          hint: 'See the names: vml machine list',
+        },
+      )
     const grep = options.grep?.toLowerCase()
     const entries = all
       .filter(
