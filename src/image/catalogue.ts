@@ -1,0 +1,98 @@
+// Images that a simplestreams mirror offers, as records: which item is the disk, what it is called, how it is seeded.
+import { VmlError } from '../base/failure.ts'
+import { type ImageItem, type ImageRecord, normalArchitecture } from '../model/image.ts'
+import { parseImageReference } from '../model/machine.ts'
+import {
+  documentBytesMax,
+  indexPath,
+  parseStreamIndex,
+  parseStreamProducts,
+  type StreamItem,
+  type StreamVersion,
+} from '../wire/simplestreams.ts'
+import { isImageRecord } from './image-record.ts'
+import { checkedUrl, type Fetch, httpGetDocument } from './http-get.ts'
+
+/** All images of a mirror; `url` is its root, the folder that holds `streams/`. */
+export async function readCatalogue(
+  url: string,
+  options: { fetch: Fetch; idleTimeoutMs: number; signal?: AbortSignal | undefined },
+): Promise<ImageRecord[]> {
+  const root = checkedUrl(url)
+  if (!root.pathname.endsWith('/')) root.pathname += '/'
+  const read = async (path: string) =>
+    await httpGetDocument(below(root, path), { ...options, bytesMax: documentBytesMax })
+  const records: ImageRecord[] = []
+  for (const path of parseStreamIndex(await read(indexPath), url)) {
+    for (const version of parseStreamProducts(await read(path), url)) {
+      const record = recordOf(version, root)
+      if (record !== undefined) records.push(record)
+    }
+  }
+  return records
+}
+
+// In the order of preference: as Ubuntu, LXD and Incus call a disk that a virtual machine can start from.
+const diskTypes = ['disk1.img', 'disk-kvm.img', 'uefi1.img', 'disk.img', 'disk.qcow2']
+const kernelTypes = ['boot-kernel', 'vmlinuz']
+const initrdTypes = ['boot-initrd', 'initrd']
+
+/** What a product's version is to us; undefined when it holds no disk with a checksum, or has no name that can be typed. */
+export function recordOf(version: StreamVersion, root: URL): ImageRecord | undefined {
+  const disk = itemOf(version, diskTypes, root)
+  const names = namesOf(version)
+  const [name] = names
+  if (disk === undefined || name === undefined) return undefined
+  if (parseImageReference(`${name}@${version.version}`) === undefined) return undefined
+  const { vml, tags } = version
+  const kernel = itemOf(version, kernelTypes, root)
+  const initrd = itemOf(version, initrdTypes, root)
+  const record: ImageRecord = {
+    name,
+    version: version.version,
+    arch: normalArchitecture(tags['arch'] ?? 'x86_64'),
+    // Every disk that these catalogues hold is qcow2 where nothing else is said.
+    format: vml.format ?? 'qcow2',
+    // A kernel without VML's own tag belongs to a netboot set, not to this disk.
+    items:
+      kernel !== undefined && initrd !== undefined && vml.kernelArguments !== undefined
+        ? { disk, kernel, initrd }
+        : { disk },
+    // Vendors' cloud images read NoCloud.
+    seed: vml.seed ?? 'nocloud',
+    ...(vml.user === undefined ? {} : { user: vml.user }),
+    ...(vml.virtualSizeBytes === undefined ? {} : { virtualSizeBytes: vml.virtualSizeBytes }),
+    ...(vml.kernelArguments === undefined ? {} : { kernelArguments: vml.kernelArguments }),
+    ...(names.length > 1 ? { aliases: names.slice(1) } : {}),
+  }
+  // A tag that no machine could use (a user with a slash, say) is a fault of one image, not of the whole catalogue.
+  return isImageRecord(record) ? record : undefined
+}
+
+/** VML's own name, then the publisher's aliases, then system and release. A slash, as LXD has it, becomes a dash. */
+function namesOf({ vml, tags }: StreamVersion): string[] {
+  const release = [tags['os'], tags['release']].filter((part) => part !== undefined).join('-')
+  const candidates = [vml.name ?? '', ...(tags['aliases'] ?? '').split(','), release.toLowerCase()]
+  const names = candidates.map((candidate) => candidate.trim().replaceAll('/', '-'))
+  return [...new Set(names)].filter((name) => parseImageReference(`${name}@1`) !== undefined)
+}
+
+function itemOf(version: StreamVersion, types: readonly string[], root: URL): ImageItem | undefined {
+  for (const type of types) {
+    const item = version.items.find((candidate) => candidate.ftype === type)
+    if (item?.sha256 !== undefined && item.sizeBytes !== undefined) return toItem(item, root)
+  }
+  return undefined
+}
+
+function toItem({ sha256 = '', sizeBytes = 0, path }: StreamItem, root: URL): ImageItem {
+  return { sha256, sizeBytes, urls: [below(root, path)] }
+}
+
+/** The parser has refused what leaves the mirror; this is the second lock on the same door. */
+function below(root: URL, path: string): string {
+  const url = new URL(path, root)
+  if (url.origin !== root.origin || !url.pathname.startsWith(root.pathname))
+    throw new VmlError('image.unobtainable', `Cannot follow a path that leaves the mirror "${root.href}"`)
+  return url.href
+}
