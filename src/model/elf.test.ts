@@ -4,6 +4,7 @@ import { readFileSync, realpathSync } from 'node:fs'
 import { basename } from 'node:path'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { makeElf } from '../../test/fixtures/elf-file.ts'
 import { readElf } from './elf.ts'
 
 const programs = ['/bin/sh', '/bin/ls', '/usr/bin/ssh', '/usr/sbin/ldconfig', process.execPath].map((path) =>
@@ -101,69 +102,4 @@ function needsByLinker(program: string): Map<string, string> | undefined {
   } catch {
     return undefined
   }
-}
-
-/** A library with nothing in it but what the linker reads first: header, two segments, dynamic section, strings. */
-function makeElf(wanted: {
-  bits: 32 | 64
-  little: boolean
-  needed: readonly string[]
-  soname: string
-  runpath: string
-}): Buffer {
-  const wide = wanted.bits === 64
-  const [headerBytes, segmentBytes, wordBytes] = wide ? [64, 56, 8] : [52, 32, 4]
-  const dynamicAt = headerBytes + 2 * segmentBytes
-  const tagCount = wanted.needed.length + 5
-  const stringsAt = dynamicAt + tagCount * 2 * wordBytes
-  let strings = '\0'
-  const place = (text: string) => {
-    const at = strings.length
-    strings += `${text}\0`
-    return at
-  }
-  // Addresses differ from offsets, as in a real file.
-  const base = 0x10000
-  const tags = [
-    ...wanted.needed.map((name) => [1, place(name)]),
-    [14, place(wanted.soname)],
-    [29, place(wanted.runpath)],
-    [5, base + stringsAt],
-    [10, 0],
-    [0, 0],
-  ]
-  const sized = tags.map(([tag = 0, value = 0]) => [tag, tag === 10 ? strings.length : value])
-  const size = stringsAt + strings.length
-  const file = Buffer.alloc(size)
-  const half = (at: number, value: number) =>
-    wanted.little ? file.writeUInt16LE(value, at) : file.writeUInt16BE(value, at)
-  const int = (at: number, value: number) =>
-    wanted.little ? file.writeUInt32LE(value, at) : file.writeUInt32BE(value, at)
-  const word = (at: number, value: number) => {
-    if (!wide) int(at, value)
-    else if (wanted.little) file.writeBigUInt64LE(BigInt(value), at)
-    else file.writeBigUInt64BE(BigInt(value), at)
-  }
-  file.write('\x7fELF', 'latin1')
-  file.set([wide ? 2 : 1, wanted.little ? 1 : 2, 1], 4)
-  half(16, 3)
-  half(18, 183)
-  word(wide ? 32 : 28, headerBytes)
-  half(wide ? 54 : 42, segmentBytes)
-  half(wide ? 56 : 44, 2)
-  const segment = (index: number, type: number, offset: number, length: number) => {
-    const at = headerBytes + index * segmentBytes
-    int(at, type)
-    word(at + (wide ? 8 : 4), offset)
-    word(at + (wide ? 16 : 8), base + offset)
-    word(at + (wide ? 32 : 16), length)
-  }
-  segment(0, 1, 0, size)
-  segment(1, 2, dynamicAt, tagCount * 2 * wordBytes)
-  for (const [index, [tag = 0, value = 0]] of sized.entries()) {
-    word(dynamicAt + index * 2 * wordBytes, tag)
-    word(dynamicAt + (index * 2 + 1) * wordBytes, value)
-  }
-  file.write(strings, stringsAt, 'latin1')
-  return file
 }

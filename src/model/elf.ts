@@ -65,6 +65,14 @@ export function isElf(start: Uint8Array): boolean {
   return start[0] === 0x7f && start[1] === 0x45 && start[2] === 0x4c && start[3] === 0x46
 }
 
+/** Word size and machine from the first 20 bytes of a file; undefined when it is no ELF file. */
+export function machineName(start: Uint8Array): Pick<ElfFacts, 'bits' | 'machine'> | undefined {
+  if (start.length < 20 || !isElf(start)) return undefined
+  const view = new DataView(start.buffer, start.byteOffset, 20)
+  const machine = view.getUint16(18, view.getUint8(5) === 1)
+  return { bits: view.getUint8(4) === 2 ? 64 : 32, machine: machines[machine] ?? `machine ${machine}` }
+}
+
 const segmentLoad = 1
 const segmentDynamic = 2
 const tagNull = 0
