@@ -12,6 +12,7 @@ export interface Tools {
   readonly stat: 'busybox' | 'other' | 'none'
   readonly tar: 'gnu' | 'busybox'
   readonly tarXattrs: boolean
+  readonly tarAcls: boolean
   /** coreutils' `sha256sum -z`; `plain` reads standard input only. */
   readonly digest: 'zero' | 'plain' | 'none'
   readonly dateNs: boolean
@@ -66,6 +67,7 @@ export async function probeTools(shell: Shell, signal?: AbortSignal): Promise<To
     stat,
     tar,
     tarXattrs: tar === 'gnu' && answers.get('xattrs') === 'yes',
+    tarAcls: tar === 'gnu' && answers.get('acls') === 'yes',
     digest: answers.get('digest') === 'zero' ? 'zero' : answers.get('digest') === 'plain' ? 'plain' : 'none',
     dateNs: /^\d{19}$/.test(answers.get('date') ?? ''),
     statNs: answers.get('statns') === 'yes',
@@ -116,6 +118,8 @@ stat -c '%y %y' / /etc /tmp /proc /dev 2>/dev/null | grep -q '\\.[0-9]*[1-9][0-9
 echo "vml-tar=$(tar --version 2>&1 | head -n 1)"
 tar -c --xattrs '--xattrs-include=*' --null --no-unquote --verbatim-files-from -f - -T /dev/null >/dev/null 2>&1 &&
   [ -z "$(tar -c --xattrs -f - -T /dev/null 2>&1 >/dev/null)" ] && echo vml-xattrs=yes
+tar -c --acls -f - -T /dev/null >/dev/null 2>&1 &&
+  [ -z "$(tar -c --acls -f - -T /dev/null 2>&1 >/dev/null)" ] && echo vml-acls=yes
 [ "$(printf 'a b\\000' | xargs -0 -x -n 9 -s 1000 printf '%s.')" = 'a b.' ] && echo vml-xargs=yes
 if sha256sum -z /dev/null >/dev/null 2>&1; then echo vml-digest=zero
 elif sha256sum </dev/null >/dev/null 2>&1; then echo vml-digest=plain; fi

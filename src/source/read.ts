@@ -15,11 +15,12 @@ import {
 } from './guest-script.ts'
 import type { Tools } from './probe.ts'
 import type { ReadFile, ReadRecord } from './source.ts'
-import { explainMissing } from './stat.ts'
+import { explainMissing, statFiles } from './stat.ts'
 import { parseMessages } from './tool-messages.ts'
 
 /** tar is silent while it looks for the holes of a large file. */
 const readSilenceMs = 600_000
+const nsPerSecond = 1_000_000_000n
 /** busybox takes names as arguments only. */
 const busyboxBatch = { countMax: 500, bytesMax: 60_000 }
 
@@ -36,7 +37,7 @@ export async function* readFiles(
   if (paths.length === 0) return
   const missing = new Set<string>(paths)
   if (tools.tar === 'gnu') yield* readByGnuTar(shell, tools, { paths, missing, signal })
-  else yield* readByBusyboxTar(shell, { paths, missing, signal })
+  else yield* readByBusyboxTar(shell, tools, { paths, missing, signal })
   yield* explainMissing(shell, [...missing] as RawPath[], signal, 'It could not be opened')
 }
 
@@ -78,9 +79,11 @@ async function* readByGnuTar(
  */
 async function* readByBusyboxTar(
   shell: Shell,
+  tools: Tools,
   { paths, missing, signal }: Reading,
 ): AsyncIterable<ReadRecord> {
   for (const batch of pathBatches(paths, busyboxBatch)) {
+    const times = await modificationTimes(shell, tools, { paths: batch, signal })
     let left: readonly RawPath[] = batch
     while (left.length > 0) {
       await using process = await startScript(shell, {
@@ -96,15 +99,33 @@ async function* readByBusyboxTar(
       }
       for await (const record of readEntries(shell, process.stdout, missing, cutShort)) {
         last = record.path
-        yield record
+        yield withTime(record, times.get(record.path))
       }
       const outcome = await process.outcome
       if (outcome.status > 123) throw commandFailure(shell, 'read files', outcome)
-      const resumed: readonly RawPath[] =
-        last !== undefined && (await cutShort()) ? left.slice(left.indexOf(last) + 1) : []
-      left = resumed
+      left = last !== undefined && (await cutShort()) ? left.slice(left.indexOf(last) + 1) : []
     }
   }
+}
+
+/** busybox packs whole seconds, and none before 1970; its stat may know better. */
+async function modificationTimes(
+  shell: Shell,
+  tools: Tools,
+  { paths, signal }: { readonly paths: readonly RawPath[]; readonly signal: AbortSignal | undefined },
+): Promise<ReadonlyMap<RawPath, bigint>> {
+  const times = new Map<RawPath, bigint>()
+  for await (const record of statFiles(shell, tools, paths, signal))
+    if (record.kind === 'item') times.set(record.path, record.attributes.mtimeNs)
+  return times
+}
+
+/** Takes the finer time when it is the same one: else the file has changed in between, and is to be seen so. */
+function withTime(file: ReadFile, finer: bigint | undefined): ReadFile {
+  if (finer === undefined) return file
+  const packed = file.attributes.mtimeNs
+  const same = finer < 0n ? packed === 0n : finer - (finer % nsPerSecond) === packed
+  return same ? { ...file, attributes: { ...file.attributes, mtimeNs: finer } } : file
 }
 
 /** Relative to the root: nothing an absolute name would make tar do, and no byte longer than the path. */

@@ -70,8 +70,8 @@ x" ]; then why="A folder on the way is a link"
 flush() {
   [ $# -gt 0 ] || return
   said=$(rm -f -- "$@" 2>&1)
-  for name; do
-    if [ -L "$name" ] || [ -e "$name" ]; then fail "$here/\${name#./}" "\${said##*: }"; fi
+  for left; do
+    if [ -L "$left" ] || [ -e "$left" ]; then fail "$here/\${left#./}" "\${said##*: }"; fi
   done
 }
 mode= why= here=x

@@ -27,7 +27,14 @@ import { neverEntered, surveyTerrain, type Terrain, type WalkRoot } from './moun
 import type { Tools } from './probe.ts'
 import { statFormat } from './scan-records.ts'
 import type { ScanProblem, ScanRecord, ScanRequest } from './source.ts'
-import { attributeScript, readAttributeBatches, readFindRecords, statFiles, type StatResult } from './stat.ts'
+import {
+  attributeScript,
+  explainMissing,
+  readAttributeBatches,
+  readFindRecords,
+  statFiles,
+  type StatResult,
+} from './stat.ts'
 import { parseMessages } from './tool-messages.ts'
 import { VmlError } from '../base/failure.ts'
 
@@ -122,6 +129,7 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
   }
   const startSet = new Set<string>(starts)
   const recorded = new Set<string>()
+  const unseen = new Set<string>(roots)
   let device: bigint | undefined
   for await (const found of runWalk(shell, tools, plan, signal)) {
     if ('kind' in found) {
@@ -131,10 +139,12 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
     const { path, verdict, attributes } = found
     if (!rooted(path)) throw protocolFailure(shell, 'it lists a file that was not asked for')
     if (attributes === undefined) {
+      unseen.delete(path)
       yield { kind: 'problem', path, problem: 'vanished', message: 'It went away while the folder was read' }
       continue
     }
     if (startSet.has(path)) device = attributes.deviceId
+    unseen.delete(path)
     const mount = mounts.get(path)
     if (mount) recorded.add(path)
     // A file system within the file system, as btrfs has them, is in no mount table, and find stays out of it.
@@ -148,6 +158,7 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
     else if (verdict === 'unreadable' && !plan.prune.includes(path))
       yield { kind: 'problem', path, problem: 'unreadable', message: 'Permission denied' }
   }
+  yield* explainMissing(shell, [...unseen] as RawPath[], signal)
   // busybox's find does not print the folder of another file system.
   const unprinted = [...mounts.values()].filter(({ path }) => !recorded.has(path) && !others.has(path))
   for await (const record of statFiles(
@@ -251,6 +262,8 @@ function* problemsOf(stderr: Buffer, tools: Tools, plan: WalkPlan): Iterable<Sca
   }
   const { messages, complete } = parseMessages(stderr, 'find')
   for (const { path, text } of messages) {
+    // Roots that gave no record are asked about one by one.
+    if (path !== undefined && plan.starts.includes(path) && text === 'No such file or directory') continue
     const problem = text === 'No such file or directory' ? 'vanished' : 'unreadable'
     const below = path !== undefined && plan.starts.some((start) => isWithin(path, start))
     yield { kind: 'problem', path: below ? path : root, problem, message: text }

@@ -6,6 +6,7 @@ import type { Shell, ShellOutcome } from '../wire/shell.ts'
 import { writeTar, type TarItem } from '../wire/tar-write.ts'
 import { commandFailure, nulTerminated, protocolFailure, runScript, startScript } from './guest-script.ts'
 import type { Tools } from './probe.ts'
+import { busyboxScript, finishForBusybox, forBusybox } from './write-busybox.ts'
 import type { PathFailure, WriteItem } from './source.ts'
 import { parseMessages } from './tool-messages.ts'
 
@@ -34,21 +35,34 @@ export async function writeFiles(
 ): Promise<readonly PathFailure[]> {
   await checkFolders(shell, parents, signal)
   const failures: PathFailure[] = []
-  const folders: TarItem[] = []
-  // Folders get their own times and modes last, for writing into them changes the times, and a mode may forbid it.
-  const foldersLast = tools.tar === 'busybox' || !tools.isRoot
+  const later: WriteItem[] = []
   const checked = checkItems(items, { parents, failures })
-  const first = prepare(checked, (folder) => {
-    if (!foldersLast) return folder
-    folders.push(folder)
-    return { ...folder, attributes: { ...folder.attributes, mode: folder.attributes.mode | 0o700 } }
-  })
-  failures.push(...(await extract(shell, tools, { items: first, pass: 'all', signal })))
-  if (folders.length > 0) {
-    folders.sort((left, right) => pathParts(asPath(right)).length - pathParts(asPath(left)).length)
-    failures.push(...(await extract(shell, tools, { items: eachOf(folders), pass: 'folders', signal })))
-  }
+  const first =
+    tools.tar === 'busybox' ? forBusybox(shell, tools, { items: checked, later, signal }) : checked
+  const sent = tools.tar === 'gnu' && !tools.isRoot ? keepFolders(first, later) : first
+  failures.push(...(await extract(shell, tools, { items: asTarItems(sent), pass: 'all', signal })))
+  if (later.length === 0) return failures
+  // Deepest first: what is done to a folder changes the times of the one above it.
+  later.sort((left, right) => depthForFinish(right) - depthForFinish(left))
+  if (tools.tar === 'busybox')
+    failures.push(...(await finishForBusybox(shell, tools, { items: later, signal })))
+  else
+    failures.push(
+      ...(await extract(shell, tools, { items: asTarItems(eachOf(later)), pass: 'folders', signal })),
+    )
   return failures
+}
+
+function depthForFinish({ path, attributes }: WriteItem): number {
+  return attributes.type === 'dir' ? pathParts(path).length : Number.MAX_SAFE_INTEGER
+}
+
+/** Folders that a user must not write into are opened by tar for the time; what they shall be is then set at the end. */
+async function* keepFolders(items: AsyncIterable<WriteItem>, later: WriteItem[]): AsyncIterable<WriteItem> {
+  for await (const item of items) {
+    if (item.attributes.type === 'dir') later.push(item)
+    yield item
+  }
 }
 
 /** Every folder must be entered by its name and be called so by the kernel: then no part of it is a link. */
@@ -108,28 +122,20 @@ async function* checkItems(
   }
 }
 
-async function* prepare(
-  items: AsyncIterable<WriteItem>,
-  folder: (item: TarItem) => TarItem,
-): AsyncIterable<TarItem> {
-  for await (const item of items) {
-    const tarItem: TarItem = {
-      name: tarName(item.path),
+async function* asTarItems(items: AsyncIterable<WriteItem>): AsyncIterable<TarItem> {
+  for await (const { path, hardLinkTo, ...item } of items) {
+    yield {
+      name: tarName(path),
       attributes: item.attributes,
-      ...(item.hardLinkTo === undefined ? {} : { hardLinkTo: tarName(item.hardLinkTo) }),
+      ...(hardLinkTo === undefined ? {} : { hardLinkTo: tarName(hardLinkTo) }),
       ...(item.extents === undefined ? {} : { extents: item.extents }),
       segments: () => item.segments(),
     }
-    yield item.attributes.type === 'dir' ? folder(tarItem) : tarItem
   }
 }
 
 function tarName(path: RawPath): RawText {
   return (path === '/' ? '.' : path.slice(1)) as RawText
-}
-
-function asPath({ name }: { readonly name: RawText }): RawPath {
-  return (name === '.' ? '/' : `/${name}`) as RawPath
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncIterable<T> {
@@ -147,7 +153,7 @@ async function extract(
 ): Promise<readonly PathFailure[]> {
   const gnu = tools.tar === 'gnu'
   await using process = await startScript(shell, {
-    script: gnu ? gnuScript(tools, request.pass) : busyboxScript,
+    script: gnu ? gnuScript(tools, request.pass) : busyboxScript(tools),
     stdin: writeTar(request.items, {
       sparse: gnu,
       xattrs: tools.tarXattrs,
@@ -167,15 +173,12 @@ async function extract(
  */
 function gnuScript(tools: Tools, pass: 'all' | 'folders'): string {
   const owner = tools.isRoot ? '--same-owner --numeric-owner' : '--no-same-owner'
-  const xattrs = tools.tarXattrs ? "--xattrs '--xattrs-include=*'" : ''
+  // With --acls tar also takes away lists that a new file inherited and its original did not have.
+  const xattrs = `${tools.tarXattrs ? "--xattrs '--xattrs-include=*'" : ''} ${tools.tarAcls ? '--acls' : ''}`
   const folders = tools.isRoot || pass === 'folders' ? '' : '--no-overwrite-dir'
   return `exec tar -x -f - -p ${owner} ${xattrs} ${folders} --delay-directory-restore -P \\
     --quoting-style=escape --warning=no-timestamp -C /`
 }
-
-// busybox puts links with `..` or `/` in them off to the end unless it is told that they are meant.
-const busyboxScript = `EXTRACT_UNSAFE_SYMLINKS=1; export EXTRACT_UNSAFE_SYMLINKS; umask 0
-exec tar -x -f - -p --numeric-owner -C /`
 
 function judge(shell: Shell, tools: Tools, outcome: ShellOutcome): readonly PathFailure[] {
   const text = outcome.stderr.toString('latin1')
