@@ -112,7 +112,4 @@ const commonWords = [
   ...option('ForwardX11', 'no'),
   ...option('PermitLocalCommand', 'no'),
   ...option('RemoteCommand', 'none'),
-  ...option('ForkAfterAuthentication', 'no'),
-  ...option('StdinNull', 'no'),
-  ...option('SessionType', 'default'),
 ]

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { startChild, type Child } from './child-process.ts'
 import { runToEnd } from './collect-output.ts'
@@ -288,10 +289,7 @@ async function readOutcome(ended: ShellOutcome, facts: OutcomeFacts): Promise<Sh
     const rest = ended.stderr.subarray(at + match[0].length)
     return { status: Number(match[1]), stderr: Buffer.concat([ended.stderr.subarray(0, at), rest]) }
   }
-  const lastWords = await Promise.race([
-    through.ended,
-    new Promise<undefined>((resolve) => setTimeout(resolve, 1000)),
-  ])
+  const lastWords = await Promise.race([through.ended, sleep(1000, undefined, { ref: false })])
   if (lastWords !== undefined) {
     const trouble = troubleOf(lastWords) === 'timeout' ? 'timeout' : 'network'
     const said = lastWords.length > 0 ? lastWords : ended.stderr
