@@ -30,7 +30,7 @@ test('a server ends when the process that started it is killed', async () => {
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const [line]: unknown[] = await once(child.stdout, 'data')
+  const line: unknown = (await once(child.stdout, 'data'))[0]
   const pid = Number(String(line))
   child.kill('SIGKILL')
   for (let tries = 0; isAlive(pid); tries++) {

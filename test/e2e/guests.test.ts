@@ -80,7 +80,7 @@ test('no QEMU outlives the process that started it, however that ended', async (
   const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', source], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const [line]: unknown[] = await once(child.stdout, 'data')
+  const line: unknown = (await once(child.stdout, 'data'))[0]
   const pid = Number(String(line))
   assert.ok(isAlive(pid))
   child.kill('SIGKILL')
