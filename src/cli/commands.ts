@@ -34,8 +34,19 @@ export const commands: readonly CommandEntry[] = [
     'put an entry back, or one path of it',
     async () => (await import('./commands/restore.ts')).command,
   ),
-  verb('share', 'Hand over', 'one entry as one file', async () => (await import('./commands/share.ts')).command),
+  verb(
+    'share',
+    'Hand over',
+    'one entry as one file',
+    async () => (await import('./commands/share.ts')).command,
+  ),
   verb('import', 'Hand over', 'take in a share', async () => (await import('./commands/import.ts')).command),
+  noun(
+    'image',
+    'Hand over',
+    'base images: list, pull',
+    async () => (await import('./commands/image.ts')).noun,
+  ),
   verb(
     'status',
     'Look',

@@ -74,7 +74,7 @@ export function openOutput(options: OutputOptions): Output {
     },
     summary: (text, facts) => {
       if (json) print(stdout, `${toJson({ message_type: 'summary', ...facts })}\n`)
-      else if (!quiet) print(stderr, `${text}\n`)
+      else if (!quiet && text !== '') print(stderr, `${text}\n`)
     },
     bytes: async (chunk) => {
       clear()
