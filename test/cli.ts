@@ -1,0 +1,96 @@
+// Runs the real program as a process, in a home of its own.
+import { spawn } from 'node:child_process'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export interface VmlOutcome {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly home: string
+  readonly env?: Readonly<Record<string, string>>
+  readonly stdin?: string | Uint8Array
+  /** Default: the home. */
+  readonly cwd?: string
+  readonly signal?: AbortSignal
+}
+
+/** Without this the variables of whoever runs the tests would decide. */
+const keptVariables = ['PATH', 'LANG', 'TMPDIR'] as const
+const startFile = fileURLToPath(new URL('../src/cli/vml.js', import.meta.url))
+
+/** The words that start the program, for tests that start it by other means. */
+export const vmlCommand: readonly string[] = [process.execPath, startFile]
+
+/** Nothing of this computer's own VML is seen: HOME and all XDG folders lie in `home`. */
+export function vmlEnvironment({ home, env = {} }: Pick<RunOptions, 'home' | 'env'>): Record<string, string> {
+  const kept = keptVariables.flatMap((name) => {
+    const value = process.env[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  return { ...Object.fromEntries(kept), HOME: home, USER: 'tester', TZ: 'UTC', ...env }
+}
+
+export async function runVml(args: readonly string[], options: RunOptions): Promise<VmlOutcome> {
+  const { stdout, ...outcome } = await runVmlBytes(args, options)
+  return { ...outcome, stdout: stdout.toString('utf8') }
+}
+
+/** For output that is no text. */
+export async function runVmlBytes(
+  args: readonly string[],
+  options: RunOptions,
+): Promise<{ readonly status: number; readonly stdout: Buffer; readonly stderr: string }> {
+  const [program = '', ...words] = vmlCommand
+  const child = spawn(program, [...words, ...args], {
+    cwd: options.cwd ?? options.home,
+    env: vmlEnvironment(options),
+    stdio: 'pipe',
+    signal: options.signal,
+  })
+  const out: Buffer[] = []
+  const err: Buffer[] = []
+  child.stdout.on('data', (part: Buffer) => out.push(part))
+  child.stderr.on('data', (part: Buffer) => err.push(part))
+  child.stdin.on('error', () => {}) // It need not read what it was given.
+  child.stdin.end(options.stdin ?? '')
+  const status = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve(code ?? -1))
+  })
+  return { status, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString('utf8') }
+}
+
+export interface TestHome extends AsyncDisposable {
+  readonly home: string
+  readonly logbook: string
+  readonly passwordFile: string
+  run(args: readonly string[], options?: Omit<RunOptions, 'home'>): Promise<VmlOutcome>
+}
+
+/** A home with a password file and, unless told otherwise, a logbook that is its default. */
+export async function openTestHome(options: { logbook?: boolean } = {}): Promise<TestHome> {
+  const root = await mkdtemp(join(tmpdir(), 'vml-cli-'))
+  const home = join(root, 'home')
+  const passwordFile = join(root, 'password')
+  const logbook = join(root, 'logbook')
+  await mkdir(home)
+  await writeFile(passwordFile, 'recovery key for tests\n')
+  const run: TestHome['run'] = (args, more) => runVml(args, { home, ...more })
+  if (options.logbook ?? true) {
+    const made = await run(['init', logbook, '--password-file', passwordFile])
+    if (made.status !== 0) throw new Error(`vml init failed: ${made.stderr}`)
+  }
+  return {
+    home,
+    logbook,
+    passwordFile,
+    run,
+    [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
+  }
+}
