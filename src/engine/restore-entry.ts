@@ -34,6 +34,8 @@ export interface RestoreEntryRequest {
   readonly caches: 'all' | 'none' | readonly string[]
   readonly overwrite: Overwrite
   readonly remove: boolean
+  /** Folders of the entry to which `remove` is kept; everything without it. */
+  readonly removeWithin?: readonly RawPath[] | undefined
   readonly extras: readonly {
     readonly path: RawPath
     readonly bytes: Buffer
@@ -65,6 +67,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     without: document ? cacheParts(document, request.caches) : [],
     overwrite: request.overwrite,
     remove: request.remove,
+    removeWithin: request.removeWithin,
     protectedBy,
     extras: request.extras,
     reporter: request.reporter,
@@ -100,7 +103,7 @@ export async function carryOut(
   return { report, safety }
 }
 
-function requireProof(report: RestoreReport, kept: string, label: string): void {
+export function requireProof(report: RestoreReport, kept: string, label: string): void {
   const { differences } = report.proof
   if (differences.length === 0) return
   const refused = new Map(report.failures.map(({ path, message }) => [path, message]))

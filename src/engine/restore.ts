@@ -44,6 +44,8 @@ export interface RestoreRequest {
   readonly without: readonly RawPath[]
   readonly overwrite: Overwrite
   readonly remove: boolean
+  /** Folders of the entry to which `remove` is kept; all of `paths` without it. */
+  readonly removeWithin?: readonly RawPath[] | undefined
   /** The rule, in the words of the entry, that keeps a path of the entry's machine from being removed. */
   readonly protectedBy: (path: RawPath, isFolder: boolean) => string | undefined
   /** Files that VML adds, such as the variables to source; on the target's own paths. */
@@ -84,7 +86,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
     present,
     overwrite: request.overwrite,
     remove: request.remove,
-    scope,
+    scope: request.removeWithin?.map((path) => destination.map.forward(path)) ?? scope,
     protectedBy: (path, attributes) => protection(request, path, attributes, mounts, unreadable),
     owners: destination.owners,
     timeResolutionNs: destination.source.fidelity.timeResolutionNs,
