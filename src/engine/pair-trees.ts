@@ -50,7 +50,7 @@ export async function pairTrees(
 
   function takeBoth(pair: Required<PairedNodes>): void {
     const { path, left, right } = pair
-    common.push(pair)
+    if (!isAlike(left, right)) common.push(pair)
     const leftFolder = left.type === 'dir'
     const rightFolder = right.type === 'dir'
     if (leftFolder && rightFolder) {
@@ -96,6 +96,28 @@ export async function pairTrees(
 }
 
 const vmlPath = joinPath(rootPath, vmlFolder.slice(1) as Parameters<typeof joinPath>[1])
+
+/** The quick answer for most files of two large trees; what it does not see is compared in full. */
+function isAlike(left: TreeNode, right: TreeNode): boolean {
+  return (
+    left.type === right.type &&
+    left.mode === right.mode &&
+    left.uid === right.uid &&
+    left.gid === right.gid &&
+    left.mtimeNs === right.mtimeNs &&
+    left.size === right.size &&
+    left.linkTarget === right.linkTarget &&
+    left.device === right.device &&
+    left.xattrs === undefined &&
+    right.xattrs === undefined &&
+    (left.type !== 'file' || hasSameBlobs(left, right))
+  )
+}
+
+function hasSameBlobs({ content: left }: TreeNode, { content: right }: TreeNode): boolean {
+  if (left === undefined || right === undefined || left.length !== right.length) return false
+  return left.every((id, index) => id === right[index])
+}
 
 /** Two lists in bytewise order of names. */
 function* merge(
