@@ -32,7 +32,7 @@ const killAfterMs = 2000
  */
 export function startChild(request: ChildRequest): Child {
   const { signal, label } = request
-  signal?.throwIfAborted()
+  if (signal?.aborted) throw cancelled(signal, label)
   const [program = '', ...words] = request.command
   const child = spawn(program, words, { stdio: 'pipe', detached: true })
   let failure: Error | undefined

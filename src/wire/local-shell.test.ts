@@ -111,6 +111,12 @@ test('cancelling ends the program and its children', async () => {
   await ended(pid)
 })
 
+test('what is cancelled already is not started', async () => {
+  await assert.rejects(shell.run({ argv: ['true'], signal: AbortSignal.abort() }), (error) =>
+    isFailure(error, 'cancelled'),
+  )
+})
+
 test('a program that is let go before its end does not go on', async () => {
   let pid = 0
   {

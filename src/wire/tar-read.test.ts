@@ -8,7 +8,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
+import { asRaw } from '../base/raw-text.ts'
 import { openLocalShell } from './local-shell.ts'
+import { encodeHeader } from './tar-header.ts'
 import { plantTree, describeTree, type Described } from './tar-tree.fixture.ts'
 import { readTar, type TarEntry } from './tar-read.ts'
 
@@ -130,6 +132,18 @@ test('archives one after the other are read as one, and what is not read of a fi
   assert.deepEqual(names, ['x', 'y', 'x'])
 })
 
+test('a content that is left in the middle is passed over to the next entry', async () => {
+  const names: string[] = []
+  await using running = await shell.start({
+    argv: ['tar', '-C', join(folder, 'tree'), '-S', '-cf', '-', 'data', 'sparse', 'empty'],
+  })
+  for await (const entry of readTar(running.stdout)) {
+    names.push(entry.name)
+    for await (const segment of entry.segments()) if (segment.kind === 'data') break
+  }
+  assert.deepEqual(names, ['data', 'sparse', 'empty'])
+})
+
 test('reading an entry after its turn is a mistake that is named', async () => {
   const { stdout } = await shell.run({ argv: ['tar', '-C', folder, '-cf', '-', 'tree/./empty', 'tree/data'] })
   const entries: TarEntry[] = []
@@ -218,6 +232,39 @@ test('lengths that an archive only claims take no memory', async () => {
   repairChecksums(huge)
   await assert.rejects(consume(huge), (error) => isFailure(error, 'integrity.format'))
 })
+
+test('headers and sparse maps without end are given up, not gathered', async () => {
+  const sparse = encode('S')
+  sparse[482] = 1
+  repairChecksums(sparse)
+  const more = Buffer.alloc(512)
+  for (let slot = 0; slot < 21; slot++) more.write('00000001000\0\x30', 24 * slot, 'latin1')
+  more[504] = 1
+  const endless = [
+    [encode('g'), encode('g')],
+    [encode('L'), encode('L')],
+    [sparse, more],
+  ] as const
+  for (const [first, then] of endless)
+    await assert.rejects(
+      async () => {
+        for await (const _ of readTar(forever(first, then)));
+      },
+      (error) => isFailure(error, 'integrity.format'),
+    )
+})
+
+function encode(type: string): Buffer {
+  const none = asRaw('')
+  const numbers = { mode: 0, uid: 0, gid: 0, size: 0, mtime: 0n, major: 0, minor: 0 }
+  return encodeHeader({ name: asRaw('x'), linkName: none, user: none, group: none, type, ...numbers }, 'gnu')
+}
+
+// oxlint-disable-next-line eslint/require-await -- a stream that never ends
+async function* forever(first: Buffer, then: Buffer): AsyncGenerator<Buffer, void, undefined> {
+  yield first
+  for (;;) yield then
+}
 
 async function consume(archive: Buffer, pieceBytes = 4096): Promise<void> {
   for await (const entry of readTar(chunks(archive, pieceBytes))) {
