@@ -22,7 +22,7 @@ import {
   survey,
   type Survey,
 } from './capture.ts'
-import { joinDescription, type LoggedEntry, ownTags } from './entries.ts'
+import { joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { buildTree } from './tree-builder.ts'
 import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
 import { neverCaptured, type OwnPath } from './never-captured.ts'
@@ -292,7 +292,11 @@ async function commitEntry(work: {
 }): Promise<Saved> {
   const { parts, writer, captured, document, packages, tags, startedAt } = work
   parts.reporter.progress({ phase: 'writing the entry' })
-  const folder = await storeVmlFolder(writer, await documentsOf(parts.open, document, packages), startedAt)
+  const files = await documentsOf(parts.open, document, packages)
+  if (document.kind === 'environment') {
+    files.push({ name: 'libraries.json', bytes: await librariesOf(parts, { writer, captured, packages }) })
+  }
+  const folder = await storeVmlFolder(writer, files, startedAt)
   const tree = await buildTree(writer, captured.files, [folder])
   const snapshot = await writer.commit(
     {
@@ -308,6 +312,37 @@ async function commitEntry(work: {
     { signal: parts.signal },
   )
   return { snapshot, document, stored: writer.statistics(), durationMs: parts.clock.now() - startedAt }
+}
+
+/** What the entry's programs need of the machine. Taken over where nothing that could matter has changed. */
+async function librariesOf(
+  parts: SaveParts,
+  work: { writer: Writer; captured: Captured; packages: PackageSet | undefined },
+): Promise<Buffer> {
+  const { base, repository, open, signal } = parts
+  const { captured, packages } = work
+  if (base && captured.statistics.filesRead === 0) {
+    const before = await readVmlFile(repository, base.entry.snapshot, 'libraries.json', { signal })
+    const packagesBefore = await readVmlFile(repository, base.entry.snapshot, 'packages.json', { signal })
+    const { encodePackages } = await import('../model/documents.ts')
+    if (before && packagesBefore && packages && packagesBefore.equals(encodePackages(packages))) return before
+  }
+  const [{ recordLibraries }, { encodeLibraries }] = await Promise.all([
+    import('./version-report.ts'),
+    import('../model/documents.ts'),
+  ])
+  const tree = await buildTree(work.writer, captured.files, [])
+  await work.writer.flush()
+  return encodeLibraries(
+    await recordLibraries({
+      repository,
+      tree,
+      shell: open.shell,
+      environment: variablesOf(open.facts),
+      packages,
+      signal,
+    }),
+  )
 }
 
 /** Safety entries are about paths only: the machine's facts stand in the entries before and after. */

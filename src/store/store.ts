@@ -99,6 +99,8 @@ export interface Writer extends AsyncDisposable {
   /** Stores a blob of another repository as it was cut there; its id is the SHA-256 of the bytes. A tree's blobs come before it. */
   copyBlob(type: BlobType, bytes: Uint8Array): Promise<void>
   hasBlob(type: BlobType, id: BlobId | TreeId): boolean
+  /** Makes everything stored so far durable and readable through the repository; it costs a pack that is not full. */
+  flush(): Promise<void>
   statistics(): WriterStatistics
   /** May be called more than once, each time for another snapshot. */
   commit(snapshot: Omit<Snapshot, 'id'>, options?: CallOptions): Promise<Snapshot>

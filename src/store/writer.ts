@@ -192,6 +192,13 @@ export async function openWriter(
       await guarded(async () => await storeBlob(type, id, bytes))
     },
     hasBlob: has,
+    async flush() {
+      await guarded(async () => {
+        await gate.drain()
+        await packer.flush()
+        await writeIndexInTurn()
+      })
+    },
     statistics: () => ({ ...counts }),
     async commit(snapshot, options = {}) {
       assertStored('tree', snapshot.tree, has)
