@@ -48,6 +48,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import('./commands/image.ts')).noun,
   ),
   verb(
+    'open',
+    'Hand over',
+    'run an entry as a virtual machine',
+    async () => (await import('./commands/open.ts')).command,
+  ),
+  verb(
     'status',
     'Look',
     'last save of each machine, health of the logbook',

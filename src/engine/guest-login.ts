@@ -25,7 +25,8 @@ export interface LoginRequest {
 const answerBytesMax = 64 * 1024
 
 /**
- * Makes the user where it is missing, writes the key to `/etc/ssh/vml/USER` and has sshd look there too. Order: key,
+ * Makes the user where it is missing, writes the key to the file that the seed uses too (hypervisor/seed.ts) and has
+ * sshd look there, whoever logs in. Order: key,
  * then configuration, then a check of it (`sshd -t`), then reload: an sshd that would not start is left as it was.
  */
 export async function prepareLogin({
@@ -77,16 +78,15 @@ if ! id -u "$user" >/dev/null 2>&1; then
     adduser -D -s "$shell" \${3:+-u "$3"} "$user" 2>/dev/null || adduser -D -s "$shell" "$user"
   fi
 fi
-mkdir -p /etc/ssh/vml
-chmod 755 /etc/ssh/vml
-printf '%s\\n' "$2" > "/etc/ssh/vml/.$user.new"
-chmod 644 "/etc/ssh/vml/.$user.new"
-mv "/etc/ssh/vml/.$user.new" "/etc/ssh/vml/$user"
-line='AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /etc/ssh/vml/%u'
+keys=/etc/ssh/vml_authorized_keys
+printf '%s\\n' "$2" > "$keys.new"
+chmod 644 "$keys.new"
+mv "$keys.new" "$keys"
+line="AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 $keys"
 main=/etc/ssh/sshd_config
 if grep -Eiq '^[[:space:]]*Include[[:space:]]+/etc/ssh/sshd_config\\.d/' "$main" 2>/dev/null; then
   mkdir -p /etc/ssh/sshd_config.d
-  file=/etc/ssh/sshd_config.d/00-vml.conf
+  file=/etc/ssh/sshd_config.d/10-vml.conf
   printf '%s\\n' "$line" > "$file"
 else
   file=$main

@@ -55,7 +55,7 @@ export interface Opened {
  */
 export async function openEntry(
   request: OpenRequest,
-  look: (guest: OpenMachine) => Promise<void>,
+  look: (guest: OpenMachine, image: ImageRecord) => Promise<void>,
 ): Promise<Opened> {
   const { hypervisor, reporter, signal, document, name } = request
   reporter.progress({ phase: 'finding the image' })
@@ -94,7 +94,7 @@ export async function openEntry(
     ids: document.user.uid === 0 ? undefined : document.user,
     signal,
   })
-  await look(guest)
+  await look(guest, image.record)
   const { describe } = mapHome(document, user)
   const restored = request.restore ? await restoreInto(request, guest, user) : undefined
   return { name, image, access, user, mapped: describe, restored, guest }

@@ -12,6 +12,8 @@ export interface SshOptions {
   readonly identityFile?: string
   /** Instead of the user's and the system's; for machines that VML itself made. */
   readonly knownHostsFile?: string
+  /** Under which name the key stands there, whatever host and port are connected to. */
+  readonly hostKeyAlias?: string
   /** Without it, what the user's configuration says; a question counts as no. */
   readonly strictHostKeyChecking?: 'yes' | 'accept-new' | 'no'
   readonly connectTimeoutS?: number
@@ -43,6 +45,7 @@ export function connectionWords(options: SshOptions): string[] {
           ...option('UserKnownHostsFile', quotedPath(knownHostsFile)),
           ...option('GlobalKnownHostsFile', '/dev/null'),
         ]),
+    ...(options.hostKeyAlias === undefined ? [] : option('HostKeyAlias', options.hostKeyAlias)),
     ...(strictHostKeyChecking === undefined ? [] : option('StrictHostKeyChecking', strictHostKeyChecking)),
     ...option('ConnectTimeout', String(options.connectTimeoutS ?? connectTimeoutSDefault)),
     ...option('ServerAliveInterval', String(aliveIntervalS)),

@@ -1,0 +1,245 @@
+// `vml open`: an entry becomes a running virtual machine; also stops, lists and removes such machines.
+import { openGuest, openHypervisor } from '../../app/hypervisors.ts'
+import { openLibrary, rememberedImages } from '../../app/images.ts'
+import { VmlError } from '../../base/failure.ts'
+import { printableText } from '../../base/raw-text.ts'
+import { entryName } from '../../engine/entries.ts'
+import { isImported } from '../../engine/import.ts'
+import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
+import { type Opened, openEntry } from '../../engine/open.ts'
+import { baseFactsOf, type OpenMachine } from '../../engine/save.ts'
+import type { SshAccess } from '../../hypervisor/hypervisor.ts'
+import { isMachineName, parseImageReference } from '../../model/machine.ts'
+import type { VersionReport } from '../../model/version-report.ts'
+import { readMachinePackages } from '../../packages/machine-packages.ts'
+import { type Context, count, defineCommand, flag, type Operand, text } from '../command.ts'
+import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { table } from '../style.ts'
+
+const memoryMiBDefault = 1024
+
+const entryOperand: Operand = { name: 'ENTRY', description: 'the entry', required: false, complete: 'entry' }
+
+export const command = defineCommand({
+  description:
+    'Starts a virtual machine on the base image of an entry (or another version of it: you are told what differs, never refused), restores the home exactly and prints the ssh command. Nothing but QEMU keeps running. An imported entry gets no network unless you say --network.',
+  operands: [entryOperand],
+  options: {
+    image: text('--image <name@version>', 'another base image, or another version of it'),
+    name: text('--name <vm>', 'how the machine is called (default: from the entry)'),
+    user: text('--user <name>', 'whose home it becomes (default: as the image says)'),
+    network: flag('--network', 'let an imported entry reach the network and this host'),
+    memory: count('--memory <mib>', `memory in MiB (default ${memoryMiBDefault})`),
+    restore: { ...flag('--no-restore', 'start the base image alone'), parse: (typed) => typed !== false },
+    withoutCache: flag('--without-cache', 'leave the cache parts out'),
+    list: flag('--list', 'list the machines that were opened'),
+    stop: text('--stop <vm>', 'shut a machine down'),
+    rm: text('--rm <vm>', 'remove a machine, and stop it first'),
+  },
+  examples: [
+    { line: 'vml open 42', does: 'on the base image that it was saved on' },
+    { line: 'vml open 42 --image debian@12.6 --name try', does: 'on another version' },
+    { line: 'vml open --rm try', does: 'end it and free its space' },
+  ],
+  async run(context, { operands: [typed], options }) {
+    if (options.list) return listMachines(context)
+    if (options.stop !== undefined) return stopMachine(context, options.stop)
+    if (options.rm !== undefined) return removeMachine(context, options.rm)
+    if (typed === undefined)
+      throw new VmlError('usage', 'Cannot tell what to open', {
+        hint: 'Name an entry: vml open 42; vml log shows them',
+      })
+    const { config, clock, signal, reporter } = context
+    const image = options.image === undefined ? undefined : parseImageReference(options.image)
+    if (options.image !== undefined && !image)
+      throw new VmlError('usage', `Cannot use the image "${printableText(options.image)}"`, {
+        hint: 'Write NAME@VERSION',
+      })
+    const startedAt = clock.now()
+    const logbook = await context.openLogbook()
+    const { entry } = await findEntry(logbook, typed, context)
+    const details = await describeEntryFully(logbook.repository, entry, context)
+    const { document } = details
+    if (!document)
+      throw new VmlError('unsupported', `Cannot open ${entryName(entry)}: another program made it`, {
+        hint: 'Nothing was started. vml restore puts its files into a folder: --to DIR',
+      })
+    const name = options.name ?? `entry-${entry.number ?? entry.id.slice(0, 8)}`
+    if (!isMachineName(name))
+      throw new VmlError('usage', `Cannot call a machine "${printableText(name)}"`, {
+        hint: 'A name has letters, digits, ".", "_" and "-"',
+      })
+    const isForeign = isImported(entry)
+    let report: VersionReport | undefined
+    const opened = await openEntry(
+      {
+        entry,
+        document,
+        repository: logbook.repository,
+        library: openLibrary(config, clock),
+        offered: await rememberedImages(config),
+        hypervisor: openHypervisor(config, clock),
+        image,
+        name,
+        user: options.user,
+        network: isForeign && !options.network ? 'restricted' : 'user',
+        memoryMiB: options.memory ?? config.open.memoryMiB ?? memoryMiBDefault,
+        restore: options.restore,
+        caches: options.withoutCache ? 'none' : 'all',
+        openGuest: (access: SshAccess, user: string) => openGuest(name, access, user, signal),
+        reporter,
+        signal,
+      },
+      async (guest, found) => {
+        report = await reportOn(context, details, guest, { image: found, mappedUid: document.user.uid })
+        printReport(context, report)
+      },
+    )
+    printOpened(context, {
+      opened,
+      report,
+      durationMs: clock.now() - startedAt,
+      restricted: isForeign && !options.network,
+    })
+    return 0
+  },
+})
+
+async function reportOn(
+  context: Context,
+  { entry, document, packages, variables }: EntryDetails,
+  guest: OpenMachine,
+  at: { image: { name: string; version: string }; mappedUid: number },
+): Promise<VersionReport> {
+  const [{ reportVersions }, { readVmlFile }, { parseLibraries }] = await Promise.all([
+    import('../../engine/version-report.ts'),
+    import('../../engine/entries.ts'),
+    import('../../model/documents.ts'),
+  ])
+  const { repository } = await context.openLogbook()
+  const libraries = await readVmlFile(repository, entry.snapshot, 'libraries.json', context)
+  const here = await readMachinePackages(guest.packageManagers, guest.shell, context)
+  return reportVersions({
+    entry: {
+      repository,
+      tree: entry.snapshot.tree,
+      facts: document?.facts ?? {},
+      ...(document?.image ? { image: document.image } : {}),
+      ...(packages ? { packages } : {}),
+      ...(variables ? { environment: variables } : {}),
+      ...(libraries ? { libraries: parseLibraries(libraries) } : {}),
+    },
+    machine: {
+      shell: guest.shell,
+      facts: baseFactsOf(guest.facts),
+      image: at.image,
+      ...(here ? { packages: here } : {}),
+      mappedUids: new Set([at.mappedUid]),
+    },
+    signal: context.signal,
+  })
+}
+
+function printReport({ out }: Context, { lines, amber }: VersionReport): void {
+  if (amber === 0) {
+    out.note(out.noteStyle.green('  Nothing was found that differs from the machine that it was saved on'))
+    return
+  }
+  out.note(out.noteStyle.yellow(`  ${amber} differences that may matter:`))
+  for (const { level, text: line } of lines)
+    if (level === 'amber') out.note(out.noteStyle.yellow(`    ! ${line}`))
+}
+
+function printOpened(
+  { out }: Context,
+  done: { opened: Opened; report: VersionReport | undefined; durationMs: number; restricted: boolean },
+): void {
+  const { opened, report, durationMs, restricted } = done
+  const { access, user, name, restored, mapped, image } = opened
+  for (const line of mapped) out.note(`  ${line}`)
+  if (restored) {
+    const { counts, bytes } = restored.prepared.plan
+    const { proof } = restored.report
+    out.note(
+      `  restored ${formatCount(counts.created + counts.replaced)} paths (${formatBytes(bytes)}), deleted ${formatCount(counts.removed)}; ${formatCount(proof.checked)} read back, ${formatCount(proof.contents)} files hashed, all equal`,
+    )
+  }
+  if (restricted) out.note('  it came from somebody else: it has no network (--network lifts that)')
+  out.line(sshCommand(access, user.name))
+  out.note(`  vml open --stop ${name}; vml open --rm ${name}`)
+  out.summary(
+    `Opened ${name} on ${image.record.name}@${image.record.version} in ${formatDuration(durationMs)}`,
+    {
+      schema: 1,
+      name,
+      image: {
+        name: image.record.name,
+        version: image.record.version,
+        sha256: image.record.items.disk.sha256,
+      },
+      user: user.name,
+      ssh: {
+        host: access.host,
+        port: access.port,
+        identity_file: access.identityFile,
+        known_hosts: access.knownHostsFile,
+        command: sshCommand(access, user.name),
+      },
+      network: restricted ? 'restricted' : 'user',
+      report: report?.lines,
+      mapped,
+      restored: restored && {
+        counts: restored.prepared.plan.counts,
+        bytes: restored.prepared.plan.bytes,
+        proof: { ...restored.report.proof, differences: 0 },
+      },
+      duration_ms: durationMs,
+    },
+  )
+}
+
+/** Can be pasted into any POSIX shell. */
+function sshCommand(
+  { port, host, identityFile, knownHostsFile, hostKeyAlias }: SshAccess,
+  user: string,
+): string {
+  const quote = (word: string) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+  return `ssh -p ${port} -i ${quote(identityFile)} -o IdentitiesOnly=yes -o UserKnownHostsFile=${quote(knownHostsFile)} -o HostKeyAlias=${hostKeyAlias} ${user}@${host}`
+}
+
+async function listMachines({ config, clock, out }: Context): Promise<number> {
+  const machines = await openHypervisor(config, clock).list()
+  out.document({ schema: 1, machines })
+  for (const line of table(
+    machines.map(({ name, state, image, sshPort, network }) => [
+      out.style.bold(name),
+      state,
+      image ? `${printableText(image.name)}@${printableText(image.version)}` : '',
+      state === 'running' && sshPort !== undefined ? `port ${sshPort}` : '',
+      network === 'restricted' ? 'no network' : '',
+    ]),
+  ))
+    out.line(line)
+  if (machines.length === 0) out.note('None: vml open ENTRY')
+  return 0
+}
+
+async function stopMachine({ config, clock, out, signal }: Context, name: string): Promise<number> {
+  const { state } = await openHypervisor(config, clock).stop(name, { mode: 'acpi', signal })
+  out.line(`${printableText(name)} is ${state}`)
+  out.document({ schema: 1, name, state })
+  return 0
+}
+
+async function removeMachine({ config, clock, out, signal }: Context, name: string): Promise<number> {
+  const hypervisor = openHypervisor(config, clock)
+  if ((await hypervisor.status(name)).state === 'running')
+    await hypervisor.stop(name, { mode: 'kill', signal })
+  const { leftInPlace } = await hypervisor.remove(name)
+  out.line(`Removed ${printableText(name)}`)
+  for (const left of leftInPlace)
+    out.note(`  left in place, since VML did not make it: ${printableText(left)}`)
+  out.document({ schema: 1, name, removed: true, left_in_place: leftInPlace })
+  return 0
+}
