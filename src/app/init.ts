@@ -18,7 +18,7 @@ export interface MadeLogbook {
 }
 
 /** What an `init` that was cut off may have left in the folder. */
-const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'snapshots'])
+const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'snapshots', 'tmp'])
 
 /** Fails with `exists` before anything is written where something else is. */
 export async function requireFreePlace(location: string): Promise<void> {

@@ -82,13 +82,17 @@ async function unlock(
       },
     )
   const tried: string[] = []
+  let damage: unknown
   const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {
     tried.push(what)
     try {
       return await openRepository({ backend, secrets, keyHint, signal })
     } catch (error) {
       if (isFailure(error, 'auth.key')) return undefined
-      throw error
+      // A damaged key file is told only when no other one opens.
+      if (!isFailure(error, 'integrity.format', 'integrity.hash', 'integrity.mac')) throw error
+      damage ??= error
+      return undefined
     }
   }
   // A password that was named for this one call is meant; all other sources come after this computer's own key.
@@ -107,6 +111,7 @@ async function unlock(
     const opened = typed ? await attempt('the password that was typed', [Buffer.from(typed)]) : undefined
     if (opened) return opened
   }
+  if (damage !== undefined) throw damage
   throw new VmlError('auth.key', `Cannot open "${logbook.value}": ${describeTried(tried)}`, {
     details: { location: logbook.value, tried },
     hint: 'Give the recovery key: --password-file FILE, VML_PASSWORD_FILE or VML_PASSWORD_COMMAND',

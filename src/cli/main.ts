@@ -19,6 +19,9 @@ import { version } from './version.ts'
 /** As a shell reports a program that a closed pipe ended: 128 + SIGPIPE. */
 const brokenPipeStatus = 141
 
+/** A terminal that does not tell its width, such as a serial line. */
+const fallbackColumns = 80
+
 /** Runs one command; resolves to the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   const { stdout, stderr } = process
@@ -39,7 +42,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let stateFolder: string | undefined
   let color = false
   try {
-    const parsed = await parseArguments(argv, { version, width: stdout.isTTY ? stdout.columns : undefined })
+    const parsed = await parseArguments(argv, { version, width: columnsOf(stdout) })
     if (parsed.kind === 'text') {
       stdout.write(parsed.text)
       return 0
@@ -56,14 +59,14 @@ export async function main(argv: readonly string[]): Promise<number> {
       quiet: parsed.flags.quiet,
       verbose: parsed.flags.verbose,
       color: { stdout: mayColor && stdout.isTTY, stderr: color },
-      width: stdout.isTTY ? stdout.columns : undefined,
+      width: columnsOf(stdout),
     })
     const clock = systemClock
     const progress = openProgress({
       out,
       stderr,
       clock,
-      width: stderr.isTTY && !config.terminal.dumb ? () => stderr.columns : undefined,
+      width: stderr.isTTY && !config.terminal.dumb ? () => stderr.columns || fallbackColumns : undefined,
     })
     for (const warning of config.warnings) progress.warn({ warning })
     await using frame = openFrame({ config, clock, out, flags: parsed.flags, signal: abort.signal })
@@ -87,6 +90,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       stateFolder,
     })
   }
+}
+
+function columnsOf(stream: NodeJS.WriteStream): number | undefined {
+  return stream.isTTY ? stream.columns || fallbackColumns : undefined
 }
 
 interface Frame extends AsyncDisposable {
