@@ -3,7 +3,6 @@
 #   debian.sh packages NAME VERSION     the packages it is made from, without what they depend on
 #   debian.sh build NAME VERSION WORK SOURCES   makes WORK/out from what that sources.list names
 set -eu
-here=$(cd "$(dirname "$0")" && pwd -P)
 do=$1 name=$2 version=$3
 packages='linux-image-cloud-amd64 initramfs-tools zstd grub-pc-bin grub-common systemd systemd-sysv udev dbus
 openssh-server iproute2 procps less attr acl'
@@ -65,6 +64,10 @@ for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_re
   chroot "$root" systemctl -q mask "$unit"
 done
 chroot "$root" useradd -m -u 1000 -s /bin/bash debian
+# As if these had never been in the packages: dpkg --verify then speaks of changes only.
+sed -E -i '\,^/usr/share/(man|locale|doc)(/|$),d' "$root"/var/lib/dpkg/info/*.list
+sed -E -i '\,^[0-9a-f]+  usr/share/(man|locale|doc)/,d' "$root"/var/lib/dpkg/info/*.md5sums
+rm -rf "$root"/usr/share/man "$root"/usr/share/locale "$root"/usr/share/doc
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/log/*.log "$root"/var/log/apt
 
 # --- the bootloader -----------------------------------------------------------------------------------------------------
