@@ -17,6 +17,7 @@ export const fileNames = {
   disk: 'disk.qcow2',
   seed: 'seed.iso',
   console: 'console.log',
+  log: 'qemu.log',
   socket: 'qmp.sock',
 } as const
 
@@ -25,7 +26,7 @@ export function qemuArguments(request: StartRequest): string[] {
   const { folder, record, accelerator, cpu, sshPort } = request
   const restrict = record.network === 'restricted' ? ',restrict=on,ipv6=off' : ''
   return [
-    ...['-name', record.name, '-uuid', record.id, '-pidfile', join(folder, pidName), '-daemonize'],
+    ...['-name', record.name, '-uuid', record.id, '-pidfile', join(folder, pidName)],
     // What a guest that has broken out of its devices could still do: nothing but what QEMU does anyway.
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
     ...['-nodefaults', '-no-user-config', '-display', 'none'],
@@ -76,7 +77,7 @@ function diskArguments({ folder, record: { image } }: StartRequest): string[] {
       backing: 'base',
       discard: 'unmap',
     }),
-    ...['-device', 'virtio-blk-pci,drive=disk0,bootindex=0'],
+    ...['-device', 'virtio-blk-pci,drive=disk0,bootindex=1'],
   ]
 }
 

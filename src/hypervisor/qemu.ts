@@ -5,7 +5,7 @@
 //   FOLDER/NAME/disk.qcow2           overlay over the image, which is never written to
 //   FOLDER/NAME/key, key.pub, known_hosts        VML's own key for this machine
 //   FOLDER/NAME/seed.iso | ssh.authorized_keys.root, tmpfiles.extra        how the guest learns the key
-//   FOLDER/NAME/qmp.sock, qemu.pid, console.log  of its QEMU
+//   FOLDER/NAME/qmp.sock, qemu.pid, qemu.log, console.log  of its QEMU
 //
 // Order of writes: folder, vm.json "creating", key, seed, disk, vm.json "ready"; before each start, vm.json with port and
 // command line; on removal, vm.json "removing", files, vm.json, folder. So whatever was cut off can be listed and removed.
@@ -26,7 +26,7 @@ import type {
   MachineSpec,
   MachineStatus,
 } from './hypervisor.ts'
-import { programFailure, runProgram, runProgramWell } from './program.ts'
+import { programFailure, runProgramWell } from './program.ts'
 import { fileNames, qemuArguments } from './qemu-arguments.ts'
 import {
   accessTo,
@@ -38,6 +38,7 @@ import {
   readPublicKey,
   statusIn,
 } from './qemu-folder.ts'
+import { launchQemu } from './qemu-launch.ts'
 import { emulatedModel, hostModel, newestMachineType, versionOf } from './qemu-host.ts'
 import { probeAccelerator } from './qemu-probe.ts'
 import { makeOverlay } from './qemu-overlay.ts'
@@ -48,7 +49,6 @@ import { waitForSsh } from './wait-for-ssh.ts'
 const bootTimeoutMs = 300_000
 const stopTimeoutMs = 60_000
 const quitTimeoutMs = 10_000
-const startTimeoutMs = 60_000
 const pressEveryMs = 5_000
 const pollMs = 100
 const portTriesMax = 5
@@ -137,12 +137,8 @@ export function openQemu({
       const args = qemuArguments({ folder, record, accelerator, cpu, sshPort, credentials })
       const started = { qemuVersion: version, accelerator, cpu, sshPort, arguments: args }
       await writeRecord(folder, { ...record, started })
-      const outcome = await runProgram(qemu, args, {
-        timeoutMs: startTimeoutMs,
-        signal: options.signal,
-        cwd: folder,
-      })
-      if (outcome.status === 0) return
+      const outcome = await launchQemu({ qemu, args, folder, clock, signal: options.signal })
+      if (outcome === 'answers') return
       // Somebody else took the port between our look and QEMU's.
       const taken = outcome.stderr.includes('Could not set up host forwarding rule')
       if (!taken || tries >= portTriesMax) throw programFailure(qemu, outcome)

@@ -1,6 +1,6 @@
 // Images that a simplestreams mirror offers, as records: which item is the disk, what it is called, how it is seeded.
 import { VmlError } from '../base/failure.ts'
-import { type ImageItem, type ImageRecord, normalArchitecture } from '../model/image.ts'
+import { compareVersionNames, type ImageItem, type ImageRecord, normalArchitecture } from '../model/image.ts'
 import { parseImageReference } from '../model/machine.ts'
 import {
   documentBytesMax,
@@ -24,10 +24,8 @@ export async function readCatalogue(
     await httpGetDocument(below(root, path), { ...options, bytesMax: documentBytesMax })
   const records: ImageRecord[] = []
   for (const path of parseStreamIndex(await read(indexPath), url)) {
-    for (const version of parseStreamProducts(await read(path), url)) {
-      const record = recordOf(version, root)
-      if (record !== undefined) records.push(record)
-    }
+    const products = Map.groupBy(parseStreamProducts(await read(path), url), (version) => version.product)
+    for (const versions of products.values()) records.push(...recordsOf(versions, root))
   }
   return records
 }
@@ -37,19 +35,33 @@ const diskTypes = ['disk1.img', 'disk-kvm.img', 'uefi1.img', 'disk.img', 'disk.q
 const kernelTypes = ['boot-kernel', 'vmlinuz']
 const initrdTypes = ['boot-initrd', 'initrd']
 
-/** What a product's version is to us; undefined when it holds no disk with a checksum, or has no name that can be typed. */
-export function recordOf(version: StreamVersion, root: URL): ImageRecord | undefined {
+/**
+ * The versions of one product. Where the product says which version of the system it is (Ubuntu: `version` 22.04, with a
+ * serial such as `20220420` for each build), that alone names its newest build, and each build is `22.04.20220420`.
+ */
+function recordsOf(versions: readonly StreamVersion[], root: URL): ImageRecord[] {
+  const serials = versions.map(({ version }) => version).toSorted(compareVersionNames)
+  return versions.flatMap((version) => {
+    const { tags, version: serial } = version
+    const system = tags['version']
+    const names = system === undefined ? [serial] : serial === serials.at(-1) ? [system] : []
+    if (system !== undefined && serials.length > 1) names.push(`${system}.${serial}`)
+    return names.flatMap((name) => recordOf(version, name, root) ?? [])
+  })
+}
+
+/** What a build is to us; undefined when it holds no disk with a checksum, or has no name that can be typed. */
+function recordOf(version: StreamVersion, versionName: string, root: URL): ImageRecord | undefined {
   const disk = itemOf(version, diskTypes, root)
   const names = namesOf(version)
   const [name] = names
   if (disk === undefined || name === undefined) return undefined
-  if (parseImageReference(`${name}@${version.version}`) === undefined) return undefined
   const { vml, tags } = version
   const kernel = itemOf(version, kernelTypes, root)
   const initrd = itemOf(version, initrdTypes, root)
   const record: ImageRecord = {
     name,
-    version: version.version,
+    version: versionName,
     arch: normalArchitecture(tags['arch'] ?? 'x86_64'),
     // Every disk that these catalogues hold is qcow2 where nothing else is said.
     format: vml.format ?? 'qcow2',
@@ -69,10 +81,12 @@ export function recordOf(version: StreamVersion, root: URL): ImageRecord | undef
   return isImageRecord(record) ? record : undefined
 }
 
-/** VML's own name, then the publisher's aliases, then system and release. A slash, as LXD has it, becomes a dash. */
+/** VML's own name, the system's where its version is told apart, the publisher's aliases, system and release. */
 function namesOf({ vml, tags }: StreamVersion): string[] {
   const release = [tags['os'], tags['release']].filter((part) => part !== undefined).join('-')
-  const candidates = [vml.name ?? '', ...(tags['aliases'] ?? '').split(','), release.toLowerCase()]
+  const system = tags['version'] === undefined ? '' : (tags['os'] ?? '').toLowerCase()
+  const candidates = [vml.name ?? '', system, ...(tags['aliases'] ?? '').split(','), release.toLowerCase()]
+  // LXD's aliases have slashes.
   const names = candidates.map((candidate) => candidate.trim().replaceAll('/', '-'))
   return [...new Set(names)].filter((name) => parseImageReference(`${name}@1`) !== undefined)
 }
