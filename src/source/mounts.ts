@@ -58,7 +58,7 @@ export async function surveyTerrain(
     const holder = mountOf(root.physical, places.mounts)
     if (holder && holder.path !== '/') holders.set(holder.path, holder)
   }
-  const answers = await askMounts(shell, tools, [...below.values(), ...holders.values()], request.signal)
+  const answers = await askMounts(shell, tools, [...new Map([...holders, ...below]).values()], request.signal)
   const roots: WalkRoot[] = []
   for (const root of places.roots) {
     const holder = mountOf(root.physical, places.mounts)

@@ -182,7 +182,8 @@ function gnuScript(tools: Tools, pass: 'all' | 'folders'): string {
 
 function judge(shell: Shell, tools: Tools, outcome: ShellOutcome): readonly PathFailure[] {
   const text = outcome.stderr.toString('latin1')
-  if (/No space left on device|Disk quota exceeded/.test(text))
+  // Where a write was cut short, GNU tar does not say by what.
+  if (/No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes/.test(text))
     throw new VmlError('unavailable.space', `Cannot write all files: the disk of ${shell.label} is full`, {
       hint: 'Make room there and restore again: what is already written stays, the rest follows',
     })
