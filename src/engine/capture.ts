@@ -101,6 +101,7 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
   const run = await scanRoots(request)
   requireRoots(run)
   await applyRules(run)
+  await addFoldersAbove(run)
   const changed = await decideChanged(run)
   for (const path of changed) {
     const attributes = run.listing.get(path)?.attributes
