@@ -82,7 +82,7 @@ async function unlock(
       },
     )
   const tried: string[] = []
-  let damage: unknown
+  let damage: VmlError | undefined
   const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {
     tried.push(what)
     try {

@@ -116,8 +116,7 @@ async function suggestKind(
       return [...context.config.machines.keys()].sort().map((word) => ({ word, about: 'machine' }))
     case 'entry':
       return current.includes(':/') ? await listEntryPaths(context, current) : await listEntryWords(context)
-    case 'tag':
-    case 'project':
+    default:
       return await listLabels(context, kind)
   }
 }

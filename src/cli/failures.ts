@@ -67,11 +67,8 @@ async function logDefect(error: unknown, folder: string | undefined): Promise<st
   const path = join(folder, 'vml.log')
   try {
     await makePrivateFolder(folder)
-    const size = await stat(path).then(
-      (info) => info.size,
-      () => 0,
-    )
-    if (size > logBytesMax) await rename(path, `${path}.old`)
+    const info = await stat(path).catch(() => undefined)
+    if (info && info.size > logBytesMax) await rename(path, `${path}.old`)
     await appendFile(path, `${new Date().toISOString()} defect ${stackOf(error)}\n`, { mode: 0o600 })
     return path
   } catch {

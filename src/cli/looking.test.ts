@@ -70,10 +70,6 @@ test('log shows entries by day, newest first, and escapes what a terminal would 
 })
 
 test('log filters by machine, project, tag, time, text and count', async () => {
-  const numbers = async (...args: string[]) => {
-    const { stdout } = await home.run(['log', '--json', ...args])
-    return parsed(stdout, 'entries').map((entry) => entry['number'])
-  }
   assert.deepEqual(await numbers('web'), [3])
   assert.deepEqual(await numbers('--machine', 'lab', '--no-safety'), [2, 1])
   assert.deepEqual(await numbers('--project', 'thesis', '-n', '1'), [2])
@@ -248,6 +244,11 @@ test('rm shows a plan, removes only what it names, and its number is not given a
   assert.equal((await entryByNumber(5))?.title, 'next')
   assert.equal((await home.run(['check', '--read-data'])).status, 0)
 })
+
+async function numbers(...args: string[]) {
+  const { stdout } = await home.run(['log', '--json', ...args])
+  return parsed(stdout, 'entries').map((entry) => entry['number'])
+}
 
 async function entryByNumber(number: number) {
   await using logbook = await openTestLogbook(home)

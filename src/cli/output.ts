@@ -48,7 +48,7 @@ export interface Output {
 
 export function openOutput(options: OutputOptions): Output {
   const { stdout, stderr, json, quiet, verbose } = options
-  let clear = () => {}
+  let clear = nothing
   const print = (stream: Writable, text: string) => {
     clear()
     stream.write(text)
@@ -97,6 +97,8 @@ export function openOutput(options: OutputOptions): Output {
     },
   }
 }
+
+function nothing(): void {}
 
 /** JSON with big integers as numbers where they fit and as text where not; dates as RFC 3339. */
 export function toJson(value: unknown, indent?: number): string {

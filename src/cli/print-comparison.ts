@@ -115,7 +115,6 @@ function fileLine(out: Output, change: FileChange): string {
   const { style } = out
   const folder = (change.right ?? change.left)?.type === 'dir' ? '/' : ''
   const path = printable(change.path) + folder
-  const mark = (text: string) => padEnd(text, markWidth)
   switch (change.mark) {
     case '+':
       return style.green(`${mark('+')} ${path}${sizeOf(change.right)}`)
@@ -130,12 +129,13 @@ function fileLine(out: Output, change: FileChange): string {
     case 'M':
     case 'T':
       return `${style.yellow(mark(change.mark))} ${path}${changeText(change)}${attributesText(change, change.attributes)}`
-    case 'mode':
-    case 'owner':
-    case 'xattrs':
-    case 'times':
+    default:
       return `${style.yellow(mark(change.mark))} ${path}${attributesText(change, [...new Set([change.mark, ...change.attributes])])}`
   }
+}
+
+function mark(text: string): string {
+  return padEnd(text, markWidth)
 }
 
 function changeText({ mark, left, right }: FileChange): string {

@@ -1,10 +1,10 @@
 // Where the process starts: turns the compile cache on, then runs main.ts. Plain JavaScript, because Node needs 40 ms
 // to strip the types of a first TypeScript file that no cache can hold yet. The folder is that of app/config.ts.
+/* oxlint-disable -- the linter sees types in TypeScript files only */
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-// oxlint-disable-next-line node/no-process-env -- before app/config.ts can be loaded
 const { XDG_CACHE_HOME, HOME } = process.env
 const cache = XDG_CACHE_HOME?.startsWith('/') ? XDG_CACHE_HOME : join(HOME || homedir(), '.cache')
 // Where the folder cannot be written Node goes on without it.

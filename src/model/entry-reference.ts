@@ -109,14 +109,17 @@ export function resolveEntry<Each extends Entry>(
       if (entry) return entry
       throw notFound(typed, line.length === 0 ? undefined : `there are ${line.length} entries in that line`)
     }
-    case 'at': {
-      const entry = lineOf(entries, reference.line, typed).findLast(
-        (each) => each.takenAt.getTime() <= reference.untilMs,
-      )
-      if (entry) return entry
-      throw notFound(typed, 'none was taken by then')
-    }
+    case 'at':
+      return lastUntil(lineOf(entries, reference.line, typed), reference.untilMs, typed)
+    default:
+      return reference satisfies never
   }
+}
+
+function lastUntil<Each extends Entry>(line: readonly Each[], untilMs: number, typed: string): Each {
+  const entry = line.findLast((each) => each.takenAt.getTime() <= untilMs)
+  if (entry) return entry
+  throw notFound(typed, 'none was taken by then')
 }
 
 function matchWord<Each extends Entry>(entries: readonly Each[], word: string): Each[] {

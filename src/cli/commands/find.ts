@@ -33,7 +33,8 @@ export const command = defineCommand({
     )
     const found = await findPaths(logbook.repository, entries, pattern, signal)
     out.document({ schema: 1, paths: found.map(describe) })
-    for (const path of found) options.history ? printHistory(out, path) : printPath(out, path)
+    const print = options.history ? printHistory : printPath
+    for (const path of found) print(out, path)
     if (found.length === 0) out.note(`Nothing of that name in ${plural(entries.length, 'entry', 'entries')}`)
     // As grep, nothing found is no success; 4 is the status of what is not found.
     return found.length === 0 ? 4 : 0

@@ -4,7 +4,7 @@ import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
 import { count, defineCommand, flag, type Operand, text, texts } from '../command.ts'
 import { describeEntry } from '../describe-entry.ts'
-import { formatBytes, formatCount, formatDay, formatTime } from '../format.ts'
+import { formatBytes, formatDay, formatTime, plural } from '../format.ts'
 import type { Output } from '../output.ts'
 import { displayWidth, padEnd, padStart, truncate } from '../style.ts'
 
@@ -70,7 +70,7 @@ export const command = defineCommand({
     if (out.json) return
     printTimeline(out, entries)
     if (all.length === 0) out.note('No entry yet: vml save MACHINE -m TITLE')
-    else if (entries.length === 0) out.note(`None of ${formatCount(all.length)} entries is like that`)
+    else if (entries.length === 0) out.note(`None of ${plural(all.length, 'entry', 'entries')} is like that`)
   },
 })
 
@@ -91,7 +91,7 @@ function printTimeline(out: Output, entries: readonly LoggedEntry[]): void {
       day = entryDay
     }
     const size = entry.facts
-      ? `${formatCount(entry.facts.statistics.files)} files ${formatBytes(entry.facts.statistics.bytes)}`
+      ? `${plural(entry.facts.statistics.files, 'file')} ${formatBytes(entry.facts.statistics.bytes)}`
       : ''
     const head = [
       style.yellow(padStart(names[index] ?? '', nameWidth + 2)),

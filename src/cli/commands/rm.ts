@@ -33,7 +33,7 @@ export const command = defineCommand({
       await runRemove(logbook, plan, signal)
     }
     out.document({ schema: 1, dry_run: options.dryRun, removed: plan.entries.map(describeEntry) })
-    if (!options.dryRun) out.note(`Removed ${what}. Their space is freed by vml prune`)
+    if (!options.dryRun) out.note(`Removed ${what}. A later vml prune frees the space`)
   },
 })
 
