@@ -273,7 +273,7 @@ async function readSmall(
   if (!placed) return undefined
   if (placed.size > bytesMax)
     throw new VmlError('integrity.format', `Cannot read the share: "${name}" is too large`)
-  return readExactly(file, placed.offset, placed.size)
+  return await readExactly(file, placed.offset, placed.size)
 }
 
 async function readExactly(file: FileHandle, offset: number, length: number): Promise<Buffer> {
@@ -321,7 +321,7 @@ function archiveBackend(file: FileHandle, members: ReadonlyMap<string, Placed>, 
           `Cannot read ${ref.kind} ${ref.name} of "${path}": it is shorter`,
         )
       }
-      return readExactly(file, placed.offset + offset, length)
+      return await readExactly(file, placed.offset + offset, length)
     },
     size: (ref) => Promise.resolve(members.get(memberName(ref))?.size),
     async *list(kind) {

@@ -21,7 +21,7 @@ export interface CopyRequest {
 /** Contents before the trees that name them. Returns the root's tree in the target: the same id where nothing was edited. */
 export async function copyTree(request: CopyRequest): Promise<TreeId> {
   const progress = { filesDone: 0, bytesDone: 0 }
-  return copyFolder(request, rootPath, request.tree, progress)
+  return await copyFolder(request, rootPath, request.tree, progress)
 }
 
 async function copyFolder(
@@ -49,7 +49,7 @@ async function copyFolder(
     edited ||= result !== node
     copied.push(result)
   }
-  if (edited) return writer.storeTree(copied)
+  if (edited) return await writer.storeTree(copied)
   await writer.copyBlob('tree', await from.readTreeBytes(tree, { signal }))
   return tree
 }

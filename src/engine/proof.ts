@@ -141,7 +141,7 @@ export async function contentDigest(
 ): Promise<string> {
   const [first, ...more] = node.content ?? []
   if (first !== undefined && more.length === 0) return first
-  return digestSegments(repository.readFile(node.content ?? [], { signal }))
+  return await digestSegments(repository.readFile(node.content ?? [], { signal }))
 }
 
 const zeros = Buffer.alloc(64 * 1024)

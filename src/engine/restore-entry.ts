@@ -58,7 +58,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
           signal,
         })
       : () => undefined
-  return prepareRestore({
+  return await prepareRestore({
     repository,
     tree: entry.snapshot.tree,
     entryName: entryName(entry),

@@ -76,6 +76,8 @@ function question(
     owners: true,
     timeResolutionNs: 1,
     sameMachine: false,
+    settledBeforeNs: 1000n,
+    linkTimes: false,
     ...more,
   }
 }
@@ -192,6 +194,81 @@ test('names of one file are written together, the first with the content', () =>
     [
       ['/h/a', undefined],
       ['/h/b', '/h/a'],
+    ],
+  )
+})
+
+test('what was saved in the same tick of the clock as it changed is not proven by its ctime', () => {
+  const file = { '/h/f': { type: 'file', content: 'a', ctime: 9n, inode: 3n } } as const
+  assert.equal(
+    planRestore(question(file, file, { sameMachine: true, settledBeforeNs: 9n })).doubtful.length,
+    1,
+  )
+})
+
+test('what stands where a folder was and may not be replaced keeps the folder and all below it away', () => {
+  const wanted: Record<string, Thing> = {
+    '/h': { type: 'dir' },
+    '/h/d': { type: 'dir' },
+    '/h/d/e': { type: 'dir' },
+    '/h/d/e/x': { type: 'file', content: 'a' },
+  }
+  const present: Record<string, Thing> = { '/h': { type: 'dir' }, '/h/d': { type: 'symlink' } }
+  const plan = planRestore(question(wanted, present, { overwrite: 'never' }))
+  assert.deepEqual(plan.writes, [])
+  assert.deepEqual(
+    plan.left.map(({ path }) => path),
+    ['/h/d', '/h/d/e', '/h/d/e/x'],
+  )
+})
+
+test('a socket in the way is a conflict, with --delete too: no safety entry can hold it', () => {
+  const wanted: Record<string, Thing> = { '/h': { type: 'dir' }, '/h/s': { type: 'file' } }
+  const present: Record<string, Thing> = { '/h': { type: 'dir' }, '/h/s': { type: 'socket' } }
+  const protectedBy = (_: RawPath, { type }: Attributes) => (type === 'socket' ? 'a socket' : undefined)
+  for (const remove of [false, true])
+    assert.throws(
+      () => planRestore(question(wanted, present, { protectedBy, remove })),
+      (error) => error instanceof VmlError && error.code === 'conflict',
+    )
+})
+
+test('a name that is written again for its link sake gives its folder the recorded time again', () => {
+  const link: Thing = { type: 'file', content: 'a', inode: 7n, links: 2 }
+  const wanted: Record<string, Thing> = {
+    '/h': { type: 'dir' },
+    '/h/a': link,
+    '/h/d': { type: 'dir' },
+    '/h/d/b': link,
+  }
+  const present: Record<string, Thing> = {
+    '/h': { type: 'dir' },
+    '/h/a': { ...link, mtime: 9n },
+    '/h/d': { type: 'dir' },
+    '/h/d/b': { ...link, inode: 8n },
+  }
+  const plan = settleDoubts(planRestore(question(wanted, present)), new Set())
+  assert.deepEqual(
+    plan.writes.map(({ path, reason }) => [path, reason]),
+    [
+      ['/h', 'folder'],
+      ['/h/a', 'time'],
+      ['/h/d', 'folder'],
+      ['/h/d/b', 'link'],
+    ],
+  )
+})
+
+test('two files that became one since are told apart again', () => {
+  const one: Thing = { type: 'file', content: 'a', inode: 7n, links: 1 }
+  const two: Thing = { type: 'file', content: 'a', inode: 8n, links: 1 }
+  const present = { '/h/a': { ...one, links: 2 }, '/h/b': { ...one, links: 2 } }
+  const plan = planRestore(question({ '/h/a': one, '/h/b': two }, present))
+  assert.deepEqual(
+    plan.writes.map(({ path, hardLinkTo }) => [path, hardLinkTo]),
+    [
+      ['/h/a', undefined],
+      ['/h/b', undefined],
     ],
   )
 })

@@ -29,6 +29,10 @@ export interface RestoreQuestion {
   readonly timeResolutionNs: number
   /** Same machine and no renaming: equal ctime and inode prove that a path was not touched. */
   readonly sameMachine: boolean
+  /** A path whose ctime is not before this may have changed in the same tick of the clock as it was saved. */
+  readonly settledBeforeNs: bigint
+  /** The target's tools set and tell the times of links. */
+  readonly linkTimes: boolean
 }
 
 export type Reason = 'missing' | 'content' | 'type' | 'mode' | 'owner' | 'time' | 'link' | 'folder'
@@ -67,6 +71,7 @@ export function planRestore(question: RestoreQuestion): RestorePlan {
     writes: [],
     doubtful: [],
     left: [],
+    blocked: new Set(),
     kept: [],
     removals: new Map(),
     wanted: new Set(),
@@ -75,6 +80,7 @@ export function planRestore(question: RestoreQuestion): RestorePlan {
   const children = childrenOf(question.present)
   for (const each of question.wanted) decide(state, each, children)
   if (question.remove) planRemovals(state, children)
+  joinLinks(state)
   withTouchedFolders(state)
   return finishPlan(state)
 }
@@ -84,6 +90,8 @@ interface State {
   readonly writes: { path: RawPath; node: TreeNode; reason: Reason }[]
   readonly doubtful: WantedPath[]
   readonly left: { path: RawPath; why: string }[]
+  /** Stand where the entry has a folder, and stay: nothing of the entry can go below them. */
+  readonly blocked: Set<RawPath>
   readonly kept: { path: RawPath; rule: string }[]
   readonly removals: Map<RawPath, 'not-in-entry' | 'type'>
   readonly wanted: Set<RawPath>
@@ -106,6 +114,11 @@ function childrenOf(present: ReadonlyMap<RawPath, Attributes>): Children {
 function decide(state: State, { path, node }: WantedPath, children: Children): void {
   const { question } = state
   state.wanted.add(path)
+  if (state.blocked.has(parentPath(path))) {
+    state.blocked.add(path)
+    state.left.push({ path, why: 'something else stands where its folder was' })
+    return
+  }
   const now = question.present.get(path)
   if (!now || state.removals.has(parentPath(path))) {
     state.writes.push({ path, node, reason: 'missing' })
@@ -113,6 +126,7 @@ function decide(state: State, { path, node }: WantedPath, children: Children): v
   }
   if (now.type !== node.type) {
     if (mayReplace(state, path, node, now)) makeWay(state, path, node, children)
+    else state.blocked.add(path)
     return
   }
   const reason = difference(node, now, question)
@@ -144,15 +158,16 @@ function makeWay(state: State, path: RawPath, node: TreeNode, children: Children
   const { question } = state
   const doomed = [path, ...below(path, children)]
   const rule = doomed.map((each) => ruleFor(question, each)).find((each) => each !== undefined)
-  if (doomed.length > 1 && (!question.remove || rule !== undefined)) {
+  if (rule !== undefined || (doomed.length > 1 && !question.remove)) {
+    const stands = doomed.length > 1 ? 'a folder with content' : `a ${question.present.get(path)?.type}`
     throw new VmlError(
       'conflict',
-      `Cannot put a ${node.type} at "${printable(path)}": a folder with content stands there`,
+      `Cannot put a ${node.type} at "${printable(path)}": ${stands} stands there`,
       {
         hint:
           rule === undefined
             ? 'Nothing was changed. Add --delete to let it go, or restore elsewhere with --to'
-            : `Nothing was changed. What is in it is kept by the rule "${rule}": move it away first`,
+            : `Nothing was changed. It is never removed (${rule}): move it away first, or restore elsewhere with --to`,
       },
     )
   }
@@ -182,23 +197,31 @@ function difference(
   const isLink = node.type === 'symlink'
   if (!isLink && node.mode !== now.mode) return 'mode'
   if (question.owners && (node.uid !== now.uid || node.gid !== now.gid)) return 'owner'
-  if (isLink) return node.linkTarget === now.linkTarget ? undefined : 'link'
+  if (isLink && node.linkTarget !== now.linkTarget) return 'link'
+  if (isLink) {
+    return question.linkTimes && !sameTime(node.mtimeNs, now.mtimeNs, resolution) ? 'time' : undefined
+  }
   if (node.type === 'file' && node.size !== now.size) return 'content'
   if (!sameTime(node.mtimeNs, now.mtimeNs, resolution)) return 'time'
-  if (question.sameMachine && untouched(node, now, resolution)) return undefined
+  if (question.sameMachine && untouched(node, now, resolution, question.settledBeforeNs)) return undefined
+  // What a listing does not tell is written again: attributes and device numbers.
   if (node.xattrs !== undefined && node.xattrs.length > 0) return 'content'
+  if (node.type === 'dev' || node.type === 'chardev') return 'content'
   if (node.type !== 'file' || question.overwrite === 'if-changed' || node.size === 0) return undefined
   return 'doubt'
 }
 
-function untouched(node: TreeNode, now: Attributes, resolution: bigint): boolean {
+function untouched(node: TreeNode, now: Attributes, resolution: bigint, settledBeforeNs: bigint): boolean {
   if (node.ctimeNs === undefined || now.ctimeNs === undefined || node.inode === undefined) return false
+  if (node.ctimeNs >= settledBeforeNs) return false
   return node.inode === now.inode && sameTime(node.ctimeNs, now.ctimeNs, resolution)
 }
 
 function planRemovals(state: State, children: Children): void {
   const { question } = state
+  const outermost = new Set<RawPath>(question.scope)
   for (const root of question.scope) {
+    if (hasAncestorIn(root, outermost)) continue
     for (const path of deepestFirst([...below(root, children)])) {
       if (state.wanted.has(path) || state.removals.has(path)) continue
       const rule = ruleFor(question, path)
@@ -212,6 +235,14 @@ function planRemovals(state: State, children: Children): void {
       else state.removals.set(path, 'not-in-entry')
     }
   }
+}
+
+function hasAncestorIn(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
+  for (let at = path; at !== rootPath; ) {
+    at = parentPath(at)
+    if (folders.has(at)) return true
+  }
+  return false
 }
 
 function deepestFirst<T extends RawPath>(paths: T[]): T[] {
@@ -235,7 +266,8 @@ function withTouchedFolders(state: State): void {
 }
 
 function finishPlan(state: State): RestorePlan {
-  const writes = linkGroups(state)
+  const writes: PlannedWrite[] = [...state.writes]
+  const planned = new Set(writes.map(({ path }) => path))
   writes.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const removals = [...state.removals].map(([path, why]) => ({ path, why }))
   removals.sort((a, b) => (a.path < b.path ? 1 : -1))
@@ -243,7 +275,7 @@ function finishPlan(state: State): RestorePlan {
   return {
     writes: orderLinks(writes),
     removals,
-    doubtful: state.doubtful,
+    doubtful: state.doubtful.filter(({ path }) => !planned.has(path)),
     kept: state.kept,
     left: state.left,
     counts: {
@@ -257,26 +289,44 @@ function finishPlan(state: State): RestorePlan {
 }
 
 /** Names of one file are written together or not at all, so that they are one file again afterwards. */
-function linkGroups(state: State): PlannedWrite[] {
+function joinLinks(state: State): void {
+  const { wanted, present, overwrite } = state.question
   const groups = new Map<string, WantedPath[]>()
-  for (const each of state.question.wanted) {
+  const standing = new Map<string, WantedPath[]>()
+  for (const each of wanted) {
     const key = linkKey(each.node)
-    if (key === undefined) continue
-    const group = groups.get(key)
-    if (group) group.push(each)
-    else groups.set(key, [each])
+    if (key !== undefined) pushTo(groups, key, each)
+    const now = present.get(each.path)
+    if (now?.type === 'file' && now.inode !== undefined && (now.links ?? 2) > 1)
+      pushTo(standing, `${now.deviceId ?? 0n}:${now.inode}`, each)
   }
-  const planned = new Map(state.writes.map((each) => [each.path, each]))
-  const result: PlannedWrite[] = [...state.writes]
-  const left = new Set(state.left.map((each) => each.path))
+  const planned = new Set(state.writes.map(({ path }) => path))
+  const left = new Set(state.left.map(({ path }) => path))
+  const doubtful = new Set(state.doubtful.map(({ path }) => path))
+  const add = ({ path, node }: WantedPath) => {
+    if (planned.has(path) || left.has(path)) return
+    if (present.has(path) && overwrite === 'never') return
+    planned.add(path)
+    state.writes.push({ path, node, reason: 'link' })
+    if (present.has(path) && !doubtful.has(path)) state.unchanged--
+  }
   for (const group of groups.values()) {
     if (group.length < 2) continue
     if (!group.some(({ path }) => planned.has(path)) && areOneFile(state, group)) continue
-    for (const { path, node } of group) {
-      if (!planned.has(path) && !left.has(path)) result.push({ path, node, reason: 'link' })
-    }
+    for (const each of group) add(each)
   }
-  return result
+  // Files that became one since are told apart again.
+  for (const group of standing.values()) {
+    const keys = new Set(group.map(({ node, path }) => linkKey(node) ?? path))
+    if (keys.size < 2) continue
+    for (const each of group) add(each)
+  }
+}
+
+function pushTo(groups: Map<string, WantedPath[]>, key: string, each: WantedPath): void {
+  const group = groups.get(key)
+  if (group) group.push(each)
+  else groups.set(key, [each])
 }
 
 /** Whether the names of one file are one file on the target too. */

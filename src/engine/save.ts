@@ -89,7 +89,7 @@ export async function save(parts: SaveParts, request: SaveRequest): Promise<Save
   const captured = await capture(captureRequest(parts, request, roots), writer)
   const number = await parts.nextNumber()
   const document = describeEntry(parts, request, { captured, roots, number, startedAt })
-  return commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
+  return await commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
 }
 
 /** What a save would find and read now; nothing is stored. */
@@ -97,7 +97,7 @@ export async function surveyMachine(
   parts: SurveyParts,
   request: Pick<SaveRequest, 'mode' | 'include' | 'exclude' | 'only' | 'caches'>,
 ): Promise<Survey> {
-  return survey(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
+  return await survey(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
 }
 
 function captureRequest(
@@ -163,7 +163,7 @@ export async function saveSafety(
   }
   const number = await parts.nextNumber()
   const document = describeEntry(parts, request, { captured, roots, number, startedAt, kind: 'safety' })
-  return commitEntry({ parts, writer, captured, document, packages: undefined, tags: [], startedAt })
+  return await commitEntry({ parts, writer, captured, document, packages: undefined, tags: [], startedAt })
 }
 
 /** What an entry of this mode is compared with: the machine's last entry, or its last full one. */

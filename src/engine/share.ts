@@ -95,7 +95,7 @@ export async function runShare(
   const edit = await editOf(plan, options.scrub)
   const tree = await copyTree({ from: repository, writer, tree: entry.snapshot.tree, edit, reporter, signal })
   const { parent: _parent, id: _id, ...kept } = entry.snapshot
-  return writer.commit(
+  return await writer.commit(
     {
       ...kept,
       tree,

@@ -31,7 +31,7 @@ export async function buildTree(
     const node: TreeNode = { ...(attributes.get(path) ?? unknownFolder), name: baseName(path), subtree }
     ensureFolder(folders, parentPath(path)).push(node)
   }
-  return writer.storeTree(folders.get(rootPath) ?? [])
+  return await writer.storeTree(folders.get(rootPath) ?? [])
 }
 
 function ensureFolder(folders: Map<RawPath, TreeNode[]>, path: RawPath): TreeNode[] {

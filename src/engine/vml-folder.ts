@@ -15,7 +15,7 @@ export async function storeVmlFolder(
   files: readonly VmlFile[],
   takenAtMs: number,
 ): Promise<TreeNode> {
-  return storeFolder({ writer, mtimeNs: BigInt(takenAtMs) * 1_000_000n }, '.vml', files)
+  return await storeFolder({ writer, mtimeNs: BigInt(takenAtMs) * 1_000_000n }, '.vml', files)
 }
 
 interface Folder {

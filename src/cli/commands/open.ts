@@ -42,9 +42,9 @@ export const command = defineCommand({
     { line: 'vml open --rm try', does: 'end it and free its space' },
   ],
   async run(context, { operands: [typed], options }) {
-    if (options.list) return listMachines(context)
-    if (options.stop !== undefined) return stopMachine(context, options.stop)
-    if (options.rm !== undefined) return removeMachine(context, options.rm)
+    if (options.list) return await listMachines(context)
+    if (options.stop !== undefined) return await stopMachine(context, options.stop)
+    if (options.rm !== undefined) return await removeMachine(context, options.rm)
     if (typed === undefined)
       throw new VmlError('usage', 'Cannot tell what to open', {
         hint: 'Name an entry: vml open 42; vml log shows them',
@@ -119,7 +119,7 @@ async function reportOn(
   const { repository } = await context.openLogbook()
   const libraries = await readVmlFile(repository, entry.snapshot, 'libraries.json', context)
   const here = await readMachinePackages(guest.packageManagers, guest.shell, context)
-  return reportVersions({
+  return await reportVersions({
     entry: {
       repository,
       tree: entry.snapshot.tree,

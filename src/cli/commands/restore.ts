@@ -77,7 +77,7 @@ export const command = defineCommand({
       })
     }
     const caches = options.withoutCache ? 'none' : options.cache.length > 0 ? options.cache : 'all'
-    if (options.to !== undefined && /\.tar$/.test(options.to)) {
+    if (options.to !== undefined && options.to.endsWith('.tar')) {
       const { writeEntryTar } = await import('../../engine/restore-tar.ts')
       const file = resolve(context.config.workingFolder, options.to)
       const without = details.document ? cacheParts(details.document, caches) : []
@@ -234,7 +234,7 @@ async function keepSafety(
   const entries = await listEntries(logbook, context)
   const entry = chooseBase(entries, open.machine.name, 'incremental')
   const document = entry && (await describeEntryFully(logbook.repository, entry, context)).document
-  return saveSafety(
+  return await saveSafety(
     {
       open,
       repository: logbook.repository,
