@@ -67,7 +67,7 @@ async function* readByGnuTar(
   const { messages, complete } = parseMessages(outcome.stderr, 'tar')
   for (const { path, text } of messages) {
     // tar fills up with zeros what it could not read, and goes on.
-    if (path !== undefined && /^Read error /.test(text) && !missing.has(path))
+    if (path !== undefined && text.startsWith('Read error ') && !missing.has(path))
       yield { kind: 'problem', path, problem: 'unreadable', message: text }
   }
   if (!complete && outcome.status === 2) throw commandFailure(shell, 'read so many unreadable files', outcome)

@@ -23,7 +23,7 @@ export function openByteReader(stream: AsyncIterable<Uint8Array>, what: string):
 
   async function next(): Promise<boolean> {
     for (;;) {
-      const { done, value } = await chunks.next()
+      const { done, value }: IteratorResult<Uint8Array, unknown> = await chunks.next()
       if (done) return false
       passed += current.length
       if (value.length === 0) continue

@@ -22,8 +22,8 @@ export async function readMark(
 ): Promise<{ number: number; rest: Buffer } | undefined> {
   let seen: Buffer = Buffer.alloc(0)
   for (;;) {
-    const { done, value } = await output.next()
-    if (done) return undefined
+    const { done, value }: IteratorResult<Buffer, unknown> = await output.next()
+    if (done === true) return undefined
     seen = seen.length === 0 ? value : Buffer.concat([seen, value])
     const at = seen.indexOf(`${nonce}:`)
     const end = at === -1 ? -1 : seen.indexOf(';', at)

@@ -249,8 +249,8 @@ async function startSession({
   async function* stdout(first: Buffer): AsyncIterable<Buffer> {
     if (first.length > 0) yield first
     for (;;) {
-      const { done, value } = await iterator.next()
-      if (done) break
+      const { done, value }: IteratorResult<Buffer, unknown> = await iterator.next()
+      if (done === true) break
       yield value
     }
     // An output that ends since the connection broke must not look complete.

@@ -158,7 +158,7 @@ function xattrsOf(root: string): Map<string, Record<string, string>> {
     if (!head.startsWith('# file: ')) continue
     const entries = lines
       .filter((line) => line !== '')
-      .map((line) => {
+      .map((line): [string, string] => {
         const equals = /^((?:[^=\\]|\\...)*)=?(?:0x)?(.*)$/.exec(line)
         return [unescape(equals?.[1] ?? ''), equals?.[2] ?? '']
       })

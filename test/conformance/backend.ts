@@ -178,7 +178,9 @@ export function testBackend(
       { length: 4 },
       () => new Worker(putterUrl, { workerData: { address, rounds: 20 } }),
     )
-    const codes = await Promise.all(workers.map(async (worker) => await once(worker, 'exit')))
+    const codes = await Promise.all(
+      workers.map(async (worker): Promise<unknown[]> => await once(worker, 'exit')),
+    )
     assert.deepEqual(codes.flat(), [0, 0, 0, 0])
     assert.equal((await listed(backend, 'pack')).size, 20)
     for (const file of (await listed(backend, 'pack')).keys()) {
