@@ -23,8 +23,9 @@ export function openByteReader(stream: AsyncIterable<Uint8Array>, what: string):
 
   async function next(): Promise<boolean> {
     for (;;) {
-      const { done, value }: IteratorResult<Uint8Array, unknown> = await chunks.next()
-      if (done) return false
+      const chunk = await chunks.next()
+      if (chunk.done === true) return false
+      const { value } = chunk
       passed += current.length
       if (value.length === 0) continue
       current = Buffer.from(value.buffer, value.byteOffset, value.byteLength)

@@ -22,9 +22,9 @@ export async function readMark(
 ): Promise<{ number: number; rest: Buffer } | undefined> {
   let seen: Buffer = Buffer.alloc(0)
   for (;;) {
-    const { done, value }: IteratorResult<Buffer, unknown> = await output.next()
-    if (done === true) return undefined
-    seen = seen.length === 0 ? value : Buffer.concat([seen, value])
+    const next = await output.next()
+    if (next.done === true) return undefined
+    seen = seen.length === 0 ? next.value : Buffer.concat([seen, next.value])
     const at = seen.indexOf(`${nonce}:`)
     const end = at === -1 ? -1 : seen.indexOf(';', at)
     if (end !== -1) {

@@ -249,9 +249,9 @@ async function startSession({
   async function* stdout(first: Buffer): AsyncIterable<Buffer> {
     if (first.length > 0) yield first
     for (;;) {
-      const { done, value }: IteratorResult<Buffer, unknown> = await iterator.next()
-      if (done === true) break
-      yield value
+      const next = await iterator.next()
+      if (next.done === true) break
+      yield next.value
     }
     // An output that ends since the connection broke must not look complete.
     await outcome

@@ -178,10 +178,14 @@ export function testBackend(
       { length: 4 },
       () => new Worker(putterUrl, { workerData: { address, rounds: 20 } }),
     )
-    const codes = await Promise.all(
-      workers.map(async (worker): Promise<unknown[]> => await once(worker, 'exit')),
+    const codes: unknown[] = []
+    await Promise.all(
+      workers.map(async (worker) => {
+        const [code]: unknown[] = await once(worker, 'exit')
+        codes.push(code)
+      }),
     )
-    assert.deepEqual(codes.flat(), [0, 0, 0, 0])
+    assert.deepEqual(codes, [0, 0, 0, 0])
     assert.equal((await listed(backend, 'pack')).size, 20)
     for (const file of (await listed(backend, 'pack')).keys()) {
       assert.equal(digest(await backend.get(named('pack', file))), file)
