@@ -181,8 +181,8 @@ export function testBackend(
     const codes: unknown[] = []
     await Promise.all(
       workers.map(async (worker) => {
-        const [code]: unknown[] = await once(worker, 'exit')
-        codes.push(code)
+        const exit: unknown[] = await once(worker, 'exit')
+        codes.push(exit[0])
       }),
     )
     assert.deepEqual(codes, [0, 0, 0, 0])
