@@ -6,7 +6,7 @@ import { historyBytesMax, readHistory } from './facts-history.ts'
 import { runHooks } from './facts-hooks.ts'
 import { parseOsRelease } from './facts-system.ts'
 import { readFacts, type MachineUser } from './facts.ts'
-import { openBench, prefixedShell, userlands, type Bench } from './userlands.fixture.ts'
+import { openBench, prefixedShell, type Bench } from './userlands.fixture.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Shell } from '../wire/shell.ts'
 

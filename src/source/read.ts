@@ -88,7 +88,7 @@ async function* readByBusyboxTar(
     while (left.length > 0) {
       await using process = await startScript(shell, {
         script: `${xargsAtOnce} tar -c -f - --no-recursion -C / --`,
-        stdin: nulTerminated(relativeNames(left).map((name) => `./${name}`)),
+        stdin: nulTerminated(relativeNames(left)),
         idleTimeoutMs: readSilenceMs,
         signal,
       })

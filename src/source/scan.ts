@@ -14,10 +14,10 @@ import { gnuFindWords, plainFindWords, type WalkPlan } from './find-plan.ts'
 import {
   commandFailure,
   freshNonce,
-  lastWords,
   nulTerminated,
   protocolFailure,
   runScript,
+  safeMessage,
   startScript,
   wordsAtOnceBytesMax,
   xargsAtOnce,
@@ -254,10 +254,10 @@ async function* runWalk(
 function* problemsOf(stderr: Buffer, tools: Tools, plan: WalkPlan): Iterable<ScanProblem> {
   const root = plan.starts[0] ?? rootPath
   if (tools.find !== 'gnu') {
-    // Names stand unquoted in these messages. What they say of single paths is known from the records.
-    const text = lastWords(stderr)
-    if (text !== '' && !/Permission denied$|No such file or directory$/.test(text))
-      yield { kind: 'problem', path: root, problem: 'unreadable', message: text }
+    // Names stand unquoted in these messages, with their line ends: only the reasons can be told apart. What they say
+    // of paths that are gone or closed is known from the records.
+    for (const reason of plainReasons(stderr))
+      yield { kind: 'problem', path: root, problem: 'unreadable', message: `Something below: ${reason}` }
     return
   }
   const { messages, complete } = parseMessages(stderr, 'find')
@@ -275,4 +275,16 @@ function* problemsOf(stderr: Buffer, tools: Tools, plan: WalkPlan): Iterable<Sca
       problem: 'unreadable',
       message: 'More could not be read than can be listed',
     }
+}
+
+const reasonsShownMax = 10
+
+function plainReasons(stderr: Buffer): Iterable<string> {
+  const reasons = new Set<string>()
+  for (const line of stderr.toString('latin1').split('\n')) {
+    const reason = /: ([^:]+)$/.exec(line)?.[1] ?? ''
+    if (reason === '' || /^(?:Permission denied|No such file or directory)$/.test(reason)) continue
+    if (reasons.size < reasonsShownMax) reasons.add(safeMessage(reason as RawText))
+  }
+  return reasons
 }

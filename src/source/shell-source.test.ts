@@ -370,6 +370,28 @@ for (const userland of ['gnu', 'busybox'] as const) {
     )
   })
 
+  test(`${userland}: paths up to the system's limit come and go, and deeper ones are at least told`, async () => {
+    using bench = openBench()
+    bench.sh(String.raw`
+      mkdir t deep; cd t; part=$(printf 'e%.0s' $(seq 200)); path=$PWD
+      while [ $((4095 - ${'$'}{#path})) -gt 256 ]; do mkdir $part; cd $part; path=$path/$part; done
+      rest=$((4094 - ${'$'}{#path})); echo limit > $(printf 'f%.0s' $(seq $rest))
+      cd "$0/deep"; for level in $(seq 25); do mkdir $part; cd $part; done`)
+    const source = await open(bench)
+    const records = await all(source.scan({ roots: [bench.path('t')] }))
+    const longest = records.find(({ path }) => path.length === 4095)
+    assert.ok(longest?.kind === 'item' && longest.attributes.type === 'file')
+    const paths = itemPaths(records)
+    const { kept, problems } = await readAll(source, paths)
+    assert.equal(kept.get(longest.path)?.content.toString(), 'limit\n')
+    assert.deepEqual(problems, [])
+    assert.equal(kept.size, paths.length)
+    assert.deepEqual(await source.remove(paths.toReversed()), [])
+    const deep = await all(source.scan({ roots: [bench.path('deep')] }))
+    assert.equal(itemPaths(deep).length === 26 || deep.some(({ kind }) => kind === 'problem'), true)
+    bench.sh('rm -rf deep')
+  })
+
   test(`${userland}: the clock is the machine's`, async () => {
     using bench = openBench()
     const source = await open(bench)
