@@ -10,9 +10,8 @@ const logBytesMax = 1024 * 1024
 
 /** Failures of the system that are nobody's defect, and what was cancelled, in the words of the table; all else as it is. */
 export function foreseen(error: unknown, signal: AbortSignal): unknown {
-  if (signal.aborted && !(error instanceof VmlError && error.code !== 'cancelled')) {
-    return signal.reason instanceof VmlError ? signal.reason : cancelled()
-  }
+  const ended = signal.aborted && signal.reason instanceof VmlError ? signal.reason : undefined
+  if (ended && !(error instanceof VmlError && error.code !== 'cancelled')) return ended
   if (error instanceof VmlError) return error
   const code = systemErrorCode(error)
   if (code === 'ENOSPC' || code === 'EDQUOT')

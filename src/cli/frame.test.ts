@@ -90,6 +90,14 @@ test('a reader that is gone ends the program without a word', async () => {
   }
 })
 
+test('output that does not reach its file is no success', async () => {
+  for (const line of ['cat 1:/home/lab/big', 'log', 'log --json', 'ls 1', '--help']) {
+    const { status, stderr } = await shell(`"$NODE" "$VML" ${line} > /dev/full`)
+    assert.equal(status, 31, `${line}: ${stderr}`)
+    assert.match(stderr, /No space left/, line)
+  }
+})
+
 test('SIGTERM and SIGINT end a run with 130 and a word on the logbook', async () => {
   // A password command that hangs holds the run at a known place.
   const env = vmlEnvironment({

@@ -27,8 +27,10 @@ export async function main(argv: readonly string[]): Promise<number> {
   const { stdout, stderr } = process
   const abort = new AbortController()
   let brokenPipe = false
+  let outputFailure: Error | undefined
   stdout.on('error', (error) => {
-    brokenPipe ||= systemErrorCode(error) === 'EPIPE'
+    if (systemErrorCode(error) === 'EPIPE') brokenPipe = true
+    else outputFailure ??= error
     abort.abort(error)
   })
   stderr.on('error', () => {}) // Nobody listens to messages: no reason to stop.
@@ -41,11 +43,25 @@ export async function main(argv: readonly string[]): Promise<number> {
   const json = argv.includes('--json')
   let stateFolder: string | undefined
   let color = false
+  const report = (error: unknown) =>
+    reportFailure(foreseen(error, abort.signal), {
+      json,
+      style: plainStyle(color),
+      print: writeStderr,
+      stateFolder,
+    })
+  // What escapes every promise that is waited for is a defect too, and must not look like success.
+  process.once('uncaughtException', (error) => {
+    if (brokenPipe) process.exit(brokenPipeStatus)
+    void report(error).then((status) => process.exit(status))
+  })
   try {
     const parsed = await parseArguments(argv, { version, width: columnsOf(stdout) })
     if (parsed.kind === 'text') {
       stdout.write(parsed.text)
-      return 0
+      await flush(stdout)
+      if (outputFailure) throw outputFailure
+      return brokenPipe ? brokenPipeStatus : 0
     }
     const { readConfig } = await import('../app/config.ts')
     const config = readConfig(parsed.flags)
@@ -76,20 +92,24 @@ export async function main(argv: readonly string[]): Promise<number> {
         parsed.operands,
         parsed.typed,
       )
-      abort.signal.throwIfAborted()
+      // A result that did not reach its file is no success; work that was done before a late Ctrl-C is one.
+      await flush(stdout)
+      if (outputFailure) throw outputFailure
       return brokenPipe ? brokenPipeStatus : status
     } finally {
       progress.end()
     }
   } catch (error) {
     if (brokenPipe) return brokenPipeStatus
-    return await reportFailure(foreseen(error, abort.signal), {
-      json,
-      style: plainStyle(color),
-      print: (text) => writeStderr(text),
-      stateFolder,
-    })
+    return await report(outputFailure ?? error)
   }
+}
+
+/** Resolves when all that was written has been taken, or failed: the failure itself comes as an event. */
+function flush(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write('', () => setImmediate(resolve))
+  })
 }
 
 function columnsOf(stream: NodeJS.WriteStream): number | undefined {

@@ -69,6 +69,6 @@ export async function requireNode(reader: TreeReader, path: RawPath, entryName: 
   const node = await reader.node(path)
   if (node) return node
   throw new VmlError('not-found', `Cannot find "${printable(path)}" in ${entryName}`, {
-    hint: `Look what is there with: vml ls ${entryName}`,
+    hint: `Look what is there with: vml ls ${entryName.replace('#', '')}`,
   })
 }

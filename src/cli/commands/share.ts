@@ -29,10 +29,10 @@ export const command = defineCommand({
     dryRun,
   },
   examples: [
-    { line: 'vml share #42 -o fit.vml', does: 'one file to send' },
+    { line: 'vml share 42 -o fit.vml', does: 'one file to send' },
     { line: 'vml share thesis@latest -o thesis.vml --scrub', does: 'without the secrets that are found' },
     {
-      line: 'vml share #42 -o fit.vml --with-image --share-password-file pw',
+      line: 'vml share 42 -o fit.vml --with-image --share-password-file pw',
       does: 'with its base image, under a password',
     },
   ],
