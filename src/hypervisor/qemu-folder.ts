@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import type { MachineStatus, SshAccess } from './hypervisor.ts'
 import { fileNames } from './qemu-arguments.ts'
-import { type MachineRecord, pidName, readRecord, recordName, runningPid } from './qemu-record.ts'
+import { type MachineRecord, pidName, readRecord, recordName, findRunning } from './qemu-record.ts'
 
 export const key = 'key'
 const knownHosts = 'known_hosts'
@@ -22,19 +22,19 @@ export async function statusIn(folder: string, name: string): Promise<MachineSta
   } catch (error) {
     if (!isFailure(error, 'integrity.format')) throw error
   }
-  const pid = await runningPid(folder, record?.id)
+  const running = await findRunning(folder, record?.id)
   if (record === undefined)
-    return { name, state: pid === undefined ? 'unfinished' : 'running', ...withPid(pid) }
+    return { name, state: running === undefined ? 'unfinished' : 'running', ...running }
   const { image, user, network, started } = record
   return {
     name,
-    state: pid !== undefined ? 'running' : record.state === 'ready' ? 'stopped' : 'unfinished',
+    state: running !== undefined ? 'running' : record.state === 'ready' ? 'stopped' : 'unfinished',
     image: { name: image.name, version: image.version, sha256: image.sha256 },
     user,
     network,
     consoleFile: join(folder, fileNames.console),
     ...(started === undefined ? {} : { sshPort: started.sshPort, accelerator: started.accelerator }),
-    ...withPid(pid),
+    ...running,
   }
 }
 
@@ -43,7 +43,7 @@ export async function accessTo(folder: string, record: MachineRecord): Promise<S
     throw new VmlError('conflict', `Cannot enter "${record.name}": it was never started`)
   return {
     host: '127.0.0.1',
-    port: record.started.sshPort,
+    port: (await findRunning(folder, record.id))?.sshPort ?? record.started.sshPort,
     identityFile: join(folder, key),
     knownHostsFile: join(folder, knownHosts),
     hostKeyAlias: `vml-${record.name}`,
@@ -88,8 +88,4 @@ export async function readPublicKey(folder: string): Promise<string> {
   const line = (await readFile(join(folder, `${key}.pub`), 'utf8')).trim()
   if (/^ssh-ed25519 [A-Za-z0-9+/=]{60,80} [\w.-]+$/.test(line)) return line
   throw new VmlError('integrity.format', `Cannot use "${join(folder, `${key}.pub`)}": it is no ed25519 key`)
-}
-
-function withPid(pid: number | undefined): { pid?: number } {
-  return pid === undefined ? {} : { pid }
 }

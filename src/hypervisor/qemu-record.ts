@@ -74,18 +74,27 @@ export async function writeRecord(folder: string, record: MachineRecord): Promis
   await writeFileDurable(join(folder, recordName), `${JSON.stringify(schema.parse(record), null, 2)}\n`)
 }
 
+export interface RunningQemu {
+  readonly pid: number
+  /** From its own command line: of two starts at once, vm.json may hold the port of the one that lost. */
+  readonly sshPort?: number
+}
+
 /**
- * The process of the QEMU that runs the machine in this folder, or undefined. A number in a file proves nothing: the
- * process must have been started with this folder's pid file and, where it is known, this machine's id.
+ * The QEMU that runs the machine in this folder, or undefined. A number in a file proves nothing: the process must have
+ * been started with this folder's pid file and, where it is known, this machine's id.
  */
-export async function runningPid(folder: string, id: string | undefined): Promise<number | undefined> {
+export async function findRunning(folder: string, id: string | undefined): Promise<RunningQemu | undefined> {
   const pidFile = join(folder, pidName)
   const pid = Number((await readOrEmpty(pidFile)).trim())
   if (!Number.isSafeInteger(pid) || pid <= 1) return undefined
   const args = (await readOrEmpty(`/proc/${pid}/cmdline`)).split('\0')
   const at = args.indexOf('-pidfile')
-  const isOurs = at !== -1 && args[at + 1] === pidFile && (id === undefined || args.includes(id))
-  return isOurs ? pid : undefined
+  if (at === -1 || args[at + 1] !== pidFile || (id !== undefined && !args.includes(id))) return undefined
+  const port = args
+    .map((arg) => /^user,id=net0,hostfwd=tcp:127\.0\.0\.1:(\d+)-:22/.exec(arg)?.[1])
+    .find(Boolean)
+  return { pid, ...(port === undefined ? {} : { sshPort: Number(port) }) }
 }
 
 async function readOrEmpty(file: string): Promise<string> {

@@ -11,7 +11,7 @@ import type { MachineSpec } from './hypervisor.ts'
 import { optionValue } from './qemu-arguments.ts'
 import { hostModel } from './qemu-host.ts'
 import { bootUnder, probeAccelerator } from './qemu-probe.ts'
-import { readRecord, runningPid } from './qemu-record.ts'
+import { readRecord, findRunning } from './qemu-record.ts'
 import { openQemu } from './qemu.ts'
 
 // A folder whose name QEMU's option lists would take apart, and longer than a socket's address may be.
@@ -81,6 +81,16 @@ test('a machine is private, starts detached, is not started twice, and stops', a
   await refused(hypervisor.status('one'), 'not-found')
 })
 
+test('of two starts at once one QEMU runs, and both tell where it is', async () => {
+  await hypervisor.create(spec('twin'))
+  const [left, right] = await Promise.all([hypervisor.start('twin'), openQemu({ folder }).start('twin')])
+  assert.equal(left.pid, right.pid)
+  assert.deepEqual(await hypervisor.status('twin'), left)
+  assert.equal((await hypervisor.access('twin')).port, left.sshPort)
+  assert.equal((await hypervisor.stop('twin', { mode: 'kill' })).state, 'stopped')
+  await hypervisor.remove('twin')
+})
+
 test('a QEMU that was killed is stopped, and the machine starts again on its port', async () => {
   await hypervisor.create(spec('two'))
   const first = await hypervisor.start('two')
@@ -110,7 +120,7 @@ test('a process that only has the number of our QEMU is never taken for it', asy
     assert.equal((await hypervisor.status('three')).state, 'stopped')
     await hypervisor.stop('three', { mode: 'kill' })
     assert.equal(stranger.exitCode, null)
-    assert.equal(await runningPid(own, (await readRecord(own))?.id), undefined)
+    assert.equal(await findRunning(own, (await readRecord(own))?.id), undefined)
     await hypervisor.remove('three')
     assert.equal(stranger.signalCode, null)
   } finally {

@@ -42,7 +42,7 @@ import { launchQemu } from './qemu-launch.ts'
 import { emulatedModel, hostModel, newestMachineType, versionOf } from './qemu-host.ts'
 import { probeAccelerator } from './qemu-probe.ts'
 import { makeOverlay } from './qemu-overlay.ts'
-import { type MachineRecord, readRecord, runningPid, writeRecord } from './qemu-record.ts'
+import { type MachineRecord, readRecord, findRunning, writeRecord } from './qemu-record.ts'
 import { nocloudSeed, systemdCredentials } from './seed.ts'
 import { waitForSsh } from './wait-for-ssh.ts'
 
@@ -139,6 +139,8 @@ export function openQemu({
       await writeRecord(folder, { ...record, started })
       const outcome = await launchQemu({ qemu, args, folder, clock, signal: options.signal })
       if (outcome === 'answers') return
+      // Another VML started it at the same moment; QEMU's lock on the pid file let one of them through.
+      if ((await findRunning(folder, record.id)) !== undefined) return
       // Somebody else took the port between our look and QEMU's.
       const taken = outcome.stderr.includes('Could not set up host forwarding rule')
       if (!taken || tries >= portTriesMax) throw programFailure(qemu, outcome)
@@ -148,7 +150,7 @@ export function openQemu({
   /** True when it ended in time. */
   async function ended(folder: string, id: string, timeoutMs: number, signal: AbortSignal | undefined) {
     const until = clock.now() + timeoutMs
-    while ((await runningPid(folder, id)) !== undefined) {
+    while ((await findRunning(folder, id)) !== undefined) {
       if (clock.now() >= until) return false
       await clock.sleep(pollMs, { signal })
     }
@@ -167,8 +169,8 @@ export function openQemu({
       if (!isFailure(error, 'unavailable.network', 'unavailable.timeout', 'remote.protocol')) throw error
     }
     if (await ended(folder, id, quitTimeoutMs, signal)) return
-    const pid = await runningPid(folder, id)
-    if (pid !== undefined) process.kill(pid, 'SIGKILL')
+    const running = await findRunning(folder, id)
+    if (running !== undefined) process.kill(running.pid, 'SIGKILL')
     await ended(folder, id, quitTimeoutMs, signal)
   }
 
@@ -227,15 +229,15 @@ export function openQemu({
 
     async start(name, options = {}) {
       const { folder, record } = await ready(name)
-      if ((await runningPid(folder, record.id)) === undefined) await launch(folder, record, options)
+      if ((await findRunning(folder, record.id)) === undefined) await launch(folder, record, options)
       return await statusIn(folder, name)
     },
 
     async stop(name, { mode, timeoutMs = stopTimeoutMs, signal }) {
       const { folder, record } = await ready(name)
-      if ((await runningPid(folder, record.id)) !== undefined) {
+      if ((await findRunning(folder, record.id)) !== undefined) {
         if (mode === 'acpi') await pressPower(folder, record.id, timeoutMs, signal)
-        if ((await runningPid(folder, record.id)) !== undefined) await quit(folder, record.id, signal)
+        if ((await findRunning(folder, record.id)) !== undefined) await quit(folder, record.id, signal)
       }
       return await statusIn(folder, name)
     },
@@ -262,7 +264,7 @@ export function openQemu({
       const access = await accessTo(folder, record)
       const { host, port } = access
       const check = async () => {
-        if ((await runningPid(folder, record.id)) !== undefined) return
+        if ((await findRunning(folder, record.id)) !== undefined) return
         throw await notUp(folder, `Cannot reach "${name}": it is not running any more`, undefined)
       }
       try {
