@@ -278,6 +278,49 @@ for (const userland of ['gnu', 'busybox'] as const) {
     )
   })
 
+  for (const [who, owner] of [
+    ['root', 0],
+    ['a user', 65534],
+  ] as const) {
+    test(`${userland}: a link or file where a folder goes is replaced by ${who}, and nothing is written behind the link`, async () => {
+      using bench = openBench()
+      bench.sh(
+        `mkdir real away away/in; ln -s ../away real/folder; echo file > real/other; chown -hR ${owner}:${owner} real away`,
+      )
+      const source = owner === 0 ? await open(bench) : await openNobody(bench)
+      const folder = (name: string): WriteItem => ({
+        path: bench.path(name),
+        attributes: { type: 'dir', mode: 0o755, uid: owner, gid: owner, mtimeNs: 5_000_000_000n },
+        segments: noSegments,
+      })
+      const failures = await source.write(
+        itemsOf([
+          folder('real/folder'),
+          folder('real/folder/in'),
+          fileItem(bench.path('real/folder/in/f'), 'new', owner),
+          folder('real/other'),
+          fileItem(bench.path('real/other/f'), 'new', owner),
+        ]),
+        [bench.path('real')],
+      )
+      assert.deepEqual(failures, [])
+      assert.equal(
+        bench.sh('find real away | sort'),
+        [
+          'away',
+          'away/in',
+          'real',
+          'real/folder',
+          'real/folder/in',
+          'real/folder/in/f',
+          'real/other',
+          'real/other/f',
+          '',
+        ].join('\n'),
+      )
+    })
+  }
+
   test(`${userland}: who may not read is told so, and what may be read is there`, async () => {
     using bench = openBench()
     bench.sh(

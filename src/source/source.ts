@@ -56,7 +56,7 @@ export interface WriteItem {
   readonly hardLinkTo?: RawPath
   /** Where data lies, ascending and apart, when that is known ahead: only then do holes become holes again. */
   readonly extents?: readonly Extent[]
-  /** Content of a regular file; its lengths add up to `attributes.size`. */
+  /** Content of a regular file; its lengths add up to `attributes.size`. Items behind this one may have been taken before it is asked for. */
   segments(): AsyncIterable<Segment>
 }
 

@@ -1,6 +1,6 @@
 // What busybox's tar leaves undone when it unpacks: modes and times of folders, owners and times of links, old times.
 import { rawFromBytes, type RawText } from '../base/raw-text.ts'
-import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import { parseRawPath } from '../model/raw-path.ts'
 import type { Shell } from '../wire/shell.ts'
 import { nulTerminated, protocolFailure, runScript, safeMessage } from './guest-script.ts'
 import type { Tools } from './probe.ts'
@@ -9,6 +9,8 @@ import type { PathFailure, WriteItem } from './source.ts'
 const finishSilenceMs = 300_000
 const answerBytesMax = 64 * 1024 * 1024
 const nsPerSecond = 1_000_000_000n
+/** Items that are taken before the first of them is sent; their content is not. */
+const aheadMax = 500
 
 /**
  * busybox puts links with `..` or `/` in them off to the end unless it is told that they are meant, and leaves the
@@ -19,35 +21,57 @@ export function busyboxScript(tools: Tools): string {
 exec tar -x -f - -p ${tools.isRoot ? '--numeric-owner' : '-o'} -C /`
 }
 
-/** Folders are made such that they can be written into; what is still to be done to items goes into `later`. */
+/**
+ * busybox takes a link to a folder for a folder and would write behind it. So before items are sent, what stands
+ * where their folders go is looked at, many at a time: what is no folder is removed, and a folder that is to be
+ * read-only, and may be so already, is opened. What is still to be done to items in the end goes into `later`.
+ */
 export async function* forBusybox(
   shell: Shell,
-  tools: Tools,
   request: {
     readonly items: AsyncIterable<WriteItem>
     readonly later: WriteItem[]
     readonly signal: AbortSignal | undefined
   },
 ): AsyncIterable<WriteItem> {
+  let ahead: WriteItem[] = []
   for await (const item of request.items) {
-    const { path, attributes } = item
-    const isFolder = attributes.type === 'dir'
-    if (isFolder || attributes.type === 'symlink' || attributes.mtimeNs < 0n) request.later.push(item)
-    if (!isFolder) {
-      yield item
-      continue
+    ahead.push(item)
+    if (ahead.length < aheadMax) continue
+    yield* release(ahead)
+    ahead = []
+  }
+  yield* release(ahead)
+
+  async function* release(items: readonly WriteItem[]): AsyncIterable<WriteItem> {
+    const folders = items.filter(({ attributes }) => attributes.type === 'dir')
+    if (folders.length > 0) await clearFolders(shell, folders, request.signal)
+    for (const item of items) {
+      const { type, mode, mtimeNs } = item.attributes
+      if (type === 'dir' || type === 'symlink' || mtimeNs < 0n) request.later.push(item)
+      yield type === 'dir' ? { ...item, attributes: { ...item.attributes, mode: mode | 0o700 } } : item
     }
-    // A folder that is to be read-only may be so already, and busybox does not change the mode of what is there.
-    if (!tools.isRoot && (attributes.mode & 0o200) === 0) await openFolder(shell, path, request.signal)
-    yield { ...item, attributes: { ...attributes, mode: attributes.mode | 0o700 } }
   }
 }
 
-async function openFolder(shell: Shell, path: RawPath, signal: AbortSignal | undefined): Promise<void> {
+/** In order, so that a folder below one that was a link is looked for where the link was, and not found. */
+async function clearFolders(
+  shell: Shell,
+  folders: readonly WriteItem[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   await runScript(shell, {
-    script: `xargs -0 sh -c 'if [ -d "$1" ] && [ ! -L "$1" ]; then chmod u+rwx -- "$1" 2>/dev/null; fi; :' sh`,
-    stdin: nulTerminated([path]),
-    doing: 'open a folder for writing',
+    script: `xargs -0 -n 200 sh -c '
+      for path; do
+        if [ -L "$path" ]; then rm -f -- "$path"
+        elif [ -d "$path" ]; then [ -w "$path" ] || chmod u+rwx -- "$path" 2>/dev/null
+        elif [ -e "$path" ]; then rm -f -- "$path"
+        fi
+        if [ -L "$path" ]; then exit 255; fi
+      done; :' sh`,
+    stdin: nulTerminated(folders.map(({ path }) => path)),
+    doing: 'clear the place of folders',
+    idleTimeoutMs: finishSilenceMs,
     signal,
   })
 }

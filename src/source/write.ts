@@ -37,8 +37,7 @@ export async function writeFiles(
   const failures: PathFailure[] = []
   const later: WriteItem[] = []
   const checked = checkItems(items, { parents, failures })
-  const first =
-    tools.tar === 'busybox' ? forBusybox(shell, tools, { items: checked, later, signal }) : checked
+  const first = tools.tar === 'busybox' ? forBusybox(shell, { items: checked, later, signal }) : checked
   const sent = tools.tar === 'gnu' && !tools.isRoot ? keepFolders(first, later) : first
   failures.push(...(await extract(shell, tools, { items: asTarItems(sent), pass: 'all', signal })))
   if (later.length === 0) return failures
