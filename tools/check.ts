@@ -17,6 +17,7 @@ const programs: readonly { name: string; command: string; args: readonly string[
   { name: 'types', command: 'tsc', args: [] },
   { name: 'lint', command: 'oxlint', args: ['--type-aware', '--deny-warnings'] },
   { name: 'format', command: 'oxfmt', args: ['--check', '.'] },
+  { name: 'lock file', command: 'node', args: ['tools/prune-lock.ts', '--check'] },
   { name: 'dead code', command: 'knip', args: ['--no-progress'] },
 ]
 

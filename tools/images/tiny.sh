@@ -11,7 +11,8 @@ guest='libc6 libc-bin libgcc-s1 gcc-12-base libcrypt1 bash libtinfo6 dpkg libbz2
 zlib1g openssh-server openssh-client libssl3 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 libcom-err2
 libkeyutils1 libpam0g libaudit1 libcap-ng0 libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 libwrap0 libnsl2
 libtirpc3 libtirpc-common libedit2 libbsd0 libfido2-1 libcbor0.8 libudev1 attr libattr1 acl libacl1 busybox-static'
-[ "$name" = tiny-busybox ] || guest="$guest tar findutils"
+# dash is sh, as on Debian: busybox's own sh would run its tar and find before those of the packages.
+[ "$name" = tiny-busybox ] || guest="$guest dash tar findutils"
 [ "$version" = 1 ] || guest="$guest less"
 kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^  Depends: //p')
 
@@ -45,8 +46,8 @@ for deb in "$@"; do
       dpkg-deb -x "$deb" "$root"
       debs="$debs $deb"
       ;;
-    # Their scripts call dpkg's own.
-    openssh-*) last="$last $deb" ;;
+    # Scripts of openssh call dpkg's own; dash becomes sh, which needs libc.
+    openssh-* | dash_*) last="$last $deb" ;;
     *) debs="$debs $deb" ;;
   esac
 done
