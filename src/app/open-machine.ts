@@ -1,6 +1,7 @@
 // A machine of the configuration, ready to be asked: shell, files, facts and package managers put together.
 import { openPackageManagers } from '../packages/all.ts'
 import { readFacts } from '../source/facts.ts'
+import { findRealPaths } from '../source/real-paths.ts'
 import { openShellSource } from '../source/shell-source.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Machine } from '../model/machine.ts'
@@ -21,7 +22,10 @@ export async function openMachine(
 ): Promise<OpenMachine & AsyncDisposable> {
   const shell = await context.openShell(machine)
   const source = await openShellSource(shell, { signal: context.signal })
-  const facts = await readFacts(shell, { signal: context.signal })
+  const told = await readFacts(shell, { signal: context.signal })
+  // Entries and restores go by real names: a home behind a link would be a link to them.
+  const [home = told.user.home] = await findRealPaths(shell, [told.user.home], context.signal)
+  const facts = { ...told, user: { ...told.user, home } }
   return {
     machine,
     shell,

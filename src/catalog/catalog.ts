@@ -35,6 +35,8 @@ export interface Catalog extends Disposable {
   readonly highestNumber: number
   /** Raises the highest number; a lower one changes nothing. */
   raiseNumber(to: number): void
+  /** Raises it by one and returns it: two programs of this computer at once get two numbers. */
+  takeNumber(): number
 }
 
 /** Raise it with every change of the tables or of what stands in them. */
@@ -142,6 +144,16 @@ function wrap(database: DatabaseSync): Catalog {
            ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
         )
         .run(to)
+    },
+    takeNumber: () => {
+      const row = database
+        .prepare(
+          `INSERT INTO numbers (name, value) VALUES ('highest', 1)
+           ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
+        )
+        .get()
+      if (typeof row?.['value'] !== 'number') throw new TypeError('The catalogue gave no number')
+      return row['value']
     },
     [Symbol.dispose]: () => database.close(),
   }

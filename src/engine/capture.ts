@@ -1,12 +1,12 @@
 // Reads the files of a machine into the store: scan, decide what changed, read only that, prove that it held still.
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
-import type { CachePart, EntryStatistics, Fidelity, PathProblem } from '../model/entry.ts'
+import type { CachePart, EntryDocument, EntryStatistics, Fidelity, PathProblem } from '../model/entry.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
-import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import type { ReadFile, ScanRecord, Source } from '../source/source.ts'
+import type { ReadFile, ScanProblem, ScanRecord, Source } from '../source/source.ts'
 import type { Repository, Writer } from '../store/store.ts'
 import {
   applyExclusion,
@@ -19,7 +19,7 @@ import {
   openExclusion,
 } from './exclusion.ts'
 import { Listing } from './listing.ts'
-import { openTreeReader } from './tree-reader.ts'
+import { openTreeReader, type TreeReader } from './tree-reader.ts'
 
 export interface CaptureRoot {
   readonly path: RawPath
@@ -80,7 +80,7 @@ export async function capture(request: CaptureRequest, writer: Writer): Promise<
     await applyRules(run)
   }
   await addFoldersAbove(run)
-  const changed = await decideChanged(run)
+  const changed = await decideChanged(run, (id) => writer.hasBlob('data', id))
   await readChanged(run, writer, changed)
   return finish(run)
 }
@@ -102,7 +102,7 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
   requireRoots(run)
   await applyRules(run)
   await addFoldersAbove(run)
-  const changed = await decideChanged(run)
+  const changed = await decideChanged(run, () => true)
   for (const path of changed) {
     const attributes = run.listing.get(path)?.attributes
     if (attributes) run.files.set(path, { attributes })
@@ -110,7 +110,7 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
   return {
     files: run.files,
     changed,
-    excluded: run.excluded.filter(({ path }) => !run.files.has(path)),
+    excluded: run.excluded,
     problems: [...run.problems.values()],
     mounts: run.mounts,
   }
@@ -122,10 +122,13 @@ interface Run {
   readonly files: Map<RawPath, CapturedFile>
   readonly excluded: Excluded[]
   readonly problems: Map<RawPath, PathProblem>
+  /** Folders above the roots. */
+  readonly above: Set<RawPath>
   readonly mounts: { path: RawPath; type: string }[]
   readonly scanStartedNs: bigint
   filesRead: number
   bytesRead: number
+  warned: boolean
 }
 
 async function scanRoots(request: CaptureRequest): Promise<Run> {
@@ -136,10 +139,12 @@ async function scanRoots(request: CaptureRequest): Promise<Run> {
     files: new Map(),
     excluded: [],
     problems: new Map(),
+    above: new Set(),
     mounts: [],
     scanStartedNs: await source.clockNs(signal),
     filesRead: 0,
     bytesRead: 0,
+    warned: false,
   }
   const records = request.exactly
     ? source.stat(request.exactly, signal)
@@ -160,7 +165,8 @@ async function scanRoots(request: CaptureRequest): Promise<Run> {
 /** A root that is not there is a mistake of the request, not an empty entry. */
 function requireRoots(run: Run): void {
   for (const { path } of run.request.roots) {
-    if (run.listing.get(path) || run.problems.get(path)?.problem !== 'vanished') continue
+    const problem = run.problems.get(path)?.problem
+    if (run.listing.get(path) || (problem !== undefined && problem !== 'vanished')) continue
     throw new VmlError('not-found', `Cannot save "${printable(path)}": the machine has no such path`, {
       hint: 'Nothing was stored. Check the path, or leave it out',
     })
@@ -195,17 +201,46 @@ async function applyRules(run: Run): Promise<void> {
   }
   // Inner roots first: what the user named stays, whatever the rules of the folder around it say.
   const kept = new Map<RawPath, Attributes>()
+  const done = new Set<RawPath>()
+  const gone = new Set<RawPath>()
   for (const root of [...request.roots].sort((a, b) => b.path.length - a.path.length)) {
-    run.excluded.push(
-      ...applyExclusion(listing, root.path, openExclusion(rules, root.path, root.why !== 'home')),
-    )
+    const left = applyExclusion(listing, root.path, openExclusion(rules, root.path, root.why !== 'home'))
+    refuseNever(root, left)
+    for (const each of left) {
+      if (isBelowAny(each.path, done)) continue
+      gone.add(each.path)
+      run.excluded.push(each)
+    }
     for (const item of listing.below(root.path)) kept.set(item.path, item.attributes)
+    done.add(root.path)
   }
   for (const [path, attributes] of [...kept].sort(([a], [b]) => a.length - b.length))
     listing.add(path, attributes)
-  // A problem or mount inside an excluded folder is nobody's concern.
-  for (const { path } of run.excluded) {
-    for (const inner of run.problems.keys()) if (isWithin(inner, path)) run.problems.delete(inner)
+  // A problem inside an excluded folder is nobody's concern, unless it is inside a root within that folder.
+  for (const path of run.problems.keys()) if (isOutside(path, gone, done)) run.problems.delete(path)
+}
+
+/** Who asks for nothing but what is never captured must not be told that it was saved. */
+function refuseNever(root: CaptureRoot, left: readonly Excluded[]): void {
+  const rule = root.why === 'home' ? undefined : left.find(({ path }) => path === root.path)?.rule
+  if (rule === undefined) return
+  throw new VmlError('usage', `Cannot save "${printable(root.path)}": ${rule}`, {
+    hint: 'Nothing was stored. Leave it out',
+  })
+}
+
+function isBelowAny(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
+  for (let at = path; ; at = parentPath(at)) {
+    if (folders.has(at)) return true
+    if (at === rootPath) return false
+  }
+}
+
+/** Whether an excluded folder comes before a root on the way up. */
+function isOutside(path: RawPath, gone: ReadonlySet<RawPath>, roots: ReadonlySet<RawPath>): boolean {
+  for (let at = path; ; at = parentPath(at)) {
+    if (gone.has(at)) return true
+    if (roots.has(at) || at === rootPath) return false
   }
 }
 
@@ -256,6 +291,7 @@ async function addFoldersAbove(run: Run): Promise<void> {
     }
   }
   if (missing.size === 0) return
+  for (const path of missing) run.above.add(path)
   const wanted = [...missing].sort((a, b) => a.length - b.length)
   for await (const record of run.request.source.stat(wanted, run.request.signal)) {
     if (record.kind === 'item' && record.attributes.type === 'dir')
@@ -264,17 +300,46 @@ async function addFoldersAbove(run: Run): Promise<void> {
 }
 
 /** Takes over what the base proves to be unchanged (design decision 5) and returns the rest, parents first. */
-async function decideChanged(run: Run): Promise<RawPath[]> {
+async function decideChanged(run: Run, isStored: (blob: BlobId) => boolean): Promise<RawPath[]> {
   const { base } = run.request
   const changed: RawPath[] = []
   const reader = base ? openTreeReader(base.repository, base.tree, run.request.signal) : undefined
   for (const { path, attributes } of run.listing.items()) {
-    const node = reader ? await reader.node(path) : undefined
-    if (base && node && isUnchanged(node, attributes, base, run.request.source.fidelity)) {
+    const node = reader ? await nodeOf(run, reader, path) : undefined
+    // Content that the logbook has lost is read again, so that this entry at least has it.
+    const isWhole = node?.content?.every(isStored) ?? true
+    if (base && node && isWhole && isUnchanged(node, attributes, base, run.request.source.fidelity)) {
       run.files.set(path, takeOver(node, attributes))
     } else changed.push(path)
   }
   return changed.sort(comparePaths)
+}
+
+/** A folder of the base that cannot be read costs time, not the save: what lies in it is read again. */
+async function nodeOf(run: Run, reader: TreeReader, path: RawPath): Promise<TreeNode | undefined> {
+  try {
+    return await reader.node(path)
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    if (!run.warned) {
+      run.request.reporter.warn({
+        warning: `The entry before is damaged (${error.message}): what it does not tell is read again; see vml check`,
+      })
+    }
+    run.warned = true
+    return undefined
+  }
+}
+
+function isDamage(error: unknown): error is VmlError {
+  return isFailure(
+    error,
+    'integrity.format',
+    'integrity.hash',
+    'integrity.mac',
+    'integrity.missing',
+    'integrity.truncated',
+  )
 }
 
 function comparePaths(left: RawPath, right: RawPath): number {
@@ -307,6 +372,13 @@ export function isUnchanged(
   return node.ctimeNs < base.scanStartedNs - resolution - clockTickNs
 }
 
+/** A path with an earlier ctime was not touched again in the tick of the clock in which a scan saw it. */
+export function settledBefore(scan: EntryDocument['scan'], fidelity: Fidelity): bigint {
+  return (
+    BigInt(scan.startedNs) - BigInt(Math.max(scan.resolutionNs, fidelity.timeResolutionNs, 1)) - clockTickNs
+  )
+}
+
 export function sameTime(left: bigint, right: bigint, resolutionNs: bigint): boolean {
   return resolutionNs <= 1n ? left === right : floorTo(left, resolutionNs) === floorTo(right, resolutionNs)
 }
@@ -323,6 +395,7 @@ function takeOver(node: TreeNode, now: Attributes): CapturedFile {
     ...(node.ctimeNs === undefined ? {} : { ctimeNs: node.ctimeNs }),
     ...(node.linkTarget === undefined ? {} : { linkTarget: node.linkTarget }),
     ...(node.xattrs === undefined ? {} : { xattrs: node.xattrs }),
+    ...(node.device === undefined ? {} : { device: node.device }),
   }
   return node.content === undefined ? { attributes } : { attributes, content: node.content }
 }
@@ -355,13 +428,15 @@ async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): P
   const bytesTotal = wanted.reduce((sum, path) => sum + (run.listing.get(path)?.attributes.size ?? 0), 0)
   let filesDone = 0
   for await (const record of source.read(wanted, signal)) {
-    if (!asked.delete(record.path)) continue
+    const isFirst = asked.delete(record.path)
     if (record.kind !== 'file') {
-      takeScanned(run, record)
-      forget(run, record.path)
+      // It may follow the file itself: then the content that came is not the file's.
+      takeUnread(run, record)
       continue
     }
+    if (!isFirst) continue
     const attributes = merged(run, record)
+    if (attributes.type !== 'dir') forgetBelow(run, record.path)
     if (record.hardLinkTo !== undefined) links.push({ path: record.path, to: record.hardLinkTo, attributes })
     else if (attributes.type === 'file') {
       run.files.set(record.path, await storeFile(writer, record, attributes, run))
@@ -384,20 +459,51 @@ async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): P
   return regular
 }
 
+/** A folder that cannot be opened keeps what the scan knows of it; what is above the roots is no loss at all. */
+function takeUnread(run: Run, record: ScanProblem): void {
+  const { path, problem, message } = record
+  const scanned = run.listing.get(path)?.attributes
+  if (scanned?.type === 'dir' && problem !== 'vanished') {
+    run.files.set(path, { attributes: scanned })
+    if (!run.above.has(path)) addProblem(run, path, problem, message)
+    return
+  }
+  addProblem(run, path, problem, message)
+  forget(run, path)
+}
+
 /** A path without its content is no part of the entry; whatever lies below it goes with it. */
 function forget(run: Run, path: RawPath): void {
-  for (const item of run.listing.below(path)) run.files.delete(item.path)
+  forgetBelow(run, path)
+  run.files.delete(path)
   run.listing.remove(path)
+}
+
+/** What was listed below a folder that is none any more. */
+function forgetBelow(run: Run, path: RawPath): void {
+  const item = run.listing.get(path)
+  if (!item || item.children.size === 0) return
+  for (const child of [...item.children.values()]) {
+    for (const { path: below } of run.listing.below(child.path)) run.files.delete(below)
+    run.listing.remove(child.path)
+  }
 }
 
 /** The scan knows inode, ctime and owner's names; the stream knows link targets, attributes and finer times. */
 function merged(run: Run, record: ReadFile): Attributes {
   const scanned = run.listing.get(record.path)?.attributes
-  if (!scanned || scanned.type !== record.attributes.type) return record.attributes
-  const { linkTarget, xattrs, mtimeNs } = record.attributes
+  const { linkTarget, xattrs, mtimeNs, device } = record.attributes
+  // Another name of a link or FIFO comes as no type of its own.
+  const isSame = scanned?.type === record.attributes.type || record.hardLinkTo !== undefined
+  if (!scanned || !isSame) {
+    addProblem(run, record.path, 'changed-while-read', 'It became a file of another type')
+    return record.attributes
+  }
+  if (record.hardLinkTo !== undefined) return scanned
   return {
     ...scanned,
     mtimeNs: finerTime(scanned.mtimeNs, mtimeNs),
+    ...(device === undefined ? {} : { device }),
     ...(linkTarget === undefined ? {} : { linkTarget }),
     ...(xattrs === undefined || xattrs.length === 0 ? {} : { xattrs }),
   }
@@ -432,19 +538,23 @@ async function storeFile(
 
 function takeLink(run: Run, path: RawPath, to: RawPath, attributes: Attributes): void {
   const target = run.files.get(to)
-  if (target?.content === undefined) {
+  if (!target || target.attributes.type !== attributes.type) {
     addProblem(run, path, 'unreadable', `The file it is another name of was not read`)
     forget(run, path)
     return
   }
+  const { size, linkTarget, device, xattrs, mtimeNs } = target.attributes
   run.files.set(path, {
-    attributes: { ...attributes, ...sizeOf(target.attributes) },
-    content: target.content,
+    attributes: {
+      ...attributes,
+      mtimeNs,
+      ...(size === undefined ? {} : { size }),
+      ...(linkTarget === undefined ? {} : { linkTarget }),
+      ...(device === undefined ? {} : { device }),
+      ...(xattrs === undefined ? {} : { xattrs }),
+    },
+    ...(target.content === undefined ? {} : { content: target.content }),
   })
-}
-
-function sizeOf(attributes: Attributes): { size?: number } {
-  return attributes.size === undefined ? {} : { size: attributes.size }
 }
 
 /** Looks again at what was read; the newer attributes count, and a file that moved is named. */
@@ -503,8 +613,7 @@ function finish(run: Run): Captured {
   const problems = [...run.problems.values()]
   return {
     files: run.files,
-    // What the user named as a root of its own stays, whatever a rule of the folder around it says.
-    excluded: run.excluded.filter(({ path }) => !run.files.has(path)),
+    excluded: run.excluded,
     problems,
     mounts: run.mounts,
     caches: request.roots.filter((root) => root.why === 'cache').map((root) => describeCache(run, root)),

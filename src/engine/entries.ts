@@ -61,7 +61,7 @@ export async function rebuildCatalog(logbook: OpenLogbook, options: EntriesOptio
 /** The number for the next entry: above every one that is there or was ever seen here. */
 export async function nextEntryNumber(logbook: OpenLogbook, options: EntriesOptions = {}): Promise<number> {
   await listEntries(logbook, options)
-  return logbook.catalog.highestNumber + 1
+  return logbook.catalog.takeNumber()
 }
 
 /** How an entry is called in messages: `#42`, or its short id where it has no number. */

@@ -1,7 +1,7 @@
 // What an entry leaves out, and by which rule. The same rules tell a restore what it must never delete.
 import ignore, { type Ignore } from 'ignore'
 import { type RawText, rawFromString, rawToUtf8 } from '../base/raw-text.ts'
-import { isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { isWithin, joinPath, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ListedPath, Listing } from './listing.ts'
 
 export interface ExclusionRules {
@@ -61,23 +61,41 @@ export interface Exclusion {
  */
 export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: boolean): Exclusion {
   const never = new Map(rules.never.map(({ path, rule }) => [path, rule]))
-  const matchers: Matcher[] = []
-  if (rules.defaults && !explicit) matchers.push(defaultMatcher(root))
-  if (rules.exclude.length > 0) matchers.push(optionMatcher(rules.exclude))
-  for (const folder of [...rules.ignoreFiles.keys()].sort((a, b) => a.length - b.length)) {
+  // A root may lie inside of what is never captured.
+  const aroundRoot = rules.never.find(({ path }) => isWithin(root, path))?.rule
+  const general: Matcher[] = []
+  if (rules.defaults && !explicit) general.push(defaultMatcher(root))
+  if (rules.exclude.length > 0) general.push(optionMatcher(rules.exclude))
+  const files = new Map<RawPath, Matcher | undefined>()
+  const inFolder = (folder: RawPath): Matcher | undefined => {
+    if (files.has(folder)) return files.get(folder)
     const content = rules.ignoreFiles.get(folder)
-    if (content && isWithin(folder, root)) matchers.push(fileMatcher(folder, content))
+    const matcher = content && fileMatcher(folder, content)
+    files.set(folder, matcher)
+    return matcher
+  }
+  /** Outermost first. */
+  const matchersFor = (path: RawPath): Matcher[] => {
+    const inner: Matcher[] = []
+    for (let folder = parentPath(path); rules.ignoreFiles.size > 0; folder = parentPath(folder)) {
+      const matcher = inFolder(folder)
+      if (matcher) inner.push(matcher)
+      if (folder === root || folder === rootPath) break
+    }
+    return [...general, ...inner.reverse()]
   }
   return {
     ruleFor(path, isFolder) {
-      const absolute = never.get(path)
+      const absolute = never.get(path) ?? aroundRoot
       if (absolute !== undefined) return absolute
       if (path === root) return undefined
+      // A restore must know the rules of what it finds: their file is in every entry that has the folder.
+      if (!isFolder && path.endsWith(`/${ignoreFileName}`)) return undefined
       const parent = parentPath(path)
       if (rules.cacheFolders.has(parent) && parent !== root && !path.endsWith(`/${cacheTagName}`)) {
         return `${cacheTagName} in the folder`
       }
-      return verdict(matchers, path, isFolder)
+      return verdict(matchersFor(path), path, isFolder)
     },
   }
 }

@@ -4,6 +4,7 @@ import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes, Segment, TreeNode, Xattr } from '../model/tree.ts'
+import type { Fidelity } from '../model/entry.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
 import { sameTime } from './capture.ts'
@@ -35,6 +36,11 @@ export interface ProofReport {
   readonly differences: readonly { readonly path: RawPath; readonly what: string }[]
 }
 
+/** GNU tar gives links their own times, busybox does not; the same tar keeps holes. */
+export function keepsLinkTimes(fidelity: Fidelity): boolean {
+  return fidelity.sparse
+}
+
 /** Compares what was recorded, at the resolution the target can tell; it changes nothing. */
 export async function prove(question: ProofQuestion): Promise<ProofReport> {
   const { source, expected, absent, signal } = question
@@ -54,8 +60,10 @@ export async function prove(question: ProofQuestion): Promise<ProofReport> {
   await proveXattrs(question, differences)
   if (absent.length > 0) {
     for await (const record of source.stat(absent, signal)) {
-      if (record.kind === 'item' && !expected.has(record.path))
-        differences.push({ path: record.path, what: 'is still there' })
+      if (record.kind === 'mount' || expected.has(record.path)) continue
+      if (record.kind === 'item') differences.push({ path: record.path, what: 'is still there' })
+      else if (record.problem !== 'vanished')
+        differences.push({ path: record.path, what: 'cannot be looked at, so it may still be there' })
     }
   }
   return { checked: expected.size, ...contents, absent: absent.length, differences }
@@ -80,7 +88,10 @@ function attributeDifferences(
   if (wish.type === 'file' && wish.size !== found.size)
     differences.push(`has ${found.size} bytes, not ${wish.size}`)
   const resolution = BigInt(Math.max(source.fidelity.timeResolutionNs, 1))
-  if (wish.type !== 'symlink' && !sameTime(wish.mtimeNs, found.mtimeNs, resolution)) {
+  if (
+    (wish.type !== 'symlink' || keepsLinkTimes(source.fidelity)) &&
+    !sameTime(wish.mtimeNs, found.mtimeNs, resolution)
+  ) {
     differences.push(`has another time, by ${found.mtimeNs - wish.mtimeNs} ns`)
   }
   return differences
@@ -108,25 +119,49 @@ async function proveContents(
   return { contents, bytes }
 }
 
-/** Extended attributes are only told by the archive program, so the few paths that have some are read back through it. */
+/**
+ * Extended attributes and device numbers are only told by the archive program, so the few paths that have some are
+ * read back through it.
+ */
 async function proveXattrs(
   { source, expected, signal }: ProofQuestion,
   differences: { path: RawPath; what: string }[],
 ): Promise<void> {
   const { xattrs, acls } = source.fidelity
-  const wanted = [...expected]
-    .filter(([, wish]) => (wish.attributes.xattrs ?? []).length > 0)
-    .map(([path]) => path)
-  if (wanted.length === 0 || (!xattrs && !acls)) return
-  for await (const record of source.read(wanted, signal)) {
-    const wish = expected.get(record.path)
-    if (!wish || record.kind !== 'file' || record.hardLinkTo !== undefined) continue
+  const unseen = new Set(
+    [...expected]
+      .filter(([, { attributes }]) => isToldByArchive(attributes, xattrs || acls))
+      .map(([path]) => path),
+  )
+  if (unseen.size === 0) return
+  for await (const record of source.read([...unseen], signal)) {
+    const wish = expected.get(record.path)?.attributes
+    if (!wish || record.kind !== 'file') continue
+    if (record.attributes.type === 'file') for await (const _ of record.segments());
+    unseen.delete(record.path)
+    if (record.hardLinkTo !== undefined) continue
+    if (wish.device !== undefined && wish.device !== record.attributes.device)
+      differences.push({ path: record.path, what: 'is another device' })
+    if (!xattrs && !acls) continue
     const found = comparable(record.attributes.xattrs ?? [])
-    for (const [name, value] of comparable(wish.attributes.xattrs ?? [])) {
+    const wanted = comparable(wish.xattrs ?? [])
+    for (const [name, value] of wanted)
       if (found.get(name) !== value)
         differences.push({ path: record.path, what: `lacks the attribute ${name}` })
-    }
+    for (const name of found.keys())
+      if (!wanted.has(name) && !ofTheSystem.test(name))
+        differences.push({ path: record.path, what: `has the attribute ${name} too` })
   }
+  const named = new Set(differences.map(({ path }) => path))
+  for (const path of unseen)
+    if (!named.has(path)) differences.push({ path, what: 'was not read back with its attributes' })
+}
+
+/** Given to every file by the machine itself. */
+const ofTheSystem = /^security\.selinux$/
+
+function isToldByArchive({ type, xattrs = [] }: Attributes, archiveTells: boolean): boolean {
+  return type === 'dev' || type === 'chardev' || (archiveTells && xattrs.length > 0)
 }
 
 function comparable(xattrs: readonly Xattr[]): Map<string, string> {

@@ -1,5 +1,5 @@
-// What `restore --delete` never removes: what the entry's rules left out, what it could not read, other mounts, cache
-// parts, VML's own files. Asked in paths of the entry's machine.
+// What `restore --delete` never removes because of what the entry says: what its rules left out, what it could not read,
+// other mounts. Asked in paths of the entry's machine.
 import { asRaw } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { baseName, isWithin, parentPath, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -15,7 +15,7 @@ import {
   ignoreFileName,
   openExclusion,
 } from './exclusion.ts'
-import { neverCaptured, type OwnPath } from './never-captured.ts'
+import { neverCaptured } from './never-captured.ts'
 import { walkTree } from './tree-reader.ts'
 
 export type Protection = (path: RawPath, isFolder: boolean) => string | undefined
@@ -24,8 +24,6 @@ export interface ProtectionOptions {
   readonly repository: Repository
   readonly tree: TreeId
   readonly document: EntryDocument
-  /** Of this computer, in paths of the entry; given where the target is this computer. */
-  readonly ownPaths: readonly OwnPath[]
   readonly signal?: AbortSignal | undefined
 }
 
@@ -33,7 +31,7 @@ export interface ProtectionOptions {
 export async function openProtection(options: ProtectionOptions): Promise<Protection> {
   const { document } = options
   const home = rawPathOf(document.user.homeRaw) ?? rootPath
-  const never = neverCaptured(home, options.ownPaths)
+  const never = neverCaptured(home, [])
   const roots = document.roots.flatMap(({ raw, why }) => {
     const path = rawPathOf(raw)
     return path === undefined ? [] : [{ path, explicit: why !== 'home' }]

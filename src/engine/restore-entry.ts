@@ -4,7 +4,15 @@ import { asRaw, printable, rawFromString } from '../base/raw-text.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { type PathMap, pathMap, identityMap } from '../model/path-map.ts'
-import { baseName, joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import {
+  baseName,
+  isWithin,
+  joinPath,
+  outermost,
+  type RawName,
+  type RawPath,
+  rootPath,
+} from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from './entries.ts'
@@ -15,8 +23,11 @@ import {
   prepareRestore,
   type PreparedRestore,
   type RestoreReport,
+  type RestoreRequest,
   runRestore,
 } from './restore.ts'
+import { neverCaptured } from './never-captured.ts'
+import { settledBefore } from './capture.ts'
 import type { Overwrite } from './restore-plan.ts'
 import { type OpenMachine, type Saved } from './save.ts'
 
@@ -47,14 +58,14 @@ export interface RestoreEntryRequest {
 
 /** Looks and plans; nothing is changed. */
 export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedRestore> {
-  const { repository, entry, document, signal } = request
+  const { repository, entry, document, destination, signal } = request
+  const isSafety = document?.kind === 'safety'
   const protectedBy =
-    request.remove && document
+    request.remove && document && !isSafety
       ? await openProtection({
           repository,
           tree: entry.snapshot.tree,
           document,
-          ownPaths: request.ownPaths,
           signal,
         })
       : () => undefined
@@ -62,12 +73,16 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     repository,
     tree: entry.snapshot.tree,
     entryName: entryName(entry),
-    destination: request.destination,
-    paths: request.paths.length > 0 ? request.paths : await rootsOf(request),
+    destination,
+    paths: await pathsOf(request),
+    // The entry knows what stood at single paths, and nothing of what lies beside them.
+    ...(isSafety ? { exactly: new Set(documentRoots(document)) } : {}),
+    never: neverOn(destination, document, request.ownPaths),
+    settledBeforeNs: document ? settledBefore(document.scan, destination.source.fidelity) : 0n,
     without: document ? cacheParts(document, request.caches) : [],
     overwrite: request.overwrite,
     remove: request.remove,
-    removeWithin: request.removeWithin,
+    removeWithin: isSafety ? [] : request.removeWithin,
     protectedBy,
     extras: request.extras,
     reporter: request.reporter,
@@ -92,8 +107,11 @@ export async function carryOut(
   try {
     report = await runRestore(prepared)
   } catch (error) {
-    if (!(error instanceof VmlError) || error.code === 'conflict') throw error
-    throw new VmlError(error.code, error.message, {
+    if (!(error instanceof VmlError)) throw error
+    // Found before the first byte was written; but what had to go may be gone by then.
+    const untouched = error.code === 'conflict' && prepared.plan.removals.length === 0
+    if (untouched) throw error
+    throw new VmlError(error.code === 'conflict' ? 'failed' : error.code, error.message, {
       details: error.details,
       cause: error,
       hint: `The restore is not whole. ${kept}; run the same command again to finish it`,
@@ -119,12 +137,37 @@ export function requireProof(report: RestoreReport, kept: string, label: string)
   )
 }
 
-/** The roots as they were saved; for an entry of another program everything at the top of its tree. */
-async function rootsOf(request: RestoreEntryRequest): Promise<RawPath[]> {
-  const { document, repository, entry, signal } = request
-  if (document) return document.roots.flatMap(({ raw }) => rawPathOf(raw) ?? [])
+/**
+ * The roots as they were saved, or the named paths with the roots below them, which may lie on other file systems. For an
+ * entry of another program everything at the top of its tree.
+ */
+async function pathsOf(request: RestoreEntryRequest): Promise<RawPath[]> {
+  const { document, repository, entry, paths, signal } = request
+  if (document) {
+    const roots = documentRoots(document)
+    if (document.kind === 'safety') return outermost(paths.length > 0 ? paths : roots)
+    if (paths.length === 0) return roots
+    return [...paths, ...roots.filter((root) => paths.some((path) => isWithin(root, path)))]
+  }
+  if (paths.length > 0) return [...paths]
   const top = await repository.readTree(entry.snapshot.tree, { signal })
   return top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
+}
+
+function documentRoots(document: EntryDocument): RawPath[] {
+  return document.roots.flatMap(({ raw }) => rawPathOf(raw) ?? [])
+}
+
+/** VML's own files, as the target calls them. */
+function neverOn(
+  { map }: Destination,
+  document: EntryDocument | undefined,
+  ownPaths: RestoreEntryRequest['ownPaths'],
+): RestoreRequest['never'] {
+  const home = document && rawPathOf(document.user.homeRaw)
+  return home === undefined
+    ? ownPaths.map(({ path, what }) => ({ path, rule: what }))
+    : neverCaptured(map.forward(home), ownPaths)
 }
 
 /** The cache parts of an entry that are not wanted. */
@@ -173,7 +216,11 @@ export function ownerMap(
 }
 
 /** Belong to the shell that was asked, not to the environment. */
-const ofTheMoment: ReadonlySet<string> = new Set(['_', 'PWD', 'OLDPWD', 'SHLVL'])
+const ofTheMoment: ReadonlySet<string> = new Set([
+  ...['_', 'PWD', 'OLDPWD', 'SHLVL', 'SSH_CLIENT', 'SSH_CONNECTION', 'SSH_TTY'],
+  // A shell ends rather than set them again.
+  ...['UID', 'EUID', 'PPID', 'BASHOPTS', 'SHELLOPTS', 'BASH_VERSINFO'],
+])
 
 const environmentFile = rawFromString('.vml-environment.sh') as RawName
 

@@ -238,7 +238,7 @@ function planRemovals(state: State, children: Children): void {
 }
 
 function hasAncestorIn(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
-  for (let at = path; at !== rootPath; ) {
+  for (let at = path; at !== rootPath;) {
     at = parentPath(at)
     if (folders.has(at)) return true
   }

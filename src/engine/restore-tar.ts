@@ -1,21 +1,25 @@
 // `vml restore --to FILE.tar`: an entry as one archive that any tar unpacks, with no program of ours.
-import { open, rename, unlink } from 'node:fs/promises'
-import { VmlError } from '../base/failure.ts'
+import { randomBytes } from 'node:crypto'
+import { link, lstat, open, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { syncFolder } from '../base/files.ts'
 import type { Reporter } from '../base/progress.ts'
 import { asRaw, printable } from '../base/raw-text.ts'
 import type { TreeId } from '../model/ids.ts'
-import { isWithin, type RawPath } from '../model/raw-path.ts'
+import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 import { findExtents } from '../wire/tar-sparse.ts'
 import { type TarItem, writeTar } from '../wire/tar-write.ts'
-import { walkTree } from './tree-reader.ts'
+import { openTreeReader, requireNode, walkTree } from './tree-reader.ts'
 
 const holedBytesMin = 1024 * 1024
 
 export interface TarRequest {
   readonly repository: Repository
   readonly tree: TreeId
+  readonly entryName: string
   /** Only these and what lies below; none means all, VML's documents included. */
   readonly paths: readonly RawPath[]
   readonly without: readonly RawPath[]
@@ -25,40 +29,53 @@ export interface TarRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Names in the archive are relative (`./home/lab`). Written beside the target and renamed: an archive that is there is whole. */
+/** Names in the archive are relative (`./home/lab`). Written beside the target and linked to its name: an archive that is there is whole. */
 export async function writeEntryTar(
   request: TarRequest,
 ): Promise<{ readonly paths: number; readonly bytes: number }> {
-  const part = `${request.file}.part`
   const counted = { paths: 0, bytes: 0 }
-  await refuseExisting(request.file)
-  const file = await open(part, 'w', 0o600)
+  if (await lstat(request.file).catch(absent)) throw exists(request.file)
+  await requirePaths(request)
+  const part = `${request.file}.${randomBytes(6).toString('hex')}.part`
+  const file = await open(part, 'wx', 0o600)
   try {
-    for await (const chunk of writeTar(itemsOf(request, counted), {
-      sparse: true,
-      xattrs: true,
-      format: 'gnu-tar',
-    })) {
-      await file.writeFile(chunk)
+    try {
+      for await (const chunk of writeTar(itemsOf(request, counted), {
+        sparse: true,
+        xattrs: true,
+        format: 'gnu-tar',
+      })) {
+        await file.writeFile(chunk)
+      }
+      await file.sync()
+    } finally {
+      await file.close()
     }
-    await file.sync()
-    await file.close()
-    await rename(part, request.file)
-    return counted
-  } catch (error) {
-    await file.close().catch(() => {})
+    // Unlike a rename, a link never replaces what came there meanwhile.
+    await link(part, request.file).catch((error: unknown) => {
+      throw systemErrorCode(error) === 'EEXIST' ? exists(request.file) : error
+    })
+  } finally {
     await unlink(part).catch(() => {})
-    throw error
   }
+  await syncFolder(dirname(request.file))
+  return counted
 }
 
-async function refuseExisting(path: string): Promise<void> {
-  const there = await open(path, 'r').catch(() => undefined)
-  await there?.close()
-  if (there)
-    throw new VmlError('exists', `Cannot write "${path}": it is there`, {
-      hint: 'Nothing was changed. Name another file',
-    })
+async function requirePaths({ repository, tree, paths, entryName, signal }: TarRequest): Promise<void> {
+  const reader = openTreeReader(repository, tree, signal)
+  for (const path of paths) if (path !== rootPath) await requireNode(reader, path, entryName)
+}
+
+function exists(path: string): VmlError {
+  return new VmlError('exists', `Cannot write "${path}": it is there`, {
+    hint: 'Nothing was changed. Name another file',
+  })
+}
+
+function absent(error: unknown): undefined {
+  if (systemErrorCode(error) !== 'ENOENT') throw error
+  return undefined
 }
 
 async function* itemsOf(

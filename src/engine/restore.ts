@@ -4,11 +4,19 @@ import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { TreeId } from '../model/ids.ts'
 import type { PathMap } from '../model/path-map.ts'
-import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isWithin, outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, Segment, TreeNode } from '../model/tree.ts'
 import type { PathFailure, Source, WriteItem } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
-import { contentDigest, digestSegments, type Expected, prove, type ProofReport } from './proof.ts'
+import { findExtents } from '../wire/tar-sparse.ts'
+import {
+  contentDigest,
+  digestSegments,
+  type Expected,
+  keepsLinkTimes,
+  prove,
+  type ProofReport,
+} from './proof.ts'
 import {
   endangeredPaths,
   isEmptyPlan,
@@ -42,6 +50,12 @@ export interface RestoreRequest {
   readonly paths: readonly RawPath[]
   /** Paths of the entry that stay out: cache parts, and what the share left out. */
   readonly without: readonly RawPath[]
+  /** Of what lies below `paths` only these: an entry of single paths does not speak for the folders that hold them. */
+  readonly exactly?: ReadonlySet<RawPath> | undefined
+  /** VML's own files, by their paths on the target: neither written nor removed, whatever the entry has. */
+  readonly never: readonly { readonly path: RawPath; readonly rule: string }[]
+  /** When the entry's scan began, less the tick of the clock: what changed later proves nothing by its ctime. */
+  readonly settledBeforeNs: bigint
   readonly overwrite: Overwrite
   readonly remove: boolean
   /** Folders of the entry to which `remove` is kept; all of `paths` without it. */
@@ -76,24 +90,59 @@ export interface RestoreReport {
 export async function prepareRestore(request: RestoreRequest): Promise<PreparedRestore> {
   const { destination, reporter } = request
   reporter.progress({ phase: 'comparing' })
-  const wanted = await collectWanted(request)
-  const scope = request.paths.map((path) => destination.map.forward(path))
-  const { present, mounts, unreadable } = await lookAtTarget(request, scope, wanted)
-  const above = await foldersAbove(request, scope, present)
-  refuseMounts(wanted, mounts)
+  const { wanted, own } = await collectWanted(request)
+  const scope = scopeOf(request)
+  const target = await lookAtTarget(request, scope, wanted)
+  const above = await foldersAbove(request, wanted, target.present)
+  refuseMounts(wanted, target.mounts)
+  refuseUnreadable(wanted, target)
+  const { fidelity } = destination.source
   const plan = planRestore({
     wanted: [...above, ...wanted],
-    present,
+    present: target.present,
     overwrite: request.overwrite,
     remove: request.remove,
     scope: request.removeWithin?.map((path) => destination.map.forward(path)) ?? scope,
-    protectedBy: (path, attributes) => protection(request, path, attributes, mounts, unreadable),
+    protectedBy: openGuard(request, target),
     owners: destination.owners,
-    timeResolutionNs: destination.source.fidelity.timeResolutionNs,
+    timeResolutionNs: fidelity.timeResolutionNs,
     sameMachine: destination.sameMachine,
+    settledBeforeNs: request.settledBeforeNs,
+    linkTimes: keepsLinkTimes(fidelity),
   })
   const settled = settleDoubts(plan, await differingDoubts(request, plan))
-  return { request, plan: settled, present, endangered: endangeredPaths(settled, present) }
+  const standing = await standingExtras(request)
+  return {
+    request,
+    plan: { ...settled, left: [...settled.left, ...own] },
+    present: target.present,
+    endangered: [...new Set([...endangeredPaths(settled, target.present), ...standing])].sort(),
+  }
+}
+
+/** What is looked at on the target: the restored paths, and where folders within them go under another name. */
+function scopeOf({ paths, destination: { map } }: RestoreRequest): RawPath[] {
+  const moved = map.renames.filter(({ from }) => paths.some((path) => isWithin(from, path)))
+  return [...new Set([...paths.map((path) => map.forward(path)), ...moved.map(({ to }) => to)])]
+}
+
+/** Files that VML adds and that are there already: they are replaced, so the safety entry holds them. */
+async function standingExtras({ extras, destination, signal }: RestoreRequest): Promise<RawPath[]> {
+  const standing: RawPath[] = []
+  for await (const record of destination.source.stat(
+    extras.map(({ path }) => path),
+    signal,
+  )) {
+    if (record.kind === 'item' && record.attributes.type !== 'file') {
+      throw new VmlError(
+        'conflict',
+        `Cannot write "${printable(record.path)}" on ${destination.label}: a ${record.attributes.type} stands there`,
+        { hint: 'Nothing was changed. Move it away' },
+      )
+    }
+    if (record.kind === 'item') standing.push(record.path)
+  }
+  return standing
 }
 
 /**
@@ -124,6 +173,7 @@ export async function runRestore(prepared: PreparedRestore): Promise<RestoreRepo
   const proof = await prove({
     source,
     expected,
+    // What made way for another type is seen as that type.
     absent: plan.removals.filter(({ why }) => why === 'not-in-entry').map(({ path }) => path),
     owners: request.destination.owners,
     reporter: request.reporter,
@@ -136,16 +186,31 @@ export function isNothingToDo(prepared: PreparedRestore): boolean {
   return isEmptyPlan(prepared.plan) && prepared.request.extras.length === 0
 }
 
-async function collectWanted(request: RestoreRequest): Promise<WantedPath[]> {
+interface Wanted {
+  readonly wanted: WantedPath[]
+  /** Of the entry, but VML's own files on the target: they stay as they are. */
+  readonly own: { path: RawPath; why: string }[]
+}
+
+async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const { repository, destination, signal } = request
   const reader = openTreeReader(repository, request.tree, signal)
   const wanted: WantedPath[] = []
-  const isOut = (path: RawPath) => isVmlDocument(path) || request.without.some((each) => isWithin(path, each))
+  const own: { path: RawPath; why: string }[] = []
+  const without = new Set(request.without)
+  const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
+  const isOut = (path: RawPath): boolean => {
+    if (isVmlDocument(path) || without.has(path)) return true
+    const rule = never.get(destination.map.forward(path))
+    if (rule !== undefined) own.push({ path: destination.map.forward(path), why: rule })
+    return rule !== undefined
+  }
   const take = (path: RawPath, node: TreeNode) => {
     if (node.type === 'socket' || node.type === 'irregular') return
+    if (request.exactly && !request.exactly.has(path)) return
     wanted.push({ path: destination.map.forward(path), node: destination.mapOwner(node) })
   }
-  for (const path of withoutNested(request.paths)) {
+  for (const path of outermost(request.paths)) {
     const node = await reader.node(path)
     if (path !== rootPath) {
       if (!node) {
@@ -153,72 +218,107 @@ async function collectWanted(request: RestoreRequest): Promise<WantedPath[]> {
           hint: `Nothing was changed. Look what is there with: vml ls ${request.entryName}`,
         })
       }
-      if (isOut(path)) continue
+      if (isVmlDocument(path) || nearest(path, without) !== undefined) continue
+      const rule = nearest(destination.map.forward(path), never)
+      if (rule !== undefined) own.push({ path: destination.map.forward(path), why: rule })
+      if (rule !== undefined) continue
       take(path, node)
     }
     const tree = path === rootPath ? request.tree : node?.subtree
     if (tree === undefined) continue
-    for await (const each of walkTree(repository, tree, {
-      at: path,
-      signal,
-      enter: (inner) => !isOut(inner),
-    })) {
-      if (!isOut(each.path)) take(each.path, each.node)
+    const out = new Set<RawPath>()
+    const enter = (inner: RawPath) => !out.has(inner)
+    for await (const each of walkTree(repository, tree, { at: path, signal, enter })) {
+      if (isOut(each.path)) out.add(each.path)
+      else take(each.path, each.node)
     }
   }
-  return wanted
+  return { wanted, own }
 }
 
 function isVmlDocument(path: RawPath): boolean {
   return path === '/.vml' || path.startsWith('/.vml/')
 }
 
-function withoutNested(paths: readonly RawPath[]): RawPath[] {
-  return paths.filter((path) => !paths.some((other) => other !== path && isWithin(path, other)))
+/** What is said of the path itself or of the nearest folder above it. */
+function nearest(
+  path: RawPath,
+  among: ReadonlyMap<RawPath, string> | ReadonlySet<RawPath>,
+): string | undefined {
+  for (let at = path; ; at = parentPath(at)) {
+    if (among.has(at)) return 'get' in among ? among.get(at) : at
+    if (at === rootPath) return undefined
+  }
 }
 
 interface Target {
   readonly present: Map<RawPath, Attributes>
-  readonly mounts: readonly RawPath[]
-  readonly unreadable: readonly RawPath[]
+  readonly mounts: ReadonlySet<RawPath>
+  readonly unreadable: ReadonlyMap<RawPath, string>
 }
 
+/** Everything at and below the restored paths: what stands there may be in the way, or have to go. */
 async function lookAtTarget(
   request: RestoreRequest,
   scope: readonly RawPath[],
   wanted: readonly WantedPath[],
 ): Promise<Target> {
-  const { source } = request.destination
-  const present = new Map<RawPath, Attributes>()
-  const mounts: RawPath[] = []
-  const unreadable: RawPath[] = []
-  // Below a whole folder everything counts, since it may have to go; for single files only they themselves.
-  const records =
-    request.remove || wanted.length > 10_000
-      ? source.scan({ roots: scope, signal: request.signal })
-      : source.stat([...new Set(wanted.map(({ path }) => path))], request.signal)
-  for await (const record of records) {
-    if (record.kind === 'item') present.set(record.path, record.attributes)
-    else if (record.kind === 'mount') mounts.push(record.path)
-    else if (record.problem !== 'vanished') unreadable.push(record.path)
+  const target: Target & { mounts: Set<RawPath>; unreadable: Map<RawPath, string> } = {
+    present: new Map<RawPath, Attributes>(),
+    mounts: new Set<RawPath>(),
+    unreadable: new Map<RawPath, string>(),
   }
-  return { present, mounts, unreadable }
+  const { source } = request.destination
+  const take = async (records: ReturnType<Source['scan']>) => {
+    for await (const record of records) {
+      if (record.kind === 'item') target.present.set(record.path, record.attributes)
+      else if (record.kind === 'mount') target.mounts.add(record.path)
+      else if (record.problem !== 'vanished') target.unreadable.set(record.path, record.message)
+    }
+  }
+  const scan = (roots: readonly RawPath[]) =>
+    source.scan({ roots, prune: request.never.map(({ path }) => path), signal: request.signal })
+  if (!request.exactly) {
+    await take(scan(scope))
+    return target
+  }
+  // Single paths are looked at one by one; what is seen through a link is not there.
+  const looked = new Set(wanted.map(({ path }) => path))
+  for (const { path } of wanted)
+    for (let at = parentPath(path); at !== rootPath && !looked.has(at); at = parentPath(at)) looked.add(at)
+  await take(source.stat([...looked], request.signal))
+  for (const path of [...target.present.keys()].sort()) {
+    const parent = parentPath(path)
+    if (parent !== rootPath && target.present.get(parent)?.type !== 'dir') target.present.delete(path)
+  }
+  const inTheWay = wanted.filter(
+    ({ path, node }) => node.type !== 'dir' && target.present.get(path)?.type === 'dir',
+  )
+  if (inTheWay.length > 0) await take(scan(inTheWay.map(({ path }) => path)))
+  return target
 }
 
 /** Folders of the entry above the restored paths: made where they are missing, never changed where they are. */
 async function foldersAbove(
   request: RestoreRequest,
-  scope: readonly RawPath[],
+  wanted: readonly WantedPath[],
   present: Map<RawPath, Attributes>,
 ): Promise<WantedPath[]> {
   const { destination } = request
+  const known = new Set(wanted.map(({ path }) => path))
   const above = new Set<RawPath>()
-  for (const path of scope) {
-    for (let folder = parentPath(path); folder !== rootPath; folder = parentPath(folder)) above.add(folder)
+  for (const { path } of [...wanted, ...request.extras]) {
+    for (
+      let folder = parentPath(path);
+      folder !== rootPath && !known.has(folder);
+      folder = parentPath(folder)
+    ) {
+      known.add(folder)
+      above.add(folder)
+    }
   }
-  for (const path of scope) above.delete(path)
   if (above.size === 0) return []
-  const wanted: WantedPath[] = []
+  const made: WantedPath[] = []
   const missing = new Set<RawPath>()
   for await (const record of destination.source.stat([...above].sort(), request.signal)) {
     if (record.kind === 'problem' && record.problem === 'vanished') missing.add(record.path)
@@ -228,10 +328,10 @@ async function foldersAbove(
   const reader = openTreeReader(request.repository, request.tree, request.signal)
   for (const path of [...missing].sort()) {
     const node = await reader.node(destination.map.backward(path))
-    wanted.push({ path, node: node?.type === 'dir' ? destination.mapOwner(node) : plainFolder(path) })
+    made.push({ path, node: node?.type === 'dir' ? destination.mapOwner(node) : plainFolder(path) })
     present.delete(path)
   }
-  return wanted
+  return made
 }
 
 function notAFolder(path: RawPath, label: string): VmlError {
@@ -249,13 +349,14 @@ function plainFolder(path: RawPath): TreeNode {
   return { name: name as TreeNode['name'], type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
 }
 
-function refuseMounts(wanted: readonly WantedPath[], mounts: readonly RawPath[]): void {
-  for (const mount of mounts) {
-    const inside = wanted.find(({ path }) => path !== mount && isWithin(path, mount))
-    if (!inside) continue
+function refuseMounts(wanted: readonly WantedPath[], mounts: ReadonlySet<RawPath>): void {
+  if (mounts.size === 0) return
+  for (const { path } of wanted) {
+    const mount = path === rootPath ? undefined : nearest(parentPath(path), mounts)
+    if (mount === undefined) continue
     throw new VmlError(
       'conflict',
-      `Cannot restore "${printable(inside.path)}": another file system is mounted at "${printable(mount)}"`,
+      `Cannot restore "${printable(path)}": another file system is mounted at "${printable(mount as RawPath)}"`,
       {
         hint: 'Nothing was changed. Unmount it, or restore elsewhere with --to',
       },
@@ -263,20 +364,43 @@ function refuseMounts(wanted: readonly WantedPath[], mounts: readonly RawPath[])
   }
 }
 
-function protection(
+/** Where nobody could look, something may stand that no safety entry would hold. */
+function refuseUnreadable(wanted: readonly WantedPath[], { present, unreadable }: Target): void {
+  if (unreadable.size === 0) return
+  for (const { path } of wanted) {
+    const message = nearest(present.has(path) && path !== rootPath ? parentPath(path) : path, unreadable)
+    if (message === undefined) continue
+    throw new VmlError(
+      'conflict',
+      `Cannot restore "${printable(path)}": what stands there cannot be read (${message})`,
+      { hint: 'Nothing was changed. Make the folder readable, or restore elsewhere with --to' },
+    )
+  }
+}
+
+/** The rule that keeps a path of the target from being removed, if any. */
+function openGuard(
   request: RestoreRequest,
-  path: RawPath,
-  attributes: Attributes,
-  mounts: readonly RawPath[],
-  unreadable: readonly RawPath[],
-): string | undefined {
-  if (attributes.type === 'socket') return 'a socket, which no entry holds'
-  if (mounts.some((mount) => isWithin(path, mount))) return 'another mount'
-  if (unreadable.some((each) => isWithin(path, each))) return 'not readable now'
-  const original = request.destination.map.backward(path)
-  if (request.without.some((each) => isWithin(original, each)))
-    return 'a part of the entry that is not restored'
-  return request.protectedBy(original, attributes.type === 'dir')
+  { mounts, unreadable }: Target,
+): (path: RawPath, attributes: Attributes) => string | undefined {
+  const { map } = request.destination
+  const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
+  const without = new Set(request.without)
+  const moved = new Set(map.renames.map(({ from }) => from))
+  const added = new Set(request.extras.map(({ path }) => path))
+  return (path, attributes) => {
+    if (attributes.type === 'socket') return 'a socket, which no entry holds'
+    const own = nearest(path, never)
+    if (own !== undefined) return own
+    if (nearest(path, mounts) !== undefined) return 'another mount'
+    if (nearest(path, unreadable) !== undefined) return 'not readable now'
+    if (added.has(path)) return 'written by this restore'
+    const original = map.backward(path)
+    // The entry's folder of that name goes elsewhere here, so that it says nothing of this one.
+    if (original === path && nearest(path, moved) !== undefined) return 'not what the entry has there'
+    if (nearest(original, without) !== undefined) return 'a part of the entry that is not restored'
+    return request.protectedBy(original, attributes.type === 'dir')
+  }
 }
 
 async function differingDoubts(request: RestoreRequest, plan: RestorePlan): Promise<ReadonlySet<RawPath>> {
@@ -323,7 +447,7 @@ async function* writeItems(
   let bytesDone = 0
   let filesDone = 0
   for (const write of plan.writes) {
-    yield writeItem(request, write, expected)
+    yield await writeItem(request, write, expected)
     if (write.hardLinkTo === undefined) bytesDone += write.node.size ?? 0
     request.reporter.progress({
       phase: 'writing',
@@ -340,24 +464,53 @@ async function* writeItems(
   }
 }
 
-function writeItem(
+async function writeItem(
   request: RestoreRequest,
   write: PlannedWrite,
   expected: Map<RawPath, Expected>,
-): WriteItem {
+): Promise<WriteItem> {
   const { path, node, hardLinkTo } = write
   const { repository, signal } = request
   expected.set(path, {
     attributes: node,
     ...(node.type === 'file' ? { sha256: () => contentDigest(repository, node, signal) } : {}),
   })
+  const segments = () =>
+    node.type === 'file' ? repository.readFile(node.content ?? [], { signal }) : noSegments()
   return {
     path,
     attributes: node,
-    ...(hardLinkTo === undefined ? {} : { hardLinkTo }),
-    segments: () =>
-      node.type === 'file' ? repository.readFile(node.content ?? [], { signal }) : noSegments(),
+    ...(hardLinkTo === undefined
+      ? await withHoles(node, segments, request.destination.source)
+      : { hardLinkTo, segments }),
   }
+}
+
+/** From here on a file may well have holes that are worth one look. */
+const holedBytesMin = 64 * 1024
+/** Up to here a file is held in memory, so that it is read from the store once. */
+const heldBytesMax = 32 * 1024 * 1024
+
+/** The archive names the holes before the data: a file is looked through first, a large one only where it repeats itself. */
+async function withHoles(
+  node: TreeNode,
+  segments: () => AsyncIterable<Segment>,
+  source: Source,
+): Promise<Pick<WriteItem, 'extents' | 'segments'>> {
+  const { content = [], size = 0 } = node
+  if (node.type !== 'file' || size < holedBytesMin || !source.fidelity.sparse) return { segments }
+  if (size > heldBytesMax) {
+    const repeats = content.some((id, index) => id === content[index + 1])
+    return repeats ? { extents: await findExtents(segments()), segments } : { segments }
+  }
+  const held: Segment[] = []
+  for await (const segment of segments())
+    held.push(segment.kind === 'hole' ? segment : { kind: 'data', bytes: Buffer.from(segment.bytes) })
+  return { extents: await findExtents(eachOf(held)), segments: () => eachOf(held) }
+}
+
+async function* eachOf<T>(items: readonly T[]): AsyncIterable<T> {
+  yield* items
 }
 
 async function* dataSegments(bytes: Buffer): AsyncIterable<Segment> {

@@ -1,15 +1,16 @@
 // Adds an entry to the logbook: facts of the machine, its files, its documents, and last the snapshot that commits it.
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Reporter } from '../base/progress.ts'
 import { printable, type RawText } from '../base/raw-text.ts'
 import type { BaseFacts, CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
 import type { ImageReference, Machine } from '../model/machine.ts'
 import type { PackageSet } from '../model/packages.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { outermost, type RawPath, rootPath } from '../model/raw-path.ts'
 import { readMachinePackages } from '../packages/machine-packages.ts'
 import type { PackageManager } from '../packages/package-manager.ts'
 import type { MachineFacts } from '../source/facts.ts'
+import { findRealPaths } from '../source/real-paths.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -23,6 +24,7 @@ import {
   type Survey,
 } from './capture.ts'
 import { joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { rawPathOf } from './protection.ts'
 import { buildTree } from './tree-builder.ts'
 import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
 import { neverCaptured, type OwnPath } from './never-captured.ts'
@@ -83,7 +85,7 @@ export interface Saved {
 export async function save(parts: SaveParts, request: SaveRequest): Promise<Saved> {
   const startedAt = parts.clock.now()
   const packages = await readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
-  const roots = rootsOf(request, parts.open.facts)
+  const roots = await rootsOf(parts, request)
   const writer = await parts.repository.beginWrite({ signal: parts.signal })
   await using _closing = writer
   const captured = await capture(captureRequest(parts, request, roots), writer)
@@ -97,7 +99,7 @@ export async function surveyMachine(
   parts: SurveyParts,
   request: Pick<SaveRequest, 'mode' | 'include' | 'exclude' | 'only' | 'caches'>,
 ): Promise<Survey> {
-  return await survey(captureRequest(parts, request, rootsOf(request, parts.open.facts)))
+  return await survey(captureRequest(parts, request, await rootsOf(parts, request)))
 }
 
 function captureRequest(
@@ -181,20 +183,34 @@ export function chooseBase(
   )
 }
 
-function rootsOf(
+/** What was asked for, by real names: a link in a path, or a home that is one, would be saved instead of what it leads to. */
+async function rootsOf(
+  { open, reporter, signal }: Pick<SaveParts, 'open' | 'reporter' | 'signal'>,
   request: Pick<SaveRequest, 'only' | 'include' | 'caches'>,
-  facts: MachineFacts,
-): CaptureRoot[] {
-  const roots: CaptureRoot[] =
+): Promise<CaptureRoot[]> {
+  const asked: CaptureRoot[] =
     request.only.length > 0
       ? request.only.map((path) => ({ path, why: 'only' as const }))
       : [
-          { path: facts.user.home, why: 'home' as const },
+          { path: open.facts.user.home, why: 'home' as const },
           ...request.include.map((path) => ({ path, why: 'include' as const })),
         ]
-  for (const { name, path } of request.caches) roots.push({ path, why: 'cache', name })
-  const seen = new Set<RawPath>()
-  return roots.filter(({ path }) => !seen.has(path) && seen.add(path))
+  for (const { name, path } of request.caches) asked.push({ path, why: 'cache', name })
+  const real = await findRealPaths(
+    open.shell,
+    asked.map(({ path }) => path),
+    signal,
+  )
+  const roots = new Map<RawPath, CaptureRoot>()
+  for (const [index, root] of asked.entries()) {
+    const path = real[index] ?? root.path
+    if (path !== root.path)
+      reporter.warn({ warning: `Saved under its real name, ${printable(path)}`, item: printable(root.path) })
+    if (!roots.has(path)) roots.set(path, { ...root, path })
+    // The same folder as a cache part: that is what it is called by.
+    else if (root.why === 'cache') roots.set(path, { ...root, path })
+  }
+  return [...roots.values()]
 }
 
 function captureBase(
@@ -294,7 +310,8 @@ async function commitEntry(work: {
   parts.reporter.progress({ phase: 'writing the entry' })
   const files = await documentsOf(parts.open, document, packages)
   if (document.kind === 'environment') {
-    files.push({ name: 'libraries.json', bytes: await librariesOf(parts, { writer, captured, packages }) })
+    const libraries = await librariesOrWarning(parts, { writer, captured, packages })
+    if (libraries) files.push({ name: 'libraries.json', bytes: libraries })
   }
   const folder = await storeVmlFolder(writer, files, startedAt)
   const tree = await buildTree(writer, captured.files, [folder])
@@ -303,7 +320,7 @@ async function commitEntry(work: {
       time: document.startedAt,
       tree,
       ...(parts.base && document.since !== undefined ? { parent: parts.base.entry.snapshot.id } : {}),
-      paths: document.roots.map(({ path }) => path),
+      paths: topmostPaths(document),
       hostname: document.machine,
       username: document.user.name,
       tags: [...ownTags(document), ...tags],
@@ -312,6 +329,32 @@ async function commitEntry(work: {
     { signal: parts.signal },
   )
   return { snapshot, document, stored: writer.statistics(), durationMs: parts.clock.now() - startedAt }
+}
+
+/** A snapshot file is read whole by every program: it names the outermost paths, `/.vml/entry.json` all. */
+const snapshotPathsMax = 100
+
+function topmostPaths({ roots }: EntryDocument): string[] {
+  const byPath = new Map(roots.flatMap(({ raw, path }) => [[rawPathOf(raw) ?? rootPath, path] as const]))
+  return outermost([...byPath.keys()])
+    .slice(0, snapshotPathsMax)
+    .map((path) => byPath.get(path) ?? '/')
+}
+
+/** An aid for opening elsewhere: where a machine does not tell, the files are no less worth saving. */
+async function librariesOrWarning(
+  parts: SaveParts,
+  work: Parameters<typeof librariesOf>[1],
+): Promise<Buffer | undefined> {
+  try {
+    return await librariesOf(parts, work)
+  } catch (error) {
+    if (!isFailure(error, 'remote.protocol', 'remote.command', 'unavailable.timeout')) throw error
+    parts.reporter.warn({
+      warning: `Not recorded which libraries the programs of this entry need: ${error.message}`,
+    })
+    return undefined
+  }
 }
 
 /** What the entry's programs need of the machine. Taken over where nothing that could matter has changed. */

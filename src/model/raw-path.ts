@@ -57,6 +57,18 @@ export function isWithin(inner: RawPath, outer: RawPath): boolean {
   return outer === '/' || inner === outer || inner.startsWith(`${outer}/`)
 }
 
+/** Without doubles and those that lie below another one. */
+export function outermost(paths: Iterable<RawPath>): RawPath[] {
+  const all = new Set(paths)
+  return [...all].filter((path) => {
+    for (let at = path; at !== rootPath;) {
+      at = parentPath(at)
+      if (all.has(at)) return false
+    }
+    return true
+  })
+}
+
 /** Bytewise order, as restic sorts the names of a tree. */
 export function compareRaw(left: string, right: string): -1 | 0 | 1 {
   return left < right ? -1 : left > right ? 1 : 0

@@ -86,6 +86,7 @@ export const command = defineCommand({
         : await writeEntryTar({
             repository: logbook.repository,
             tree: entry.snapshot.tree,
+            entryName: entryName(entry),
             paths,
             without,
             file,
@@ -122,10 +123,11 @@ export const command = defineCommand({
     })
     printPlan(context, prepared, target.notes, options.dryRun)
     if (options.dryRun) return 0
+    // Before the first byte: a restore that is cut off must be able to go on with --delete.
+    if (target.folder !== undefined && target.isOurs) await noteOwnRestore(context.config, target.folder)
     const { report, safety } = await carryOut(prepared, (endangered) =>
       keepSafety(context, logbook, open, endangered, `Before restore of ${entryName(entry)}`),
     )
-    if (target.folder !== undefined) await noteOwnRestore(context.config, target.folder)
     printOutcome(context, { prepared, safety, report, durationMs: context.clock.now() - startedAt })
     return 0
   },
@@ -138,6 +140,8 @@ interface Target {
   readonly environmentFolder: RawPath
   /** Of this host, with --to. */
   readonly folder?: string
+  /** The folder was empty, or a restore made it: whatever is in it afterwards is a restore's. */
+  readonly isOurs?: boolean
 }
 
 async function openTarget(
@@ -181,7 +185,8 @@ async function openFolder(
       { cause: error },
     )
   })
-  if (remove && there !== undefined && there.length > 0 && !(await isOwnRestore(context.config, wanted))) {
+  const isOurs = there === undefined || there.length === 0 || (await isOwnRestore(context.config, wanted))
+  if (remove && !isOurs) {
     throw new VmlError(
       'conflict',
       `Cannot use --delete in "${printableText(wanted)}": it has content that no restore made`,
@@ -205,6 +210,7 @@ async function openFolder(
   return {
     open,
     folder,
+    isOurs,
     environmentFolder: raw,
     notes: [],
     destination: {
