@@ -52,14 +52,18 @@ export function openBlobReader(vault: Vault, index: Pick<LoadedIndex, 'blobs' | 
     async *readFile(content, options = {}) {
       const runs = openZeroRuns()
       const ahead: Promise<Buffer>[] = []
+      let last: Promise<Buffer> | undefined
       try {
         for (let next = 0, given = 0; given < content.length; given++) {
           for (; next < content.length && next <= given + readAhead; next++) {
             const id = content[next]
             if (id === undefined) break
-            const reading = readBlob('data', id, options)
+            // Runs of zeros are one chunk many times over.
+            const again = id === content[next - 1] ? last : undefined
+            const reading = again ?? readBlob('data', id, options)
             // Waited for in its turn; until then its failure is nobody's.
             reading.catch(() => {})
+            last = reading
             ahead.push(reading)
           }
           const bytes = await ahead.shift()

@@ -40,13 +40,16 @@ const retryRefreshMs = 20 * 1000
 const lockFilesMax = 10_000
 
 export function thisProcess(): LockOwner {
-  const { username, uid, gid } = userInfo()
-  return {
-    hostname: readHostname(),
-    username,
-    pid: process.pid,
-    uid: Math.max(uid, 0),
-    gid: Math.max(gid, 0),
+  return { hostname: readHostname(), pid: process.pid, ...readUser() }
+}
+
+/** A user id without a name is usual in containers. */
+function readUser(): Pick<LockOwner, 'username' | 'uid' | 'gid'> {
+  try {
+    const { username, uid, gid } = userInfo()
+    return { username, uid: Math.max(uid, 0), gid: Math.max(gid, 0) }
+  } catch {
+    return { username: '', uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   }
 }
 
