@@ -1,5 +1,5 @@
 // What is known of one machine under QEMU: the file vm.json in its folder, and whether its QEMU is running.
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
@@ -95,6 +95,27 @@ export async function findRunning(folder: string, id: string | undefined): Promi
     .map((arg) => /^user,id=net0,hostfwd=tcp:127\.0\.0\.1:(\d+)-:22/.exec(arg)?.[1])
     .find(Boolean)
   return { pid, ...(port === undefined ? {} : { sshPort: Number(port) }) }
+}
+
+/**
+ * Whether the process of the pid file is just ending: it has no memory and so no command line any more, but may still hold
+ * its port and the locks of its disks. A kernel thread that got its number looks the same, so nobody should wait long.
+ */
+export async function isLeaving(folder: string): Promise<boolean> {
+  const pid = Number((await readOrEmpty(join(folder, pidName))).trim())
+  if (!Number.isSafeInteger(pid) || pid <= 1 || (await readOrEmpty(`/proc/${pid}/cmdline`)) !== '')
+    return false
+  // proc(5): the state follows the name in parentheses. A zombie has let go of everything, unless other threads still end.
+  const state = /\) (\S)/.exec(await readOrEmpty(`/proc/${pid}/stat`))?.[1]
+  return state !== undefined && (!/[ZX]/.test(state) || (await threadsOf(pid)) > 1)
+}
+
+async function threadsOf(pid: number): Promise<number> {
+  try {
+    return (await readdir(`/proc/${pid}/task`)).length
+  } catch {
+    return 0
+  }
 }
 
 async function readOrEmpty(file: string): Promise<string> {

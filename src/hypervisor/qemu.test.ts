@@ -16,9 +16,13 @@ import { openQemu } from './qemu.ts'
 
 // A folder whose name QEMU's option lists would take apart, and longer than a socket's address may be.
 const base = await mkdtemp(join(tmpdir(), 'vml,qemu=x '))
-after(() => rm(base, { recursive: true }))
 const folder = join(base, 'y'.repeat(120))
 const hypervisor = openQemu({ folder })
+after(async () => {
+  for (const { name, state } of await hypervisor.list())
+    if (state === 'running') await hypervisor.stop(name, { mode: 'kill' })
+  await rm(base, { recursive: true })
+})
 
 const disk = join(base, 'disk,1.qcow2')
 execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '1M'])

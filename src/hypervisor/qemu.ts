@@ -42,7 +42,7 @@ import { launchQemu } from './qemu-launch.ts'
 import { emulatedModel, hostModel, newestMachineType, versionOf } from './qemu-host.ts'
 import { probeAccelerator } from './qemu-probe.ts'
 import { makeOverlay } from './qemu-overlay.ts'
-import { type MachineRecord, readRecord, findRunning, writeRecord } from './qemu-record.ts'
+import { findRunning, isLeaving, type MachineRecord, readRecord, writeRecord } from './qemu-record.ts'
 import { nocloudSeed, systemdCredentials } from './seed.ts'
 import { waitForSsh } from './wait-for-ssh.ts'
 
@@ -51,6 +51,8 @@ const stopTimeoutMs = 60_000
 const quitTimeoutMs = 10_000
 const pressEveryMs = 5_000
 const pollMs = 100
+const leaveTimeoutMs = 3_000
+const leavePollMs = 20
 const portTriesMax = 5
 const consoleTailBytes = 2_000
 
@@ -131,6 +133,7 @@ export function openQemu({
 
   async function launch(folder: string, record: MachineRecord, options: HypervisorOptions) {
     const { version, accelerator, cpu } = await knownFacts(options)
+    await gone(folder, options.signal)
     const credentials = record.image.seed === 'systemd-credentials' ? credentialNames : []
     for (let tries = 1; ; tries++) {
       const sshPort = await freePort(tries === 1 ? record.started?.sshPort : undefined)
@@ -154,7 +157,14 @@ export function openQemu({
       if (clock.now() >= until) return false
       await clock.sleep(pollMs, { signal })
     }
+    await gone(folder, signal)
     return true
+  }
+
+  /** Waits, but not for long, until a QEMU that is ending has let go of its port and its disks. */
+  async function gone(folder: string, signal: AbortSignal | undefined) {
+    for (let waited = 0; waited < leaveTimeoutMs && (await isLeaving(folder)); waited += leavePollMs)
+      await clock.sleep(leavePollMs, { signal })
   }
 
   /** Through QMP, so that QEMU closes its disks well; by signal only when it does not answer. */
