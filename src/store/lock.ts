@@ -81,19 +81,24 @@ export async function acquireLock(
   const ended = new AbortController()
   let refreshedAt = clock.now()
   let lost = false
-  const replace = async () => {
-    const next = await writeLock(vault, { owner, exclusive, now: clock.now(), signal: undefined })
-    const old = id
-    id = next
-    await vault.backend.remove({ kind: 'lock', name: old })
-  }
+  const isThere = async () => (await vault.backend.size({ kind: 'lock', name: id })) !== undefined
   const refresh = async () => {
     // A lock that is no longer there was taken for stale, and what it protects may be gone.
-    if ((await vault.backend.size({ kind: 'lock', name: id })) === undefined) lost = true
+    if (!(await isThere())) lost = true
     if (lost) return
     const at = clock.now()
-    await replace()
-    refreshedAt = at
+    const next = await writeLock(vault, { owner, exclusive, now: at, signal: undefined })
+    if (at - refreshedAt > sureForMs) {
+      // Somebody may have taken it for stale just now: then they have removed it by the end of this pause.
+      await clock.sleep(settleMs)
+      if (!(await isThere())) lost = true
+    }
+    const old = lost ? next : id
+    if (!lost) {
+      id = next
+      refreshedAt = at
+    }
+    await vault.backend.remove({ kind: 'lock', name: old })
   }
   let refreshing: Promise<void> | undefined
   const refreshOnce = async () => {

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { openMemory } from '../backend/memory.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { fakeClock } from '../../test/store-fixture.ts'
+import { openCipher, randomMasterKey } from './cipher.ts'
+import { acquireLock, listLocks, thisProcess } from './lock.ts'
+import { type Vault, writeSealedJson } from './sealed-file.ts'
+
+const minuteMs = 60_000
+
+function openVault(): Vault & { readonly files: Map<string, Buffer> } {
+  const files = new Map<string, Buffer>()
+  return {
+    files,
+    backend: openMemory({ files }),
+    cipher: openCipher(randomMasterKey(randomBytes)),
+    version: 2,
+  }
+}
+
+test('many share, one excludes, and nothing is left behind', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  {
+    await using first = await acquireLock(vault, 'shared', { clock })
+    await using second = await acquireLock(vault, 'shared', { clock })
+    assert.deepEqual([first.shared, second.shared], [false, true])
+    await assert.rejects(acquireLock(vault, 'exclusive', { clock }), { code: 'store.locked' })
+  }
+  {
+    await using _ = await acquireLock(vault, 'exclusive', { clock })
+    await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
+    await assert.rejects(acquireLock(vault, 'exclusive', { clock }), { code: 'store.locked' })
+  }
+  assert.equal(vault.files.size, 0)
+})
+
+test('who is refused learns who holds the lock, since when and what to do', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  const owner = { hostname: 'far', username: 'ann', pid: 4711, uid: 7, gid: 8 }
+  await using _ = await acquireLock(vault, 'exclusive', { clock, owner })
+  const refused = await acquireLock(vault, 'shared', { clock }).catch((error: unknown) => error)
+  assert.ok(refused instanceof VmlError && refused.code === 'store.locked')
+  assert.match(refused.message, /4711.*ann.*far.*2026-11-21T09:00:00/)
+  assert.match(refused.hint ?? '', /far/)
+})
+
+test('of programs that lock alone at the same moment at most one gets it', async () => {
+  for (let round = 0; round < 3; round++) {
+    const vault = openVault()
+    const tries = await Promise.allSettled([1, 2, 3].map(async () => await acquireLock(vault, 'exclusive')))
+    const got = tries.filter((result) => result.status === 'fulfilled')
+    assert.ok(got.length <= 1)
+    for (const { value } of got) await value[Symbol.asyncDispose]()
+    assert.equal(vault.files.size, 0)
+  }
+})
+
+test('a lock of a dead process of this host is removed', async () => {
+  const vault = openVault()
+  const child = spawn('true')
+  await once(child, 'exit')
+  const owner = { ...thisProcess(), pid: child.pid ?? 0 }
+  await writeLockFile(vault, { time: new Date().toISOString(), exclusive: true, ...owner })
+  await using _ = await acquireLock(vault, 'shared')
+  assert.equal(vault.files.size, 1)
+})
+
+test('a lock of a living process of this host, and a young one of another, hold', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  const young = new Date(clock.now() - 29 * minuteMs).toISOString()
+  await writeLockFile(vault, { time: young, exclusive: true, hostname: 'far', username: '', pid: 999_999_99 })
+  await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
+  vault.files.clear()
+  await writeLockFile(vault, { time: young, exclusive: true, ...thisProcess() })
+  await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
+})
+
+test('a lock that nobody refreshed for half an hour is removed', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  const old = new Date(clock.now() - 31 * minuteMs).toISOString()
+  await writeLockFile(vault, { time: old, exclusive: true, hostname: 'far', username: '', pid: 1 })
+  await using _ = await acquireLock(vault, 'exclusive', { clock })
+  assert.equal(vault.files.size, 1)
+})
+
+test('a lock that cannot be read stops, an empty one does not', async () => {
+  const vault = openVault()
+  vault.files.set(`lock/${'a'.repeat(64)}`, Buffer.alloc(0))
+  {
+    await using _ = await acquireLock(vault, 'exclusive')
+  }
+  vault.files.set(`lock/${'b'.repeat(64)}`, Buffer.from('noise'))
+  await assert.rejects(acquireLock(vault, 'shared'), { code: 'store.locked' })
+})
+
+test('a held lock is written anew every five minutes, the new file before the old one goes', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  const counts: number[] = []
+  const watched: Vault = {
+    ...vault,
+    backend: {
+      ...vault.backend,
+      remove: async (file) => {
+        counts.push(vault.files.size)
+        await vault.backend.remove(file)
+      },
+    },
+  }
+  await using lock = await acquireLock(watched, 'shared', { clock })
+  const [before] = vault.files.keys()
+  for (let minute = 0; minute < 60; minute++) await clock.pass(minuteMs)
+  assert.equal(vault.files.size, 1)
+  assert.notEqual([...vault.files.keys()][0], before)
+  assert.deepEqual(counts, Array(12).fill(2))
+  const [found] = await Array.fromAsync(listLocks(vault))
+  assert.equal(Date.parse(found?.lock?.time ?? ''), clock.now())
+  await lock.ensureHeld()
+})
+
+test('a lock that was taken for stale while this computer slept is lost, and says so', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  await using lock = await acquireLock(vault, 'shared', { clock })
+  await lock.ensureHeld()
+  // Another program removes it, and this one wakes up.
+  vault.files.clear()
+  await clock.pass(40 * minuteMs)
+  await assert.rejects(lock.ensureHeld(), (error) => isFailure(error, 'store.locked'))
+  assert.equal(vault.files.size, 0)
+})
+
+test('after a long sleep a lock that is still there is written anew before anything else', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  await using lock = await acquireLock(vault, 'shared', { clock })
+  const [before] = vault.files.keys()
+  await clock.pass(40 * minuteMs)
+  await lock.ensureHeld()
+  assert.notEqual([...vault.files.keys()][0], before)
+})
+
+test('storage that fails for ten minutes loses no lock', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  let down = false
+  const shaky: Vault = {
+    ...vault,
+    backend: {
+      ...vault.backend,
+      put: async (...put) => {
+        if (down) throw new VmlError('unavailable.network', 'Cannot reach it')
+        await vault.backend.put(...put)
+      },
+    },
+  }
+  await using lock = await acquireLock(shaky, 'shared', { clock })
+  down = true
+  for (let minute = 0; minute < 10; minute++) await clock.pass(minuteMs)
+  down = false
+  await clock.pass(minuteMs)
+  const [found] = await Array.fromAsync(listLocks(vault))
+  assert.ok(clock.now() - Date.parse(found?.lock?.time ?? '') <= minuteMs)
+  await lock.ensureHeld()
+})
+
+async function writeLockFile(vault: Vault, lock: Record<string, unknown>): Promise<void> {
+  await writeSealedJson(vault, 'lock', lock)
+}
