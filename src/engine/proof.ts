@@ -140,21 +140,30 @@ async function proveXattrs(
     if (record.attributes.type === 'file') for await (const _ of record.segments());
     unseen.delete(record.path)
     if (record.hardLinkTo !== undefined) continue
-    if (wish.device !== undefined && wish.device !== record.attributes.device)
-      differences.push({ path: record.path, what: 'is another device' })
-    if (!xattrs && !acls) continue
-    const found = comparable(record.attributes.xattrs ?? [])
-    const wanted = comparable(wish.xattrs ?? [])
-    for (const [name, value] of wanted)
-      if (found.get(name) !== value)
-        differences.push({ path: record.path, what: `lacks the attribute ${name}` })
-    for (const name of found.keys())
-      if (!wanted.has(name) && !ofTheSystem.test(name))
-        differences.push({ path: record.path, what: `has the attribute ${name} too` })
+    for (const what of archiveDifferences(wish, record.attributes, source.fidelity))
+      differences.push({ path: record.path, what })
   }
   const named = new Set(differences.map(({ path }) => path))
   for (const path of unseen)
     if (!named.has(path)) differences.push({ path, what: 'was not read back with its attributes' })
+}
+
+/** Of what only an archive tells. */
+export function archiveDifferences(
+  wish: Attributes,
+  found: Attributes,
+  { xattrs, acls }: Pick<Fidelity, 'xattrs' | 'acls'>,
+): string[] {
+  const differences: string[] = []
+  if (wish.device !== undefined && wish.device !== found.device) differences.push('is another device')
+  if (!xattrs && !acls) return differences
+  const present = comparable(found.xattrs ?? [])
+  const wanted = comparable(wish.xattrs ?? [])
+  for (const [name, value] of wanted)
+    if (present.get(name) !== value) differences.push(`lacks the attribute ${name}`)
+  for (const name of present.keys())
+    if (!wanted.has(name) && !ofTheSystem.test(name)) differences.push(`has the attribute ${name} too`)
+  return differences
 }
 
 /** Given to every file by the machine itself. */

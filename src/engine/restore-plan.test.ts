@@ -77,6 +77,7 @@ function question(
     timeResolutionNs: 1,
     sameMachine: false,
     settledBeforeNs: 1000n,
+    attributesTold: false,
     linkTimes: false,
     ...more,
   }

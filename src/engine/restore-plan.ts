@@ -31,6 +31,8 @@ export interface RestoreQuestion {
   readonly sameMachine: boolean
   /** A path whose ctime is not before this may have changed in the same tick of the clock as it was saved. */
   readonly settledBeforeNs: bigint
+  /** Extended attributes can be read on the target. */
+  readonly attributesTold: boolean
   /** The target's tools set and tell the times of links. */
   readonly linkTimes: boolean
 }
@@ -50,7 +52,7 @@ export interface RestorePlan {
   readonly writes: readonly PlannedWrite[]
   /** Deepest first; made way for by a path of another type, or not in the entry. */
   readonly removals: readonly { readonly path: RawPath; readonly why: 'not-in-entry' | 'type' }[]
-  /** Same size and time, but not proven equal: their content is compared on the target before the plan is final. */
+  /** Nothing that a listing tells differs, but they are not proven equal: compared on the target before the plan is final. */
   readonly doubtful: readonly { readonly path: RawPath; readonly node: TreeNode }[]
   readonly kept: readonly { readonly path: RawPath; readonly rule: string }[]
   /** Differ, and stay as they are because of `overwrite`. */
@@ -204,11 +206,11 @@ function difference(
   if (node.type === 'file' && node.size !== now.size) return 'content'
   if (!sameTime(node.mtimeNs, now.mtimeNs, resolution)) return 'time'
   if (question.sameMachine && untouched(node, now, resolution, question.settledBeforeNs)) return undefined
-  // What a listing does not tell is written again: attributes and device numbers.
-  if (node.xattrs !== undefined && node.xattrs.length > 0) return 'content'
-  if (node.type === 'dev' || node.type === 'chardev') return 'content'
-  if (node.type !== 'file' || question.overwrite === 'if-changed' || node.size === 0) return undefined
-  return 'doubt'
+  if (question.overwrite === 'if-changed') return undefined
+  // What a listing does not tell: attributes, device numbers, content.
+  if (node.type === 'dev' || node.type === 'chardev') return 'doubt'
+  if (question.attributesTold && (node.type === 'file' || node.type === 'dir')) return 'doubt'
+  return node.type === 'file' && node.size !== 0 ? 'doubt' : undefined
 }
 
 function untouched(node: TreeNode, now: Attributes, resolution: bigint, settledBeforeNs: bigint): boolean {

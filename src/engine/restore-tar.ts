@@ -116,7 +116,7 @@ async function* itemsOf(
 }
 
 function linkKey(node: TreeNode): string | undefined {
-  return node.type === 'file' && node.inode !== undefined && (node.links ?? 1) > 1
+  return node.type !== 'dir' && node.inode !== undefined && (node.links ?? 1) > 1
     ? `${node.deviceId ?? 0n}:${node.inode}`
     : undefined
 }

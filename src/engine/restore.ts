@@ -10,6 +10,7 @@ import type { PathFailure, Source, WriteItem } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
 import { findExtents } from '../wire/tar-sparse.ts'
 import {
+  archiveDifferences,
   contentDigest,
   digestSegments,
   type Expected,
@@ -108,6 +109,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
     timeResolutionNs: fidelity.timeResolutionNs,
     sameMachine: destination.sameMachine,
     settledBeforeNs: request.settledBeforeNs,
+    attributesTold: fidelity.xattrs || fidelity.acls,
     linkTimes: keepsLinkTimes(fidelity),
   })
   const settled = settleDoubts(plan, await differingDoubts(request, plan))
@@ -403,21 +405,60 @@ function openGuard(
   }
 }
 
+/** Reading such a file as an archive costs little more than its digest, and tells its attributes too. */
+const packedBytesMax = 1024 * 1024
+
 async function differingDoubts(request: RestoreRequest, plan: RestorePlan): Promise<ReadonlySet<RawPath>> {
   const nodes = new Map(plan.doubtful.map(({ path, node }) => [path, node]))
   const differing = new Set(nodes.keys())
   if (nodes.size === 0) return differing
-  for await (const { path, sha256 } of request.destination.source.digest([...nodes.keys()], request.signal)) {
+  const { repository, destination, signal } = request
+  const { source } = destination
+  const told = source.fidelity.xattrs || source.fidelity.acls
+  const hashed: RawPath[] = []
+  const packed: RawPath[] = []
+  for (const [path, { type, size = 0, xattrs = [] }] of nodes) {
+    const asArchive = type !== 'file' || xattrs.length > 0 || size <= packedBytesMax
+    if (asArchive && (told || type !== 'file')) packed.push(path)
+    else hashed.push(path)
+  }
+  const isEqual = async (node: TreeNode, sha256: string) =>
+    sha256 === (await contentDigest(repository, node, signal))
+  for await (const { path, sha256 } of source.digest(hashed, signal)) {
     const node = nodes.get(path)
-    if (
-      node &&
-      sha256 !== undefined &&
-      sha256 === (await contentDigest(request.repository, node, request.signal))
-    ) {
-      differing.delete(path)
+    if (node && sha256 !== undefined && (await isEqual(node, sha256))) differing.delete(path)
+  }
+  // Of several names of one file the first brings all that is to be known.
+  const equalAs = new Map<RawPath, TreeNode>()
+  for await (const record of source.read(packed, signal)) {
+    if (record.kind !== 'file') {
+      differing.add(record.path)
+      continue
     }
+    const node = nodes.get(record.path)
+    const sha256 = record.attributes.type === 'file' ? await digestSegments(record.segments()) : ''
+    if (!node) continue
+    const first = record.hardLinkTo === undefined ? undefined : equalAs.get(record.hardLinkTo)
+    if (record.hardLinkTo !== undefined) {
+      if (first && sameStored(first, node)) differing.delete(record.path)
+      continue
+    }
+    if (archiveDifferences(node, record.attributes, source.fidelity).length > 0) continue
+    if (node.type === 'file' && !(await isEqual(node, sha256))) continue
+    differing.delete(record.path)
+    equalAs.set(record.path, node)
   }
   return differing
+}
+
+function sameStored(left: TreeNode, right: TreeNode): boolean {
+  const { content: one = [], xattrs: some = [] } = left
+  const { content: other = [], xattrs: others = [] } = right
+  return (
+    one.length === other.length &&
+    one.every((id, index) => id === other[index]) &&
+    some.length === others.length
+  )
 }
 
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */
