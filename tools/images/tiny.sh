@@ -130,6 +130,11 @@ for tree in usr/share/doc usr/share/man usr/share/locale usr/share/info usr/shar
 done
 install -m 755 "$here/tiny/rc" "$root/etc/rc"
 install -m 644 "$here/tiny/inittab" "$root/etc/inittab"
+# Where acpid looks up what a press of the power button means.
+mkdir -p "$root/etc/acpi/PWRF"
+printf '#!/bin/sh\nexec poweroff\n' >"$root/etc/acpi/PWRF/00000080"
+chmod 755 "$root/etc/acpi/PWRF/00000080"
+[ -e "$root/var/run" ] || ln -s /run "$root/var/run"
 echo "$name" | tr -d @ >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
 echo 'nameserver 10.0.2.3' >"$root/etc/resolv.conf"
