@@ -20,6 +20,8 @@ export interface BlobIndex {
   /** Every place, best first; more than one where two programs stored the same blob at once. */
   findAll(type: BlobType, id: BlobId | TreeId): BlobLocation[]
   hasPack(pack: PackId): boolean
+  /** What the blobs and the header of a pack must have; 0 for one that is not named. */
+  packBytes(pack: PackId): number
   /** Packs that are named, each with the bytes that its blobs and its header must have. */
   packs(): Iterable<{ readonly pack: PackId; readonly bytes: number }>
   /** The same with their blobs in the order in which they lie there. Takes another four bytes a blob meanwhile. */
@@ -173,6 +175,7 @@ export function openBlobIndex(): BlobIndex {
     has: (type, id) => lookUp(type, id) >= 0,
     findAll,
     hasPack: (pack) => packNumbers.has(pack),
+    packBytes: (pack) => packBytes[packNumbers.get(pack) ?? -1] ?? 0,
     *packs() {
       for (const [pack, packNumber] of packNumbers) yield { pack, bytes: packBytes[packNumber] ?? 0 }
     },

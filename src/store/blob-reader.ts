@@ -9,6 +9,7 @@ import { isDamage } from './damage.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { Vault } from './sealed-file.ts'
 import type { BlobType, CallOptions } from './store.ts'
+import { openPackWindows } from './pack-windows.ts'
 import { decompress } from './zstd.ts'
 import { openZeroRuns } from './zero-runs.ts'
 
@@ -24,6 +25,7 @@ const blobBytesMax = 1024 * 1024 * 1024
 const readAhead = 2
 
 export function openBlobReader(vault: Vault, index: Pick<LoadedIndex, 'blobs' | 'refresh'>): BlobReader {
+  const windows = openPackWindows(vault.backend)
   const places = async (type: BlobType, id: BlobId | TreeId, options: CallOptions) => {
     const known = (await index.blobs(options)).findAll(type, id)
     // Another program may have stored it since the index was loaded.
@@ -35,7 +37,9 @@ export function openBlobReader(vault: Vault, index: Pick<LoadedIndex, 'blobs' | 
       const known = await places(type, id, options)
       for (const place of known) {
         try {
-          return await readPlace(vault, { type, id, place }, options)
+          const packBytes = (await index.blobs(options)).packBytes(place.pack)
+          const read = async () => await windows.read(place, packBytes, options)
+          return await readPlace(vault.cipher, { type, id, place, read })
         } catch (error) {
           if (!mayLieElsewhere(error)) throw error
           failure ??= error
@@ -86,24 +90,21 @@ function plainLengthOf(place: BlobLocation): number {
   return place.plainLength ?? place.length - 32
 }
 
-async function readPlace(
-  { backend, cipher }: Vault,
-  {
-    type,
-    id,
-    place,
-  }: { readonly type: BlobType; readonly id: BlobId | TreeId; readonly place: BlobLocation },
-  options: CallOptions,
-): Promise<Buffer> {
+interface PlaceRead {
+  readonly type: BlobType
+  readonly id: BlobId | TreeId
+  readonly place: BlobLocation
+  readonly read: () => Promise<Buffer>
+}
+
+async function readPlace(cipher: Cipher, { type, id, place, read }: PlaceRead): Promise<Buffer> {
   const details = { blob: id, type, pack: place.pack }
   const where = `${type} blob ${shortId(id)} in pack ${shortId(place.pack)}`
   if (Math.max(place.length, plainLengthOf(place)) > blobBytesMax) {
     throw new VmlError('integrity.format', `Cannot read ${where}: it is too large`, { details })
   }
   try {
-    const { offset, length, plainLength } = place
-    const sealed = await backend.get({ kind: 'pack', name: place.pack }, { offset, length }, options)
-    return openBlob(cipher, { id, sealed, plainLength })
+    return openBlob(cipher, { id, sealed: await read(), plainLength: place.plainLength })
   } catch (error) {
     if (!mayLieElsewhere(error)) throw error
     const code = error.code === 'not-found' ? 'integrity.missing' : error.code

@@ -34,6 +34,9 @@ export const packBytesDefault = 16 * 1024 * 1024
 const syncBytesMax = 32 * 1024
 /** Chunks that wait for a free thread; a few of average size per core. */
 const compressingBytesMax = 24 * 1024 * 1024
+const copyStepBytes = 512 * 1024
+const spareBytesMax = 2 * 1024 * 1024
+const sparesMax = 8
 // The longer a save takes, the less often it writes an index: they all are read at the next start.
 const indexEveryMsMin = 30 * 1000
 const indexEveryMsMax = 10 * 60 * 1000
@@ -50,6 +53,7 @@ export async function openWriter(
   const { unusable, unindexed } = await comparePacks(vault, table, { signal })
   const compressor = openCompressor()
   const gate = openByteGate(compressingBytesMax)
+  const copies = openCopies()
   /** Blobs on their way into a pack that is not durable yet. */
   const claimed = new Set<string>()
   const unwritten: IndexedPack[] = []
@@ -136,9 +140,11 @@ export async function openWriter(
       await pack(compressor.compressSync(bytes), bytes)
     } else {
       // The chunker's memory is written over meanwhile.
-      const copy = Buffer.allocUnsafeSlow(bytes.length)
-      copy.set(bytes)
-      await gate.start(bytes.length, async () => await pack(await compressor.compress(copy), copy))
+      const copy = copies.take(bytes)
+      await gate.start(bytes.length, async () => {
+        await pack(await compressor.compress(copy), copy)
+        copies.giveBack(copy)
+      })
     }
   }
   // Only where nobody else writes: their packs are about to be indexed by themselves.
@@ -216,6 +222,24 @@ export async function openWriter(
       // which may be the one that the caller knows already, takes nothing away.
       for (const step of [gate.drain, packer.flush, writeIndexInTurn]) await step().catch(() => {})
       await lock[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Memory for chunks that wait: fresh memory costs more than the copy into it, so what was given back is used again. */
+function openCopies() {
+  const spare: Buffer[] = []
+  return {
+    take(bytes: Uint8Array): Buffer {
+      const fitting = spare.findIndex(({ length }) => length >= bytes.length)
+      const [found] = fitting < 0 ? [] : spare.splice(fitting, 1)
+      const buffer = found ?? Buffer.allocUnsafeSlow(Math.ceil(bytes.length / copyStepBytes) * copyStepBytes)
+      buffer.set(bytes)
+      return buffer.subarray(0, bytes.length)
+    },
+    giveBack(copy: Buffer): void {
+      if (copy.buffer.byteLength <= spareBytesMax && spare.length < sparesMax)
+        spare.push(Buffer.from(copy.buffer))
     },
   }
 }

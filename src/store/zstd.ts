@@ -22,7 +22,8 @@ const compressibleBytesMin = 64
 export function openCompressor(options: { level?: number; reuse?: boolean } = {}): Compressor {
   const level = options.level ?? 3
   const params = { [constants.ZSTD_c_compressionLevel]: level }
-  const compressOnce = (data: Uint8Array) => worthIt(data, zstdCompressSync(data, { params }))
+  const compressOnce = (data: Uint8Array) =>
+    worthIt(data, zstdCompressSync(data, { params, chunkSize: frameBytesMax(data.length) }))
   const reused = options.reuse === false ? undefined : openReusedEncoder(level)
   return {
     compressSync(data) {
@@ -31,7 +32,9 @@ export function openCompressor(options: { level?: number; reuse?: boolean } = {}
     },
     async compress(data) {
       if (data.length < compressibleBytesMin) return undefined
-      return worthIt(data, await zstdCompressAsync(data, { params }))
+      // In pieces of Node's usual 16 KiB each piece would be a way to the other thread and back.
+      const chunkSize = frameBytesMax(data.length)
+      return worthIt(data, await zstdCompressAsync(data, { params, chunkSize }))
     },
   }
 }
@@ -56,6 +59,7 @@ export function decompressUnknown(data: Uint8Array, bytesMax: number): Buffer {
   try {
     return zstdDecompressSync(data, {
       maxOutputLength: Math.max(bytesMax, 1),
+      chunkSize: Math.min(Math.max(bytesMax + 1, chunkBytesMin), pieceBytesMax),
       rejectGarbageAfterEnd: true,
       params: { [constants.ZSTD_d_windowLogMax]: windowLogMax },
     })
@@ -65,11 +69,21 @@ export function decompressUnknown(data: Uint8Array, bytesMax: number): Buffer {
   }
 }
 
+/** Node takes no smaller ones (zlib's Z_MIN_CHUNK). */
+const chunkBytesMin = 64
+/** Set aside at once, before it is known whether a frame holds what it should. */
+const pieceBytesMax = 8 * 1024 * 1024
+
 function damaged(state: string, cause?: unknown): VmlError {
   return new VmlError('integrity.format', `Cannot decompress data of the logbook: ${state}`, { cause })
 }
 
 const zstdCompressAsync = promisify(zstdCompress)
+
+/** Whatever the data is (ZSTD_COMPRESSBOUND in zstd.h, rounded up). */
+function frameBytesMax(lengthBytes: number): number {
+  return lengthBytes + Math.ceil(lengthBytes / 256) + 1024
+}
 
 /** Less than a 64th saved is not worth the time of every reader. */
 function worthItBytes(lengthBytes: number): number {
