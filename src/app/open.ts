@@ -5,7 +5,7 @@ import { openBackend } from '../backend/all.ts'
 import type { Backend } from '../backend/backend.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { type Catalog, openCatalog } from '../catalog/catalog.ts'
-import { openRepository } from '../store/repository.ts'
+import { openRepository, requireConfig } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
 import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
@@ -72,15 +72,18 @@ async function unlock(
   options: OpenOptions,
 ): Promise<Repository> {
   const { signal } = options
-  if ((await backend.size({ kind: 'config', name: '' }, { signal })) === undefined)
+  await requireConfig(backend, { signal }).catch((error: unknown) => {
+    if (!isFailure(error, 'store.missing')) throw error
     throw new VmlError(
       'store.missing',
       `Cannot open "${logbook.value}" (${logbook.from}): no logbook is there`,
       {
+        cause: error,
         details: { location: logbook.value },
         hint: `Make one: vml init ${logbook.value}`,
       },
     )
+  })
   const tried: string[] = []
   let damage: VmlError | undefined
   const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {

@@ -178,7 +178,7 @@ async function readRow(
     if (isFailure(error, 'not-found')) return undefined
     if (!isDamage(error)) throw error
     options.reporter?.warn({
-      warning: `Cannot read snapshot ${shortId(id)}: ${messageOf(error)}; see vml check`,
+      warning: `An entry is left out, since its snapshot is damaged: ${messageOf(error)}; see vml check`,
     })
     return undefined
   }

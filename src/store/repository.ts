@@ -45,8 +45,7 @@ export interface InitOptions extends CallOptions {
 /** `store.missing` without a config, `auth.key` when no secret fits, `integrity.*` naming the damaged file. */
 export async function openRepository(options: OpenOptions): Promise<Repository> {
   const { backend, secrets, keyHint, signal } = options
-  if ((await backend.size({ kind: 'config', name: '' }, { signal })) === undefined)
-    throw noRepository(backend)
+  await requireConfig(backend, { signal })
   let unreadable: unknown
   for await (const { keyId, masterKey } of openKeys(
     { backend, passwords: secrets, hint: keyHint },
@@ -217,8 +216,33 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
   }
 }
 
-function noRepository(backend: Backend): VmlError {
-  return new VmlError('store.missing', `Cannot open "${backend.location}": no logbook is there`, {
+/** Fails with `store.missing`, and with `integrity.missing` where everything but the config of a repository is there. */
+export async function requireConfig(backend: Backend, { signal }: CallOptions = {}): Promise<void> {
+  if ((await backend.size({ kind: 'config', name: '' }, { signal })) !== undefined) return
+  for (const kind of ['snapshot', 'pack'] as const) {
+    if (!(await hasFiles(backend, kind, signal))) continue
+    throw new VmlError(
+      'integrity.missing',
+      `Cannot open "${backend.location}": its file "config" is missing`,
+      {
+        hint: 'Nothing was changed. Put that file back from a copy of the logbook: it cannot be made anew',
+      },
+    )
+  }
+  throw new VmlError('store.missing', `Cannot open "${backend.location}": no logbook is there`, {
     hint: 'vml init makes one',
   })
+}
+
+async function hasFiles(
+  backend: Backend,
+  kind: 'snapshot' | 'pack',
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    for await (const _ of backend.list(kind, { signal })) return true
+  } catch (error) {
+    if (!isFailure(error, 'not-found')) throw error
+  }
+  return false
 }

@@ -83,7 +83,10 @@ function damaged(code: VmlError['code'], file: FileRef, why: string, cause?: unk
   return new VmlError(code, `Cannot read ${fileTitle(file)}: ${why}`, {
     cause,
     details: { kind: file.kind, file: file.name },
-    hint: 'Run vml check to see what is affected',
+    hint:
+      file.kind === 'config'
+        ? 'Nothing was changed. Put that file back from a copy of the logbook: it cannot be made anew'
+        : 'Run vml check to see what is affected',
   })
 }
 

@@ -1,8 +1,9 @@
 // `vml check`: whether everything in the logbook is there and whole.
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
-import { defineCommand, flag } from '../command.ts'
+import type { Repository } from '../../store/store.ts'
+import { type Context, defineCommand, flag } from '../command.ts'
 import { formatBytes, formatDuration, plural } from '../format.ts'
 import { shown } from '../options.ts'
 
@@ -13,7 +14,10 @@ export const command = defineCommand({
   description:
     'Checks that every entry can be read whole: keys, index, trees and packs; with --read-data every byte. Names what is damaged and which entries it affects.',
   operands: [],
-  options: { readData: flag('--read-data', 'read, decrypt and hash every pack') },
+  options: {
+    readData: flag('--read-data', 'read, decrypt and hash every pack'),
+    lock: flag('--no-lock', 'look even while another program holds the logbook alone'),
+  },
   examples: [
     { line: 'vml check', does: 'structure: seconds' },
     { line: 'vml check --read-data', does: 'every byte: as long as reading the logbook takes' },
@@ -23,6 +27,7 @@ export const command = defineCommand({
     const { out, signal, clock } = context
     const started = clock.now()
     const logbook = await context.openLogbook()
+    await using _lock = options.lock ? await keepPrunesOut(context, logbook.repository) : undefined
     const report = await logbook.repository.check({
       readData: options.readData,
       reporter: context.reporter,
@@ -81,3 +86,25 @@ export const command = defineCommand({
       )
   },
 })
+
+/** A program that removes packs meanwhile would make a whole logbook look damaged. */
+async function keepPrunesOut(
+  { reporter, signal }: Context,
+  repository: Repository,
+): Promise<AsyncDisposable | undefined> {
+  if (repository.readOnly) return undefined
+  try {
+    return await repository.lock('shared', { signal })
+  } catch (error) {
+    if (isFailure(error, 'store.locked'))
+      throw new VmlError('store.locked', error.message, {
+        cause: error,
+        details: error.details,
+        hint: `${error.hint ?? 'Wait until it is done'}. vml check --no-lock looks at the logbook as it is`,
+      })
+    if (!isFailure(error, 'failed', 'unavailable.space')) throw error
+    // A full or a read-only disk is a reason to look, not one to refuse.
+    reporter.warn({ warning: `Checked without a lock: ${error.message}` })
+    return undefined
+  }
+}
