@@ -9,6 +9,7 @@ import {
   isWithin,
   joinPath,
   outermost,
+  parseRawPath,
   type RawName,
   type RawPath,
   rootPath,
@@ -28,6 +29,7 @@ import {
 } from './restore.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './capture.ts'
+import { openTreeReader } from './tree-reader.ts'
 import type { Overwrite } from './restore-plan.ts'
 import { type OpenMachine, type Saved } from './save.ts'
 
@@ -60,6 +62,7 @@ export interface RestoreEntryRequest {
 export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedRestore> {
   const { repository, entry, document, destination, signal } = request
   const isSafety = document?.kind === 'safety'
+  const restored = await pathsOf(request)
   const protectedBy =
     request.remove && document && !isSafety
       ? await openProtection({
@@ -74,7 +77,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     tree: entry.snapshot.tree,
     entryName: entryName(entry),
     destination,
-    paths: await pathsOf(request),
+    paths: restored.paths,
     // The entry knows what stood at single paths, and nothing of what lies beside them.
     ...(isSafety ? { exactly: new Set(documentRoots(document)) } : {}),
     never: neverOn(destination, document, request.ownPaths),
@@ -82,7 +85,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     without: document ? cacheParts(document, request.caches) : [],
     overwrite: request.overwrite,
     remove: request.remove,
-    removeWithin: isSafety ? [] : request.removeWithin,
+    removeWithin: withinBoth(restored.whole, request.removeWithin),
     protectedBy,
     extras: request.extras,
     reporter: request.reporter,
@@ -137,21 +140,60 @@ export function requireProof(report: RestoreReport, kept: string, label: string)
   )
 }
 
+interface RestoredPaths {
+  readonly paths: readonly RawPath[]
+  /** Folders that the entry speaks for as a whole; all of `paths` where it is undefined. */
+  readonly whole?: readonly RawPath[]
+}
+
 /**
- * The roots as they were saved, or the named paths with the roots below them, which may lie on other file systems. For an
- * entry of another program everything at the top of its tree.
+ * The roots as they were saved, or the named paths with the roots below them, which may lie on other file systems. A
+ * snapshot of another program speaks for the paths that it names: the folders above those are in its tree for their
+ * attributes only, and nothing may go from them.
  */
-async function pathsOf(request: RestoreEntryRequest): Promise<RawPath[]> {
+async function pathsOf(request: RestoreEntryRequest): Promise<RestoredPaths> {
   const { document, repository, entry, paths, signal } = request
-  if (document) {
-    const roots = documentRoots(document)
-    if (document.kind === 'safety') return outermost(paths.length > 0 ? paths : roots)
-    if (paths.length === 0) return roots
-    return [...paths, ...roots.filter((root) => paths.some((path) => isWithin(root, path)))]
+  if (document?.kind === 'safety') {
+    return { paths: outermost(paths.length > 0 ? paths : documentRoots(document)), whole: [] }
   }
-  if (paths.length > 0) return [...paths]
-  const top = await repository.readTree(entry.snapshot.tree, { signal })
-  return top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
+  const roots = document ? documentRoots(document) : await foreignRoots(request)
+  if (roots === undefined) {
+    const top = await repository.readTree(entry.snapshot.tree, { signal })
+    const all = top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
+    return { paths: paths.length > 0 ? paths : all, whole: [] }
+  }
+  if (paths.length === 0) return { paths: roots }
+  const inner = roots.filter((root) => paths.some((path) => isWithin(root, path)))
+  const whole = paths.filter((path) => roots.some((root) => isWithin(path, root)))
+  return { paths: [...paths, ...inner], whole: [...whole, ...inner] }
+}
+
+/** Where both agree that something may go. */
+function withinBoth(
+  whole: readonly RawPath[] | undefined,
+  asked: readonly RawPath[] | undefined,
+): readonly RawPath[] | undefined {
+  if (whole === undefined || asked === undefined) return whole ?? asked
+  return [
+    ...whole.filter((path) => asked.some((other) => isWithin(path, other))),
+    ...asked.filter((path) => whole.some((other) => other !== path && isWithin(path, other))),
+  ]
+}
+
+/** Undefined where the snapshot does not say, or not in paths of its tree. */
+async function foreignRoots({
+  repository,
+  entry,
+  signal,
+}: RestoreEntryRequest): Promise<RawPath[] | undefined> {
+  const reader = openTreeReader(repository, entry.snapshot.tree, signal)
+  const roots: RawPath[] = []
+  for (const text of entry.snapshot.paths) {
+    const path = parseRawPath(rawFromString(text))
+    if (path === undefined || (path !== rootPath && !(await reader.node(path)))) return undefined
+    roots.push(path)
+  }
+  return roots.length > 0 ? roots : undefined
 }
 
 function documentRoots(document: EntryDocument): RawPath[] {
