@@ -2,21 +2,41 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock } from '../base/clock.ts'
+import { isFailure } from '../base/failure.ts'
 import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
 import { parseImageRecordJson } from '../image/image-record.ts'
 import { type ImageLibrary, openImageLibrary } from '../image/library.ts'
 import type { ImageRecord } from '../model/image.ts'
+import type { ImageReference } from '../model/machine.ts'
 import type { Config } from './config.ts'
 
 /** More than anybody receives; the folder is ours alone. */
 const recordsMax = 10_000
 
 export function openLibrary(config: Config, clock: Clock): ImageLibrary {
-  return openImageLibrary({
-    folder: join(config.folders.data, 'images'),
-    catalogues: config.images.catalogues,
-    clock,
-  })
+  return openImageLibrary(libraryOptions(config, clock))
+}
+
+function libraryOptions(config: Config, clock: Clock) {
+  return { folder: join(config.folders.data, 'images'), catalogues: config.images.catalogues, clock }
+}
+
+/** A save does not wait longer for a catalogue that says nothing. */
+const digestTimeoutMs = 5_000
+
+/** The SHA-256 of an image's disk, where the library or a catalogue knows the image; who cannot be asked is passed over. */
+export async function findDigest(
+  config: Config,
+  { reference, clock, signal }: { reference: ImageReference; clock: Clock; signal: AbortSignal },
+): Promise<string | undefined> {
+  const library = openImageLibrary({ ...libraryOptions(config, clock), idleTimeoutMs: digestTimeoutMs })
+  try {
+    const offered = await rememberedImages(config)
+    return (await library.resolve({ reference }, { signal, offered })).record.items.disk.sha256
+  } catch (error) {
+    if (!isFailure(error, 'image.unobtainable', 'unavailable.network', 'unavailable.timeout')) throw error
+    return undefined
+  }
 }
 
 /** Keeps where an image can be had, so that `vml open` finds it long after the share is gone. */

@@ -26,8 +26,9 @@ const answerBytesMax = 64 * 1024
 
 /**
  * Makes the user where it is missing, writes the key to the file that the seed uses too (hypervisor/seed.ts) and has
- * sshd look there, whoever logs in. Order: key,
- * then configuration, then a check of it (`sshd -t`), then reload: an sshd that would not start is left as it was.
+ * sshd look there, whoever logs in. Order: key, then configuration, then a check of it (`sshd -t`), then reload: an sshd that would not
+ * start is left as it was. Last the key goes from root's own file, where the seed has put it: no entry of root's home
+ * holds it. Can be repeated.
  */
 export async function prepareLogin({
   shell,
@@ -58,9 +59,6 @@ export async function prepareLogin({
     throw new VmlError(
       'remote.command',
       `Cannot let "${user}" in on ${shell.label}: ${printableText(stderr.toString('utf8').trim()).slice(0, 500)}`,
-      {
-        hint: 'Its console is in the log that vml open named; vml open --rm removes the machine',
-      },
     )
   }
   return { name: user, uid, gid, home }
@@ -77,6 +75,8 @@ if ! id -u "$user" >/dev/null 2>&1; then
   else
     adduser -D -s "$shell" \${3:+-u "$3"} "$user" 2>/dev/null || adduser -D -s "$shell" "$user"
   fi
+  # No password, but not locked: an sshd without PAM refuses who is locked.
+  usermod -p '*' "$user" 2>/dev/null || sed -i "s/^$user:!*:/$user:*:/" /etc/shadow
 fi
 keys=/etc/ssh/vml_authorized_keys
 printf '%s\\n' "$2" > "$keys.new"
@@ -105,6 +105,11 @@ if command -v systemctl >/dev/null 2>&1 && [ -d /run/systemd/system ]; then
   systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || systemctl try-restart ssh.service sshd.service
 else
   for pid in $(cat /run/sshd.pid /var/run/sshd.pid 2>/dev/null | sort -u); do kill -HUP "$pid"; done
+fi
+mine=/root/.ssh/authorized_keys
+if [ -f "$mine" ] && [ ! -L "$mine" ] && grep -Fq "$2" "$mine"; then
+  (umask 077; grep -Fv "$2" "$mine" > "$mine.new" || :)
+  if [ -s "$mine.new" ]; then mv "$mine.new" "$mine"; else rm "$mine" "$mine.new"; rmdir /root/.ssh 2>/dev/null || :; fi
 fi
 echo "vml-uid=$(id -u "$user")"
 echo "vml-gid=$(id -g "$user")"

@@ -9,7 +9,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import { formatImageReference, type ImageReference } from '../model/machine.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from './entries.ts'
-import { type GuestUser, prepareLogin } from './guest-login.ts'
+import { type GuestUser, type LoginRequest, prepareLogin } from './guest-login.ts'
 import type { OpenMachine } from './save.ts'
 import { rawPathOf } from './protection.ts'
 import { mapHome, prepareEntryRestore, requireProof } from './restore-entry.ts'
@@ -33,6 +33,8 @@ export interface OpenRequest {
   readonly caches: 'all' | 'none'
   /** Root's shell on a guest, and what can be asked through it. */
   readonly openGuest: (access: SshAccess, user: string) => Promise<OpenMachine & AsyncDisposable>
+  /** Logs in and out again; fails with `remote.denied`. */
+  readonly enter: (access: SshAccess, user: string) => Promise<void>
   readonly reporter: Reporter
   readonly signal?: AbortSignal | undefined
 }
@@ -45,13 +47,12 @@ export interface Opened {
   /** Where paths and owners went, in words. */
   readonly mapped: readonly string[]
   readonly restored: { readonly prepared: PreparedRestore; readonly report: RestoreReport } | undefined
-  /** Root's shell is open as long as this runs. */
-  readonly guest: OpenMachine
 }
 
 /**
- * Finds or fetches the image, makes and starts the machine, lets the user in, restores. `look` sees the guest before
- * the restore, for the version report. A failure after the machine was made leaves it there, to be looked at or removed.
+ * Finds or fetches the image, makes and starts the machine, lets the user in, restores, and proves that the user can enter. `look` sees
+ * the guest before the restore, for the version report. A failure after the machine was made leaves it there, to be
+ * looked at or removed; who cancels keeps nothing of it.
  */
 export async function openEntry(
   request: OpenRequest,
@@ -69,35 +70,87 @@ export async function openEntry(
       paths: image.paths,
       memoryMiB: request.memoryMiB,
       user: userName,
-      hostname: name,
+      hostname: name.replaceAll(/[^A-Za-z0-9-]/g, '-'),
       network: request.network,
     },
     { signal },
   )
+  try {
+    return await bringUp(request, { image, userName, look })
+  } catch (error) {
+    if (!signal?.aborted) throw leftBehind(error, name)
+    await hypervisor.stop(name, { mode: 'kill' })
+    await hypervisor.remove(name)
+    throw error
+  }
+}
+
+async function bringUp(
+  request: OpenRequest,
+  {
+    image,
+    userName,
+    look,
+  }: {
+    image: LocalImage
+    userName: string
+    look: (guest: OpenMachine, image: ImageRecord) => Promise<void>
+  },
+): Promise<Opened> {
+  const { hypervisor, reporter, signal, document, name } = request
   reporter.progress({ phase: 'starting the machine' })
   await hypervisor.start(name, { signal })
   const access = await hypervisor.waitForSsh(name, { signal })
   await using guest = await request.openGuest(access, access.seededUsers[0] ?? 'root')
-  if (guest.facts.user.uid !== 0) {
-    throw new VmlError(
-      'unsupported',
-      `Cannot restore into "${name}": its image lets only "${guest.facts.user.name}" in, not root`,
-      {
-        hint: `The machine is running; vml open --rm ${name} removes it`,
-      },
-    )
-  }
-  const user = await prepareLogin({
-    shell: guest.shell,
-    user: userName,
-    publicKey: access.publicKey,
-    ids: document.user.uid === 0 ? undefined : document.user,
-    signal,
-  })
+  const user = await letIn({ guest, access, user: userName, ids: idsOf(document), signal })
   await look(guest, image.record)
   const { describe } = mapHome(document, user)
   const restored = request.restore ? await restoreInto(request, guest, user) : undefined
-  return { name, image, access, user, mapped: describe, restored, guest }
+  // The restored home is in place now: whatever it holds, the command that is printed has to work.
+  await request.enter(access, user.name)
+  return { name, image, access, user, mapped: describe, restored }
+}
+
+/** Starts a machine that was opened before and then stopped. What it became since then stays as it is. */
+export async function startAgain(
+  request: Pick<OpenRequest, 'hypervisor' | 'name' | 'openGuest' | 'enter' | 'reporter' | 'signal'>,
+): Promise<{ readonly access: SshAccess; readonly user: GuestUser }> {
+  const { hypervisor, reporter, signal, name } = request
+  const { user: userName = 'root' } = await hypervisor.status(name)
+  reporter.progress({ phase: 'starting the machine' })
+  await hypervisor.start(name, { signal })
+  const access = await hypervisor.waitForSsh(name, { signal })
+  await using guest = await request.openGuest(access, access.seededUsers[0] ?? 'root')
+  const user = await letIn({ guest, access, user: userName, ids: undefined, signal })
+  await request.enter(access, user.name)
+  return { access, user }
+}
+
+function idsOf({ user }: EntryDocument): LoginRequest['ids'] {
+  return user.uid === 0 ? undefined : user
+}
+
+async function letIn(
+  request: { guest: OpenMachine; access: SshAccess } & Pick<LoginRequest, 'user' | 'ids' | 'signal'>,
+): Promise<GuestUser> {
+  const { guest, access, ...login } = request
+  if (guest.facts.user.uid !== 0) {
+    throw new VmlError(
+      'unsupported',
+      `Cannot restore into "${guest.machine.name}": its image lets only "${guest.facts.user.name}" in, not root`,
+    )
+  }
+  return await prepareLogin({ shell: guest.shell, publicKey: access.publicKey, ...login })
+}
+
+function leftBehind(error: unknown, name: string): unknown {
+  if (!(error instanceof VmlError)) return error
+  const left = `The machine is left as it is: vml open --rm ${name} removes it`
+  return new VmlError(error.code, error.message, {
+    details: { ...error.details, machine: name },
+    cause: error,
+    hint: error.hint === undefined ? left : `${error.hint}\n${left}`,
+  })
 }
 
 async function findImage(request: OpenRequest): Promise<LocalImage> {

@@ -64,6 +64,8 @@ export interface SaveParts {
   readonly repository: Repository
   /** Chosen by `chooseBase`. */
   readonly base: SaveBase | undefined
+  /** Of the base image that the configuration names, where somebody knows it. */
+  readonly imageSha256?: string | undefined
   /** The next free number; asked right before the commit. */
   readonly nextNumber: () => Promise<number>
   readonly clock: Clock
@@ -243,7 +245,7 @@ function describeEntry(
   { captured, roots, number, startedAt, kind }: Described,
 ): EntryDocument {
   const { facts, machine, source } = parts.open
-  const image = imageOf(machine.image, facts.image)
+  const image = imageOf(machine.image, facts.image, parts.imageSha256)
   return {
     schema: 1,
     kind: kind ?? 'environment',
@@ -292,8 +294,9 @@ function modeOf(
 function imageOf(
   given: ImageReference | undefined,
   guessed: ImageReference | undefined,
+  sha256: string | undefined,
 ): EntryDocument['image'] {
-  if (given) return { ...given, guessed: false }
+  if (given) return { ...given, guessed: false, ...(sha256 === undefined ? {} : { sha256 }) }
   return guessed ? { ...guessed, guessed: true } : undefined
 }
 

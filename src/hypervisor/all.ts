@@ -3,5 +3,12 @@ import type { Clock } from '../base/clock.ts'
 import type { Hypervisor } from './hypervisor.ts'
 import { openQemu } from './qemu.ts'
 
-export const hypervisors: ReadonlyMap<string, (options: { folder: string; clock?: Clock }) => Hypervisor> =
-  new Map([['qemu', openQemu]])
+export interface DriverOptions {
+  readonly folder: string
+  readonly clock?: Clock
+  readonly accelerator?: 'auto' | 'kvm' | 'tcg'
+}
+
+export const hypervisors: ReadonlyMap<string, (options: DriverOptions) => Hypervisor> = new Map([
+  ['qemu', openQemu],
+])

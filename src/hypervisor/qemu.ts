@@ -59,11 +59,14 @@ const consoleTailBytes = 2_000
 export function openQemu({
   folder: givenFolder,
   clock = systemClock,
+  accelerator: wanted = 'auto',
   qemu = 'qemu-system-x86_64',
 }: {
   /** Where machines live; made on first use. */
   folder: string
   clock?: Clock
+  /** `auto` takes what the probe finds. */
+  accelerator?: 'auto' | 'kvm' | 'tcg'
   qemu?: string
 }): Hypervisor {
   let facts: Promise<HypervisorFacts> | undefined
@@ -100,7 +103,18 @@ export function openQemu({
     const version = await versionOf(qemu, signal)
     const machineType = await newestMachineType(qemu, signal)
     const cpu = await hostModel()
-    const found = await probeAccelerator({ qemu, version, machineType, cpu, folder: await root(), signal })
+    const found =
+      wanted === 'tcg'
+        ? { accelerator: wanted, reason: 'emulation was asked for' }
+        : await probeAccelerator({ qemu, version, machineType, cpu, folder: await root(), signal })
+    if (wanted === 'kvm' && found.accelerator !== 'kvm')
+      throw new VmlError(
+        'unsupported',
+        `Cannot start machines with KVM, as asked for: ${found.reason ?? ''}`,
+        {
+          hint: 'open.accelerator = "auto" in config.toml takes what there is',
+        },
+      )
     return { version, machineType, cpu: found.accelerator === 'kvm' ? cpu : emulatedModel, ...found }
   }
 

@@ -1,12 +1,12 @@
 // `vml open`: an entry becomes a running virtual machine; also stops, lists and removes such machines.
-import { openGuest, openHypervisor } from '../../app/hypervisors.ts'
+import { enterGuest, openGuest, openHypervisor } from '../../app/hypervisors.ts'
 import { openLibrary, rememberedImages } from '../../app/images.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isImported } from '../../engine/import.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
-import { type Opened, openEntry } from '../../engine/open.ts'
+import { type Opened, openEntry, startAgain } from '../../engine/open.ts'
 import { baseFactsOf, type OpenMachine } from '../../engine/save.ts'
 import type { SshAccess } from '../../hypervisor/hypervisor.ts'
 import { isMachineName, parseImageReference } from '../../model/machine.ts'
@@ -34,6 +34,7 @@ export const command = defineCommand({
     withoutCache: flag('--without-cache', 'leave the cache parts out'),
     list: flag('--list', 'list the machines that were opened'),
     stop: text('--stop <vm>', 'shut a machine down'),
+    start: text('--start <vm>', 'start a machine that was stopped, as it was'),
     rm: text('--rm <vm>', 'remove a machine, and stop it first'),
   },
   examples: [
@@ -44,6 +45,7 @@ export const command = defineCommand({
   async run(context, { operands: [typed], options }) {
     if (options.list) return await listMachines(context)
     if (options.stop !== undefined) return await stopMachine(context, options.stop)
+    if (options.start !== undefined) return await startMachine(context, options.start)
     if (options.rm !== undefined) return await removeMachine(context, options.rm)
     if (typed === undefined)
       throw new VmlError('usage', 'Cannot tell what to open', {
@@ -87,6 +89,7 @@ export const command = defineCommand({
         restore: options.restore,
         caches: options.withoutCache ? 'none' : 'all',
         openGuest: (access: SshAccess, user: string) => openGuest(name, access, user, signal),
+        enter: (access: SshAccess, user: string) => enterGuest({ access, user, clock }, signal),
         reporter,
         signal,
       },
@@ -166,7 +169,7 @@ function printOpened(
   }
   if (restricted) out.note('  it came from somebody else: it has no network (--network lifts that)')
   out.line(sshCommand(access, user.name))
-  out.note(`  vml open --stop ${name}; vml open --rm ${name}`)
+  out.note(`  end it: vml open --stop ${name}, or for good: vml open --rm ${name}`)
   out.summary(
     `Opened ${name} on ${image.record.name}@${image.record.version} in ${formatDuration(durationMs)}`,
     {
@@ -178,13 +181,7 @@ function printOpened(
         sha256: image.record.items.disk.sha256,
       },
       user: user.name,
-      ssh: {
-        host: access.host,
-        port: access.port,
-        identity_file: access.identityFile,
-        known_hosts: access.knownHostsFile,
-        command: sshCommand(access, user.name),
-      },
+      ssh: sshFacts(access, user.name),
       network: restricted ? 'restricted' : 'user',
       report: report?.lines,
       mapped,
@@ -196,6 +193,17 @@ function printOpened(
       duration_ms: durationMs,
     },
   )
+}
+
+function sshFacts(access: SshAccess, user: string) {
+  const { host, port, identityFile, knownHostsFile } = access
+  return {
+    host,
+    port,
+    identity_file: identityFile,
+    known_hosts: knownHostsFile,
+    command: sshCommand(access, user),
+  }
 }
 
 /** Can be pasted into any POSIX shell. */
@@ -222,6 +230,23 @@ async function listMachines({ config, clock, out }: Context): Promise<number> {
   ))
     out.line(line)
   if (machines.length === 0) out.note('None: vml open ENTRY')
+  return 0
+}
+
+async function startMachine(
+  { config, clock, out, signal, reporter }: Context,
+  name: string,
+): Promise<number> {
+  const { access, user } = await startAgain({
+    hypervisor: openHypervisor(config, clock),
+    name,
+    openGuest: (to, login) => openGuest(name, to, login, signal),
+    enter: (to, login) => enterGuest({ access: to, user: login, clock }, signal),
+    reporter,
+    signal,
+  })
+  out.line(sshCommand(access, user.name))
+  out.document({ schema: 1, name, state: 'running', ssh: sshFacts(access, user.name) })
   return 0
 }
 

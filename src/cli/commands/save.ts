@@ -15,6 +15,7 @@ import {
 } from '../../engine/save.ts'
 import type { CaptureMode } from '../../model/entry.ts'
 import { shortId } from '../../model/ids.ts'
+import type { Machine } from '../../model/machine.ts'
 import { type Context, defineCommand, flag, operand, text, texts } from '../command.ts'
 import { formatBytes, formatCount, formatDuration } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../machine-path.ts'
@@ -72,6 +73,7 @@ export const command = defineCommand({
       open,
       repository: logbook.repository,
       base,
+      imageSha256: await digestOfImage(context, machine, base),
       nextNumber: () => nextEntryNumber(logbook, context),
       clock: context.clock,
       reporter: context.reporter,
@@ -98,6 +100,20 @@ async function openBase(
   if (!entry) return undefined
   const document = await readEntryDocument(logbook.repository, entry.snapshot, context)
   return document ? { entry, document } : undefined
+}
+
+/** The bytes that the machine started from: what its last entry says of them holds, whatever is published since. */
+async function digestOfImage(
+  { config, clock, signal }: Context,
+  { image }: Machine,
+  base: SaveBase | undefined,
+): Promise<string | undefined> {
+  if (!image) return undefined
+  const before = base?.document.image
+  if (before?.sha256 !== undefined && before.name === image.name && before.version === image.version)
+    return before.sha256
+  const { findDigest } = await import('../../app/images.ts')
+  return await findDigest(config, { reference: image, clock, signal })
 }
 
 function printSaved(out: Output, { snapshot, document, stored, durationMs }: Saved): void {
