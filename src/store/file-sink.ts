@@ -1,5 +1,4 @@
 // Takes the content of a file, cuts it into chunks and stores them; long runs of zeros cost next to nothing.
-import { createHash, type Hash } from 'node:crypto'
 import type { BlobId } from '../model/ids.ts'
 import type { Segment } from '../model/tree.ts'
 import { type Chunker, chunkBytesMax } from './chunker.ts'
@@ -46,31 +45,23 @@ export function openFileSink({
   let start = 0
   let end = 0
   let holeBytes = 0
-  let whole: Hash | undefined
   let ended = false
 
   const storeZero = async () => {
-    whole?.update(zero.bytes)
     zero.id ??= await store.storeChunk(zero.bytes)
     content.push(zero.id)
   }
-  const cutOne = async ({ last }: { last: boolean }) => {
+  const cutOne = async () => {
     const length = chunker.cut(start, end - start)
     const bytes = buffer.subarray(start, start + length)
-    // A file of one chunk has that chunk's hash, so most files are hashed once.
-    if (!last || start + length < end) whole ??= createHash('sha256')
-    if (isZeros(bytes, zero)) {
-      await storeZero()
-    } else {
-      whole?.update(bytes)
-      content.push(await store.storeChunk(bytes))
-    }
+    if (isZeros(bytes, zero)) await storeZero()
+    else content.push(await store.storeChunk(bytes))
     start += length
     holeBytes = Math.min(holeBytes, end - start)
   }
   /** Called with bytes in hand: makes room for some of them and returns for how many. */
   const makeRoom = async (): Promise<number> => {
-    while (end - start >= chunkBytesMax) await cutOne({ last: false })
+    while (end - start >= chunkBytesMax) await cutOne()
     if (end === buffer.length || end === start) {
       buffer.copyWithin(0, start, end)
       end -= start
@@ -80,6 +71,12 @@ export function openFileSink({
   }
   const writeBytes = async (bytes: Uint8Array) => {
     holeBytes = 0
+    // Most files come as one piece that fits.
+    if (end - start < chunkBytesMax && bytes.length <= buffer.length - end) {
+      buffer.set(bytes, end)
+      end += bytes.length
+      return
+    }
     for (let at = 0; at < bytes.length;) {
       const piece = bytes.subarray(at, at + (await makeRoom()))
       buffer.set(piece, end)
@@ -94,10 +91,7 @@ export function openFileSink({
         left += holeBytes
         end = start
         holeBytes = 0
-        for (; left >= chunkBytesMax; left -= zero.length) {
-          whole ??= createHash('sha256')
-          await storeZero()
-        }
+        for (; left >= chunkBytesMax; left -= zero.length) await storeZero()
       }
       const piece = Math.min(left, await makeRoom())
       buffer.fill(0, end, end + piece)
@@ -115,12 +109,10 @@ export function openFileSink({
     },
     async finish() {
       if (ended) throw new Error('This file is finished')
-      while (end > start) await cutOne({ last: true })
+      while (end > start) await cutOne()
       ended = true
       onEnd()
-      const [only] = content
-      const sha256 = whole?.digest('hex') ?? only ?? emptySha256
-      return { content, size, sha256 }
+      return { content, size }
     },
     abort() {
       if (!ended) onEnd()
@@ -128,8 +120,6 @@ export function openFileSink({
     },
   }
 }
-
-const emptySha256 = createHash('sha256').digest('hex')
 
 function isZeros(bytes: Buffer, zero: ZeroChunk): boolean {
   return (

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { openMemory } from '../backend/memory.ts'
 import { parseId, type SnapshotId } from '../model/ids.ts'
@@ -67,7 +66,7 @@ test('nothing is stored twice, in one save or in the next', async () => {
   assert.equal(size(), first)
 })
 
-test('a file has its own sha256 and size, whatever pieces it came in', async () => {
+test('a file has the same chunks and size, whatever pieces it came in', async () => {
   const { repository } = await makeRepository()
   await using writer = await repository.beginWrite()
   for (const length of [0, 1, 600_000, 10_000_000, 20_000_000]) {
@@ -80,8 +79,9 @@ test('a file has its own sha256 and size, whatever pieces it came in', async () 
       }
       results.push(await sink.finish())
     }
-    assert.equal(results[0]?.sha256, createHash('sha256').update(content).digest('hex'))
-    assert.equal(results[0].size, length)
+    assert.equal(results[0]?.size, length)
+    await writer.flush()
+    assert.ok((await readContent(repository, results[0].content)).equals(content))
     assert.deepEqual(results[1], results[0])
     assert.deepEqual(results[2], results[0])
   }
@@ -102,7 +102,6 @@ test('a hole is stored exactly as the same zeros are, and comes back as a hole',
     const stored = await asHole.finish()
     const whole = Buffer.concat([head, Buffer.alloc(holeBytes), tail])
     assert.deepEqual(await storeFile(writer, whole), stored)
-    assert.equal(stored.sha256, createHash('sha256').update(whole).digest('hex'))
     await writer.commit(snapshotOf(await writer.storeTree([fileNode('sparse', stored)])))
     const reader = await reopen(files)
     assert.ok((await readContent(reader, stored.content)).equals(whole))

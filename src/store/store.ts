@@ -65,8 +65,6 @@ export interface NewKey {
 export interface StoredFile {
   readonly content: readonly BlobId[]
   readonly size: number
-  /** SHA-256 of the whole content, lower-case hex. */
-  readonly sha256: string
 }
 
 /** Takes the content of one file in order. */
