@@ -119,7 +119,7 @@ export async function readEntryDocument(
   const bytes = await readVmlFile(repository, snapshot, 'entry.json', options)
   if (bytes === undefined) return undefined
   const { parseEntryDocument } = await import('../model/documents.ts')
-  return parseEntryDocument(JSON.parse(bytes.toString('utf8')))
+  return parseEntryDocument(bytes)
 }
 
 /** A file of `/.vml/` of an entry; undefined where it has none. */

@@ -141,7 +141,7 @@ async function scanEnvironment(
 ): Promise<void> {
   const { encodeEnvironment, parseEnvironment } = await import('../model/documents.ts')
   const kept = new Map<RawText, RawText>()
-  const variables = parseEnvironment(JSON.parse(content.toString('utf8')))
+  const variables = parseEnvironment(content)
   for (const [name, value] of variables) {
     const what = scanVariable(name, value)
     if (what === undefined) kept.set(name, value)

@@ -29,6 +29,8 @@ const costs: Readonly<Record<NewKey['cost'], { N: number; r: number; p: number }
   strong: { N: 65536, r: 8, p: 1 },
 }
 const saltBytes = 64
+const keyHint =
+  'Nothing was changed. Another key of the logbook opens it too; else put that file back from a copy'
 const keyFileBytesMax = 64 * 1024
 // More key files than this are not tried: each costs a scrypt.
 const keyFilesMax = 64
@@ -95,7 +97,9 @@ export async function* openKeys(
   const names: string[] = []
   for await (const { name } of backend.list('key', options)) names.push(name)
   if (names.length === 0) {
-    throw new VmlError('integrity.missing', `Cannot open "${backend.location}": it has no key file`)
+    throw new VmlError('integrity.missing', `Cannot open "${backend.location}": it has no key file`, {
+      hint: keyHint,
+    })
   }
   names.sort((left, right) => Number(right === hint) - Number(left === hint))
   let damage: unknown
@@ -108,7 +112,9 @@ export async function* openKeys(
         if (masterKey) yield { keyId, masterKey }
       }
       if (!file.intact) {
-        damage ??= new VmlError('integrity.hash', `Cannot use ${keyTitle(keyId)}: its content was changed`)
+        damage ??= new VmlError('integrity.hash', `Cannot use ${keyTitle(keyId)}: its content was changed`, {
+          hint: keyHint,
+        })
       }
     } catch (error) {
       if (!isFailure(error, 'integrity.format', 'integrity.hash')) throw error
@@ -127,7 +133,9 @@ export async function readKeyFile(
   const file = { kind: 'key', name: keyId } as const
   const size = await backend.size(file, options)
   if (size !== undefined && size > keyFileBytesMax) {
-    throw new VmlError('integrity.format', `Cannot use ${keyTitle(keyId)}: it is too large`)
+    throw new VmlError('integrity.format', `Cannot use ${keyTitle(keyId)}: it is too large`, {
+      hint: keyHint,
+    })
   }
   const data = await backend.get(file, undefined, options)
   try {
@@ -138,6 +146,7 @@ export async function readKeyFile(
   } catch (error) {
     throw new VmlError('integrity.format', `Cannot use ${keyTitle(keyId)}: ${messageOf(error)}`, {
       cause: error,
+      hint: keyHint,
     })
   }
 }

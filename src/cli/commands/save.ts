@@ -4,7 +4,13 @@ import type { Logbook } from '../../app/open.ts'
 import { openMachine } from '../../app/open-machine.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
-import { listEntries, type LoggedEntry, nextEntryNumber, readEntryDocument } from '../../engine/entries.ts'
+import {
+  entryName,
+  listEntries,
+  type LoggedEntry,
+  nextEntryNumber,
+  readEntryDocument,
+} from '../../engine/entries.ts'
 import {
   chooseBase,
   type Saved,
@@ -15,6 +21,7 @@ import {
 } from '../../engine/save.ts'
 import type { CaptureMode } from '../../model/entry.ts'
 import { shortId } from '../../model/ids.ts'
+import { isDamage } from '../../store/damage.ts'
 import type { Machine } from '../../model/machine.ts'
 import { type Context, defineCommand, flag, operand, text, texts } from '../command.ts'
 import { formatBytes, formatCount, formatDuration } from '../format.ts'
@@ -98,8 +105,17 @@ async function openBase(
   entry: LoggedEntry | undefined,
 ): Promise<SaveBase | undefined> {
   if (!entry) return undefined
-  const document = await readEntryDocument(logbook.repository, entry.snapshot, context)
-  return document ? { entry, document } : undefined
+  try {
+    const document = await readEntryDocument(logbook.repository, entry.snapshot, context)
+    return document ? { entry, document } : undefined
+  } catch (error) {
+    // What is lost must not keep anybody from saving what is there.
+    if (!isDamage(error)) throw error
+    context.reporter.warn({
+      warning: `Entry ${entryName(entry)} is damaged, and everything is read again: ${error.message}; see vml check`,
+    })
+    return undefined
+  }
 }
 
 /** The bytes that the machine started from: what its last entry says of them holds, whatever is published since. */
