@@ -95,6 +95,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import('./commands/reindex.ts')).command,
   ),
   verb(
+    'demo',
+    'Start',
+    'see it all, on two small virtual machines',
+    async () => (await import('./commands/demo.ts')).command,
+  ),
+  verb(
     'completion',
     'Start',
     'completion for bash, zsh and fish',
