@@ -8,7 +8,7 @@ import type { Vault } from './sealed-file.ts'
 import type { BlobType } from './store.ts'
 
 export interface Packer {
-  /** Seals the payload before it returns a promise; the promise waits while too many packs are on their way. */
+  /** Waits while too many packs are on their way; the payload is free again afterwards. */
   add(blob: NewBlob): Promise<void>
   /** Stores what is open and waits for everything; throws the first failure. */
   flush(): Promise<void>
@@ -40,6 +40,7 @@ interface OpenPack {
 export function openPacker({ vault, packBytes, onStored }: PackerOptions): Packer {
   const pool = openPool(Math.max(1, Math.min(vault.backend.traits.connections, packsInFlightMax)))
   const open = new Map<BlobType, OpenPack>()
+  let stalled: Promise<void> | undefined
   // Fresh memory costs more than the cipher that fills it: buffers of the usual size are used again.
   const spare: Buffer[] = []
 
@@ -66,15 +67,16 @@ export function openPacker({ vault, packBytes, onStored }: PackerOptions): Packe
       const length = payload.length + sealBytes
       const compressed = plainLength === undefined ? {} : { plainLength }
       const entryBytes = packHeaderBytes([compressed]) - packHeaderBytes([])
-      let waiting: Promise<void> | undefined
-      let current = open.get(type)
-      if (
-        current &&
-        (current.used + length + current.headerBytes + entryBytes > current.buffer.length ||
-          current.blobs.length >= packBlobsMax)
-      ) {
-        waiting = close(type)
-        current = undefined
+      let current: OpenPack | undefined
+      for (;;) {
+        // A full pack that waits for its turn stops everybody: each further one would hold as much memory.
+        while (stalled) await stalled.catch(() => {})
+        current = open.get(type)
+        if (!current || hasRoom(current, length + entryBytes)) break
+        stalled = close(type).finally(() => {
+          stalled = undefined
+        })
+        await stalled
       }
       current ??= begin(length + packHeaderBytes([compressed]))
       open.set(type, current)
@@ -82,7 +84,6 @@ export function openPacker({ vault, packBytes, onStored }: PackerOptions): Packe
       current.blobs.push({ type, id, offset: current.used, length, ...compressed })
       current.used += length
       current.headerBytes += entryBytes
-      await waiting
     },
     async flush() {
       await close('data')
@@ -90,6 +91,10 @@ export function openPacker({ vault, packBytes, onStored }: PackerOptions): Packe
       await pool.drain()
     },
   }
+}
+
+function hasRoom({ used, headerBytes, buffer, blobs }: OpenPack, bytes: number): boolean {
+  return used + headerBytes + bytes <= buffer.length && blobs.length < packBlobsMax
 }
 
 const packsInFlightMax = 2
