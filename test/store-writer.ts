@@ -8,8 +8,7 @@ const contents = [0, 1, 2, 3].map((part) => noise(700_000, `file ${part}`))
 const repository = await reopen(killedAt(openLocal(address), Number(at), when === 'before'), {
   packBytes: 1_000_000,
 })
-const { id } = await save(repository, contents)
-process.stdout.write(`${id}\n`)
+await save(repository, contents)
 
 function killedAt(backend: Backend, count: number, before: boolean): Backend {
   let calls = 0

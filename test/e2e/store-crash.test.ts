@@ -1,6 +1,7 @@
 // A save that is killed at any point leaves a logbook that restic finds sound, and the next save reuses what was stored.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -45,6 +46,25 @@ test('killed before or after any call of the backend, a save leaves a sound logb
     assert.ok(tally.kills > 20)
   } finally {
     rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('two saves of the same files at once both succeed', async () => {
+  const place = mkdtempSync(join(tmpdir(), 'vml-crash-'))
+  try {
+    await initRepository({ backend: openLocal(place), keys: [cheapKey] })
+    const saving = [1, 2, 3].map(() => spawn(process.execPath, [writer, place], { stdio: 'inherit' }))
+    await Promise.all(saving.map(async (child) => void (await once(child, 'exit'))))
+    assert.deepEqual(
+      saving.map(({ exitCode }) => exitCode),
+      [0, 0, 0],
+    )
+    assert.match(restic(place, 'check', '--read-data'), /no errors were found/)
+    const found = await readAll(await reopen(openLocal(place)))
+    assert.equal(found.size, 3 * contents.length)
+    for (const [path, content] of found) assertContent(path, content, 'none')
+  } finally {
+    rmSync(place, { recursive: true, force: true })
   }
 })
 
