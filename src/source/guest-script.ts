@@ -48,7 +48,10 @@ export function commandFailure(shell: Shell, doing: string, outcome: ShellOutcom
   return new VmlError(
     'remote.command',
     `Cannot ${doing} on ${shell.label}: its tools ended with status ${outcome.status}${said === '' ? '' : ` (${said})`}`,
-    { details: { status: outcome.status } },
+    {
+      details: { status: outcome.status },
+      hint: 'See on the machine why its tools failed, then run the command again',
+    },
   )
 }
 
