@@ -20,7 +20,7 @@ export function openGear(seed: u64): void {
 
 /** Length of the first chunk of `length` bytes at `at`. */
 export function cutGear(at: usize, length: u32, min: u32, normal: u32, max: u32, strict: u64, loose: u64): u32 {
-  if (length <= min) return length;
+  if (length <= min || areZeros(at, min)) return length < min ? length : min;
   const end = at + <usize>(length < max ? length : max);
   const middle = at + <usize>normal < end ? at + <usize>normal : end;
   const first = at + <usize>min;
@@ -37,6 +37,14 @@ export function cutGear(at: usize, length: u32, min: u32, normal: u32, max: u32,
     if (!(hash & loose)) return <u32>(next - at);
   }
   return <u32>(end - at);
+}
+
+/** `min` is a multiple of 8; content that is not zero shows at once. */
+function areZeros(at: usize, min: u32): bool {
+  for (let offset: u32 = 0; offset < min; offset += 8) {
+    if (load<u64>(at + <usize>offset)) return false;
+  }
+  return true;
 }
 
 // @ts-ignore: decorator
