@@ -11,7 +11,7 @@ export const command = defineCommand({
   description:
     'Tells what changed: a summary, packages, configuration, environment variables, files. "now" is the machine as it is. With a path, only what lies there is compared.',
   operands: [
-    operand('LEFT', 'an entry, such as #41 or lab@-1, or #41:/home/lab', 'entry'),
+    operand('LEFT', 'an entry, such as 41 or lab@-1, or 41:/home/lab', 'entry'),
     operand('RIGHT', 'an entry, or now', 'entry'),
   ],
   options: {

@@ -75,7 +75,7 @@ export const command = defineCommand({
       out.line(`${name}  ${outcome}${renumbered}  ${printableText(entry.title)}`)
     }
     const first = imported[0]?.number
-    if (first !== undefined) out.note(`Run it: vml open #${first}`)
+    if (first !== undefined) out.note(`Run it: vml open ${first}`)
     out.summary('', {
       schema: 1,
       entries: imported.map(({ entry, outcome, number }) => ({

@@ -21,12 +21,12 @@ export const command = defineCommand({
     const { generateRecoveryKey, makeLogbook, requireFreePlace } = await import('../../app/init.ts')
     const location = /^[a-z][a-z0-9]+:/.test(folder) ? folder : resolve(config.workingFolder, folder)
     await requireFreePlace(location)
-    const recovery = await recoveryKey(context)
     if (options.dryRun) {
       out.line(`Would make a logbook in ${location}`)
       out.document({ schema: 1, dry_run: true, location })
       return
     }
+    const recovery = await recoveryKey(context)
     const secret = recovery ?? generateRecoveryKey()
     const made = await makeLogbook(config, context.clock, location, Buffer.from(secret), {
       signal: context.signal,

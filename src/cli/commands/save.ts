@@ -138,18 +138,18 @@ function printSaved(out: Output, { snapshot, document, stored, durationMs }: Sav
     out.note(`  ${problem}: ${path}${message === undefined ? '' : `: ${printableText(message)}`}`)
   }
   if (problems.length > problemsShownMax)
-    out.note(`  … and ${problems.length - problemsShownMax} more: vml show #${document.number}`)
+    out.note(`  … and ${problems.length - problemsShownMax} more: vml show ${document.number}`)
   const mode = document.modeReason === undefined ? document.mode : `${document.mode}, ${document.modeReason}`
   out.note(
     `  ${mode}: read ${formatCount(statistics.filesRead)} of ${formatCount(statistics.files)} files (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
   )
   if (excluded.length > 0)
-    out.note(`  left out ${formatCount(excluded.length)} paths by rules: vml show #${document.number}`)
+    out.note(`  left out ${formatCount(excluded.length)} paths by rules: vml show ${document.number}`)
   for (const note of document.fidelity.notes) out.note(`  ${note}`)
   out.line(`#${document.number}  ${shortId(snapshot.id)}`)
   const partial = document.outcome === 'partial'
   out.summary(
-    `Saved ${partial ? 'in part: some paths could not be read' : `entry #${document.number}`} in ${formatDuration(durationMs)}`,
+    `Saved entry #${document.number} in ${formatDuration(durationMs)}${partial ? ', in part: some paths could not be read' : ''}`,
     {
       schema: 1,
       number: document.number,
