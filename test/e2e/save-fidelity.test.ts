@@ -52,6 +52,8 @@ test('restic 0.19 reads every byte of the logbook and restores every attribute o
   // It gives links and FIFOs with several names to each name anew.
   const links = saved.links.filter((names) => names.includes('plain'))
   assertSameTree(describeTree(join(target, tree)), { ...saved, links })
+  // 100 MiB with one word in the middle: its two chunks that are not all zeros are written whole.
+  assert.ok(blocksOf(join(target, tree, 'sparse')) * 512 < 20 * 1024 * 1024)
   await rm(target, { recursive: true })
 })
 
