@@ -30,6 +30,7 @@ export interface TestEntry {
   readonly withoutDescription?: boolean
   readonly withoutTags?: boolean
   readonly original?: Snapshot['id']
+  readonly image?: EntryDocument['image']
 }
 
 /** Adds an entry to the logbook of a test's home and returns its snapshot. */
@@ -147,6 +148,7 @@ function documentOf(
     startedAt: entry.at,
     user: { name: 'lab', uid: 1000, gid: 1000, home: home.path, homeRaw: home.raw },
     roots: [{ ...home, why: 'home' }],
+    ...(entry.image === undefined ? {} : { image: entry.image }),
     facts: { os: { PRETTY_NAME: 'Tiny Linux 1' }, kernel: '6.1.0', architecture: 'x86_64' },
     scan: { startedNs: '1793700000000000000', resolutionNs: 1 },
     fidelity: {

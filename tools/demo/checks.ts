@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { runProgram, type Stage } from './computer.ts'
+import { runProgram, shellWord, type Stage } from './computer.ts'
 
 export interface Check {
   readonly name: string
@@ -34,14 +34,14 @@ export async function writeReference(ssh: Ssh): Promise<Reference> {
   const sums = await well(ssh, `cd / && find ${trees} -type f -exec sha256sum {} +`)
   const attributes = await well(ssh, attributesCommand)
   const result = await well(ssh, resultCommand)
-  return { tar, sums, attributes: attributes.toString(), result: result.toString().trim() }
+  return { tar, sums, attributes: inOrder(attributes.toString()), result: result.toString().trim() }
 }
 
 /** In the second guest; `deleted` is a path that the entry no longer has. */
 export async function compareGuest(ssh: Ssh, reference: Reference, deleted: string): Promise<Check[]> {
   const tar = await ssh('tar -C / -df - && echo equal', reference.tar)
   const sums = await ssh('cd / && sha256sum -c', reference.sums)
-  const attributes = await ssh(attributesCommand)
+  const attributes = inOrder((await ssh(attributesCommand)).output)
   const result = await ssh(resultCommand)
   const absent = await ssh(`[ ! -e ${deleted} ] && [ ! -L ${deleted} ]`)
   const files = sums.output.split('\n').filter((line) => line.endsWith(': OK')).length
@@ -60,8 +60,8 @@ export async function compareGuest(ssh: Ssh, reference: Reference, deleted: stri
     },
     {
       name: 'getfattr, getfacl',
-      passed: attributes.status === 0 && attributes.output === reference.attributes,
-      detail: describeDifference(reference.attributes, attributes.output),
+      passed: attributes === reference.attributes,
+      detail: describeDifference(reference.attributes, attributes),
     },
     {
       name: 'deleted file',
@@ -82,13 +82,16 @@ export async function checkWithRestic(
   { logbook, passwordFile, cache }: { logbook: string; passwordFile: string; cache: string },
 ): Promise<Check> {
   const program = resticProgram()
+  const words = ['--repo', logbook, '--password-file', passwordFile, 'check', '--read-data']
+  stage.print(`\n  $ restic ${words.map(shellWord).join(' ')}`)
   const { status, output } = await runProgram(stage, {
-    argv: [program, '--repo', logbook, '--password-file', passwordFile, 'check', '--read-data'],
+    argv: [program, ...words],
     env: { PATH: process.env['PATH'] ?? '', HOME: cache, RESTIC_CACHE_DIR: join(cache, 'restic') },
     mergeErrors: true,
   })
   const version = /restic (\S+)/.exec(execFileSync(program, ['version'], { encoding: 'utf8' }))?.[1]
   const isClean = status === 0 && output.includes('no errors were found')
+  stage.print(`    ${lastLine(output)}`)
   return {
     name: `restic ${version ?? ''} check`,
     passed: isClean,
@@ -111,15 +114,20 @@ async function well(ssh: Ssh, command: string): Promise<Buffer> {
   return bytes
 }
 
+/** One paragraph for each file; they come in the order of the folder on disk. */
+function inOrder(text: string): string {
+  return text.trim().split('\n\n').toSorted().join('\n\n')
+}
+
 function describeDifference(before: string, after: string): string {
   if (before === after) return 'extended attributes and access lists equal'
   const known = new Set(before.split('\n'))
-  return firstLines(
-    after
-      .split('\n')
-      .filter((line) => !known.has(line))
-      .join('\n'),
-  )
+  const other = after.split('\n').filter((line) => !known.has(line))
+  return `they differ: ${firstLines(other.join('\n'))}`
+}
+
+function lastLine(text: string): string {
+  return text.trim().split('\n').at(-1) ?? ''
 }
 
 function firstLines(text: string): string {

@@ -18,7 +18,7 @@ export interface Place {
   readonly keep: string
 }
 
-const machineName = 'second-guest'
+const machineName = 'copy'
 
 /** What it starts is stopped and removed by `resources`, however the story ends. */
 export async function play(stage: Stage, place: Place, resources: AsyncDisposableStack): Promise<Report> {
@@ -93,6 +93,9 @@ export async function play(stage: Stage, place: Place, resources: AsyncDisposabl
     'fit analysis/points.txt   # with the library of this image',
     (await secondSsh('fit analysis/points.txt')).output,
   )
+  stage.print(
+    `\n  guest$ tar -d; sha256sum -c; getfattr, getfacl   # against what the first guest wrote before the save`,
+  )
   checks.push(
     ...(await timed('compare guests', async () => await compareGuest(secondSsh, reference, deletedFile))),
   )
@@ -107,15 +110,15 @@ export async function play(stage: Stage, place: Place, resources: AsyncDisposabl
   })
   await first.vml(['log'])
 
-  heading(stage, 'restic looks at both logbooks')
+  heading(stage, 'Last, restic reads both logbooks: stock restic can open them without VML')
   const homes = [
-    { logbook, passwordFile },
-    { logbook: join(second.home, 'logbook'), passwordFile: secondPassword },
+    { whose: 'first', logbook, passwordFile },
+    { whose: 'second', logbook: join(second.home, 'logbook'), passwordFile: secondPassword },
   ]
-  for (const home of homes)
+  for (const { whose, ...home } of homes)
     checks.push(
       await timed(
-        'restic check --read-data',
+        `restic check, ${whose}`,
         async () => await checkWithRestic(stage, { ...home, cache: place.work }),
       ),
     )
