@@ -8,7 +8,7 @@ import { compareRaw, isRawName, joinPath, parentPath, parseRawPath, type RawPath
 import type { TreeNode } from '../model/tree.ts'
 import type { FileOwner } from '../model/version-report.ts'
 import type { Repository } from '../store/store.ts'
-import { openTreeReader, type TreeReader, walkTree } from './tree-reader.ts'
+import { openTreeReader, type TreeReader, type WalkedNode, walkTree } from './tree-reader.ts'
 
 /** How many programs are looked at, and how much of the repository is read for it; then the result is incomplete. */
 const programsMax = 20_000
@@ -28,6 +28,8 @@ export interface EntryNeeds {
 export interface NeedsRequest {
   readonly repository: Repository
   readonly tree: TreeId
+  /** What is in the tree, where it is at hand; else it is read. */
+  readonly files?: Iterable<WalkedNode>
   /** For `LD_LIBRARY_PATH`. */
   readonly environment?: ReadonlyMap<RawText, RawText>
   readonly signal?: AbortSignal | undefined
@@ -40,10 +42,11 @@ interface Program {
 
 export async function findLibraryNeeds(request: NeedsRequest): Promise<EntryNeeds> {
   const { repository, tree, signal } = request
+  const files = request.files ?? walkTree(repository, tree, { signal, enter: isOfMachine })
   const owners = new Map<string, { uid: number; name: RawText; files: number }>()
   const programs: Program[] = []
   const budget = { bytes: readBytesMax, programs: programsMax, complete: true }
-  for await (const { path, node } of walkTree(repository, tree, { signal, enter: isOfMachine })) {
+  for await (const { path, node } of files) {
     if (!isOfMachine(path)) continue
     countOwner(owners, node)
     if (!mayBeProgram(node)) continue

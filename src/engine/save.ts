@@ -6,7 +6,8 @@ import { printable, type RawText } from '../base/raw-text.ts'
 import type { BaseFacts, CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
 import type { ImageReference, Machine } from '../model/machine.ts'
 import type { PackageSet } from '../model/packages.ts'
-import { outermost, type RawPath, rootPath } from '../model/raw-path.ts'
+import { baseName, outermost, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { TreeNode } from '../model/tree.ts'
 import { readMachinePackages } from '../packages/machine-packages.ts'
 import type { PackageManager } from '../packages/package-manager.ts'
 import type { MachineFacts } from '../source/facts.ts'
@@ -25,7 +26,8 @@ import {
 } from './capture.ts'
 import { joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { rawPathOf } from './protection.ts'
-import { buildTree } from './tree-builder.ts'
+import { nodeOf, storeFolders } from './tree-builder.ts'
+import type { WalkedNode } from './tree-reader.ts'
 import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
 import { neverCaptured, type OwnPath } from './never-captured.ts'
 
@@ -312,12 +314,13 @@ async function commitEntry(work: {
   const { parts, writer, captured, document, packages, tags, startedAt } = work
   parts.reporter.progress({ phase: 'writing the entry' })
   const files = await documentsOf(parts.open, document, packages)
+  const nodes = await storeFolders(writer, captured.files)
   if (document.kind === 'environment') {
-    const libraries = await librariesOrWarning(parts, { writer, captured, packages })
+    const libraries = await librariesOrWarning(parts, { writer, captured, nodes, packages })
     if (libraries) files.push({ name: 'libraries.json', bytes: libraries })
   }
   const folder = await storeVmlFolder(writer, files, startedAt)
-  const tree = await buildTree(writer, captured.files, [folder])
+  const tree = await writer.storeTree([...nodes, folder])
   const snapshot = await writer.commit(
     {
       time: document.startedAt,
@@ -363,7 +366,13 @@ async function librariesOrWarning(
 /** What the entry's programs need of the machine. Taken over where nothing that could matter has changed. */
 async function librariesOf(
   parts: SaveParts,
-  work: { writer: Writer; captured: Captured; packages: PackageSet | undefined },
+  work: {
+    writer: Writer
+    captured: Captured
+    /** Of the root; the folders below are stored. */
+    nodes: readonly TreeNode[]
+    packages: PackageSet | undefined
+  },
 ): Promise<Buffer> {
   const { base, repository, open, signal } = parts
   const { captured, packages } = work
@@ -377,18 +386,24 @@ async function librariesOf(
     import('./version-report.ts'),
     import('../model/documents.ts'),
   ])
-  const tree = await buildTree(work.writer, captured.files, [])
+  const tree = await work.writer.storeTree(work.nodes)
   await work.writer.flush()
   return encodeLibraries(
     await recordLibraries({
       repository,
       tree,
+      files: nodesOf(captured),
       shell: open.shell,
       environment: variablesOf(open.facts),
       packages,
       signal,
     }),
   )
+}
+
+/** What the tree says, without reading it back. */
+function* nodesOf({ files }: Captured): Iterable<WalkedNode> {
+  for (const [path, file] of files) if (path !== rootPath) yield { path, node: nodeOf(baseName(path), file) }
 }
 
 /** Safety entries are about paths only: the machine's facts stand in the entries before and after. */

@@ -1,6 +1,5 @@
 // Builds the stored tree of an entry from its paths, folders from the deepest up.
 import { baseName, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
-import type { TreeId } from '../model/ids.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Writer } from '../store/store.ts'
 import type { CapturedFile } from './capture.ts'
@@ -8,13 +7,12 @@ import type { CapturedFile } from './capture.ts'
 /** A folder that nothing is known of: it stands above a path whose own folder could not be looked at. */
 const unknownFolder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
 
-/** Stores every folder and returns the root's tree. `extra` are nodes of the root that are not of the machine, such as `/.vml`. */
-export async function buildTree(
+/** Stores every folder below the root and returns the root's nodes, to be stored with those that are not of the machine. */
+export async function storeFolders(
   writer: Writer,
   files: ReadonlyMap<RawPath, CapturedFile>,
-  extra: readonly TreeNode[],
-): Promise<TreeId> {
-  const folders = new Map<RawPath, TreeNode[]>([[rootPath, [...extra]]])
+): Promise<readonly TreeNode[]> {
+  const folders = new Map<RawPath, TreeNode[]>([[rootPath, []]])
   const attributes = new Map<RawPath, Attributes>()
   for (const [path, file] of files) {
     if (path === rootPath) continue
@@ -31,7 +29,7 @@ export async function buildTree(
     const node: TreeNode = { ...(attributes.get(path) ?? unknownFolder), name: baseName(path), subtree }
     ensureFolder(folders, parentPath(path)).push(node)
   }
-  return await writer.storeTree(folders.get(rootPath) ?? [])
+  return folders.get(rootPath) ?? []
 }
 
 function ensureFolder(folders: Map<RawPath, TreeNode[]>, path: RawPath): TreeNode[] {
@@ -50,7 +48,8 @@ function depth(path: RawPath): number {
   return slashes
 }
 
-function nodeOf(name: RawName, file: CapturedFile): TreeNode {
+/** As it stands in its folder's tree. */
+export function nodeOf(name: RawName, file: CapturedFile): TreeNode {
   if (file.content === undefined) return { ...file.attributes, name }
   return { ...file.attributes, name, content: file.content }
 }

@@ -9,6 +9,7 @@ import { type ReportLine, versionReport, type VersionReport } from '../model/ver
 import type { Repository } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
 import { findLibraryNeeds } from './library-needs.ts'
+import type { WalkedNode } from './tree-reader.ts'
 import { readLibraryFacts, readUserNames } from './machine-libraries.ts'
 
 export interface VersionReportRequest {
@@ -57,6 +58,8 @@ export async function reportVersions({
 export async function recordLibraries(request: {
   readonly repository: Repository
   readonly tree: TreeId
+  /** What is in the tree, where it is at hand. */
+  readonly files?: Iterable<WalkedNode>
   readonly shell: Shell
   readonly environment?: ReadonlyMap<RawText, RawText>
   readonly packages?: PackageSet | undefined
