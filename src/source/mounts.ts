@@ -162,7 +162,8 @@ async function askMounts(
   const unanswered = new Set(mounts.map(({ path }) => path))
   await using process = await shell.start({
     argv: ['sh', '-c', `LC_ALL=C; export LC_ALL\n${askScript(tools)}`],
-    stdin: nulTerminated(mounts.flatMap(({ path, type }) => [type === 'autofs' ? 'autofs' : 'other', path])),
+    // One word for each mount: xargs ends a batch where its room ends.
+    stdin: nulTerminated(mounts.map(({ path, type }) => `${type === 'autofs' ? 'autofs' : 'other'} ${path}`)),
     idleTimeoutMs: probeSilenceMs,
     signal,
   })
@@ -201,19 +202,19 @@ async function askMounts(
 function askScript(tools: Tools): string {
   return `
 xargs -0 -n 64 sh -c '
-  while [ $# -gt 1 ]; do
+  for word; do
+    kind=\${word%% *} path=\${word#* }
     (
       said=
-      [ "$1" = autofs ] || ${limited(tools)} stat -f -- "$2" >/dev/null 2>&1
+      [ "$kind" = autofs ] || ${limited(tools)} stat -f -- "$path" >/dev/null 2>&1
       status=$?
       case $status in 126|127) status=0 ;; esac
       if [ $status -lt 124 ]; then
-        said=$(${limited(tools)} stat -- "$2" 2>&1 >/dev/null)
+        said=$(${limited(tools)} stat -- "$path" 2>&1 >/dev/null)
         status=$?
       fi
-      printf "%s\\000%s\\000%s\\000" "$2" "$status" "$said"
+      printf "%s\\000%s\\000%s\\000" "$path" "$status" "$said"
     ) &
-    shift 2
   done
   wait' sh`
 }

@@ -82,24 +82,29 @@ export async function finishForBusybox(
   tools: Tools,
   { items, signal }: { readonly items: readonly WriteItem[]; readonly signal: AbortSignal | undefined },
 ): Promise<PathFailure[]> {
-  const words = items.flatMap(({ path, attributes: { type, mode, uid, gid, mtimeNs } }) => [
-    type === 'dir' ? mode.toString(8) : '-',
-    type === 'symlink' && tools.isRoot ? `${uid}:${gid}` : '-',
-    String((mtimeNs - (((mtimeNs % nsPerSecond) + nsPerSecond) % nsPerSecond)) / nsPerSecond),
-    path,
-  ])
+  // One word for each item: xargs ends a batch where its room ends, in the middle of words that belong together.
+  const words = items.map(({ path, attributes: { type, mode, uid, gid, mtimeNs } }) =>
+    [
+      type === 'dir' ? mode.toString(8) : '-',
+      type === 'symlink' && tools.isRoot ? `${uid}:${gid}` : '-',
+      String((mtimeNs - (((mtimeNs % nsPerSecond) + nsPerSecond) % nsPerSecond)) / nsPerSecond),
+      path,
+    ].join(' '),
+  )
   const stdout = await runScript(shell, {
     script: `xargs -0 -n 200 sh -c '
-      while [ $# -gt 3 ]; do
+      for word; do
+        mode=\${word%% *}; word=\${word#* }
+        owner=\${word%% *}; word=\${word#* }
+        time=\${word%% *}; path=\${word#* }
         said=
-        if [ "$1" = - ]; then touch=-h; else
+        if [ "$mode" = - ]; then touch=-h; else
           touch=-c
-          if [ -L "$4" ]; then said="It became a link"; else said=$(chmod -- "$1" "$4" 2>&1); fi
+          if [ -L "$path" ]; then said="It became a link"; else said=$(chmod -- "$mode" "$path" 2>&1); fi
         fi
-        [ "$2" = - ] || said=$(chown -h -- "$2" "$4" 2>&1)
-        [ -n "$said" ] || said=$(touch $touch -d "@$3" -- "$4" 2>&1)
-        [ -z "$said" ] || printf "%s\\000%s\\000" "$4" "\${said##*: }"
-        shift 4
+        [ "$owner" = - ] || said=$(chown -h -- "$owner" "$path" 2>&1)
+        [ -n "$said" ] || said=$(touch $touch -d "@$time" -- "$path" 2>&1)
+        [ -z "$said" ] || printf "%s\\000%s\\000" "$path" "\${said##*: }"
       done' sh`,
     stdin: nulTerminated(words),
     doing: 'set the times of folders',
