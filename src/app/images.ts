@@ -53,7 +53,12 @@ export async function rememberedImages(config: Config): Promise<ImageRecord[]> {
   for (const name of names.slice(0, recordsMax)) {
     if (!/^[0-9a-f]{64}\.json$/.test(name)) continue
     const path = join(folder, name)
-    records.push(parseImageRecordJson(await readFile(path), path))
+    try {
+      records.push(parseImageRecordJson(await readFile(path), path))
+    } catch (error) {
+      // As good as none: another place may have the image.
+      if (!isFailure(error, 'integrity.format')) throw error
+    }
   }
   return records
 }

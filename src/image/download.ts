@@ -111,7 +111,10 @@ async function fetchPart(url: string, request: DownloadRequest): Promise<Fetched
       return await fetchPart(url, request)
     }
     const message = `Cannot obtain "${printableText(url)}": the server answers ${answer.status}`
-    throw new VmlError('image.unobtainable', message, { details: { url, status: answer.status } })
+    throw new VmlError('image.unobtainable', message, {
+      details: { url, status: answer.status },
+      hint: 'Nothing was started. See whether the address is right, or whether the publisher has moved it',
+    })
   }
   const start = goesOn ? have : 0
   await checkSpace(request, start)

@@ -21,6 +21,8 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined
 }
 
+const networkHint =
+  'See whether the server can be reached; what came so far is kept, and a repeated pull goes on'
 const redirectsMax = 5
 const urlCharactersMax = 8 * 1024
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
@@ -135,19 +137,30 @@ function translated(error: unknown, { url, signal, idle }: Stops): unknown {
   if (idle.aborted) return idle.reason
   if (error instanceof VmlError) return error
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  const why = systemErrorCode(cause) ?? messageOf(cause)
+  const code = systemErrorCode(cause)
+  // The client's own word for a line that broke off tells nobody anything.
+  const why = code === 'UND_ERR_SOCKET' ? 'the connection broke off' : (code ?? messageOf(cause))
   return new VmlError('unavailable.network', `Cannot read "${shown(url)}": ${printableText(why)}`, {
     cause: error,
+    hint: networkHint,
   })
 }
 
 function silence(url: URL, idleTimeoutMs: number): VmlError {
   const seconds = idleTimeoutMs / 1000
-  return new VmlError('unavailable.timeout', `Cannot read "${shown(url)}": ${seconds} seconds without a byte`)
+  return new VmlError(
+    'unavailable.timeout',
+    `Cannot read "${shown(url)}": ${seconds} seconds without a byte`,
+    {
+      hint: networkHint,
+    },
+  )
 }
 
 function unobtainable(url: string, why: string): VmlError {
-  return new VmlError('image.unobtainable', `Cannot obtain "${printableText(url)}": ${why}`)
+  return new VmlError('image.unobtainable', `Cannot obtain "${printableText(url)}": ${why}`, {
+    hint: 'Nothing was started. See whether the address is right, or whether the publisher has moved it',
+  })
 }
 
 function shown(url: URL): string {

@@ -33,7 +33,7 @@ export async function readPlainUrl(
   options: { fetch: Fetch; idleTimeoutMs: number; signal?: AbortSignal | undefined },
 ): Promise<{ checksum: Checksum; toRecord: (file: HeldFile) => Promise<ImageRecord> }> {
   const url = checkedUrl(source.url)
-  const fileName = decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf('/') + 1))
+  const fileName = decoded(url.pathname.slice(url.pathname.lastIndexOf('/') + 1))
   const checksum = await checksumOf(source, { url, fileName, ...options })
   return {
     checksum,
@@ -53,6 +53,15 @@ export async function readPlainUrl(
   }
 }
 
+/** A name that is not encoded as a URL is taken as it stands. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
+}
+
 async function checksumOf(
   source: PlainUrl,
   options: {
@@ -67,7 +76,9 @@ async function checksumOf(
   if (source.checksum !== undefined) {
     const checksum = toChecksum(source.checksum)
     if (checksum === undefined)
-      throw new VmlError('usage', 'Cannot use the checksum: it is neither SHA-256 nor SHA-512 in hex')
+      throw new VmlError('usage', 'Cannot use the checksum: it is neither SHA-256 nor SHA-512 in hex', {
+        hint: 'Nothing was fetched. Copy it as the publisher gives it',
+      })
     return checksum
   }
   const beside = ['SHA256SUMS', 'SHA512SUMS'].map((name) => new URL(name, url).href)
