@@ -1,5 +1,6 @@
 // A share: one tar file that holds a small repository, what it is, and where the sender wished its key and base image.
 // Read in place, nothing is unpacked, so that no name in it ever becomes a name of this host (docs/format.md, "Share file").
+import { constants } from 'node:fs'
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { syncFolder } from '../base/files.ts'
@@ -199,10 +200,14 @@ function plainHeader(name: string, size: number) {
 
 async function openToRead(path: string): Promise<FileHandle> {
   try {
-    return await open(path, 'r')
+    // A pipe that nobody writes to would hold the open for ever; it is no share, as its type will tell.
+    return await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
-    throw new VmlError('not-found', `Cannot open "${path}": no such file`, { cause: error })
+    throw new VmlError('not-found', `Cannot open "${path}": no such file`, {
+      cause: error,
+      hint: 'Nothing was taken in. Name the file that vml share wrote',
+    })
   }
 }
 

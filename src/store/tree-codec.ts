@@ -114,6 +114,7 @@ export function decodeTree(data: Uint8Array): TreeNode[] {
       {
         cause,
         details: { path },
+        hint: 'Run vml check to see what is affected. If it came from somebody else, do not trust the rest of it',
       },
     )
   }
