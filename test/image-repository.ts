@@ -9,8 +9,8 @@ import type { TestHome } from './cli.ts'
 
 export interface ImageRepository extends AsyncDisposable {
   readonly server: ImageServer
-  /** Writes config.toml of a home so that it asks this repository, and `~/ssh_config` counts. */
-  useIn(home: TestHome): Promise<void>
+  /** Writes config.toml of a home so that it asks this repository, unless it is not to know of it; `~/ssh_config` counts there. */
+  useIn(home: TestHome, options?: { readonly isKnown?: boolean }): Promise<void>
 }
 
 export async function publishImages(
@@ -25,7 +25,7 @@ export async function publishImages(
   const owned = resources.move()
   return {
     server,
-    async useIn({ home, logbook }) {
+    async useIn({ home, logbook }, { isKnown = true } = {}) {
       const config = join(home, '.config/vml')
       await mkdir(config, { recursive: true })
       await writeFile(
@@ -34,7 +34,7 @@ export async function publishImages(
           `logbook = "${logbook}"`,
           `ssh_config = "${join(home, 'ssh_config')}"`,
           '[images]',
-          `catalogues = ["${server.url}"]`,
+          `catalogues = [${isKnown ? `"${server.url}"` : ''}]`,
           // A test must not depend on the host.
           '[open]',
           'accelerator = "tcg"',

@@ -4,7 +4,7 @@ import type { Hypervisor, MachineNetwork, SshAccess } from '../hypervisor/hyperv
 import type { ImageLibrary, LocalImage } from '../image/library.ts'
 import type { ImageRecord } from '../model/image.ts'
 import type { EntryDocument } from '../model/entry.ts'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { formatImageReference, type ImageReference } from '../model/machine.ts'
 import type { Repository } from '../store/store.ts'
@@ -106,9 +106,8 @@ async function bringUp(
   await look(guest, image.record)
   const { describe } = mapHome(document, user)
   const restored = request.restore ? await restoreInto(request, guest, user) : undefined
-  // The restored home is in place now: whatever it holds, the command that is printed has to work.
-  await request.enter(access, user.name)
-  return { name, image, access, user, mapped: describe, restored }
+  await proveLogin(request, access, user)
+  return { name, image, access, user, mapped: restored ? describe : [], restored }
 }
 
 /** Starts a machine that was opened before and then stopped. What it became since then stays as it is. */
@@ -122,8 +121,28 @@ export async function startAgain(
   const access = await hypervisor.waitForSsh(name, { signal })
   await using guest = await request.openGuest(access, access.seededUsers[0] ?? 'root')
   const user = await letIn({ guest, access, user: userName, ids: undefined, signal })
-  await request.enter(access, user.name)
+  await proveLogin(request, access, user)
   return { access, user }
+}
+
+/** The home is in place now: whatever it holds, the command that is printed has to let the user in. */
+async function proveLogin(
+  { enter, reporter, name }: Pick<OpenRequest, 'enter' | 'reporter' | 'name'>,
+  access: SshAccess,
+  user: GuestUser,
+): Promise<void> {
+  try {
+    await enter(access, user.name)
+  } catch (error) {
+    // Past the login it is the user's own shell that counts, and that is as the entry has it.
+    const isOfShell =
+      isFailure(error, 'remote.protocol', 'remote.command', 'unavailable.timeout') ||
+      (isFailure(error, 'remote.denied') && error.details['reason'] === 'login-shell')
+    if (!isOfShell) throw error
+    reporter.warn({
+      warning: `The login shell of "${user.name}" on ${name} does not answer: ${error.message}`,
+    })
+  }
 }
 
 function idsOf({ user }: EntryDocument): LoginRequest['ids'] {

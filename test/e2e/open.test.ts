@@ -15,20 +15,22 @@ import { publishImages } from '../image-repository.ts'
 const theirKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVYUDsXX9ZhmJxqWOWzBgDk8P3i7OEcRmKu2JmnGzQk me@home'
 const at = '2026-11-01T10:00:00Z'
 
-test('an imported entry opens without a network, its user enters beside their own keys, and no entry holds the key of VML', async () => {
+test('an imported entry opens on the image that came along, without a network; its user enters beside their own keys, and no entry holds the key of VML', async () => {
   await using repository = await publishImages(['tiny@1'])
   await using sender = await openTestHome()
   await using receiver = await openTestHome()
-  await repository.useIn(receiver)
+  await repository.useIn(sender)
+  await repository.useIn(receiver, { isKnown: false })
   await addEntry(sender, {
     title: 'fit',
     at,
+    image: { name: 'tiny', version: '1', guessed: false },
     files: { '/home/lab/.ssh/authorized_keys': `${theirKey}\n`, '/home/lab/fit.C': 'one\n' },
   })
-  await well(sender, 'share', '1', '-o', 'fit.vml')
+  await well(sender, 'share', '1', '-o', 'fit.vml', '--with-image')
   await well(receiver, 'import', join(sender.home, 'fit.vml'), '--yes')
   await using _gone = removing(receiver, 'my_copy')
-  const opened = await well(receiver, 'open', '1', '--image', 'tiny@1', '--name', 'my_copy')
+  const opened = await well(receiver, 'open', '1', '--name', 'my_copy')
   const ssh = printedCommand(opened.stdout)
 
   assert.equal(await ssh('cat fit.C; cat .ssh/authorized_keys; ls -A'), `one\n${theirKey}\n.ssh\nfit.C\n`)
