@@ -72,6 +72,9 @@ export interface Captured {
 const readsMax = 3
 /** The clock that stamps files ticks every 4 to 10 ms even where time is told in nanoseconds. */
 const clockTickNs = 20_000_000n
+/** ext3, ext4 with small inodes and many servers stamp whole seconds, FAT every other one. */
+const coarseTickNs = 2_000_000_000n
+const nsPerSecond = 1_000_000_000n
 
 export async function capture(request: CaptureRequest, writer: Writer): Promise<Captured> {
   const run = await scanRoots(request)
@@ -369,10 +372,18 @@ export function isUnchanged(
   const resolution = BigInt(Math.max(fidelity.timeResolutionNs, base.fidelity.timeResolutionNs, 1))
   if (!sameTime(node.mtimeNs, now.mtimeNs, resolution) || !sameTime(node.ctimeNs, now.ctimeNs, resolution))
     return false
-  return node.ctimeNs < base.scanStartedNs - resolution - clockTickNs
+  return isSettled(node.ctimeNs, base.scanStartedNs - resolution - clockTickNs)
 }
 
-/** A path with an earlier ctime was not touched again in the tick of the clock in which a scan saw it. */
+/**
+ * Whether a path of this ctime cannot have been changed again in the same tick after a scan saw it. The machine's tools
+ * tell nanoseconds whatever the file system keeps: a stamp of a whole second is taken for one of a coarse file system.
+ */
+export function isSettled(ctimeNs: bigint, beforeNs: bigint): boolean {
+  return ctimeNs < beforeNs - (ctimeNs % nsPerSecond === 0n ? coarseTickNs : 0n)
+}
+
+/** For `isSettled`: what a scan allows for, where the file system stamps as finely as the machine's tools tell. */
 export function settledBefore(scan: EntryDocument['scan'], fidelity: Fidelity): bigint {
   return (
     BigInt(scan.startedNs) - BigInt(Math.max(scan.resolutionNs, fidelity.timeResolutionNs, 1)) - clockTickNs
@@ -511,8 +522,7 @@ function merged(run: Run, record: ReadFile): Attributes {
 
 /** Where the scan tells whole seconds and the stream more, the stream's time is the file's. */
 function finerTime(scanned: bigint, streamed: bigint): bigint {
-  const second = 1_000_000_000n
-  return scanned % second === 0n && floorTo(streamed, second) === scanned ? streamed : scanned
+  return scanned % nsPerSecond === 0n && floorTo(streamed, nsPerSecond) === scanned ? streamed : scanned
 }
 
 async function storeFile(

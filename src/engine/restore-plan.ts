@@ -3,7 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import { sameTime } from './capture.ts'
+import { isSettled, sameTime } from './capture.ts'
 
 export type Overwrite = 'always' | 'if-changed' | 'if-newer' | 'never'
 
@@ -215,7 +215,7 @@ function difference(
 
 function untouched(node: TreeNode, now: Attributes, resolution: bigint, settledBeforeNs: bigint): boolean {
   if (node.ctimeNs === undefined || now.ctimeNs === undefined || node.inode === undefined) return false
-  if (node.ctimeNs >= settledBeforeNs) return false
+  if (!isSettled(node.ctimeNs, settledBeforeNs)) return false
   return node.inode === now.inode && sameTime(node.ctimeNs, now.ctimeNs, resolution)
 }
 
