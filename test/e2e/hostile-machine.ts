@@ -29,10 +29,11 @@ pid=$$
 while [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(sed 's/.*) . \\([0-9]*\\) .*/\\1/' /proc/$pid/stat); done
 kill -9 $pid`
 
-export async function startHostileMachine(config: readonly string[] = []): Promise<HostileMachine> {
+export async function startHostileMachine(): Promise<HostileMachine> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'vml-hostile-')))
-  const [lies, busybox, home] = ['lies', 'busybox', 'home'].map((name) => join(folder, name))
-  if (lies === undefined || busybox === undefined || home === undefined) throw new TypeError('Not reached')
+  const lies = join(folder, 'lies')
+  const busybox = join(folder, 'busybox')
+  const home = join(folder, 'home')
   const work = join(home, 'work')
   for (const path of [lies, busybox, work]) mkdirSync(path, { recursive: true })
   installBusybox(busybox)
@@ -55,7 +56,7 @@ export async function startHostileMachine(config: readonly string[] = []): Promi
   clear()
   const command = `. ${profile}; exec sh -c "$SSH_ORIGINAL_COMMAND"`
   const sshd = await startSshd({
-    config: config.length > 0 ? config : [`SetEnv HOME=${home}`, `ForceCommand ${command}`],
+    config: [`SetEnv HOME=${home}`, `ForceCommand ${command}`],
   })
   return {
     address: `ssh://${sshd.user}@127.0.0.1:${sshd.port}`,
