@@ -27,7 +27,8 @@ export interface OpenLogbook {
 
 const numberTag = /^vml:n=(\d{1,15})$/
 const readsAtOnce = 8
-const documentBytesMax = 64 * 1024 * 1024
+/** As `model/documents.ts` has it, which is not loaded before there is something to parse. */
+const documentBytesMax = 256 * 1024 * 1024
 
 /** All entries, oldest first. Snapshots that the catalogue does not know are read and remembered. */
 export async function listEntries(
@@ -136,7 +137,7 @@ export async function readVmlFile(
   const file = (await repository.readTree(folder.subtree, options)).find((node) => node.name === wanted)
   if (file?.type !== 'file') return undefined
   if ((file.size ?? 0) > documentBytesMax)
-    throw new VmlError('integrity.format', `Cannot read ${vmlFolder}/${name}: it is larger than 64 MiB`)
+    throw new VmlError('integrity.format', `Cannot read ${vmlFolder}/${name}: it is larger than 256 MiB`)
   const parts: Uint8Array[] = []
   for await (const segment of repository.readFile(file.content ?? [], options))
     parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))

@@ -3,8 +3,8 @@ import * as z from 'zod'
 import { asRaw, rawFromBytes, rawFromString, rawToUtf8, type RawText } from '../base/raw-text.ts'
 import { parseRawPath, pathBytesMax, type RawPath } from './raw-path.ts'
 
-/** A manifest of a machine of ten million files stays below; a document has 64 MiB at most anyway. */
-export const listMax = 1_000_000
+/** More than a document has room for. */
+export const listMax = 4_000_000
 const textCharactersMax = 64 * 1024
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 

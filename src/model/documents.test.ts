@@ -178,3 +178,26 @@ function path(text: string): RawPath {
   assert.ok(parsed)
   return parsed
 }
+
+test('what an entry left out, or a safety entry holds, may be long: it comes back', () => {
+  const text = `/home/lab/${Array.from({ length: 20 }, () => 'n'.repeat(250)).join('/')}`
+  const raw = Buffer.from(text).toString('base64')
+  const excluded = Array.from({ length: 8000 }, () => ({ path: text, raw, rule: '--exclude *.o' }))
+  const bytes = encodeEntryDocument({ ...entry, excluded })
+  assert.ok(bytes.length > 80 * 1024 * 1024)
+  assert.equal(parseEntryDocument(bytes).excluded.length, excluded.length)
+})
+
+test('a document that could not be read back is not written', () => {
+  const refused = (error: unknown) => isFailure(error, 'unsupported')
+  assert.throws(() => encodeEntryDocument({ ...entry, note: 'n'.repeat(2 * 1024 * 1024) }), refused)
+  const long = { path: '/x', raw: home.raw, rule: 'r'.repeat(60_000) }
+  const excluded = Array.from({ length: 5000 }, () => long)
+  assert.throws(() => encodeEntryDocument({ ...entry, excluded }), refused)
+  assert.throws(() => encodeEnvironment(new Map([[rawFromString('a=b'), rawFromString('x')]])), refused)
+})
+
+test('the name of a variable may be as long as a program can get it', () => {
+  const variables = new Map([[rawFromString('N'.repeat(100_000)), rawFromString('x')]])
+  assert.deepEqual(parseEnvironment(encodeEnvironment(variables)), variables)
+})

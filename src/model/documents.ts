@@ -15,10 +15,11 @@ const variablesMax = 100_000
 const variableBytesMax = 1024 * 1024
 const packagesMax = 200_000
 const librariesMax = 20_000
-const documentBytesMax = 64 * 1024 * 1024
+/** About a million paths of usual length: what a save left out, what a safety entry holds. JavaScript's longest text is twice that. */
+export const documentBytesMax = 256 * 1024 * 1024
 
 export function encodeEntryDocument(document: EntryDocument): Buffer {
-  return encode(document)
+  return encodeReadable('entry.json', entrySchema, document)
 }
 
 /** Takes the bytes of the file, or what JSON.parse made of them. `integrity.format` names the field that is wrong. */
@@ -31,7 +32,7 @@ const environmentSchema = z.object({
   variables: z
     .array(
       z.object({
-        name: bytesText(nameBytesMax * 4).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
+        name: bytesText(variableBytesMax).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
         value: bytesText(variableBytesMax).refine((value) => !value.includes('\0'), 'holds a NUL'),
       }),
     )
@@ -41,7 +42,7 @@ const environmentSchema = z.object({
 /** Sorted by name. Text where it is UTF-8, else `{ "raw": base64 }`. */
 export function encodeEnvironment(variables: ReadonlyMap<RawText, RawText>): Buffer {
   const sorted = [...variables].toSorted(([left], [right]) => (left < right ? -1 : 1))
-  return encode({
+  return encodeReadable('environment.json', environmentSchema, {
     schema: 1,
     variables: sorted.map(([name, value]) => ({ name: encodeBytes(name), value: encodeBytes(value) })),
   })
@@ -62,7 +63,7 @@ const packagesSchema = z.object({
 })
 
 export function encodePackages(set: PackageSet): Buffer {
-  return encode({ schema: 1, ...set })
+  return encodeReadable('packages.json', packagesSchema, { schema: 1, ...set })
 }
 
 export function parsePackages(input: unknown): PackageSet {
@@ -125,6 +126,33 @@ export function parseLibraries(input: unknown): LibrariesDocument {
   return { needs, libraries, complete }
 }
 
+/**
+ * What could not be read back must not be written: an entry whose document cannot be read is one that cannot be restored.
+ * Fails with `unsupported`.
+ */
+function encodeReadable<Document>(name: string, schema: z.ZodType<Document>, document: unknown): Buffer {
+  try {
+    const bytes = encode(document)
+    parse(name, schema, bytes)
+    return bytes
+  } catch (cause) {
+    // A text longer than JavaScript's longest is a RangeError.
+    const isFormat = cause instanceof VmlError
+    if (!isFormat && !(cause instanceof RangeError)) throw cause
+    throw new VmlError(
+      'unsupported',
+      isFormat
+        ? `Cannot make the entry: ${cause.message.replace(/^Cannot read /, 'VML could not read back ')}`
+        : `Cannot make the entry: /.vml/${name} would be too long`,
+      {
+        cause,
+        details: isFormat ? cause.details : {},
+        hint: 'No entry was made. Leave out whole folders instead of many files, or do it in parts',
+      },
+    )
+  }
+}
+
 /** Two spaces deep: people look at these files after a plain `restic restore`. */
 function encode(document: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(document, undefined, 2)}\n`, 'utf8')
@@ -150,7 +178,7 @@ function parse<Document>(name: string, schema: z.ZodType<Document>, input: unkno
 
 function parseJson(name: string, bytes: Uint8Array): unknown {
   if (bytes.length > documentBytesMax)
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 64 MiB`)
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 256 MiB`)
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
