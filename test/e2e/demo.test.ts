@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { resticProgram } from '../restic-peer.ts'
 import { runVml } from '../cli.ts'
+import { buildImage } from '../../tools/images/images.ts'
 
 const launcher = join(import.meta.dirname, '../../vml')
 
@@ -57,12 +58,15 @@ test('the demo plays to its end, and its logbook is what it says, for restic as 
     assert.match(listed, /points\.txt/)
     assert.doesNotMatch(listed, /draft\.txt/)
 
-    const seen = await runVml(
-      ['find', 'draft.txt', '--logbook', join(keep, 'logbook'), '--password-file', join(keep, 'password')],
-      { home: folder },
-    )
-    assert.equal(seen.status, 0, seen.stderr)
-    assert.match(seen.stdout, /#1/)
+    const vml = async (...words: string[]) => {
+      const known = ['--logbook', join(keep, 'logbook'), '--password-file', join(keep, 'password')]
+      const outcome = await runVml([...words, ...known], { home: folder })
+      assert.equal(outcome.status, 0, outcome.stderr)
+      return outcome.stdout
+    }
+    assert.match(await vml('find', 'draft.txt'), /#1/)
+    const shown = JSON.parse(await vml('show', '2', '--json')) as { document: { image: { sha256: string } } }
+    assert.equal(shown.document.image.sha256, (await buildImage('tiny@1')).disk.sha256)
     // A second demo does not touch what a first one left.
     assert.notEqual((await run(['demo', '--keep', keep])).status, 0)
   } finally {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Stage } from './computer.ts'
-import { play } from './play.ts'
+import { play, removeLeftGuest } from './play.ts'
 import { renderReport } from './report.ts'
 
 const folderPrefix = 'vml-demo-'
@@ -25,7 +25,7 @@ async function main(argv: readonly string[]): Promise<number> {
   let status = 1
   try {
     const kept = values.keep === undefined ? undefined : await keepIn(resolve(values.keep))
-    const work = await makeWorkFolder()
+    const work = await makeWorkFolder(stage)
     resources.defer(async () => await rm(work, { recursive: true, force: true }))
     const report = await play(stage, { work, keep: kept ?? work }, resources)
     print()
@@ -63,12 +63,15 @@ async function keepIn(folder: string): Promise<string> {
 }
 
 /** The process that made it is in its name: what a killed one left behind is removed by the next. */
-async function makeWorkFolder(): Promise<string> {
+async function makeWorkFolder(stage: Stage): Promise<string> {
   for (const name of readdirSync(tmpdir())) {
     const pid = name.startsWith(folderPrefix)
       ? Number(name.slice(folderPrefix.length).split('-')[0])
       : Number.NaN
-    if (!Number.isNaN(pid) && !isAlive(pid)) rmSync(join(tmpdir(), name), { recursive: true, force: true })
+    if (Number.isNaN(pid) || isAlive(pid)) continue
+    const left = join(tmpdir(), name)
+    await removeLeftGuest(stage, left).catch(() => {})
+    rmSync(left, { recursive: true, force: true })
   }
   return await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
 }

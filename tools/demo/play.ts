@@ -192,6 +192,12 @@ function given(input: Uint8Array | undefined): { input?: Uint8Array } {
   return input === undefined ? {} : { input }
 }
 
+/** What a demo that was killed has left running: its second guest outlives everybody, as it should in earnest. */
+export async function removeLeftGuest(stage: Stage, work: string): Promise<void> {
+  await removeMachine(await openComputer(stage, { name: 'second', folder: work }))
+}
+
+/** Also after a Ctrl-C, when no story runs any more. */
 async function removeMachine(second: Computer): Promise<void> {
   const machines: string[] = await readdir(join(second.home, '.local/share/vml/vms')).catch(() => [])
   if (machines.includes(machineName))
