@@ -1,11 +1,11 @@
 // `vml check`: whether everything in the logbook is there and whole.
-import { isFailure, VmlError } from '../../base/failure.ts'
+import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
-import type { Repository } from '../../store/store.ts'
-import { type Context, defineCommand, flag } from '../command.ts'
+import { defineCommand, flag } from '../command.ts'
 import { formatBytes, formatDuration, plural } from '../format.ts'
 import { shown } from '../options.ts'
+import { keepPrunesOut } from '../read-lock.ts'
 
 /** Paths of a damaged entry that are named without -v. */
 const pathsShown = 5
@@ -27,7 +27,7 @@ export const command = defineCommand({
     const { out, signal, clock } = context
     const started = clock.now()
     const logbook = await context.openLogbook()
-    await using _lock = options.lock ? await keepPrunesOut(context, logbook.repository) : undefined
+    await using _lock = options.lock ? await keepPrunesOut(context, logbook.repository, 'strict') : undefined
     const report = await logbook.repository.check({
       readData: options.readData,
       reporter: context.reporter,
@@ -86,25 +86,3 @@ export const command = defineCommand({
       )
   },
 })
-
-/** A program that removes packs meanwhile would make a whole logbook look damaged. */
-async function keepPrunesOut(
-  { reporter, signal }: Context,
-  repository: Repository,
-): Promise<AsyncDisposable | undefined> {
-  if (repository.readOnly) return undefined
-  try {
-    return await repository.lock('shared', { signal })
-  } catch (error) {
-    if (isFailure(error, 'store.locked'))
-      throw new VmlError('store.locked', error.message, {
-        cause: error,
-        details: error.details,
-        hint: `${error.hint ?? 'Wait until it is done'}. vml check --no-lock looks at the logbook as it is`,
-      })
-    if (!isFailure(error, 'failed', 'unavailable.space')) throw error
-    // A full or a read-only disk is a reason to look, not one to refuse.
-    reporter.warn({ warning: `Checked without a lock: ${error.message}` })
-    return undefined
-  }
-}

@@ -15,6 +15,7 @@ import { readMachinePackages } from '../../packages/machine-packages.ts'
 import { type Context, count, defineCommand, flag, type Operand, text } from '../command.ts'
 import { formatBytes, formatCount, formatDuration } from '../format.ts'
 import { table } from '../style.ts'
+import { keepPrunesOut } from '../read-lock.ts'
 
 const memoryMiBDefault = 1024
 
@@ -59,6 +60,7 @@ export const command = defineCommand({
       })
     const startedAt = clock.now()
     const logbook = await context.openLogbook()
+    await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry } = await findEntry(logbook, typed, context)
     const details = await describeEntryFully(logbook.repository, entry, context)
     const { document } = details

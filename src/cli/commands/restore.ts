@@ -35,6 +35,7 @@ import {
   texts,
 } from '../command.ts'
 import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { keepPrunesOut } from '../read-lock.ts'
 
 const machineOperand: Operand = {
   name: 'MACHINE',
@@ -68,6 +69,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [typed = '', machineName], options }) {
     const logbook = await context.openLogbook()
+    await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry, path } = await findEntry(logbook, typed, context)
     const details = await describeEntryFully(logbook.repository, entry, context)
     const paths = path === undefined ? [] : [path]

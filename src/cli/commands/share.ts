@@ -14,6 +14,7 @@ import type { EntryDocument } from '../../model/entry.ts'
 import { type ImageRecord, itemsOf } from '../../model/image.ts'
 import { type Context, defineCommand, dryRun, flag, operand, text } from '../command.ts'
 import { formatBytes, formatCount } from '../format.ts'
+import { keepPrunesOut } from '../read-lock.ts'
 
 export const command = defineCommand({
   description:
@@ -49,6 +50,7 @@ export const command = defineCommand({
             from: '--share-password-file',
           })
     const logbook = await context.openLogbook()
+    await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry, path } = await findEntry(logbook, typed, context)
     if (path !== undefined)
       throw new VmlError('usage', 'Cannot share a part of an entry', {
