@@ -138,6 +138,18 @@ test('a lock that was taken for stale while this computer slept is lost, and say
   assert.equal(vault.files.size, 0)
 })
 
+test('a young lock that another program removed by force is lost too', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  await using lock = await acquireLock(vault, 'shared', { clock })
+  await clock.pass(6 * minuteMs)
+  await lock.ensureHeld()
+  vault.files.clear()
+  await assert.rejects(lock.ensureHeld(), (error) => isFailure(error, 'store.locked'))
+  await clock.pass(10 * minuteMs)
+  assert.equal(vault.files.size, 0)
+})
+
 test('after a long sleep a lock that is still there is written anew before anything else', async () => {
   const vault = openVault()
   const clock = fakeClock()

@@ -107,6 +107,16 @@ export async function acquireLock(
     })
     await refreshing
   }
+  /** However young it is: a forced unlock, or a computer whose clock is ahead of ours, may have removed it. */
+  const isStillThere = async () => {
+    for (;;) {
+      await refreshing?.catch(() => {})
+      const asked = id
+      if (await isThere()) return true
+      // Otherwise it was refreshed just now, under another name.
+      if (id === asked) return false
+    }
+  }
   const keepFresh = async () => {
     let wait = refreshEveryMs
     while (!lost) {
@@ -125,7 +135,8 @@ export async function acquireLock(
     shared,
     async ensureHeld() {
       if (!lost && clock.now() - refreshedAt > sureForMs) await refreshOnce()
-      if (!lost) return
+      if (!lost && (await isStillThere())) return
+      lost = true
       throw new VmlError(
         'store.locked',
         `Cannot go on writing to "${vault.backend.location}": the lock was lost`,
