@@ -81,6 +81,15 @@ test('a tagged cache folder keeps the folder and its tag only', () => {
   assert.deepEqual(kept, ['/home/lab', '/home/lab/c', '/home/lab/c/CACHEDIR.TAG'])
 })
 
+test('a pattern does not take the tag itself: a restore could not tell the cache any more', () => {
+  const paths = ['/home/lab/', '/home/lab/c/', '/home/lab/c/CACHEDIR.TAG', '/home/lab/c/big']
+  const { kept } = keptAfter(
+    listingOf(paths),
+    rulesWith({ cacheFolders: new Set(['/home/lab/c' as RawPath]), exclude: ['*.TAG'] }),
+  )
+  assert.deepEqual(kept, ['/home/lab', '/home/lab/c', '/home/lab/c/CACHEDIR.TAG'])
+})
+
 test('what must never be captured stays out even where a rule takes it in', () => {
   const ignoreFiles = new Map([[home, Buffer.from('!keys\n')]])
   const never = [{ path: '/home/lab/keys' as RawPath, rule: 'never captured: keys' }]

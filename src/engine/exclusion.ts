@@ -89,11 +89,11 @@ export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: bo
       const absolute = never.get(path) ?? aroundRoot
       if (absolute !== undefined) return absolute
       if (path === root) return undefined
-      // A restore must know the rules of what it finds: their file is in every entry that has the folder.
+      // A restore must know the rules of what it finds: their files are in every entry that has the folder.
       if (!isFolder && path.endsWith(`/${ignoreFileName}`)) return undefined
       const parent = parentPath(path)
-      if (rules.cacheFolders.has(parent) && parent !== root && !path.endsWith(`/${cacheTagName}`)) {
-        return `${cacheTagName} in the folder`
+      if (rules.cacheFolders.has(parent) && parent !== root) {
+        return path.endsWith(`/${cacheTagName}`) ? undefined : `${cacheTagName} in the folder`
       }
       return verdict(matchersFor(path), path, isFolder)
     },
