@@ -1,5 +1,13 @@
 // The paths of a machine as one scan found them, as a tree in memory.
-import { baseName, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import { VmlError } from '../base/failure.ts'
+import {
+  baseName,
+  entryPathsMax,
+  parentPath,
+  type RawName,
+  type RawPath,
+  rootPath,
+} from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 
 export interface ListedPath {
@@ -35,6 +43,11 @@ export class Listing {
     if (known) {
       known.attributes = attributes
       return known
+    }
+    if (this.#items.size >= entryPathsMax) {
+      throw new VmlError('unsupported', `Cannot take in more than ${entryPathsMax} paths at once`, {
+        hint: 'Nothing was changed. Save parts of it, each with --only DIR, or leave folders out with --exclude',
+      })
     }
     const item: ListedPath = { path, attributes, children: new Map() }
     this.#items.set(path, item)

@@ -4,7 +4,7 @@ import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { TreeId } from '../model/ids.ts'
 import type { PathMap } from '../model/path-map.ts'
-import { isWithin, outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isWithin, outermost, parentPath, type RawPath, rootPath, entryPathsMax } from '../model/raw-path.ts'
 import type { Attributes, Segment, TreeNode } from '../model/tree.ts'
 import type { PathFailure, Source, WriteItem } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
@@ -210,6 +210,11 @@ async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const take = (path: RawPath, node: TreeNode) => {
     if (node.type === 'socket' || node.type === 'irregular') return
     if (request.exactly && !request.exactly.has(path)) return
+    if (wanted.length >= entryPathsMax) {
+      throw new VmlError('unsupported', `Cannot restore more than ${entryPathsMax} paths at once`, {
+        hint: 'Nothing was changed. Restore folders of it one by one: ENTRY:/path',
+      })
+    }
     wanted.push({ path: destination.map.forward(path), node: destination.mapOwner(node) })
   }
   for (const path of outermost(request.paths)) {
