@@ -7,12 +7,14 @@ import type { Attributes, Segment, TreeNode, Xattr } from '../model/tree.ts'
 import type { Fidelity } from '../model/entry.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
-import { sameTime } from './capture.ts'
+import { sameTime } from './unchanged.ts'
 
 export interface Expected {
   readonly attributes: Attributes
   /** Of regular files: SHA-256 of the content, lower-case hex. */
   readonly sha256?: () => Promise<string> | string
+  /** A folder that was there before: an archive adds attributes to it and takes none away. */
+  readonly standing?: boolean
 }
 
 export interface ProofQuestion {
@@ -129,9 +131,7 @@ async function proveXattrs(
 ): Promise<void> {
   const { xattrs, acls } = source.fidelity
   const unseen = new Set(
-    [...expected]
-      .filter(([, { attributes }]) => isToldByArchive(attributes, xattrs || acls))
-      .map(([path]) => path),
+    [...expected].filter(([, wish]) => isToldByArchive(wish, xattrs || acls)).map(([path]) => path),
   )
   if (unseen.size === 0) return
   for await (const record of source.read([...unseen], signal)) {
@@ -169,8 +169,9 @@ export function archiveDifferences(
 /** Given to every file by the machine itself. */
 const ofTheSystem = /^security\.selinux$/
 
-function isToldByArchive({ type, xattrs = [] }: Attributes, archiveTells: boolean): boolean {
-  return type === 'dev' || type === 'chardev' || (archiveTells && xattrs.length > 0)
+function isToldByArchive({ attributes, standing = false }: Expected, archiveTells: boolean): boolean {
+  const { type, xattrs = [] } = attributes
+  return type === 'dev' || type === 'chardev' || (archiveTells && (standing || xattrs.length > 0))
 }
 
 function comparable(xattrs: readonly Xattr[]): Map<string, string> {

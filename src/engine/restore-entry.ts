@@ -28,7 +28,7 @@ import {
   runRestore,
 } from './restore.ts'
 import { neverCaptured } from './never-captured.ts'
-import { settledBefore } from './capture.ts'
+import { settledBefore } from './unchanged.ts'
 import { openTreeReader } from './tree-reader.ts'
 import type { Overwrite } from './restore-plan.ts'
 import { type OpenMachine, type Saved } from './save.ts'

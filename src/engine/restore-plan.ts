@@ -3,7 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import { isSettled, sameTime } from './capture.ts'
+import { isSettled, sameTime } from './unchanged.ts'
 
 export type Overwrite = 'always' | 'if-changed' | 'if-newer' | 'never'
 

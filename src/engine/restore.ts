@@ -493,7 +493,7 @@ async function* writeItems(
   let bytesDone = 0
   let filesDone = 0
   for (const write of plan.writes) {
-    yield await writeItem(request, write, expected)
+    yield await writeItem(prepared, write, expected)
     if (write.hardLinkTo === undefined) bytesDone += write.node.size ?? 0
     request.reporter.progress({
       phase: 'writing',
@@ -511,7 +511,7 @@ async function* writeItems(
 }
 
 async function writeItem(
-  request: RestoreRequest,
+  { request, present }: PreparedRestore,
   write: PlannedWrite,
   expected: Map<RawPath, Expected>,
 ): Promise<WriteItem> {
@@ -520,6 +520,7 @@ async function writeItem(
   expected.set(path, {
     attributes: node,
     ...(node.type === 'file' ? { sha256: () => contentDigest(repository, node, signal) } : {}),
+    standing: node.type === 'dir' && present.get(path)?.type === 'dir',
   })
   const segments = () =>
     node.type === 'file' ? repository.readFile(node.content ?? [], { signal }) : noSegments()

@@ -15,15 +15,8 @@ import { findRealPaths } from '../source/real-paths.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
-import {
-  capture,
-  type CaptureBase,
-  type Captured,
-  type CaptureRequest,
-  type CaptureRoot,
-  survey,
-  type Survey,
-} from './capture.ts'
+import { capture, type Captured, survey, type Survey } from './capture.ts'
+import type { CaptureBase, CaptureRequest, CaptureRoot } from './capture-run.ts'
 import { joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { rawPathOf } from './protection.ts'
 import { nodeOf, storeFolders } from './tree-builder.ts'

@@ -2,7 +2,7 @@
 import { baseName, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Writer } from '../store/store.ts'
-import type { CapturedFile } from './capture.ts'
+import type { CapturedFile } from './capture-run.ts'
 
 /** A folder that nothing is known of: it stands above a path whose own folder could not be looked at. */
 const unknownFolder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }

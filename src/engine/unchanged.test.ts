@@ -4,7 +4,7 @@ import { asRaw } from '../base/raw-text.ts'
 import type { Fidelity } from '../model/entry.ts'
 import type { RawName } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
-import { isSettled, isUnchanged } from './capture.ts'
+import { isSettled, isUnchanged } from './unchanged.ts'
 
 const second = 1_000_000_000n
 const fidelity: Fidelity = {
