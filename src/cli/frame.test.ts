@@ -1,7 +1,7 @@
 // What every command has in common: help, JSON, streams, signals, defects.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
@@ -138,6 +138,28 @@ test('on a terminal rm asks, and a no changes nothing', async () => {
   )
   assert.match(stdout, /Remove 1 entry\?/)
   assert.match(stdout, /Cancelled: nothing was changed/)
+  assert.equal((await home.run(['show', '1'])).status, 0)
+})
+
+test('Ctrl-D at a question cancels it as Ctrl-C does, and nothing is written', async () => {
+  await using fresh = await openTestHome({ logbook: false })
+  for (const [line, question, word] of [
+    [`init ${fresh.logbook}`, 'Recovery key', 'written'],
+    [`--logbook ${home.logbook} log`, 'Password of', 'written'],
+    [`--logbook ${home.logbook} --password-file ${home.passwordFile} rm 1`, 'Remove 1 entry', 'changed'],
+  ] as const)
+    for (const key of ['\\004', '\\003']) {
+      const { stdout: told } = await shell(
+        `(sleep 1; printf '${key}'; sleep 1) | script -qec '"$NODE" "$VML" ${line}; echo status $?' /dev/null`,
+        fresh.home,
+      )
+      assert.ok(told.includes(question), told)
+      assert.match(told, new RegExp(`Cancelled: nothing was ${word}[^]*status 130`))
+      assert.ok(!told.includes('top-level await'), told)
+      // The cursor that a question hides is shown again.
+      assert.ok(told.lastIndexOf('\u001b[?25h') > told.lastIndexOf('\u001b[?25l'), told)
+    }
+  assert.ok(!existsSync(fresh.logbook))
   assert.equal((await home.run(['show', '1'])).status, 0)
 })
 
