@@ -19,14 +19,13 @@ import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from './entries.ts'
 import { openProtection, rawPathOf } from './protection.ts'
 import {
-  type Destination,
   isNothingToDo,
   prepareRestore,
   type PreparedRestore,
   type RestoreReport,
-  type RestoreRequest,
   runRestore,
 } from './restore.ts'
+import type { Destination, RestoreRequest } from './restore-request.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './unchanged.ts'
 import { openTreeReader } from './tree-reader.ts'

@@ -18,7 +18,8 @@ import {
   mapHome,
   prepareEntryRestore,
 } from '../../engine/restore-entry.ts'
-import type { Destination, PreparedRestore } from '../../engine/restore.ts'
+import type { PreparedRestore } from '../../engine/restore.ts'
+import type { Destination } from '../../engine/restore-request.ts'
 import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
 import type { Machine } from '../../model/machine.ts'
 import { isWithin, parseRawPath, type RawPath } from '../../model/raw-path.ts'
