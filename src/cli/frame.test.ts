@@ -150,7 +150,7 @@ test('Ctrl-D at a question cancels it as Ctrl-C does, and nothing is written', a
   ] as const)
     for (const key of ['\\004', '\\003']) {
       const { stdout: told } = await shell(
-        `(sleep 1; printf '${key}'; sleep 1) | script -qec '"$NODE" "$VML" ${line}; echo status $?' /dev/null`,
+        `(sleep 1; printf '${key}'; sleep 1) | script -qec 'stty cols 100; "$NODE" "$VML" ${line}; echo status $?' /dev/null`,
         fresh.home,
       )
       assert.ok(told.includes(question), told)
