@@ -1,6 +1,6 @@
 // Reads what changed into the store, in rounds, until it held still.
 import { printable } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { ReadFile, ScanProblem } from '../source/source.ts'
 import type { Writer } from '../store/store.ts'
@@ -15,7 +15,7 @@ export async function readChanged(run: Run, writer: Writer, changed: readonly Ra
   let wanted = changed
   for (let round = 1; wanted.length > 0; round++) {
     const read = await readOnce(run, writer, wanted)
-    const moved = await findMoved(run, read)
+    const moved = await findMoved(run, await dropBehindLinks(run, read))
     if (round === readsMax) {
       for (const path of moved) {
         addProblem(run, path, 'changed-while-read')
@@ -44,7 +44,8 @@ async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): P
       takeUnread(run, record)
       continue
     }
-    if (!isFirst) continue
+    // Below what is no folder any more: it came from wherever a link leads.
+    if (!isFirst || !run.listing.get(record.path)) continue
     const attributes = merged(run, record)
     if (attributes.type !== 'dir') forgetBelow(run, record.path)
     if (record.hardLinkTo !== undefined) links.push({ path: record.path, to: record.hardLinkTo, attributes })
@@ -146,6 +147,25 @@ function takeLink(run: Run, path: RawPath, to: RawPath, attributes: Attributes):
       ...(xattrs === undefined ? {} : { xattrs }),
     },
     ...(target.content === undefined ? {} : { content: target.content }),
+  })
+}
+
+/** Where a folder on the way became something else meanwhile, what was read below it may be the file of a stranger. */
+async function dropBehindLinks(run: Run, read: readonly RawPath[]): Promise<RawPath[]> {
+  const { source, signal } = run.request
+  const folders = new Set<RawPath>()
+  for (const path of read)
+    for (let at = parentPath(path); at !== rootPath && !folders.has(at); at = parentPath(at))
+      if (run.listing.get(at)?.attributes.type === 'dir') folders.add(at)
+  const replaced = new Set<RawPath>()
+  for await (const record of source.stat([...folders], signal))
+    if (record.kind === 'item' && record.attributes.type !== 'dir') replaced.add(record.path)
+  if (replaced.size === 0) return [...read]
+  return read.filter((path) => {
+    if (![...replaced].some((folder) => isWithin(path, folder))) return true
+    addProblem(run, path, 'unreadable', 'A folder that it lies in was replaced while it was read')
+    forget(run, path)
+    return false
   })
 }
 

@@ -1,0 +1,56 @@
+// Where a save or a restore would say that all is well while something else stands there than it says.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type MachineBench, openMachineBench } from './machine-bench.ts'
+
+/** A PATH on which tar first moves the folder `from` away and puts a link to `to` in its place, when it is to pack. */
+function swapBeforeTar(bench: MachineBench, from: string, to: string): string {
+  const bin = join(bench.beside, 'bin')
+  bench.sh(
+    String.raw`
+      mkdir -p "$1"
+      printf '%s\n' '#!/bin/sh' 'real=/bin/tar' "from='$2' to='$3'" \
+        'case "$*" in *" -T -"*|*--files-from=-*) [ -L "$from" ] || { mv "$from" "$from.gone"; ln -s "$to" "$from"; } ;; esac' \
+        'exec "$real" "$@"' > "$1/tar"
+      chmod +x "$1/tar"`,
+    bin,
+    from,
+    to,
+  )
+  return `${bin}:${process.env['PATH'] ?? ''}`
+}
+
+test('a folder that becomes a link while it is read: what lies behind the link is not taken for its content', async () => {
+  await using bench = await openMachineBench()
+  const { home, vml } = bench
+  const work = join(home, 'w')
+  bench.sh('mkdir -p w/d/sub other/sub; echo mine > w/d/sub/x; echo stranger > other/sub/x')
+  const PATH = swapBeforeTar(bench, join(work, 'd'), join(home, 'other'))
+  await vml(['save', 'here', '--only', work], { env: { PATH } })
+  const first = bench.restic('ls', 'latest')
+  assert.match(first, /\/w\/d\n/)
+  assert.doesNotMatch(first, /\/w\/d\//)
+
+  bench.sh('rm w/d; mv w/d.gone w/d')
+  await vml(['save', 'here', '--only', work])
+  bench.sh('sleep 0.1; echo changed > w/d/sub/x')
+  const { stderr } = await vml(['save', 'here', '--only', work], { env: { PATH }, status: 3 })
+  assert.match(stderr, /w\/d\/sub\/x: A folder that it lies in was replaced/)
+  assert.doesNotMatch(bench.restic('ls', 'latest'), /sub\/x/)
+  bench.check()
+})
+
+test('a restore does not say that a folder is as it was when it has attributes that nobody could take away', async () => {
+  await using bench = await openMachineBench()
+  const { home, vml } = bench
+  bench.sh('mkdir -p w/d; echo x > w/d/f')
+  await vml(['save', 'here', '--only', join(home, 'w')])
+  bench.sh('setfattr -n user.k -v v w/d w/d/f; setfacl -d -m u:daemon:rwx w/d')
+  const { stderr } = await vml(['restore', '1'], { status: 15 })
+  assert.match(stderr, /w\/d has the attribute user\.k too/)
+  assert.doesNotMatch(stderr, /w\/d\/f |acl/)
+  bench.sh('setfattr -x user.k w/d')
+  const { stdout } = await vml(['restore', '1'])
+  assert.match(stdout, /nothing to do/)
+})
