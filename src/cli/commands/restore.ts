@@ -6,7 +6,7 @@ import type { Logbook } from '../../app/open.ts'
 import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
 import { systemErrorCode, VmlError } from '../../base/failure.ts'
-import { printable, printableText, rawFromString } from '../../base/raw-text.ts'
+import { printableText, rawFromString } from '../../base/raw-text.ts'
 import { entryName, listEntries, nextEntryNumber } from '../../engine/entries.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
 import {
@@ -18,7 +18,6 @@ import {
   mapHome,
   prepareEntryRestore,
 } from '../../engine/restore-entry.ts'
-import type { PreparedRestore } from '../../engine/restore.ts'
 import type { Destination } from '../../engine/restore-request.ts'
 import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
 import type { Machine } from '../../model/machine.ts'
@@ -35,7 +34,8 @@ import {
   text,
   texts,
 } from '../command.ts'
-import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { formatBytes, plural } from '../format.ts'
+import { printOutcome, printPlan } from '../print-restore.ts'
 import { keepPrunesOut } from '../read-lock.ts'
 
 const machineOperand: Operand = {
@@ -98,7 +98,7 @@ export const command = defineCommand({
           })
       context.out.line(
         written
-          ? `Wrote ${formatCount(written.paths)} paths (${formatBytes(written.bytes)}) to ${printableText(file)}`
+          ? `Wrote ${plural(written.paths, 'path')} (${formatBytes(written.bytes)}) to ${printableText(file)}`
           : `Would write ${entryName(entry)} to ${printableText(file)}`,
       )
       context.out.document({ schema: 1, dry_run: options.dryRun, file, ...written })
@@ -279,87 +279,4 @@ function environmentExtra(details: EntryDetails, folder: RawPath, open: OpenMach
     size: bytes.length,
   }
   return [{ path: environmentPath(folder), bytes, attributes }]
-}
-
-/** More than this is for --json. */
-const shownMax = 20
-
-function printPlan(
-  context: Context,
-  { plan, request, endangered }: PreparedRestore,
-  notes: readonly string[],
-  dry: boolean,
-): void {
-  const { out } = context
-  const { created, replaced, removed, unchanged } = plan.counts
-  const what = `${formatCount(created)} new, ${formatCount(replaced)} changed, ${formatCount(removed)} deleted, ${formatCount(unchanged)} as they are; ${formatBytes(plan.bytes)} to write`
-  for (const note of notes) out.note(`  ${note}`)
-  if (!dry) {
-    out.note(`  ${request.destination.label}: ${what}`)
-    return
-  }
-  const changes = [
-    ...plan.removals.map(({ path }) => `- ${printable(path)}`),
-    ...plan.writes
-      .filter(({ reason }) => reason !== 'folder')
-      .map(
-        ({ path, reason }) =>
-          `${reason === 'missing' ? '+' : 'M'} ${printable(path)}${reason === 'missing' ? '' : ` (${reason})`}`,
-      ),
-  ]
-  for (const line of out.verbose ? changes : changes.slice(0, shownMax)) out.line(line)
-  if (!out.verbose && changes.length > shownMax)
-    out.line(`… and ${formatCount(changes.length - shownMax)} more: add --verbose`)
-  for (const { path, rule } of plan.kept.slice(0, shownMax)) out.note(`  keeps ${printable(path)}: ${rule}`)
-  out.line(`Would change ${request.destination.label}: ${what}`)
-  out.document({
-    schema: 1,
-    dry_run: true,
-    target: request.destination.label,
-    counts: plan.counts,
-    bytes: plan.bytes,
-    safety_paths: endangered.length,
-    removals: plan.removals.map(({ path, why }) => ({ path: printable(path), why })),
-    writes: plan.writes.map(({ path, reason }) => ({ path: printable(path), reason })),
-    kept: plan.kept.map(({ path, rule }) => ({ path: printable(path), rule })),
-    left: plan.left.map(({ path, why }) => ({ path: printable(path), why })),
-  })
-}
-
-function printOutcome(
-  { out }: Context,
-  done: {
-    prepared: PreparedRestore
-    safety: Saved | undefined
-    report: Awaited<ReturnType<typeof carryOut>>['report']
-    durationMs: number
-  },
-): void {
-  const { prepared, safety, report, durationMs } = done
-  const { label } = prepared.request.destination
-  if (!report) {
-    out.line(`${label} is as the entry says: nothing to do`)
-    out.summary('', { schema: 1, target: label, counts: prepared.plan.counts, changed: false })
-    return
-  }
-  if (safety) out.note(`  What was there is kept in #${safety.document.number}`)
-  const { proof } = report
-  out.line(
-    `Restored to ${label}: ${formatCount(proof.checked)} paths written and read back, ${formatCount(proof.contents)} files hashed (${formatBytes(proof.bytes)}), all equal`,
-  )
-  out.summary(`Done in ${formatDuration(durationMs)}`, {
-    schema: 1,
-    target: label,
-    counts: prepared.plan.counts,
-    bytes: prepared.plan.bytes,
-    proof: {
-      checked: proof.checked,
-      contents: proof.contents,
-      bytes: proof.bytes,
-      absent: proof.absent,
-      equal: true,
-    },
-    safety: safety && { number: safety.document.number, id: safety.snapshot.id },
-    duration_ms: durationMs,
-  })
 }

@@ -1,0 +1,43 @@
+// What a restore says of the paths that it leaves alone.
+import assert from 'node:assert/strict'
+import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { after, before } from 'node:test'
+import { openTestHome, type TestHome } from '../../test/cli.ts'
+
+let home: TestHome
+let file: string
+
+before(async () => {
+  home = await openTestHome()
+  const folder = join(home.home, 'work')
+  file = join(folder, 'notes')
+  await mkdir(folder)
+  await writeFile(file, 'before\n')
+  assert.equal((await home.run(['machine', 'add', 'here', 'local:'])).status, 0)
+  const saved = await home.run(['save', 'here', '--only', folder])
+  assert.equal(saved.status, 0, saved.stderr)
+  await writeFile(file, 'after!\n')
+  await utimes(file, 0, 0)
+})
+after(async () => {
+  await home[Symbol.asyncDispose]()
+})
+
+test('a file of equal size and other time is not said to differ in time alone', async () => {
+  const { stdout } = await home.run(['restore', '1', '--dry-run'])
+  assert.match(stdout, /^M .*\/work\/notes \(time, maybe content\)$/m)
+})
+
+test('what --overwrite never leaves is named after a real restore, and it is not called equal', async () => {
+  const { status, stdout, stderr } = await home.run(['restore', '1', '--overwrite', 'never'])
+  assert.equal(status, 0, stderr)
+  assert.match(stderr, /1 left as it is because of --overwrite never\n.*\/work\/notes\n/)
+  assert.match(stdout, /1 path differs and stays/)
+  assert.equal(await readFile(file, 'utf8'), 'after!\n')
+  const json = await home.run(['restore', '1', '--overwrite', 'never', '--json'])
+  const summary: unknown = JSON.parse(json.stdout.trim().split('\n').at(-1) ?? '')
+  assert.ok(typeof summary === 'object' && summary !== null && 'left' in summary && 'kept' in summary)
+  assert.deepEqual(summary.left, [{ path: file, why: 'exists' }])
+  assert.deepEqual(summary.kept, [])
+})
