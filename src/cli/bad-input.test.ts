@@ -29,6 +29,7 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [2, /Missing required argument 'ENTRY'[^]*write 42/, 'show'],
     [2, /Too many arguments/i, 'show', '1', '2'],
     [2, /Unknown command 'ad'/, 'machine', 'ad'],
+    [2, /Cannot both leave secrets out and share them/, 'share', '1', '-o', 'x', '--scrub', '--with-secrets'],
     [2, /Cannot read "#x"/, 'show', '#x'],
     [2, /Cannot read "@\{yesterday\}"/, 'show', '@{yesterday}'],
     [2, /as a path/, 'ls', '1:/../etc'],

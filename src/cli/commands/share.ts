@@ -49,6 +49,10 @@ export const command = defineCommand({
             value: resolve(config.workingFolder, options.sharePasswordFile),
             from: '--share-password-file',
           })
+    if (options.scrub && options.withSecrets)
+      throw new VmlError('usage', 'Cannot both leave secrets out and share them', {
+        hint: 'Give one of --scrub and --with-secrets',
+      })
     const logbook = await context.openLogbook()
     await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry, path } = await findEntry(logbook, typed, context)
