@@ -29,6 +29,8 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [2, /Missing required argument 'ENTRY'[^]*write 42/, 'show'],
     [2, /Too many arguments/i, 'show', '1', '2'],
     [2, /Unknown command 'ad'/, 'machine', 'ad'],
+    [2, /machine needs a verb of its own[^]*See vml machine --help/, 'machine'],
+    [2, /Unknown command 'lgo'/, 'help', 'lgo'],
     [2, /Cannot both leave secrets out and share them/, 'share', '1', '-o', 'x', '--scrub', '--with-secrets'],
     [2, /Cannot read "#x"/, 'show', '#x'],
     [2, /Cannot read "@\{yesterday\}"/, 'show', '@{yesterday}'],

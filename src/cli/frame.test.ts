@@ -50,6 +50,12 @@ test('vml alone prints the verbs by job', async () => {
   assert.equal(status, 0)
   assert.match(stdout, /\nStart:\n[^]*\nLook:\n[^]*\nExamples:\n/)
   assert.equal(stdout, (await home.run(['--help'])).stdout)
+  assert.equal(stdout, (await home.run(['help'])).stdout)
+  for (const words of [['save'], ['machine', 'add']]) {
+    const asked = await home.run(['help', ...words])
+    assert.deepEqual(asked, await home.run([...words, '--help']))
+    assert.match(asked.stdout, new RegExp(`^Usage: vml ${words.join(' ')} `))
+  }
 })
 
 test('--json gives one document on success and one failure on standard error', async () => {

@@ -41,6 +41,13 @@ export const globalOptions = [
 ] as const
 
 export async function parseArguments(argv: readonly string[], options: ParseOptions): Promise<Parsed> {
+  // `vml help save`, as others have it; a verb that is none gets its suggestion.
+  const [first, ...rest] = argv
+  if (first === 'help') {
+    const isKnown = rest[0] !== undefined && findCommand(rest[0]) !== undefined
+    return await parseArguments(isKnown ? [...rest, '--help'] : rest, options)
+  }
+
   let chosen: Parsed | undefined
   let printed = ''
   const program = new Commander('vml')
@@ -157,6 +164,10 @@ function usageFailure(error: CommanderError, asked: string | undefined): VmlErro
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '')
   const known = asked !== undefined && findCommand(asked) !== undefined
   const help = `See ${known ? `vml ${asked} --help` : 'vml --help'}`
+  if (error.code === 'commander.help')
+    return new VmlError('usage', `Cannot tell what to do: ${asked ?? 'vml'} needs a verb of its own`, {
+      hint: help,
+    })
   // `vml show #42`: what follows never reached us.
   const comment = error.code === 'commander.missingArgument' && /ENTRY|LEFT|RIGHT/.test(what)
   if (comment)
