@@ -18,20 +18,31 @@ import {
   type SaveBase,
   type SaveParts,
   type SaveRequest,
+  surveyMachine,
+  type SurveyParts,
 } from '../../engine/save.ts'
 import type { CaptureMode } from '../../model/entry.ts'
 import { shortId } from '../../model/ids.ts'
 import { isDamage } from '../../store/damage.ts'
 import type { Machine } from '../../model/machine.ts'
-import { type Context, defineCommand, flag, operand, text, texts } from '../command.ts'
-import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { type Context, defineCommand, dryRun, flag, type Operand, text, texts } from '../command.ts'
+import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../machine-path.ts'
 import type { Output } from '../output.ts'
+import { printSurvey } from '../print-survey.ts'
+
+const machineOperand: Operand = {
+  name: 'MACHINE',
+  description:
+    'a machine of yours: see vml machine list (default: as ./.vml.toml or VML_MACHINE says, or the only one)',
+  required: false,
+  complete: 'machine',
+}
 
 export const command = defineCommand({
   description:
     'Saves the working environment of a machine: its home, included folders, environment variables, shell history and package list. Nothing is installed on the machine; only what changed is read.',
-  operands: [operand('MACHINE', 'a machine of yours: see vml machine list', 'machine')],
+  operands: [machineOperand],
   options: {
     message: text('-m, --message <title>', 'title of the entry'),
     note: text('--note <text>', 'more about it'),
@@ -43,6 +54,7 @@ export const command = defineCommand({
     cache: texts('--cache <name=dir>', 'keep a large cache as a part that restore and share can leave out'),
     full: flag('--full', 'read everything again'),
     differential: flag('--differential', 'read what changed since the last full entry'),
+    dryRun,
   },
   examples: [
     { line: 'vml save lab -m "fit v1"', does: 'the home of lab and what belongs to it' },
@@ -52,11 +64,11 @@ export const command = defineCommand({
     },
     { line: 'vml save here --only ~/thesis --tag submitted', does: 'one folder of this host' },
   ],
-  async run(context, { operands: [name = ''], options }) {
+  async run(context, { operands: [name], options }) {
     const mode = modeOf(options.full, options.differential)
     const tags = options.tag.map(parseTag)
     const project = options.project ?? context.config.project?.value
-    const machine = findMachine(context.config, name)
+    const machine = chooseMachine(context, name)
     const logbook = await context.openLogbook()
     const base = await openBase(
       context,
@@ -76,21 +88,49 @@ export const command = defineCommand({
       only: options.only.map((typed) => parseMachinePath(typed, open, folder)),
       caches: options.cache.map((typed) => parseCache(typed, open, folder)),
     }
-    const parts: SaveParts = {
+    const surveyed: SurveyParts = {
       open,
       repository: logbook.repository,
       base,
+      reporter: context.reporter,
+      signal: context.signal,
+    }
+    if (options.dryRun) {
+      // With --json the answer is one document, as of a query.
+      const reporter = context.out.json ? { ...context.reporter, progress: () => {} } : context.reporter
+      printSurvey(context.out, await surveyMachine({ ...surveyed, reporter }, request), machine.name)
+      return 0
+    }
+    const parts: SaveParts = {
+      ...surveyed,
       imageSha256: await digestOfImage(context, machine, base),
       nextNumber: () => nextEntryNumber(logbook, context),
       clock: context.clock,
-      reporter: context.reporter,
-      signal: context.signal,
     }
     const saved = await save(parts, request)
     printSaved(context.out, saved)
     return saved.document.outcome === 'partial' ? 3 : 0
   },
 })
+
+/** The machine that was named, or that the configuration leaves no doubt about; a person is told which. */
+function chooseMachine({ config, out }: Context, name: string | undefined): Machine {
+  if (name !== undefined) return findMachine(config, name)
+  const [only, ...others] = config.machines.keys()
+  const chosen =
+    config.machine ??
+    (only !== undefined && others.length === 0 ? { value: only, from: 'the only machine' } : undefined)
+  if (!chosen)
+    throw new VmlError('usage', 'Cannot tell which machine to save', {
+      hint:
+        only === undefined
+          ? 'Add one: vml machine add NAME ssh://USER@HOST'
+          : `Name one: ${[only, ...others].toSorted().join(', ')}`,
+    })
+  const machine = findMachine(config, chosen.value)
+  out.note(`  machine ${machine.name} (${chosen.from})`)
+  return machine
+}
 
 function modeOf(full: boolean, differential: boolean): CaptureMode {
   if (full && differential) {
@@ -141,10 +181,10 @@ function printSaved(out: Output, { snapshot, document, stored, durationMs }: Sav
     out.note(`  … and ${problems.length - problemsShownMax} more: vml show ${document.number}`)
   const mode = document.modeReason === undefined ? document.mode : `${document.mode}, ${document.modeReason}`
   out.note(
-    `  ${mode}: read ${formatCount(statistics.filesRead)} of ${formatCount(statistics.files)} files (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
+    `  ${mode}: read ${formatCount(statistics.filesRead)} of ${plural(statistics.files, 'file')} (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
   )
   if (excluded.length > 0)
-    out.note(`  left out ${formatCount(excluded.length)} paths by rules: vml show ${document.number}`)
+    out.note(`  left out ${plural(excluded.length, 'path')} by rules: vml show ${document.number}`)
   for (const note of document.fidelity.notes) out.note(`  ${note}`)
   out.line(`#${document.number}  ${shortId(snapshot.id)}`)
   const partial = document.outcome === 'partial'

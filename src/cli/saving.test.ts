@@ -1,0 +1,52 @@
+// Which machine `vml save` takes, and what it would read.
+import assert from 'node:assert/strict'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { after, before } from 'node:test'
+import { openTestHome, type TestHome } from '../../test/cli.ts'
+
+let home: TestHome
+let folder: string
+
+before(async () => {
+  home = await openTestHome()
+  folder = join(home.home, 'work')
+  await mkdir(folder)
+  await writeFile(join(folder, 'notes'), 'twelve bytes')
+  await writeFile(join(folder, 'run.root'), 'left out')
+})
+after(async () => {
+  await home[Symbol.asyncDispose]()
+})
+
+test('without a name the machine is the only one, or the one that the project names, else none', async () => {
+  const none = await home.run(['save', '--dry-run'])
+  assert.match(none.stderr, /Cannot tell which machine[^]*vml machine add/)
+  await home.run(['machine', 'add', 'here', 'local:'])
+  const only = await home.run(['save', '--only', folder, '--dry-run'])
+  assert.equal(only.status, 0, only.stderr)
+  assert.match(only.stderr, /machine here \(the only machine\)/)
+  await home.run(['machine', 'add', 'other', 'local:'])
+  const doubt = await home.run(['save', '--only', folder])
+  assert.equal(doubt.status, 2)
+  assert.match(doubt.stderr, /Name one: here, other/)
+  const named = await home.run(['save', '--only', folder, '--dry-run'], { env: { VML_MACHINE: 'other' } })
+  assert.match(named.stderr, /machine other \(VML_MACHINE\)/)
+  await writeFile(join(folder, '.vml.toml'), 'machine = "here"\n')
+  const project = await home.run(['save', '--only', folder, '--dry-run'], { cwd: folder })
+  assert.match(project.stderr, /machine here \(\.\/\.vml\.toml\)/)
+})
+
+test('save --dry-run tells what would be read and left out, and stores nothing', async () => {
+  const args = ['save', 'here', '--only', folder, '--exclude', '*.root', '--dry-run']
+  const { status, stdout, stderr } = await home.run(args)
+  assert.equal(status, 0, stderr)
+  assert.match(stdout, /^ {2}read .*\/work\/notes \(12 B\)$/m)
+  assert.match(stdout, /^ {2}leave out .*\/work\/run\.root: .*\*\.root/m)
+  assert.doesNotMatch(stdout, /read .*run\.root/)
+  assert.match(stdout, /leave out 1 path by rules; nothing was stored\n$/)
+  const json: unknown = JSON.parse((await home.run([...args, '--json'])).stdout)
+  assert.ok(typeof json === 'object' && json !== null && 'read' in json && Array.isArray(json.read))
+  assert.ok(json.read.includes(join(folder, 'notes')))
+  assert.notEqual((await home.run(['show', '1'])).status, 0)
+})
