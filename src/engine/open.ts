@@ -2,7 +2,7 @@
 import type { Reporter } from '../base/progress.ts'
 import type { Hypervisor, MachineNetwork, SshAccess } from '../hypervisor/hypervisor.ts'
 import type { ImageLibrary, LocalImage } from '../image/library.ts'
-import type { ImageRecord } from '../model/image.ts'
+import type { ImageRecord, ImageRequest, ResolvedImage } from '../model/image.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { RawPath } from '../model/raw-path.ts'
@@ -58,11 +58,10 @@ export async function openEntry(
   request: OpenRequest,
   look: (guest: OpenMachine, image: ImageRecord) => Promise<void>,
 ): Promise<Opened> {
-  const { hypervisor, reporter, signal, document, name } = request
+  const { hypervisor, reporter, signal, name } = request
   reporter.progress({ phase: 'finding the image' })
-  const image = await findImage(request)
-  const userName =
-    request.user ?? (document.user.uid === 0 ? 'root' : (image.record.user ?? document.user.name))
+  const image = await findImage(request, (wanted, options) => request.library.pull(wanted, options))
+  const userName = userNameOf(request, image.record)
   await hypervisor.create(
     {
       name,
@@ -172,8 +171,25 @@ function leftBehind(error: unknown, name: string): unknown {
   })
 }
 
-async function findImage(request: OpenRequest): Promise<LocalImage> {
-  const { library, document, image, offered, signal, reporter } = request
+type Asked = Pick<OpenRequest, 'entry' | 'document' | 'image' | 'user' | 'offered' | 'reporter' | 'signal'>
+
+/** Which image and user an opening would take; asks catalogues, fetches and starts nothing. */
+export async function planOpen(
+  request: Asked & Pick<OpenRequest, 'library'>,
+): Promise<ResolvedImage & { readonly userName: string }> {
+  const resolved = await findImage(request, (wanted, options) => request.library.resolve(wanted, options))
+  return { ...resolved, userName: userNameOf(request, resolved.record) }
+}
+
+function userNameOf({ user, document }: Pick<OpenRequest, 'user' | 'document'>, record: ImageRecord): string {
+  return user ?? (document.user.uid === 0 ? 'root' : (record.user ?? document.user.name))
+}
+
+async function findImage<Found>(
+  request: Asked,
+  ask: (wanted: ImageRequest, options: Pick<Asked, 'offered' | 'reporter' | 'signal'>) => Promise<Found>,
+): Promise<Found> {
+  const { document, image, offered, signal, reporter } = request
   const wanted = image ?? document.image
   if (!wanted) {
     throw new VmlError(
@@ -186,7 +202,7 @@ async function findImage(request: OpenRequest): Promise<LocalImage> {
   }
   const sha256 = image ? undefined : document.image?.sha256
   try {
-    return await library.pull(
+    return await ask(
       {
         reference: { name: wanted.name, version: wanted.version },
         ...(sha256 === undefined ? {} : { sha256 }),

@@ -58,6 +58,23 @@ test('an entry whose image nobody has ends with 16 and the versions that there a
   await nothingStarted(home)
 })
 
+test('open --dry-run tells what would be fetched and started, or that nobody has it, and does neither', async () => {
+  await using repository = await publishImages(['tiny@1'])
+  await using home = await openTestHome()
+  await repository.useIn(home)
+  await addEntry(home, { title: 'fit', at, files, image: { name: 'tiny', version: '1', guessed: false } })
+  const told = await home.run(['open', '1', '--dry-run', '--user', 'lab'])
+  assert.equal(told.status, 0, told.stderr)
+  assert.match(
+    told.stdout,
+    /base image tiny@1 would be downloaded \(.+ from http.+\)\n {2}user lab, with network/,
+  )
+  assert.match(told.stdout, /Would open entry-1; nothing was started/)
+  assert.equal((await home.run(['open', '1', '--dry-run', '--image', 'tiny@9'])).status, 16)
+  await nothingStarted(home)
+  assert.deepEqual(await readdir(join(home.home, '.local/share/vml/images/records')).catch(() => []), [])
+})
+
 async function nothingStarted(home: TestHome) {
   const listed = JSON.parse((await home.run(['open', '--list', '--json'])).stdout) as { machines: unknown[] }
   assert.deepEqual(listed.machines, [])

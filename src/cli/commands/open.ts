@@ -6,13 +6,14 @@ import { printableText } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isImported } from '../../engine/import.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
-import { type Opened, openEntry, startAgain } from '../../engine/open.ts'
+import { type Opened, openEntry, planOpen, startAgain } from '../../engine/open.ts'
 import { baseFactsOf, type OpenMachine } from '../../engine/save.ts'
-import type { SshAccess } from '../../hypervisor/hypervisor.ts'
+import type { MachineNetwork, SshAccess } from '../../hypervisor/hypervisor.ts'
+import { itemsOf } from '../../model/image.ts'
 import { isMachineName, parseImageReference } from '../../model/machine.ts'
 import type { VersionReport } from '../../model/version-report.ts'
 import { readMachinePackages } from '../../packages/machine-packages.ts'
-import { type Context, count, defineCommand, flag, type Operand, text } from '../command.ts'
+import { type Context, count, defineCommand, dryRun, flag, type Operand, text } from '../command.ts'
 import { formatBytes, formatCount, formatDuration } from '../format.ts'
 import { table } from '../style.ts'
 import { keepPrunesOut } from '../read-lock.ts'
@@ -23,7 +24,7 @@ const entryOperand: Operand = { name: 'ENTRY', description: 'the entry', require
 
 export const command = defineCommand({
   description:
-    'Starts a virtual machine on the base image of an entry (or another version of it: you are told what differs, never refused), restores the home exactly and prints the ssh command. Nothing but QEMU keeps running. An imported entry gets no network unless you say --network.',
+    'Starts a virtual machine on the base image of an entry (or another version of it: you are told what differs, never refused), restores the home exactly and prints the ssh command. Nothing but QEMU keeps running. An imported entry gets no network unless you say --network. --list shows the machines that were opened; --stop, --start and --rm take one of them.',
   operands: [entryOperand],
   options: {
     image: text('--image <name@version>', 'another base image, or another version of it'),
@@ -33,6 +34,7 @@ export const command = defineCommand({
     memory: count('--memory <mib>', `memory in MiB (default ${memoryMiBDefault})`),
     restore: { ...flag('--no-restore', 'start the base image alone'), parse: (typed) => typed !== false },
     withoutCache: flag('--without-cache', 'leave the cache parts out'),
+    dryRun,
     list: flag('--list', 'list the machines that were opened'),
     stop: text('--stop <vm>', 'shut a machine down'),
     start: text('--start <vm>', 'start a machine that was stopped, as it was'),
@@ -74,6 +76,31 @@ export const command = defineCommand({
         hint: 'A name has letters, digits, ".", "_" and "-"',
       })
     const isForeign = isImported(entry)
+    const network = isForeign && !options.network ? 'restricted' : 'user'
+    if (options.dryRun) {
+      const offered = await rememberedImages(config)
+      const library = openLibrary(config, clock)
+      const plan = await planOpen({
+        entry,
+        document,
+        library,
+        offered,
+        image,
+        user: options.user,
+        reporter,
+        signal,
+      })
+      if ((await openHypervisor(config, clock).list()).some((machine) => machine.name === name))
+        throw new VmlError(
+          'exists',
+          `Cannot open ${entryName(entry)} as "${name}": there is such a machine`,
+          {
+            hint: `Nothing was started. Choose another --name, or remove it: vml open --rm ${name}`,
+          },
+        )
+      printPlan(context, plan, { name, network })
+      return 0
+    }
     let report: VersionReport | undefined
     const opened = await openEntry(
       {
@@ -86,7 +113,7 @@ export const command = defineCommand({
         image,
         name,
         user: options.user,
-        network: isForeign && !options.network ? 'restricted' : 'user',
+        network,
         memoryMiB: options.memory ?? config.open.memoryMiB ?? memoryMiBDefault,
         restore: options.restore,
         caches: options.withoutCache ? 'none' : 'all',
@@ -104,7 +131,7 @@ export const command = defineCommand({
       opened,
       report,
       durationMs: clock.now() - startedAt,
-      restricted: isForeign && !options.network,
+      restricted: network === 'restricted',
     })
     return 0
   },
@@ -153,6 +180,33 @@ function printReport({ out }: Context, { lines, amber }: VersionReport): void {
   out.note(out.noteStyle.yellow(`  ${amber} differences that may matter:`))
   for (const { level, text: line } of lines)
     if (level === 'amber') out.note(out.noteStyle.yellow(`    ! ${line}`))
+}
+
+function printPlan(
+  { out }: Context,
+  { record, where, userName }: Awaited<ReturnType<typeof planOpen>>,
+  { name, network }: { name: string; network: MachineNetwork },
+): void {
+  const image = `${printableText(record.name)}@${printableText(record.version)}`
+  const bytes = itemsOf(record).reduce((sum, { item }) => sum + item.sizeBytes, 0)
+  const from = record.items.disk.urls[0]
+  const source = from === undefined ? '' : ` from ${printableText(from)}`
+  out.line(
+    where === 'local'
+      ? `  base image ${image} is here`
+      : `  base image ${image} would be downloaded (${formatBytes(bytes)}${source})`,
+  )
+  out.line(`  user ${printableText(userName)}, ${network === 'restricted' ? 'no network' : 'with network'}`)
+  out.line(`Would open ${name}; nothing was started`)
+  const known = { name: record.name, version: record.version, sha256: record.items.disk.sha256 }
+  out.document({
+    schema: 1,
+    dry_run: true,
+    name,
+    image: { ...known, where, bytes, url: from },
+    user: userName,
+    network,
+  })
 }
 
 function printOpened(
