@@ -2,7 +2,7 @@
 import type { Writable } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
 import type { ProgressEvent, Reporter } from '../base/progress.ts'
-import { formatBytes, formatCount } from './format.ts'
+import { formatBytes, formatCount, plural } from './format.ts'
 import type { Output } from './output.ts'
 import { displayWidth, truncate } from './style.ts'
 
@@ -93,8 +93,8 @@ function describe(event: ProgressEvent, elapsedMs: number): string {
   if (event.filesDone !== undefined)
     parts.push(
       event.filesTotal === undefined
-        ? `${formatCount(event.filesDone)} files`
-        : `${formatCount(event.filesDone)} of ${formatCount(event.filesTotal)} files`,
+        ? plural(event.filesDone, 'file')
+        : `${formatCount(event.filesDone)} of ${plural(event.filesTotal, 'file')}`,
     )
   if (elapsedMs >= rateAfterMs) {
     if (event.bytesDone !== undefined && event.bytesDone > 0)

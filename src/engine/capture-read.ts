@@ -36,6 +36,8 @@ async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): P
   const regular: RawPath[] = []
   const links: { path: RawPath; to: RawPath; attributes: Attributes }[] = []
   const bytesTotal = wanted.reduce((sum, path) => sum + (run.listing.get(path)?.attributes.size ?? 0), 0)
+  // Folders and links cost next to nothing and are no files to whoever waits.
+  const filesTotal = wanted.filter((path) => run.listing.get(path)?.attributes.type === 'file').length
   let filesDone = 0
   for await (const record of source.read(wanted, signal)) {
     const isFirst = asked.delete(record.path)
@@ -52,11 +54,14 @@ async function readOnce(run: Run, writer: Writer, wanted: readonly RawPath[]): P
     else if (attributes.type === 'file') {
       run.files.set(record.path, await storeFile(writer, record, attributes, run))
     } else run.files.set(record.path, { attributes })
-    if (attributes.type === 'file') regular.push(record.path)
+    if (attributes.type === 'file') {
+      regular.push(record.path)
+      filesDone++
+    }
     reporter.progress({
       phase: 'reading',
-      filesDone: ++filesDone,
-      filesTotal: wanted.length,
+      filesDone,
+      filesTotal,
       bytesDone: run.bytesRead,
       bytesTotal,
       item: printable(record.path),

@@ -71,7 +71,7 @@ export function refuseSecrets(plan: SharePlan, decided: 'scrub' | 'keep' | 'unde
     plan.findings.length > shown.length ? `\n  … and ${plan.findings.length - shown.length} more` : ''
   throw new VmlError(
     'conflict',
-    `Cannot share without a word on ${plan.findings.length} secrets found in it`,
+    `Cannot share without a word on ${plan.findings.length} ${plan.findings.length === 1 ? 'secret' : 'secrets'} found in it`,
     {
       details: { findings: shown },
       hint: `Nothing was written. Add --scrub to leave them out, or --with-secrets to share them as they are:\n  ${shown.join('\n  ')}${more}`,

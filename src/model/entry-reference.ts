@@ -214,7 +214,7 @@ function parseMoment(moment: string, typed: string): number {
 
 function badReference(typed: string): VmlError {
   return new VmlError('usage', `Cannot read "${printableText(typed)}" as the name of an entry`, {
-    hint: 'Write #42, a short id, a tag, @latest, @-1, lab@latest or @{2026-11-03}',
+    hint: 'Write a number such as 42, a short id, a tag, @latest, @-1, lab@latest or @{2026-11-03}',
   })
 }
 

@@ -2,8 +2,7 @@
 import { resolve } from 'node:path'
 import { openLibrary, rememberImage } from '../../app/images.ts'
 import { attachCatalog } from '../../app/open.ts'
-import { readPasswordFile } from '../../app/secrets.ts'
-import { type OpenShare, openShare } from '../../app/share.ts'
+import { type OpenShare, openShare, readSharePassword } from '../../app/share.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { listEntries, type LoggedEntry, nextEntryNumber, readEntryDocument } from '../../engine/entries.ts'
@@ -12,7 +11,7 @@ import type { EntryDocument } from '../../model/entry.ts'
 import { itemsOf } from '../../model/image.ts'
 import { shortId } from '../../model/ids.ts'
 import { type Context, defineCommand, dryRun, operand, text } from '../command.ts'
-import { formatBytes, formatCount, formatMoment } from '../format.ts'
+import { formatBytes, formatMoment, plural } from '../format.ts'
 
 export const command = defineCommand({
   description:
@@ -33,13 +32,7 @@ export const command = defineCommand({
   async run(context, { operands: [typed = ''], options }) {
     const { out, config, signal } = context
     const file = resolve(config.workingFolder, typed)
-    const password =
-      options.sharePasswordFile === undefined
-        ? undefined
-        : await readPasswordFile({
-            value: resolve(config.workingFolder, options.sharePasswordFile),
-            from: '--share-password-file',
-          })
+    const password = await readSharePassword(config, options.sharePasswordFile)
     await using share = await openShare(file, { password, askSecret: context.askSecret, signal })
     const entries = await entriesOf(context, share)
     if (entries.length === 0)
@@ -117,7 +110,7 @@ function describe({ out }: Context, entry: LoggedEntry, document: EntryDocument 
   if (!document) return
   const { statistics, user, roots, image, outcome } = document
   out.line(
-    `  ${formatCount(statistics.files)} files, ${formatBytes(statistics.bytes)}, of user ${printableText(user.name)}: ${roots.map(({ path }) => printableText(path)).join(', ')}`,
+    `  ${plural(statistics.files, 'file')}, ${formatBytes(statistics.bytes)}, of user ${printableText(user.name)}: ${roots.map(({ path }) => printableText(path)).join(', ')}`,
   )
   if (image)
     out.line(

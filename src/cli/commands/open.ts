@@ -14,7 +14,7 @@ import { isMachineName, parseImageReference } from '../../model/machine.ts'
 import type { VersionReport } from '../../model/version-report.ts'
 import { readMachinePackages } from '../../packages/machine-packages.ts'
 import { type Context, count, defineCommand, dryRun, flag, type Operand, text } from '../command.ts'
-import { formatBytes, formatCount, formatDuration } from '../format.ts'
+import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
 import { table } from '../style.ts'
 import { keepPrunesOut } from '../read-lock.ts'
 
@@ -177,7 +177,7 @@ function printReport({ out }: Context, { lines, amber }: VersionReport): void {
     out.note(out.noteStyle.green('  Nothing was found that differs from the machine that it was saved on'))
     return
   }
-  out.note(out.noteStyle.yellow(`  ${amber} differences that may matter:`))
+  out.note(out.noteStyle.yellow(`  ${plural(amber, 'difference')} that may matter:`))
   for (const { level, text: line } of lines)
     if (level === 'amber') out.note(out.noteStyle.yellow(`    ! ${line}`))
 }
@@ -220,7 +220,7 @@ function printOpened(
     const { counts, bytes } = restored.prepared.plan
     const { proof } = restored.report
     out.note(
-      `  restored ${formatCount(counts.created + counts.replaced)} paths (${formatBytes(bytes)}), deleted ${formatCount(counts.removed)}; ${formatCount(proof.checked)} read back, ${formatCount(proof.contents)} files hashed, all equal`,
+      `  restored ${plural(counts.created + counts.replaced, 'path')} (${formatBytes(bytes)}), deleted ${formatCount(counts.removed)}; ${formatCount(proof.checked)} read back, ${plural(proof.contents, 'file')} hashed, all equal`,
     )
   }
   if (restricted) out.note('  it came from somebody else: it has no network (--network lifts that)')

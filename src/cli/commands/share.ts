@@ -2,8 +2,7 @@
 import { createReadStream } from 'node:fs'
 import { resolve } from 'node:path'
 import { openLibrary, rememberedImages } from '../../app/images.ts'
-import { readPasswordFile } from '../../app/secrets.ts'
-import { makeShare } from '../../app/share.ts'
+import { makeShare, readSharePassword } from '../../app/share.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -13,7 +12,7 @@ import type { LocalImage } from '../../image/library.ts'
 import type { EntryDocument } from '../../model/entry.ts'
 import { type ImageRecord, itemsOf } from '../../model/image.ts'
 import { type Context, defineCommand, dryRun, flag, operand, text } from '../command.ts'
-import { formatBytes, formatCount } from '../format.ts'
+import { formatBytes, plural } from '../format.ts'
 import { keepPrunesOut } from '../read-lock.ts'
 
 export const command = defineCommand({
@@ -42,13 +41,7 @@ export const command = defineCommand({
     if (options.output === undefined)
       throw new VmlError('usage', 'Cannot share without a file to write', { hint: 'Add -o FILE' })
     const file = resolve(config.workingFolder, options.output)
-    const password =
-      options.sharePasswordFile === undefined
-        ? undefined
-        : await readPasswordFile({
-            value: resolve(config.workingFolder, options.sharePasswordFile),
-            from: '--share-password-file',
-          })
+    const password = await readSharePassword(config, options.sharePasswordFile)
     if (options.scrub && options.withSecrets)
       throw new VmlError('usage', 'Cannot both leave secrets out and share them', {
         hint: 'Give one of --scrub and --with-secrets',
@@ -75,12 +68,13 @@ export const command = defineCommand({
       signal,
     })
     const image = await findImage(context, document, options.withImage)
-    for (const finding of plan.findings) out.note(`  secret? ${describeFinding(finding)}`)
+    // A refusal names them itself.
     if (!options.dryRun)
       refuseSecrets(plan, options.scrub ? 'scrub' : options.withSecrets ? 'keep' : 'undecided')
-    const what = `${entryName(entry)}, ${formatCount(plan.files)} files (${formatBytes(plan.bytes)})`
+    for (const finding of plan.findings) out.note(`  secret? ${describeFinding(finding)}`)
+    const what = `${entryName(entry)}, ${plural(plan.files, 'file')} (${formatBytes(plan.bytes)})`
     if (options.dryRun) {
-      out.line(`Would share ${what}; ${formatCount(plan.findings.length)} findings`)
+      out.line(`Would share ${what}; ${plural(plan.findings.length, 'finding')}`)
       out.document({ schema: 1, dry_run: true, findings: plan.findings.map(describeFinding) })
       return
     }
