@@ -46,6 +46,7 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
     : source.scan({
         roots: request.roots.map((root) => root.path),
         prune: request.never.map((each) => each.path),
+        settle: true,
         signal,
       })
   for await (const record of records) {

@@ -36,6 +36,7 @@ import {
   type StatResult,
 } from './stat.ts'
 import { parseMessages } from './tool-messages.ts'
+import { writeOutMapped } from './write-out.ts'
 import { VmlError } from '../base/failure.ts'
 
 /** Between two paths that find prints: a folder with millions of names is read without a word. */
@@ -61,6 +62,10 @@ export async function* scanFiles(
   if (asked.length === 0) return
   const terrain = await surveyTerrain(shell, tools, { roots: asked, prune, signal })
   yield* terrain.problems
+  if (request.settle) {
+    const roots = terrain.roots.map(({ path }) => path)
+    await writeOutMapped(shell, tools, roots, signal)
+  }
   const unseen = [...prune, ...neverEntered]
   const walks = walksOf(terrain.roots, unseen)
   const walked = new Set(walks.flat())

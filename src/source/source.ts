@@ -28,6 +28,8 @@ export interface ScanRequest {
   readonly roots: readonly RawPath[]
   /** Folders never entered (they are still listed themselves). */
   readonly prune?: readonly RawPath[]
+  /** The times that are listed will be relied on: what programs change from now on must give files new ones. */
+  readonly settle?: boolean
   readonly signal?: AbortSignal | undefined
 }
 

@@ -1,5 +1,6 @@
 // Where a save or a restore would say that all is well while something else stands there than it says.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type MachineBench, openMachineBench } from './machine-bench.ts'
@@ -53,4 +54,32 @@ test('a restore does not say that a folder is as it was when it has attributes t
   bench.sh('setfattr -x user.k w/d')
   const { stdout } = await vml(['restore', '1'])
   assert.match(stdout, /nothing to do/)
+})
+
+test('before a save looks for what changed, the machine writes out what was changed through memory, after the clock was read', async () => {
+  await using bench = await openMachineBench()
+  const { beside, home, vml } = bench
+  const bin = join(beside, 'bin')
+  const log = join(beside, 'calls')
+  bench.sh(
+    String.raw`
+      mkdir -p w "$1"; echo x > w/f
+      for name in date sync find; do
+        printf '#!/bin/sh\necho %s "$*" >> "%s"\nexec "%s" "$@"\n' $name "$2" "$(command -v $name)" > "$1/$name"
+      done
+      chmod +x "$1"/*`,
+    bin,
+    log,
+  )
+  const env = { PATH: `${bin}:${process.env['PATH'] ?? ''}` }
+  const work = join(home, 'w')
+  await vml(['save', 'here', '--only', work], { env })
+  // Otherwise a page that was written to since would be stamped before the scan, and never again.
+  const calls = readFileSync(log, 'utf8').split('\n')
+  const synced = calls.indexOf(`sync -f ${work}`)
+  const clock = calls.lastIndexOf('date +%s%N', synced)
+  const scanned = calls.findIndex(
+    (call) => call.startsWith('find ') && call.includes(`${work} `) && call.includes('-xdev'),
+  )
+  assert.ok(clock >= 0 && clock < synced && synced < scanned, calls.join('\n'))
 })
