@@ -16,6 +16,7 @@ const root = dirname(import.meta.dirname)
 const timeoutMs = 240_000
 // Ends even a file that is stuck in a loop, with everything it started.
 const allTestsMs = 30 * 60_000
+const startsGuests = /^test\/e2e\/(?:demo|guests|open|open-refused|qemu)\.test\.ts$/
 // Above this the name and time of a file help to find what is slow.
 const slowFileMs = 20_000
 
@@ -35,11 +36,13 @@ async function main(pattern: string | undefined): Promise<number> {
     console.log(`FAIL no test file${pattern === undefined ? '' : ` has "${pattern}" in its path`}`)
     count(tally, false)
   }
-  // Guests take a core each: files that start any run one at a time, after the others.
-  const withGuests = files.filter((file) => file.startsWith('test/e2e/'))
+  // An emulated guest takes a core for itself: of the files that start any, one at a time, beside the others.
+  const withGuests = files.filter((file) => startsGuests.test(file))
   const without = files.filter((file) => !withGuests.includes(file))
-  await runFiles(without, { atOnce: availableParallelism(), tally })
-  await runFiles(withGuests, { atOnce: 1, tally })
+  await Promise.all([
+    runFiles(withGuests, { atOnce: 1, tally }),
+    runFiles(without, { atOnce: availableParallelism(), tally }),
+  ])
   console.log(`${tally.passed} passed, ${tally.failed} failed`)
   return tally.failed === 0 ? 0 : 1
 }
