@@ -1,6 +1,6 @@
 // `vml restore`: an entry, or a part of it, goes back to a machine or below a folder of this host.
 import type { Reporter } from '../base/progress.ts'
-import { asRaw, printable, rawFromString } from '../base/raw-text.ts'
+import { asRaw, printable, printableText, rawFromString } from '../base/raw-text.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { type PathMap, pathMap, identityMap } from '../model/path-map.ts'
@@ -211,9 +211,16 @@ function neverOn(
     : neverCaptured(map.forward(home), ownPaths)
 }
 
-/** The cache parts of an entry that are not wanted. */
+/** The cache parts of an entry that are not wanted. Fails with `not-found` where one is that the entry does not have. */
 export function cacheParts(document: EntryDocument, wanted: RestoreEntryRequest['caches']): RawPath[] {
   if (wanted === 'all') return []
+  const names = document.caches.map(({ name }) => name)
+  const unknown = wanted === 'none' ? undefined : wanted.find((name) => !names.includes(name))
+  if (unknown !== undefined) {
+    throw new VmlError('not-found', `Cannot find the cache part "${printableText(unknown)}" in the entry`, {
+      hint: `Nothing was changed. ${names.length === 0 ? 'It has none' : `It has: ${names.map(printableText).join(', ')}`}`,
+    })
+  }
   const unwanted = document.caches.filter(({ name }) => wanted === 'none' || !wanted.includes(name))
   return unwanted.flatMap(({ raw }) => rawPathOf(raw) ?? [])
 }

@@ -83,3 +83,18 @@ test('before a save looks for what changed, the machine writes out what was chan
   )
   assert.ok(clock >= 0 && clock < synced && synced < scanned, calls.join('\n'))
 })
+
+test('a restore refuses what it would not do: a cache part that the entry lacks, and options that mean nothing for an archive', async () => {
+  await using bench = await openMachineBench()
+  const { home, vml } = bench
+  bench.sh('mkdir -p w/c; echo x > w/c/f')
+  await vml(['save', 'here', '--only', join(home, 'w'), '--cache', `big=${home}/w/c`])
+  bench.sh('rm w/c/f')
+  const { stderr } = await vml(['restore', '1', '--cache', 'bgi'], { status: 4 })
+  assert.match(stderr, /It has: big/)
+  await vml(['restore', '1', '--cache', 'big'])
+  assert.equal(bench.sh('cat w/c/f'), 'x\n')
+  for (const words of [['--delete'], ['--env'], ['--overwrite', 'never']])
+    await vml(['restore', '1', '--to', join(home, 'x.tar'), ...words], { status: 2 })
+  assert.equal(bench.sh('ls x.tar 2>/dev/null || echo none'), 'none\n')
+})

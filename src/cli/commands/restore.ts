@@ -81,6 +81,13 @@ export const command = defineCommand({
     }
     const caches = options.withoutCache ? 'none' : options.cache.length > 0 ? options.cache : 'all'
     if (options.to !== undefined && options.to.endsWith('.tar')) {
+      const { delete: remove, env, overwrite } = options
+      const idle = remove ? 'delete' : env ? 'env' : overwrite === undefined ? undefined : 'overwrite'
+      if (idle !== undefined) {
+        throw new VmlError('usage', `Cannot use --${idle} with an archive`, {
+          hint: 'Nothing was written. An archive is made anew; the variables are in it, in .vml/environment.json',
+        })
+      }
       const { writeEntryTar } = await import('../../engine/restore-tar.ts')
       const file = resolve(context.config.workingFolder, options.to)
       const without = details.document ? cacheParts(details.document, caches) : []
