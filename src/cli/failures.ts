@@ -11,7 +11,9 @@ const logBytesMax = 1024 * 1024
 /** Failures of the system that are nobody's defect, and what was cancelled, in the words of the table; all else as it is. */
 export function foreseen(error: unknown, signal: AbortSignal): unknown {
   const ended = signal.aborted && signal.reason instanceof VmlError ? signal.reason : undefined
-  if (ended && !(error instanceof VmlError && error.code !== 'cancelled')) return ended
+  // What was cancelled may say more of it than that.
+  const saysMore = error instanceof VmlError && (error.code !== 'cancelled' || error.hint !== undefined)
+  if (ended && !saysMore) return ended
   if (error instanceof VmlError) return error
   const code = systemErrorCode(error)
   if (code === 'ENOSPC' || code === 'EDQUOT')

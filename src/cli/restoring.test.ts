@@ -41,3 +41,23 @@ test('what --overwrite never leaves is named after a real restore, and it is not
   assert.deepEqual(summary.left, [{ path: file, why: 'exists' }])
   assert.deepEqual(summary.kept, [])
 })
+
+test('a misspelt cache part is refused, and nothing of the rest is restored', async () => {
+  const { status, stderr } = await home.run(['restore', '1', '--cache', 'downlods'])
+  assert.equal(status, 4, stderr)
+  assert.match(stderr, /downlods/)
+  assert.equal(await readFile(file, 'utf8'), 'after!\n')
+})
+
+test("an entry of somebody else's machine goes to no machine of the same name unless that is said", async () => {
+  const share = join(home.home, 'entry.vml')
+  const shared = await home.run(['share', '1', '-o', share, '--with-secrets'])
+  assert.equal(shared.status, 0, shared.stderr)
+  await using receiver = await openTestHome()
+  assert.equal((await receiver.run(['machine', 'add', 'here', 'local:'])).status, 0)
+  assert.equal((await receiver.run(['import', share, '--yes'])).status, 0)
+  const { status, stderr } = await receiver.run(['restore', '1'])
+  assert.equal(status, 2, stderr)
+  assert.equal(await readFile(file, 'utf8'), 'after!\n')
+  assert.match((await receiver.run(['log'])).stdout, /\[imported\]/)
+})

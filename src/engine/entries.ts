@@ -96,6 +96,14 @@ export function ownTags(entry: {
   ]
 }
 
+/** Marks an entry that came from somebody else. */
+export const importedTag = 'vml:imported'
+
+/** Such an entry tells nothing of a machine of ours, whatever its machine is called: it opens without a network and is nobody's base. */
+export function isImported(entry: { readonly snapshot: Snapshot }): boolean {
+  return entry.snapshot.tags.includes(importedTag)
+}
+
 /** How often an entry was edited: the highest revision is the one that counts. */
 export function revisionOf(snapshot: Snapshot): number {
   return Number(tagValue(snapshot, /^vml:rev=(\d{1,15})$/) ?? 0)

@@ -3,7 +3,7 @@ import type { Reporter } from '../base/progress.ts'
 import type { Snapshot } from '../model/entry.ts'
 import type { Repository } from '../store/store.ts'
 import { copyTree } from './copy-tree.ts'
-import type { LoggedEntry } from './entries.ts'
+import { importedTag, type LoggedEntry } from './entries.ts'
 
 export interface ImportRequest {
   readonly from: Repository
@@ -22,9 +22,6 @@ export interface Imported {
   readonly number: number | undefined
   readonly snapshot: Snapshot | undefined
 }
-
-/** Marks an entry that came from somebody else: it opens without a network. */
-export const importedTag = 'vml:imported'
 
 /** Each entry is committed when it is whole; one that is there already is left alone. A number that is taken here is given anew. */
 export async function importEntries(request: ImportRequest): Promise<Imported[]> {
@@ -61,8 +58,4 @@ export async function importEntries(request: ImportRequest): Promise<Imported[]>
     imported.push({ entry, outcome: 'taken in', number, snapshot })
   }
   return imported
-}
-
-export function isImported(entry: LoggedEntry): boolean {
-  return entry.snapshot.tags.includes(importedTag)
 }

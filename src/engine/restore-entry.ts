@@ -109,6 +109,15 @@ export async function carryOut(
   try {
     report = await runRestore(prepared)
   } catch (error) {
+    const signal = prepared.request.signal
+    if (signal?.aborted) {
+      const { label } = prepared.request.destination
+      throw new VmlError('cancelled', `Cancelled: ${label} is half restored`, {
+        cause: error,
+        details: { interrupted: true },
+        hint: `A file may be cut short there. Run the same command again to finish it. ${kept}`,
+      })
+    }
     if (!(error instanceof VmlError)) throw error
     // Found before the first byte was written; but what had to go may be gone by then.
     const untouched = error.code === 'conflict' && prepared.plan.removals.length === 0

@@ -17,7 +17,7 @@ import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
 import { capture, type Captured, survey, type Survey } from './capture.ts'
 import type { CaptureBase, CaptureRequest, CaptureRoot } from './capture-run.ts'
-import { joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { isImported, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { rawPathOf } from './protection.ts'
 import { nodeOf, storeFolders } from './tree-builder.ts'
 import type { WalkedNode } from './tree-reader.ts'
@@ -165,7 +165,7 @@ export async function saveSafety(
   return await commitEntry({ parts, writer, captured, document, packages: undefined, tags: [], startedAt })
 }
 
-/** What an entry of this mode is compared with: the machine's last entry, or its last full one. */
+/** What an entry of this mode is compared with: the machine's own last entry, or its last full one. An imported one may name any machine. */
 export function chooseBase(
   entries: readonly LoggedEntry[],
   machine: string,
@@ -176,6 +176,7 @@ export function chooseBase(
     (entry) =>
       entry.machine === machine &&
       entry.kind === 'environment' &&
+      !isImported(entry) &&
       (mode === 'incremental' || entry.facts?.mode === 'full'),
   )
 }

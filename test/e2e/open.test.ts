@@ -54,7 +54,7 @@ test('an imported entry opens on the image that came along, without a network; i
   assert.match((await well(receiver, 'open', '--list')).stdout, /^my_copy +stopped +tiny@1 +no network$/m)
   const again = await well(receiver, 'open', '--start', 'my_copy')
   assert.equal(await printedCommand(again.stdout)('cat fit.C'), 'one\n')
-  await well(receiver, 'open', '--rm', 'my_copy')
+  await well(receiver, 'open', '--rm', 'my_copy', '--yes')
   assert.deepEqual(await machinesIn(receiver), [])
 })
 
@@ -118,7 +118,7 @@ test('an opening that is killed leaves a machine that can be listed and removed;
     const [status] = (await once(child, 'exit')) as [number | null]
     if (signal === 'SIGKILL') {
       assert.equal((await home.run(open)).status, 5)
-      await well(home, 'open', '--rm', 'half')
+      await well(home, 'open', '--rm', 'half', '--yes')
     } else assert.equal(status, 130)
     assert.equal(await isRunning(pid), false)
     assert.deepEqual(await machinesIn(home), [])
@@ -133,7 +133,7 @@ async function well(home: TestHome, ...args: readonly string[]) {
 
 /** Whatever a test finds out, no QEMU stays. */
 function removing(home: TestHome, name: string): AsyncDisposable {
-  return { [Symbol.asyncDispose]: async () => void (await home.run(['open', '--rm', name])) }
+  return { [Symbol.asyncDispose]: async () => void (await home.run(['open', '--rm', name, '--yes'])) }
 }
 
 function printedCommand(stdout: string) {

@@ -201,7 +201,7 @@ export async function removeLeftGuest(stage: Stage, work: string): Promise<void>
 async function removeMachine(second: Computer): Promise<void> {
   const machines: string[] = await readdir(join(second.home, '.local/share/vml/vms')).catch(() => [])
   if (machines.includes(machineName))
-    await second.vml(['open', '--rm', machineName], { silent: true, isTidying: true })
+    await second.vml(['open', '--rm', machineName, '--yes'], { silent: true, isTidying: true })
 }
 
 async function entriesOf(first: Computer): Promise<Report['entries']> {

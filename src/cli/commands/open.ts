@@ -3,8 +3,7 @@ import { enterGuest, openGuest, openHypervisor } from '../../app/hypervisors.ts'
 import { openLibrary, rememberedImages } from '../../app/images.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
-import { entryName } from '../../engine/entries.ts'
-import { isImported } from '../../engine/import.ts'
+import { entryName, isImported } from '../../engine/entries.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
 import { type Opened, openEntry, planOpen, startAgain } from '../../engine/open.ts'
 import { baseFactsOf, type OpenMachine } from '../../engine/save.ts'
@@ -313,8 +312,13 @@ async function stopMachine({ config, clock, out, signal }: Context, name: string
   return 0
 }
 
-async function removeMachine({ config, clock, out, signal }: Context, name: string): Promise<number> {
+async function removeMachine(context: Context, name: string): Promise<number> {
+  const { config, clock, out, signal } = context
   const hypervisor = openHypervisor(config, clock)
+  const { state } = await hypervisor.status(name)
+  // What was done in it and not saved goes with it; an unfinished one was never anybody's.
+  if (state !== 'unfinished')
+    await context.confirm(`Remove ${name} with everything in it that was not saved?`)
   if ((await hypervisor.status(name)).state === 'running')
     await hypervisor.stop(name, { mode: 'kill', signal })
   const { leftInPlace } = await hypervisor.remove(name)

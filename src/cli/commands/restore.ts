@@ -7,7 +7,7 @@ import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
 import { systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
-import { entryName, listEntries, nextEntryNumber } from '../../engine/entries.ts'
+import { entryName, isImported, listEntries, nextEntryNumber } from '../../engine/entries.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
 import {
   cacheParts,
@@ -80,6 +80,7 @@ export const command = defineCommand({
       })
     }
     const caches = options.withoutCache ? 'none' : options.cache.length > 0 ? options.cache : 'all'
+    requireCaches(details, options)
     if (options.to !== undefined && options.to.endsWith('.tar')) {
       const { delete: remove, env, overwrite } = options
       const idle = remove ? 'delete' : env ? 'env' : overwrite === undefined ? undefined : 'overwrite'
@@ -143,6 +144,28 @@ export const command = defineCommand({
   },
 })
 
+/** A misspelt name would leave the cache out and call that a success. */
+function requireCaches(
+  { entry, document }: EntryDetails,
+  { cache, withoutCache }: { readonly cache: readonly string[]; readonly withoutCache: boolean },
+): void {
+  if (cache.length > 0 && withoutCache) {
+    throw new VmlError('usage', 'Cannot restore a cache part and leave all of them out', {
+      hint: 'Give one of --cache and --without-cache',
+    })
+  }
+  const known = (document?.caches ?? []).map(({ name }) => name)
+  const unknown = cache.find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw new VmlError(
+    'not-found',
+    `Cannot find the cache part "${printableText(unknown)}" in ${entryName(entry)}`,
+    {
+      hint: `Nothing was changed. ${known.length === 0 ? 'It has none' : `Its cache parts: ${known.map(printableText).join(', ')}`}`,
+    },
+  )
+}
+
 interface Target {
   readonly open: OpenMachine
   readonly destination: Destination
@@ -159,11 +182,21 @@ async function openTarget(
   details: EntryDetails,
   name: string | undefined,
 ): Promise<Target> {
+  const isForeign = isImported(details.entry)
+  if (name === undefined && isForeign) {
+    throw new VmlError(
+      'usage',
+      `Cannot tell where ${entryName(details.entry)} goes: it was imported, from somebody else's machine`,
+      {
+        hint: 'Nothing was changed. Name a machine of yours, or a folder with --to DIR; vml open runs it',
+      },
+    )
+  }
   const wanted = name ?? details.entry.machine
   const machine = findMachine(context.config, wanted)
   const open = await openMachine(context, machine)
   const { user } = open.facts
-  const sameMachine = machine.name === details.entry.machine
+  const sameMachine = machine.name === details.entry.machine && !isForeign
   const { map, mapOwner, describe } = mapHome(details.document, user)
   return {
     open,
