@@ -45,17 +45,33 @@ const busyMs = 5000
 
 /** A file in the cache folder; where it cannot be written, the same in memory. */
 export function openCatalog(path: string): Catalog {
-  try {
-    return wrap(openDatabase(path))
-  } catch {
-    // Damaged or unwritable: what it holds can be read again from the repository.
+  for (let attempt = 0; attempt < busyTriesMax; attempt++) {
+    try {
+      return wrap(openDatabase(path))
+    } catch (error) {
+      // Another process makes it at this moment: what that one writes must not be taken for damage.
+      if (!isBusy(error)) break
+      Atomics.wait(pause, 0, 0, busyPauseMs)
+    }
   }
+  // Damaged or unwritable: what it holds can be read again from the repository.
   try {
     for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true })
     return wrap(openDatabase(path))
   } catch {
     return wrap(openDatabase(':memory:'))
   }
+}
+
+const busyTriesMax = 50
+const busyPauseMs = 50
+const pause = new Int32Array(new SharedArrayBuffer(4))
+
+/** SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html), with their extended codes; some of them do not wait for the time-out. */
+function isBusy(error: unknown): boolean {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return false
+  const primary = error.errcode & 0xff
+  return primary === 5 || primary === 6
 }
 
 function openDatabase(path: string): DatabaseSync {
