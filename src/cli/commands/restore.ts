@@ -80,7 +80,11 @@ export const command = defineCommand({
       })
     }
     const caches = options.withoutCache ? 'none' : options.cache.length > 0 ? options.cache : 'all'
-    requireCaches(details, options)
+    if (options.withoutCache && options.cache.length > 0) {
+      throw new VmlError('usage', 'Cannot restore a cache part and leave all of them out', {
+        hint: 'Give one of --cache and --without-cache',
+      })
+    }
     if (options.to !== undefined && options.to.endsWith('.tar')) {
       const { delete: remove, env, overwrite } = options
       const idle = remove ? 'delete' : env ? 'env' : overwrite === undefined ? undefined : 'overwrite'
@@ -143,28 +147,6 @@ export const command = defineCommand({
     return 0
   },
 })
-
-/** A misspelt name would leave the cache out and call that a success. */
-function requireCaches(
-  { entry, document }: EntryDetails,
-  { cache, withoutCache }: { readonly cache: readonly string[]; readonly withoutCache: boolean },
-): void {
-  if (cache.length > 0 && withoutCache) {
-    throw new VmlError('usage', 'Cannot restore a cache part and leave all of them out', {
-      hint: 'Give one of --cache and --without-cache',
-    })
-  }
-  const known = (document?.caches ?? []).map(({ name }) => name)
-  const unknown = cache.find((name) => !known.includes(name))
-  if (unknown === undefined) return
-  throw new VmlError(
-    'not-found',
-    `Cannot find the cache part "${printableText(unknown)}" in ${entryName(entry)}`,
-    {
-      hint: `Nothing was changed. ${known.length === 0 ? 'It has none' : `Its cache parts: ${known.map(printableText).join(', ')}`}`,
-    },
-  )
-}
 
 interface Target {
   readonly open: OpenMachine
