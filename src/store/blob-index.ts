@@ -1,6 +1,20 @@
-// Where each blob lies, for the whole repository in memory: about 55 bytes a blob, in typed arrays.
+// Where each blob lies, for the whole repository in memory: about 55 bytes a blob, in memory that threads share.
 import { VmlError } from '../base/failure.ts'
 import type { BlobId, PackId, TreeId } from '../model/ids.ts'
+import {
+  type BlobClaims,
+  claimEntry,
+  compressedBit,
+  entryWords,
+  isClaim,
+  isPlaced,
+  packMask,
+  placeWord,
+  probeSlot,
+  segmentEntries,
+  type SharedBlobTable,
+  treeBit,
+} from './blob-table.ts'
 import { type PackedBlob, packHeaderBytes } from './pack-format.ts'
 import type { BlobType } from './store.ts'
 
@@ -12,11 +26,14 @@ export interface BlobLocation {
   readonly plainLength: number | undefined
 }
 
-export interface BlobIndex {
+/** Claims are for a writer: a blob that is claimed has no place yet, and nobody else sees it. */
+export interface BlobIndex extends BlobClaims {
   readonly blobs: number
   /** Names a pack and its blobs. A blob that lies elsewhere too keeps its first place, and this one as another. */
   add(pack: PackId, blobs: Iterable<PackedBlob>): void
   has(type: BlobType, id: BlobId | TreeId): boolean
+  /** Whether it has a place or is claimed. */
+  isKnown(type: BlobType, id: BlobId | TreeId): boolean
   /** Every place, best first; more than one where two programs stored the same blob at once. */
   findAll(type: BlobType, id: BlobId | TreeId): BlobLocation[]
   hasPack(pack: PackId): boolean
@@ -30,18 +47,20 @@ export interface BlobIndex {
     readonly bytes: number
     readonly blobs: readonly PackedBlob[]
   }>
+  /**
+   * Memory for other threads to claim so many further blobs in. What this thread adds beyond that is not seen by
+   * them. To be called while no other thread claims; ends with `endSharing`.
+   */
+  share(blobs: number): SharedBlobTable
+  /** No other thread claims any more. */
+  endSharing(): void
+  /** Forgets what was claimed and never placed: its writer has ended. */
+  dropClaims(): void
 }
 
-// Growing by whole segments never copies an entry and wastes at most one of them.
-const segmentEntries = 8192
-// Words of an entry after the eight of its id: pack and type, offset, length, plain length.
-const entryWords = 12
-/** 2^31 packs and 4 GiB a pack are beyond what restic writes. */
+/** 2^30 packs and 4 GiB a pack are beyond what restic writes. */
 const numberMax = 0xffff_ffff
-// Bits of the pack word.
-const treeBit = 0x8000_0000
-const compressedBit = 0x4000_0000
-const packMask = 0x3fff_ffff
+const slotsMin = 16 * 1024
 
 export function openBlobIndex(): BlobIndex {
   const segments: Uint32Array[] = []
@@ -49,12 +68,18 @@ export function openBlobIndex(): BlobIndex {
   const packBytes: number[] = []
   const packNumbers = new Map<PackId, number>()
   const others = new Map<string, { packNumber: number; location: Omit<BlobLocation, 'pack'> }[]>()
-  // Entry number + 1; 0 is free. Linear probing, at most 3/4 full, from the first word of the id: a SHA-256 is evenly spread.
-  let slots = new Uint32Array(16 * 1024)
-  let used = 0
-  const key = new Uint32Array(8)
+  // At most 3/4 full.
+  let slots = sharedWords(slotsMin)
+  /** What other threads see of the slots, while they differ. */
+  let sharedSlots: Uint32Array | undefined
+  const control = sharedWords(1)
+  let placed = 0
+  /** No entry before this one is a claim. */
+  let claimsFrom = 0
+  const key = new Uint32Array(placeWord)
   const keyBytes = Buffer.from(key.buffer)
 
+  const used = () => Atomics.load(control, 0)
   const segmentOf = (entry: number) => {
     const segment = segments[Math.floor(entry / segmentEntries)]
     if (!segment) throw new RangeError('No such entry')
@@ -62,30 +87,55 @@ export function openBlobIndex(): BlobIndex {
   }
   const wordOf = (entry: number, word: number) =>
     segmentOf(entry)[(entry % segmentEntries) * entryWords + word] ?? 0
-  const isTree = (entry: number) => (wordOf(entry, 8) & treeBit) !== 0
+  const isTree = (entry: number) => (wordOf(entry, placeWord) & treeBit) !== 0
+  const setKey = (entry: number) => {
+    const at = (entry % segmentEntries) * entryWords
+    key.set(segmentOf(entry).subarray(at, at + placeWord))
+  }
 
-  /** Slot of the blob in `key`, or the free one where it belongs. */
-  const probe = (tree: boolean): number => {
-    const mask = slots.length - 1
-    for (let slot = (key[0] ?? 0) & mask; ; slot = (slot + 1) & mask) {
-      const entry = (slots[slot] ?? 0) - 1
-      if (entry < 0) return slot
-      if (sameKey(segmentOf(entry), (entry % segmentEntries) * entryWords, key) && isTree(entry) === tree)
-        return slot
-    }
+  /** The entry of the blob in `key`, placed or claimed, or -1. */
+  const findEntry = (tree: boolean): number => {
+    const entry = (slots[probeSlot({ slots, segments, key }, tree)] ?? 0) - 1
+    if (entry >= 0 || sharedSlots === undefined || sharedSlots === slots) return entry
+    return (sharedSlots[probeSlot({ slots: sharedSlots, segments, key }, tree)] ?? 0) - 1
   }
-  const lookUp = (type: BlobType, id: string): number => {
+  const findPlaced = (type: BlobType, id: string): number => {
     keyBytes.write(id, 0, 'hex')
-    return (slots[probe(type === 'tree')] ?? 0) - 1
+    const entry = findEntry(type === 'tree')
+    return entry >= 0 && isPlaced(segmentOf(entry), (entry % segmentEntries) * entryWords) ? entry : -1
   }
-  const grow = () => {
-    slots = new Uint32Array(slots.length * 2)
-    for (let entry = 0; entry < used; entry++) {
+  const allocate = (entries: number) => {
+    while (segments.length * segmentEntries < entries) segments.push(sharedWords(segmentEntries * entryWords))
+  }
+  /** Slots for so many entries, filled with those that count. */
+  const rebuild = (entries: number, keepClaims: boolean) => {
+    let size = slotsMin
+    while (size * 3 < entries * 4) size *= 2
+    slots = sharedWords(size)
+    for (let entry = 0; entry < used(); entry++) {
       const segment = segmentOf(entry)
       const at = (entry % segmentEntries) * entryWords
-      key.set(segment.subarray(at, at + 8))
-      slots[probe(isTree(entry))] = entry + 1
+      if (!isPlaced(segment, at) && !(keepClaims && isClaim(segment, at))) continue
+      setKey(entry)
+      slots[probeSlot({ slots, segments, key }, isTree(entry))] = entry + 1
     }
+  }
+  /** The entry of the blob in `key`, made where there was none. */
+  const enter = (tree: boolean): { readonly entry: number; readonly isNew: boolean } => {
+    if (sharedSlots !== undefined && sharedSlots !== slots) {
+      const entry = findEntry(tree)
+      if (entry >= 0) return { entry, isNew: false }
+    }
+    const next = used() + 1
+    allocate(next)
+    if (next * 4 > slots.length * 3) {
+      const wanted = key.slice()
+      rebuild(slots.length, true)
+      key.set(wanted)
+    }
+    const entered = claimEntry({ slots, segments, control, key }, tree)
+    if (!entered) throw new RangeError('The table of blobs is full')
+    return entered
   }
   const packOf = (packNumber: number): PackId => {
     const pack = packs[packNumber]
@@ -93,9 +143,9 @@ export function openBlobIndex(): BlobIndex {
     return pack
   }
   const locationOf = (entry: number): BlobLocation => {
-    const word = wordOf(entry, 8)
+    const word = wordOf(entry, placeWord)
     return {
-      pack: packOf(word & packMask),
+      pack: packOf((word & packMask) - 1),
       offset: wordOf(entry, 9),
       length: wordOf(entry, 10),
       plainLength: (word & compressedBit) === 0 ? undefined : wordOf(entry, 11),
@@ -103,44 +153,43 @@ export function openBlobIndex(): BlobIndex {
   }
   const blobOf = (entry: number): PackedBlob => {
     const { offset, length, plainLength } = locationOf(entry)
-    const at = (entry % segmentEntries) * entryWords
-    key.set(segmentOf(entry).subarray(at, at + 8))
+    setKey(entry)
     const id = keyBytes.toString('hex') as BlobId
     const type = isTree(entry) ? 'tree' : 'data'
     return { type, id, offset, length, ...(plainLength === undefined ? {} : { plainLength }) }
   }
-  const writeEntry = (entry: number, packNumber: number, blob: PackedBlob) => {
+  const place = (entry: number, packNumber: number, blob: PackedBlob) => {
     const segment = segmentOf(entry)
     const at = (entry % segmentEntries) * entryWords
-    segment.set(key, at)
-    segment[at + 8] =
-      packNumber + (blob.type === 'tree' ? treeBit : 0) + (blob.plainLength === undefined ? 0 : compressedBit)
     segment[at + 9] = blob.offset
     segment[at + 10] = blob.length
     segment[at + 11] = blob.plainLength ?? 0
+    segment[at + placeWord] =
+      packNumber +
+      1 +
+      (blob.type === 'tree' ? treeBit : 0) +
+      (blob.plainLength === undefined ? 0 : compressedBit)
+    placed++
   }
   const addBlob = (packNumber: number, blob: PackedBlob) => {
     keyBytes.write(blob.id, 0, 'hex')
-    const slot = probe(blob.type === 'tree')
-    const present = (slots[slot] ?? 0) - 1
-    if (present < 0) {
-      if (used % segmentEntries === 0) segments.push(new Uint32Array(segmentEntries * entryWords))
-      writeEntry(used, packNumber, blob)
-      slots[slot] = ++used
-      if (used * 4 > slots.length * 3) grow()
+    const { entry } = enter(blob.type === 'tree')
+    if (!isPlaced(segmentOf(entry), (entry % segmentEntries) * entryWords)) {
+      place(entry, packNumber, blob)
       return
     }
-    const place = locationOf(present)
-    if ((wordOf(present, 8) & packMask) !== packNumber || place.offset !== blob.offset) {
+    const known = locationOf(entry)
+    if ((wordOf(entry, placeWord) & packMask) !== packNumber + 1 || known.offset !== blob.offset) {
       const name = `${blob.type}/${blob.id}`
       const { offset, length, plainLength } = blob
-      const known = others.get(name) ?? []
-      if (known.some((other) => other.packNumber === packNumber && other.location.offset === offset)) return
-      others.set(name, [...known, { packNumber, location: { offset, length, plainLength } }])
+      const elsewhere = others.get(name) ?? []
+      if (elsewhere.some((other) => other.packNumber === packNumber && other.location.offset === offset))
+        return
+      others.set(name, [...elsewhere, { packNumber, location: { offset, length, plainLength } }])
     }
   }
   const findAll = (type: BlobType, id: string) => {
-    const entry = lookUp(type, id)
+    const entry = findPlaced(type, id)
     if (entry < 0) return []
     const elsewhere = others.get(`${type}/${id}`) ?? []
     return [
@@ -150,13 +199,14 @@ export function openBlobIndex(): BlobIndex {
   }
   return {
     get blobs() {
-      return used
+      return placed
     },
     add(pack, blobs) {
       let packNumber = packNumbers.get(pack)
       if (packNumber === undefined) {
         packNumber = packs.length
-        if (packNumber > packMask) throw new VmlError('unsupported', 'Cannot load the index: too many packs')
+        if (packNumber >= packMask - 1)
+          throw new VmlError('unsupported', 'Cannot load the index: too many packs')
         packs.push(pack)
         packBytes.push(0)
         packNumbers.set(pack, packNumber)
@@ -172,7 +222,15 @@ export function openBlobIndex(): BlobIndex {
       // Two indexes may each name a part of a pack (an old restic did); the larger sum is the lower bound.
       packBytes[packNumber] = Math.max(packBytes[packNumber] ?? 0, bytes)
     },
-    has: (type, id) => lookUp(type, id) >= 0,
+    has: (type, id) => findPlaced(type, id) >= 0,
+    isKnown(type, id) {
+      keyBytes.write(id, 0, 'hex')
+      return findEntry(type === 'tree') >= 0
+    },
+    claim(type, id) {
+      keyBytes.write(id, 0, 'hex')
+      return enter(type === 'tree').isNew
+    },
     findAll,
     hasPack: (pack) => packNumbers.has(pack),
     packBytes: (pack) => packBytes[packNumbers.get(pack) ?? -1] ?? 0,
@@ -180,8 +238,12 @@ export function openBlobIndex(): BlobIndex {
       for (const [pack, packNumber] of packNumbers) yield { pack, bytes: packBytes[packNumber] ?? 0 }
     },
     *packContents() {
-      const byPack = Uint32Array.from({ length: used }, (_, entry) => entry)
-      byPack.sort((left, right) => (wordOf(left, 8) & packMask) - (wordOf(right, 8) & packMask))
+      const byPack = new Uint32Array(placed)
+      for (let entry = 0, at = 0; entry < used(); entry++)
+        if (isPlaced(segmentOf(entry), (entry % segmentEntries) * entryWords)) byPack[at++] = entry
+      byPack.sort(
+        (left, right) => (wordOf(left, placeWord) & packMask) - (wordOf(right, placeWord) & packMask),
+      )
       const elsewhere = Map.groupBy(
         [...others].flatMap(([name, places]) => places.map((place) => ({ name, ...place }))),
         ({ packNumber }) => packNumber,
@@ -189,7 +251,11 @@ export function openBlobIndex(): BlobIndex {
       let next = 0
       for (const [packNumber, pack] of packs.entries()) {
         const blobs: PackedBlob[] = []
-        for (; next < used && (wordOf(byPack[next] ?? 0, 8) & packMask) === packNumber; next++) {
+        for (
+          ;
+          next < byPack.length && (wordOf(byPack[next] ?? 0, placeWord) & packMask) === packNumber + 1;
+          next++
+        ) {
           blobs.push(blobOf(byPack[next] ?? 0))
         }
         for (const { name, location } of elsewhere.get(packNumber) ?? []) {
@@ -207,10 +273,38 @@ export function openBlobIndex(): BlobIndex {
         yield { pack, bytes: packBytes[packNumber] ?? 0, blobs }
       }
     },
+    share(blobs) {
+      if (sharedSlots !== undefined) throw new Error('The table of blobs is shared already')
+      const entries = used() + blobs
+      if (entries * 4 > slots.length * 3) rebuild(entries, true)
+      allocate(entries)
+      sharedSlots = slots
+      return {
+        slots: sharedMemory(slots),
+        segments: segments.map(sharedMemory),
+        control: sharedMemory(control),
+      }
+    },
+    endSharing() {
+      if (sharedSlots !== undefined && sharedSlots !== slots) rebuild(used(), true)
+      sharedSlots = undefined
+    },
+    dropClaims() {
+      const end = used()
+      let dropped = false
+      for (let entry = claimsFrom; entry < end && !dropped; entry++)
+        dropped = isClaim(segmentOf(entry), (entry % segmentEntries) * entryWords)
+      if (dropped) rebuild(end, false)
+      claimsFrom = end
+    },
   }
 }
 
-function sameKey(segment: Uint32Array, at: number, key: Uint32Array): boolean {
-  for (let word = 0; word < 8; word++) if (segment[at + word] !== key[word]) return false
-  return true
+function sharedWords(words: number): Uint32Array {
+  return new Uint32Array(new SharedArrayBuffer(words * Uint32Array.BYTES_PER_ELEMENT))
+}
+
+function sharedMemory({ buffer }: Uint32Array): SharedArrayBuffer {
+  if (buffer instanceof SharedArrayBuffer) return buffer
+  throw new TypeError('This memory is not shared')
 }
