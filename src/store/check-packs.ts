@@ -1,18 +1,15 @@
-// The part of a check that looks at packs: by name and size, and with `readData` every byte of them.
-import { hash } from 'node:crypto'
+// The part of a check that looks at packs: by their size, and byte by byte.
 import { isFailure } from '../base/failure.ts'
 import { type PackId, parseId } from '../model/ids.ts'
 import type { BlobIndex } from './blob-index.ts'
-import { openBlob } from './blob-reader.ts'
 import type { Fault, FaultBook } from './check-faults.ts'
-import { decodePackHeader, headerLengthBytes, type PackedBlob, parseHeaderLength } from './pack-format.ts'
+import { inspectPack, packBytesMax, sameBlobs } from './check-pack-content.ts'
+import { type PackSample, samplePacks } from './check-sample.ts'
+import type { PackedBlob } from './pack-format.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CheckOptions } from './store.ts'
 
 type Options = Pick<CheckOptions, 'signal' | 'reporter'>
-
-// restic itself writes at most 128 MiB; a larger one is not read into memory.
-const packBytesMax = 512 * 1024 * 1024
 
 /** Compares what the index names with what is there. A blob that also lies in a sound pack is not lost. */
 export async function checkPackFiles(
@@ -50,126 +47,106 @@ export async function checkPackFiles(
   return { present, unused }
 }
 
-/** Returns how many bytes were read. */
+export interface PackReading {
+  readonly index: BlobIndex
+  readonly book: FaultBook
+  readonly present: ReadonlyMap<PackId, number>
+  /** Undefined reads them all. */
+  readonly sample: PackSample | undefined
+  readonly random: () => number
+}
+
+/** What was read. Holds one pack and, of damaged ones, the names of their blobs. */
 export async function readPacks(
   vault: Vault,
-  {
-    index,
-    book,
-    present,
-  }: { readonly index: BlobIndex; readonly book: FaultBook; readonly present: ReadonlyMap<PackId, number> },
+  { index, book, present, sample, random }: PackReading,
   { signal, reporter }: Options,
-): Promise<number> {
-  const bytesTotal = [...present.values()].reduce((sum, size) => sum + size, 0)
+): Promise<{ readonly packs: number; readonly bytes: number }> {
+  const chosen = sample ? samplePacks(present, sample, random) : present
+  const bytesTotal = [...chosen.values()].reduce((sum, size) => sum + size, 0)
   const unsound = new Map<PackId, { readonly fault: Fault; readonly lost: readonly PackedBlob[] }>()
   let bytesDone = 0
   let filesDone = 0
-  for (const { pack, bytes, blobs } of index.packContents()) {
+  const read = async (pack: PackId, named: readonly PackedBlob[] | undefined) => {
     signal?.throwIfAborted()
-    const size = present.get(pack)
+    const size = chosen.get(pack)
     // One of another size was named already.
-    if (size === undefined || size > packBytesMax) continue
+    if (size === undefined || size > packBytesMax) return undefined
     const content = await readWhole(vault, pack, { signal })
-    if (!content) continue
-    const { message, lost } = checkContent(vault, { pack, content, blobs })
-    if (message !== undefined && (size === bytes || lost.length > 0)) {
-      unsound.set(pack, { fault: book.add({ what: 'pack', id: pack, message }), lost })
-    }
+    if (!content) return undefined
     bytesDone += content.length
     reporter.progress({
       phase: 'reading packs',
       bytesDone,
       bytesTotal,
       filesDone: ++filesDone,
-      filesTotal: present.size,
+      filesTotal: chosen.size,
     })
+    return findProblems(vault, { pack, content, named })
+  }
+  for (const { pack, bytes, blobs } of index.packContents()) {
+    const found = await read(pack, blobs)
+    if (found?.message === undefined) continue
+    if (present.get(pack) === bytes || found.lost.length > 0) {
+      unsound.set(pack, {
+        fault: book.add({ what: 'pack', id: pack, message: found.message }),
+        lost: found.lost,
+      })
+    }
+  }
+  for (const pack of chosen.keys()) {
+    if (index.hasPack(pack)) continue
+    const found = await read(pack, undefined)
+    // Nothing needs it: a writer on storage that tears files apart, or an index that is missing, which is told by itself.
+    if (found?.message !== undefined)
+      book.add({ severity: 'notice', what: 'pack', id: pack, message: `${found.message}; no index names it` })
   }
   const isLost = (pack: PackId, id: string) => unsound.get(pack)?.lost.some((blob) => blob.id === id) ?? false
   for (const [pack, { fault, lost }] of unsound) {
     for (const blob of lost)
       blameLost({ index, book }, { fault, pack, lost: [blob], sound: (other) => !isLost(other, blob.id) })
   }
-  return bytesDone
+  return { packs: filesDone, bytes: bytesDone }
 }
 
-async function readWhole(
-  { backend }: Vault,
+/** Undefined for one that is gone since it was listed: a prune runs beside this. */
+export async function readWhole(
+  { backend }: Pick<Vault, 'backend'>,
   pack: PackId,
   options: Pick<CheckOptions, 'signal'>,
 ): Promise<Buffer | undefined> {
   try {
     return await backend.get({ kind: 'pack', name: pack }, undefined, options)
   } catch (error) {
-    // Removed since it was listed: a prune runs beside this check.
     if (isFailure(error, 'not-found')) return undefined
     throw error
   }
 }
 
-function checkContent(
+function findProblems(
   { cipher }: Vault,
   {
     pack,
     content,
-    blobs,
-  }: { readonly pack: PackId; readonly content: Buffer; readonly blobs: readonly PackedBlob[] },
+    named,
+  }: {
+    readonly pack: PackId
+    readonly content: Buffer
+    readonly named: readonly PackedBlob[] | undefined
+  },
 ): { readonly message?: string; readonly lost: readonly PackedBlob[] } {
-  const intact = hash('sha256', content) === pack
-  const header = checkHeader({ cipher, content, blobs })
-  // Opening a blob writes over its sealed bytes, so the two above come first.
-  const lost = blobs.filter(({ id, offset, length, plainLength }) => {
-    try {
-      if (offset + length > content.length) return true
-      openBlob(cipher, { id, sealed: content.subarray(offset, offset + length), plainLength })
-      return false
-    } catch (error) {
-      if (isFailure(error)) return true
-      throw error
-    }
-  })
+  const { intact, header, headerProblem, lost } = inspectPack(cipher, { pack, content, named: named ?? [] })
+  const otherHeader = header && named && !sameBlobs(header, named)
+  const known = named ?? header ?? []
   const problems = [
     ...(intact ? [] : ['its content does not have the hash in its name']),
-    ...(header === undefined ? [] : [header]),
-    ...(lost.length === 0 ? [] : [`${lost.length} of its ${blobs.length} blobs cannot be read`]),
+    ...(headerProblem === undefined ? [] : [headerProblem]),
+    ...(otherHeader ? ['its header names other blobs than the index'] : []),
+    ...(lost.length === 0
+      ? []
+      : [`${lost.length} of its ${Math.max(known.length, lost.length)} blobs cannot be read`]),
   ]
   return problems.length === 0 ? { lost } : { message: `The pack is damaged: ${problems.join('; ')}`, lost }
-}
-
-function checkHeader({
-  cipher,
-  content,
-  blobs,
-}: {
-  readonly cipher: Vault['cipher']
-  readonly content: Buffer
-  readonly blobs: readonly PackedBlob[]
-}): string | undefined {
-  try {
-    const headerEnd = content.length - headerLengthBytes
-    if (headerEnd < 0) return 'it has no header'
-    const headerBytes = parseHeaderLength(content.subarray(headerEnd), content.length)
-    const header = decodePackHeader(
-      cipher,
-      content.subarray(headerEnd - headerBytes, headerEnd),
-      content.length,
-    )
-    const same =
-      header.length === blobs.length &&
-      header.every((blob, at) => {
-        const other = blobs[at]
-        return (
-          other?.id === blob.id &&
-          other.type === blob.type &&
-          other.offset === blob.offset &&
-          other.length === blob.length &&
-          other.plainLength === blob.plainLength
-        )
-      })
-    return same ? undefined : 'its header names other blobs than the index'
-  } catch (error) {
-    if (isFailure(error)) return error.message
-    throw error
-  }
 }
 
 function blameLost(

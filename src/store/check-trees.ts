@@ -5,6 +5,7 @@ import { shortId, type TreeId } from '../model/ids.ts'
 import type { TreeNode } from '../model/tree.ts'
 import type { BlobIndex } from './blob-index.ts'
 import { openBlobReader } from './blob-reader.ts'
+import { openIdSet } from './check-id-set.ts'
 import type { Fault, FaultBook } from './check-faults.ts'
 import { damageMessage } from './damage.ts'
 import type { Vault } from './sealed-file.ts'
@@ -26,7 +27,7 @@ export async function walkTrees(
   { signal, reporter }: Options,
 ): Promise<{ readonly bytesRead: number }> {
   const reader = openBlobReader(vault, fixed(index))
-  const seen = new Set<TreeId>()
+  const seen = openIdSet()
   let bytesRead = 0
   const blameMissing = (type: 'data' | 'tree', id: TreeNode['subtree'] | string) => {
     const blob = id as TreeId
@@ -60,8 +61,7 @@ export async function walkTrees(
   for (const [done, { tree }] of snapshots.entries()) {
     const open: TreeId[] = [tree]
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
-      if (seen.has(id)) continue
-      seen.add(id)
+      if (!seen.add(id)) continue
       open.push(...(await visit(id)))
       reporter.progress({
         phase: 'reading trees',
@@ -83,7 +83,7 @@ export async function traceFaults(
   if (book.unreadableBlobs === 0) return
   const reader = openBlobReader(vault, fixed(index))
   /** Trees below which nothing is damaged. */
-  const sound = new Set<TreeId>()
+  const sound = openIdSet()
 
   const trace = async (snapshot: Snapshot, id: TreeId, path: string): Promise<boolean> => {
     if (sound.has(id)) return true

@@ -156,13 +156,17 @@ test('damaged snapshots, keys and indexes are named', async () => {
   )
 })
 
-test('a pack that no index names is told as unused, not as damage', async () => {
+test('a pack that no index names is told as unused, not as damage, and as a notice where its bytes are not right', async () => {
   const { files, of, check } = await prepare()
   const stray = `pack/${'3'.repeat(64)}`
   files.set(stray, Buffer.from('stray'))
   const report = await check()
   assert.deepEqual(report.unusedPacks, ['3'.repeat(64)])
-  assert.deepEqual(report.findings, [])
+  assert.deepEqual(
+    report.findings.map(({ severity, what, affects }) => [severity, what, affects]),
+    [['notice', 'pack', []]],
+  )
+  assert.deepEqual((await check({ readData: false })).findings, [])
   assert.equal(report.packs, of('pack').length)
 })
 

@@ -18,7 +18,7 @@ import type { CheckOptions, CheckReport } from './store.ts'
 /** Reads without a lock: a caller that wants no prune beside it takes a shared one. */
 export async function checkRepository(
   vault: Vault,
-  { readData, reporter, signal, clock }: CheckOptions & { readonly clock: Clock },
+  { readData, random = Math.random, reporter, signal, clock }: CheckOptions & { readonly clock: Clock },
 ): Promise<CheckReport> {
   const book = openFaultBook()
   const options = { signal, reporter }
@@ -28,14 +28,19 @@ export async function checkRepository(
   const snapshots = await readSnapshots(vault, book, options)
   const { index, damaged } = await readIndex(vault, book, options)
   const packs = await checkPackFiles(vault, { index, book }, options)
-  const read = readData ? await readPacks(vault, { index, book, present: packs.present }, options) : 0
+  const sample = typeof readData === 'object' ? readData : undefined
+  const read =
+    readData === false
+      ? { packs: 0, bytes: 0 }
+      : await readPacks(vault, { index, book, present: packs.present, sample, random }, options)
   const trees = await walkTrees(vault, { index, book, snapshots, damagedIndexes: damaged }, options)
   await traceFaults(vault, { index, book, snapshots }, options)
   return {
     snapshots: snapshots.length,
     packs: packs.present.size,
     blobs: index.blobs,
-    bytesRead: read + trees.bytesRead,
+    bytesRead: read.bytes + trees.bytesRead,
+    packsRead: read.packs,
     findings: book.findings(),
     unusedPacks: packs.unused,
   }

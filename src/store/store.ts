@@ -3,6 +3,7 @@ import type { Snapshot } from '../model/entry.ts'
 import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
+import type { PackSample } from './check-sample.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
@@ -105,8 +106,10 @@ export interface Writer extends AsyncDisposable {
 }
 
 export interface CheckOptions extends CallOptions {
-  /** Reads, decrypts and hashes every pack. */
-  readonly readData: boolean
+  /** Reads, decrypts and hashes every pack, or a sample of them. */
+  readonly readData: boolean | PackSample
+  /** From 0 up to 1, to choose a sample. */
+  readonly random?: () => number
   readonly reporter: Reporter
 }
 
@@ -124,6 +127,7 @@ export interface CheckReport {
   readonly packs: number
   readonly blobs: number
   readonly bytesRead: number
+  readonly packsRead: number
   readonly findings: readonly CheckFinding[]
   readonly unusedPacks: readonly PackId[]
 }
