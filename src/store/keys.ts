@@ -5,7 +5,7 @@ import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { shortId } from '../model/ids.ts'
 import { type MasterKey, openCipher } from './cipher.ts'
 import { jsonBytes, jsonCount, jsonObject } from './json-fields.ts'
-import type { CallOptions, NewKey } from './store.ts'
+import type { CallOptions, KeyDescription, NewKey } from './store.ts'
 
 export interface OpenedKey {
   readonly keyId: string
@@ -148,6 +148,36 @@ export async function readKeyFile(
       cause: error,
       hint: keyHint,
     })
+  }
+}
+
+/** Every key file. A damaged one is told of and stops nobody. */
+export async function* listKeys(
+  backend: Backend,
+  current: string,
+  options: CallOptions = {},
+): AsyncIterable<KeyDescription> {
+  for await (const { name: id } of backend.list('key', options)) {
+    const of = { id, current: id === current }
+    const nothing = { username: '', hostname: '', created: '', cost: 'strong' } as const
+    try {
+      const { key, intact } = await readKeyFile(backend, id, options)
+      const { username, hostname, created } = key
+      const cost = key.N <= costs.cheap.N ? 'cheap' : 'strong'
+      yield {
+        ...of,
+        username,
+        hostname,
+        created,
+        cost,
+        ...(intact ? {} : { damage: 'its content was changed' }),
+      }
+    } catch (error) {
+      // Removed since it was listed.
+      if (isFailure(error, 'not-found')) continue
+      if (!isFailure(error, 'integrity.format', 'integrity.truncated')) throw error
+      yield { ...of, ...nothing, damage: error.message }
+    }
   }
 }
 

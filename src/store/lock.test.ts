@@ -7,7 +7,8 @@ import { openMemory } from '../backend/memory.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { fakeClock } from '../../test/store-fixture.ts'
 import { openCipher, randomMasterKey } from './cipher.ts'
-import { acquireLock, listLocks, thisProcess } from './lock.ts'
+import { thisProcess } from './lock-holder.ts'
+import { acquireLock, listLocks, removeStaleLocks } from './lock.ts'
 import { type Vault, writeSealedJson } from './sealed-file.ts'
 
 const minuteMs = 60_000
@@ -65,9 +66,49 @@ test('a lock of a dead process of this host is removed', async () => {
   const vault = openVault()
   const child = spawn('true')
   await once(child, 'exit')
-  const owner = { ...thisProcess(), pid: child.pid ?? 0 }
-  await writeLockFile(vault, { time: new Date().toISOString(), exclusive: true, ...owner })
+  const { process: mark, ...owner } = { ...thisProcess(), pid: child.pid ?? 0 }
+  const lock = { time: new Date().toISOString(), exclusive: true, ...owner }
+  await writeLockFile(vault, { ...lock, vml: mark })
+  {
+    await using _ = await acquireLock(vault, 'shared')
+    assert.equal(vault.files.size, 1)
+  }
+  // restic's own tell no more than the names of host and process, which a clone of this machine has as well.
+  await writeLockFile(vault, lock)
+  await assert.rejects(acquireLock(vault, 'shared'), { code: 'store.locked' })
+  assert.deepEqual(
+    (await removeStaleLocks(vault)).map(({ state }) => state),
+    ['missing'],
+  )
+  await using _ = await acquireLock(vault, 'exclusive')
+})
+
+test('a process that got the number of a dead one does not keep its lock', async () => {
+  const vault = openVault()
+  const owner = thisProcess()
+  const started = String(Number(owner.process?.started) - 1)
+  const lock = { time: new Date().toISOString(), exclusive: true, ...owner }
+  await writeLockFile(vault, { ...lock, vml: { ...owner.process, started } })
   await using _ = await acquireLock(vault, 'shared')
+  assert.equal(vault.files.size, 1)
+})
+
+test('a clone of this machine, with its name and numbers, holds its lock', async () => {
+  const vault = openVault()
+  const owner = { ...thisProcess(), pid: 999_999_99 }
+  const boot = 'of another kernel'
+  const lock = { time: new Date().toISOString(), exclusive: true, ...owner }
+  await writeLockFile(vault, { ...lock, vml: { ...owner.process, boot } })
+  assert.deepEqual(await removeStaleLocks(vault), [])
+  await assert.rejects(acquireLock(vault, 'shared'), { code: 'store.locked' })
+})
+
+test('a lock whose process lives on this kernel is held, however long it has not been refreshed', async () => {
+  const vault = openVault()
+  const { process: mark, ...owner } = thisProcess()
+  const time = new Date(Date.now() - 5 * 60 * minuteMs).toISOString()
+  await writeLockFile(vault, { time, exclusive: true, ...owner, vml: mark })
+  assert.deepEqual(await removeStaleLocks(vault), [])
   assert.equal(vault.files.size, 1)
 })
 
@@ -82,13 +123,44 @@ test('a lock of a living process of this host, and a young one of another, hold'
   await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
 })
 
-test('a lock that nobody refreshed for half an hour is removed', async () => {
+test('a lock that nobody refreshed for half an hour is removed after a watch, not before', async () => {
   const vault = openVault()
   const clock = fakeClock()
   const old = new Date(clock.now() - 31 * minuteMs).toISOString()
   await writeLockFile(vault, { time: old, exclusive: true, hostname: 'far', username: '', pid: 1 })
-  await using _ = await acquireLock(vault, 'exclusive', { clock })
+  await assert.rejects(acquireLock(vault, 'shared', { clock }), (error) => {
+    return error instanceof VmlError && /vml unlock/.test(error.hint ?? '')
+  })
+  const watched: string[] = []
+  const removing = removeStaleLocks(vault, {
+    clock,
+    onWatch: (locks) => watched.push(...locks.map(({ hostname }) => hostname)),
+  })
+  for (let minute = 0; minute < 5; minute++) await passMinute(clock)
   assert.equal(vault.files.size, 1)
+  for (let minute = 0; minute < 3; minute++) await passMinute(clock)
+  assert.deepEqual(
+    (await removing).map(({ state }) => state),
+    ['silent'],
+  )
+  assert.deepEqual(watched, ['far'])
+  await using _ = await acquireLock(vault, 'exclusive', { clock })
+})
+
+test('a live lock of a host whose clock is hours behind is never taken for stale', async () => {
+  const vault = openVault()
+  const clock = fakeClock()
+  const behind = { ...clock, now: () => clock.now() - 5 * 60 * minuteMs }
+  const owner = { hostname: 'far', username: 'ann', pid: 7, uid: 7, gid: 7 }
+  await using lock = await acquireLock(vault, 'exclusive', { clock: behind, owner })
+  await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
+  const removing = removeStaleLocks(vault, { clock })
+  for (let minute = 0; minute < 8; minute++) await passMinute(clock)
+  assert.deepEqual(await removing, [])
+  await lock.ensureHeld()
+  // And one that is ahead sees nothing but a young lock.
+  const ahead = { ...clock, now: () => clock.now() - 10 * 60 * minuteMs }
+  assert.deepEqual(await removeStaleLocks(vault, { clock: ahead }), [])
 })
 
 test('a lock that cannot be read stops, an empty one does not', async () => {
@@ -183,6 +255,11 @@ test('storage that fails for ten minutes loses no lock', async () => {
   assert.ok(clock.now() - Date.parse(found?.lock?.time ?? '') <= minuteMs)
   await lock.ensureHeld()
 })
+
+/** In the steps in which a watch looks. */
+async function passMinute(clock: ReturnType<typeof fakeClock>): Promise<void> {
+  for (let step = 0; step < 3; step++) await clock.pass(minuteMs / 3)
+}
 
 async function writeLockFile(vault: Vault, lock: Record<string, unknown>): Promise<void> {
   await writeSealedJson(vault, 'lock', lock)

@@ -1,19 +1,19 @@
 // restic's locks: many may share, one may exclude (restic, doc/design.rst, "Locks"; internal/repository/lock_file.go).
-import { hostname as readHostname, userInfo } from 'node:os'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { jsonCount, jsonObject, jsonOptionalText, jsonText } from './json-fields.ts'
+import {
+  encodeMark,
+  judgeHolder,
+  type LockOwner,
+  parseMark,
+  staleAfterMs,
+  thisProcess,
+} from './lock-holder.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
-import type { CallOptions } from './store.ts'
+import type { CallOptions, LockDescription } from './store.ts'
 
-/** Who holds a lock, as it stands in the lock file. */
-export interface LockOwner {
-  readonly hostname: string
-  readonly username: string
-  readonly pid: number
-  readonly uid: number
-  readonly gid: number
-}
+export { thisProcess }
 
 export interface HeldLock extends AsyncDisposable {
   readonly exclusive: boolean
@@ -29,8 +29,7 @@ export interface LockFile extends LockOwner {
   readonly exclusive: boolean
 }
 
-// All four numbers are restic's, which acts on our locks as we do on its own.
-const staleAfterMs = 30 * 60 * 1000
+// restic's numbers, as `staleAfterMs`.
 const refreshEveryMs = 5 * 60 * 1000
 /** Held for sure only up to here: a refresh that comes later may find that another program took the lock for stale. */
 const sureForMs = staleAfterMs - 1.5 * refreshEveryMs
@@ -38,24 +37,14 @@ const sureForMs = staleAfterMs - 1.5 * refreshEveryMs
 const settleMs = 200
 const retryRefreshMs = 20 * 1000
 const lockFilesMax = 10_000
-
-export function thisProcess(): LockOwner {
-  return { hostname: readHostname(), pid: process.pid, ...readUser() }
-}
-
-/** A user id without a name is usual in containers. */
-function readUser(): Pick<LockOwner, 'username' | 'uid' | 'gid'> {
-  try {
-    const { username, uid, gid } = userInfo()
-    return { username, uid: Math.max(uid, 0), gid: Math.max(gid, 0) }
-  } catch {
-    return { username: '', uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  }
-}
+/** Whoever lives refreshes in this time, whatever its clock says, as long as it reaches the storage. */
+const watchMs = 1.3 * refreshEveryMs
+const watchEveryMs = 20 * 1000
 
 /**
- * Look, write, wait, look again: as restic does. Locks of dead processes of this host, and of anybody after half an
- * hour without a refresh, are removed on the way.
+ * Look, write, wait, look again: as restic does. Locks of processes that are proved to have ended on this computer are removed
+ * on the way, and no others: half an hour without a refresh may as well be a clock that is wrong, here or there, and what a
+ * lock protects would be gone. `removeStaleLocks` takes the time to tell.
  */
 export async function acquireLock(
   vault: Vault,
@@ -175,12 +164,55 @@ export async function* listLocks(
   }
 }
 
-export function isStale(
-  lock: LockFile,
-  { owner, now }: { readonly owner: LockOwner; readonly now: number },
-): boolean {
-  if (now - Date.parse(lock.time) > staleAfterMs) return true
-  return lock.hostname === owner.hostname && !processExists(lock.pid)
+/** What restic's `unlock` would take for left behind: worth a notice, no proof. */
+export function isStale(lock: LockFile, when: { readonly owner: LockOwner; readonly now: number }): boolean {
+  return when.now - Date.parse(lock.time) > staleAfterMs || judgeHolder(lock, when) !== 'held'
+}
+
+/** Every lock with what can be told of its holder at once. */
+export async function* describeLocks(
+  vault: Vault,
+  { owner, now, signal }: CallOptions & { readonly owner: LockOwner; readonly now: number },
+): AsyncIterable<LockDescription> {
+  for await (const { id, lock } of listLocks(vault, { signal })) yield describe(id, lock, { owner, now })
+}
+
+/**
+ * Removes locks that nobody holds any more: at once where the holder's process is not on this computer, which is restic's rule
+ * too; after a watch where a lock was not refreshed for half an hour. Whoever holds a lock writes it anew under another
+ * name every five minutes, so one that stays the same all the while we look is left behind, whatever any clock says.
+ */
+export async function removeStaleLocks(
+  vault: Vault,
+  {
+    owner = thisProcess(),
+    clock = systemClock,
+    signal,
+    onWatch,
+  }: CallOptions & {
+    readonly owner?: LockOwner
+    readonly clock?: Clock
+    readonly onWatch?: ((watched: readonly LockDescription[], ms: number) => void) | undefined
+  } = {},
+): Promise<readonly LockDescription[]> {
+  const removed: LockDescription[] = []
+  const look = async () => await Array.fromAsync(describeLocks(vault, { owner, now: clock.now(), signal }))
+  const remove = async (lock: LockDescription) => {
+    await vault.backend.remove({ kind: 'lock', name: lock.id }, { signal })
+    removed.push(lock)
+  }
+  const found = await look()
+  for (const lock of found) if (lock.state === 'ended' || lock.state === 'missing') await remove(lock)
+  let watched = found.filter(({ state }) => state === 'silent')
+  if (watched.length === 0) return removed
+  onWatch?.(watched, watchMs)
+  for (let waited = 0; waited < watchMs && watched.length > 0; waited += watchEveryMs) {
+    await clock.sleep(watchEveryMs, { signal })
+    const there = new Set((await look()).map(({ id }) => id))
+    watched = watched.filter(({ id }) => there.has(id))
+  }
+  for (const lock of watched) await remove(lock)
+  return removed
 }
 
 interface ConflictSearch {
@@ -200,11 +232,11 @@ async function refuseConflict(
   for await (const { id, lock, error } of listLocks(vault, { signal })) {
     if (id === except) continue
     if (!lock) throw unreadable(vault, id, error)
-    if (isStale(lock, { owner, now: clock.now() })) {
+    if (judgeHolder(lock, { owner, now: clock.now() }) === 'ended') {
       await vault.backend.remove({ kind: 'lock', name: id }, { signal })
       continue
     }
-    if (exclusive || lock.exclusive) throw conflict(vault, lock)
+    if (exclusive || lock.exclusive) throw conflict(vault, describe(id, lock, { owner, now: clock.now() }))
     others = true
   }
   return others
@@ -235,6 +267,7 @@ async function writeLock(
       pid: owner.pid,
       uid: owner.uid,
       gid: owner.gid,
+      ...encodeMark(owner.process),
     },
     { signal },
   )
@@ -251,27 +284,32 @@ function parseLock(id: string, value: unknown): LockFile {
     pid: jsonCount(json['pid'] ?? 0, 'pid', 0xffff_ffff),
     uid: jsonCount(json['uid'] ?? 0, 'uid', 0xffff_ffff),
     gid: jsonCount(json['gid'] ?? 0, 'gid', 0xffff_ffff),
+    process: parseMark(json['vml']),
   }
 }
 
-function processExists(pid: number): boolean {
-  if (pid < 1 || pid > 0x7fff_ffff) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return systemErrorCode(error) !== 'ESRCH'
-  }
+function describe(
+  id: string,
+  lock: LockFile | undefined,
+  when: { readonly owner: LockOwner; readonly now: number },
+): LockDescription {
+  if (!lock)
+    return { id, state: 'unreadable', exclusive: false, hostname: '', username: '', pid: 0, time: '' }
+  const { exclusive, hostname, username, pid, time } = lock
+  return { id, state: judgeHolder(lock, when), exclusive, hostname, username, pid, time }
 }
 
-function conflict(vault: Vault, lock: LockFile): VmlError {
-  const { hostname, username, pid, time, exclusive } = lock
+function conflict(vault: Vault, lock: LockDescription): VmlError {
+  const { hostname, username, pid, time, exclusive, state } = lock
   return new VmlError(
     'store.locked',
     `Cannot lock "${vault.backend.location}": process ${pid} of "${username}" on "${hostname}" ${exclusive ? 'holds it alone' : 'uses it'} since ${time}`,
     {
-      details: { lock: { hostname, username, pid, time, exclusive } },
-      hint: `Wait until it is done; if "${hostname}" or that process is gone, run restic unlock`,
+      details: { lock: { hostname, username, pid, time, exclusive, state } },
+      hint:
+        state === 'held'
+          ? `Wait until it is done; if "${hostname}" was switched off meanwhile, vml unlock can tell half an hour later`
+          : 'It looks as if it was left behind: vml unlock makes sure and removes it',
     },
   )
 }
@@ -282,7 +320,7 @@ function unreadable(vault: Vault, id: string, cause: unknown): VmlError {
     `Cannot lock "${vault.backend.location}": lock ${id.slice(0, 8)} cannot be read`,
     {
       cause,
-      hint: 'If no other program uses the repository, run restic unlock --remove-all',
+      hint: 'If no other program uses the logbook, run vml unlock --remove-all',
     },
   )
 }

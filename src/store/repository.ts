@@ -9,9 +9,11 @@ import { checkRepository } from './check.ts'
 import { isDamage } from './damage.ts'
 import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
 import { type Config, encodeConfig, parseConfig } from './config.ts'
-import { createKey, openKeys } from './keys.ts'
+import { createKey, listKeys, openKeys } from './keys.ts'
 import { openLoadedIndex } from './loaded-index.ts'
-import { acquireLock, type HeldLock } from './lock.ts'
+import { thisProcess } from './lock-holder.ts'
+import { acquireLock, describeLocks, type HeldLock, removeStaleLocks } from './lock.ts'
+import { readInPackOrder } from './pack-order.ts'
 import { randomPolynomial } from './polynomial.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
@@ -38,6 +40,8 @@ export interface InitOptions extends CallOptions {
   readonly keys: readonly NewKey[]
   /** Taken over from another repository, so that content is cut alike. */
   readonly polynomial?: bigint | undefined
+  /** `rabin` for copies of a repository that stock restic began; it goes with that one's polynomial. */
+  readonly chunker?: Config['chunker'] | undefined
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
 }
@@ -94,7 +98,7 @@ export async function initRepository(options: InitOptions): Promise<Repository> 
     version: 2,
     id: options.id ?? (randomBytes(32).toString('hex') as RepositoryId),
     polynomial: polynomial ?? randomPolynomial(randomBytes),
-    chunker: 'gear',
+    chunker: options.chunker ?? 'gear',
   }
   const keyIds: string[] = []
   try {
@@ -181,6 +185,13 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     readTree: async (id, options) => decodeTree(await reader.readBlob('tree', id, options)),
     readBlob: async (id, options) => await reader.readBlob('data', id, options),
     readTreeBytes: async (id, options) => await reader.readBlob('tree', id, options),
+    async *readBlobs(ids, options) {
+      yield* readInPackOrder(
+        { backend, cipher: vault.cipher, index: await index.blobs(options), reader },
+        ids,
+        options,
+      )
+    },
     readFile: reader.readFile,
     blobLength: reader.blobLength,
 
@@ -209,6 +220,28 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     async addKey(key, { signal } = {}) {
       refuseWrite()
       return await createKey({ backend, masterKey, ...key }, { signal })
+    },
+    keys: (options) => listKeys(backend, keyId, options),
+    async findKey(password, { signal } = {}) {
+      for await (const found of openKeys({ backend, passwords: [password] }, { signal })) {
+        // The key of an `init` that was broken off opens with its password, but not this repository.
+        if (found.masterKey.encrypt.equals(masterKey.encrypt)) return found.keyId
+      }
+      return undefined
+    },
+    async removeKey(id, { signal } = {}) {
+      refuseWrite()
+      if (exclusiveLocks === 0) throw new Error('Removing a key needs an exclusive lock')
+      await backend.remove({ kind: 'key', name: id }, { signal })
+    },
+    locks: ({ signal } = {}) => describeLocks(vault, { owner: thisProcess(), now: clock.now(), signal }),
+    removeStaleLocks: async (options = {}) => {
+      refuseWrite()
+      return await removeStaleLocks(vault, { ...options, clock })
+    },
+    async removeLocks(ids, options) {
+      refuseWrite()
+      for (const name of ids) await backend.remove({ kind: 'lock', name }, options)
     },
     async [Symbol.asyncDispose]() {
       await backend[Symbol.asyncDispose]()

@@ -3,7 +3,6 @@ import type { Snapshot } from '../model/entry.ts'
 import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
-import type { PackSample } from './check-sample.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
@@ -34,6 +33,14 @@ export interface Repository extends AsyncDisposable {
   readBlob(id: BlobId, options?: CallOptions): Promise<Buffer>
   /** The bytes of a tree as they were stored, for a copy that keeps every field of another program. */
   readTreeBytes(id: TreeId, options?: CallOptions): Promise<Buffer>
+  /**
+   * Blobs of type data, each once, in the order in which they lie in packs, by few large reads: for a copy. Packs come in the
+   * order in which they are first asked for. Holds some 32 MiB beside the blob in hand.
+   */
+  readBlobs(
+    ids: Iterable<BlobId>,
+    options?: CallOptions,
+  ): AsyncIterable<{ readonly id: BlobId; readonly bytes: Buffer }>
   /** Content of a file in order; long runs of zeros come as holes. */
   readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
   /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
@@ -52,6 +59,52 @@ export interface Repository extends AsyncDisposable {
   check(options: CheckOptions): Promise<CheckReport>
   /** Lets one more password open the repository; returns the id of its key file. */
   addKey(key: NewKey, options?: CallOptions): Promise<string>
+  /** Every key file, by what it says of itself in the clear. */
+  keys(options?: CallOptions): AsyncIterable<KeyDescription>
+  /** The key file that this password opens, proved by reading it back and opening the config with it; undefined where none does. */
+  findKey(password: Uint8Array, options?: CallOptions): Promise<string | undefined>
+  /** Needs an exclusive lock held by the caller, as restic's `key remove` does. */
+  removeKey(id: string, options?: CallOptions): Promise<void>
+  /** Every lock, with what can be told of its holder from here. */
+  locks(options?: CallOptions): AsyncIterable<LockDescription>
+  /** Removes locks whose holders are proved to be gone; watches those that look so for some minutes first. */
+  removeStaleLocks(
+    options?: CallOptions & { readonly onWatch?: (watched: readonly LockDescription[], ms: number) => void },
+  ): Promise<readonly LockDescription[]>
+  /** Whoever holds them: for a person who knows better. */
+  removeLocks(ids: readonly string[], options?: CallOptions): Promise<void>
+}
+
+export interface KeyDescription {
+  readonly id: string
+  readonly username: string
+  readonly hostname: string
+  /** RFC 3339, as the computer that made it said. */
+  readonly created: string
+  /** What a try costs: `cheap` where the password is random bytes that nobody can guess. */
+  readonly cost: NewKey['cost']
+  /** Opened the repository just now. */
+  readonly current: boolean
+  /** Why it cannot be used; its other fields are empty then. */
+  readonly damage?: string
+}
+
+/**
+ * `held`: refreshed lately, or its process is there. `ended`: its process on this computer is proved to be gone. `missing`: its process is
+ * not on the computer of that name that this is; another one of the same name may have it. `silent`: not refreshed for half an
+ * hour, by its holder's clock and ours. `unreadable`: its content says nothing.
+ */
+export type LockState = 'held' | 'ended' | 'missing' | 'silent' | 'unreadable'
+
+export interface LockDescription {
+  readonly id: string
+  readonly state: LockState
+  readonly exclusive: boolean
+  readonly hostname: string
+  readonly username: string
+  readonly pid: number
+  /** RFC 3339: when it was last refreshed, by the clock of its holder. */
+  readonly time: string
 }
 
 /** A password and what it may cost to try one: `cheap` for 32 random bytes, `strong` for what a person may have chosen. */
@@ -106,10 +159,8 @@ export interface Writer extends AsyncDisposable {
 }
 
 export interface CheckOptions extends CallOptions {
-  /** Reads, decrypts and hashes every pack, or a sample of them. */
-  readonly readData: boolean | PackSample
-  /** From 0 up to 1, to choose a sample. */
-  readonly random?: () => number
+  /** Reads, decrypts and hashes every pack. */
+  readonly readData: boolean
   readonly reporter: Reporter
 }
 
@@ -127,7 +178,6 @@ export interface CheckReport {
   readonly packs: number
   readonly blobs: number
   readonly bytesRead: number
-  readonly packsRead: number
   readonly findings: readonly CheckFinding[]
   readonly unusedPacks: readonly PackId[]
 }

@@ -1,0 +1,116 @@
+// Who holds a lock, and what this computer can prove about a holder that may be gone.
+import { readFileSync, readlinkSync } from 'node:fs'
+import { hostname as readHostname, userInfo } from 'node:os'
+import { systemErrorCode } from '../base/failure.ts'
+import type { LockState } from './store.ts'
+
+/** Who holds a lock, as it stands in the lock file. */
+export interface LockOwner {
+  readonly hostname: string
+  readonly username: string
+  readonly pid: number
+  readonly uid: number
+  readonly gid: number
+  /** VML's own field, which restic reads over; undefined for locks of other programs, and where the system does not tell. */
+  readonly process?: ProcessMark | undefined
+}
+
+/**
+ * Which process it is: names of hosts and numbers of processes are the same on cloned machines and in containers. `boot` is random
+ * and new with each start of a kernel; two kernels never have the same.
+ */
+export interface ProcessMark {
+  readonly boot: string
+  /** The namespace that the number belongs to. */
+  readonly pids: string
+  /** When it began, in the kernel's ticks: another process with its number began later. */
+  readonly started: string
+}
+
+/** restic's, which acts on our locks as we do on its own (internal/repository/lock_file.go, `staleLockTimeout`). */
+export const staleAfterMs = 30 * 60 * 1000
+
+export function thisProcess(): LockOwner {
+  const mark = markOf(process.pid)
+  return { hostname: readHostname(), pid: process.pid, ...readUser(), ...(mark ? { process: mark } : {}) }
+}
+
+/** What can be told of the holder of a lock that was last refreshed at `time`, without waiting. */
+export function judgeHolder(
+  lock: LockOwner & { readonly time: string },
+  { owner, now }: { readonly owner: LockOwner; readonly now: number },
+): Exclude<LockState, 'unreadable'> {
+  const mark = lock.process
+  const here = owner.process
+  if (mark && here && mark.boot === here.boot && mark.pids === here.pids) {
+    // The one case in which everything is known: the same kernel, the same numbers.
+    return isRunning(lock.pid, mark) ? 'held' : 'ended'
+  }
+  // restic's rule, for its own locks: the name of this host, and no such process.
+  if (!mark && lock.hostname === owner.hostname && !processExists(lock.pid)) return 'missing'
+  return now - Date.parse(lock.time) > staleAfterMs ? 'silent' : 'held'
+}
+
+export function encodeMark(mark: ProcessMark | undefined): Readonly<Record<string, unknown>> {
+  return mark ? { vml: mark } : {}
+}
+
+/** Undefined for what another version may have written. */
+export function parseMark(value: unknown): ProcessMark | undefined {
+  const json: Readonly<Record<string, unknown>> =
+    typeof value === 'object' && value !== null ? { ...value } : {}
+  const { boot, pids, started } = json
+  return typeof boot === 'string' && typeof pids === 'string' && typeof started === 'string'
+    ? { boot, pids, started }
+    : undefined
+}
+
+function markOf(pid: number): ProcessMark | undefined {
+  const stat = readStat(pid)
+  if (!stat) return undefined
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+    return { boot, pids: readlinkSync('/proc/self/ns/pid'), started: stat.started }
+  } catch {
+    return undefined
+  }
+}
+
+function isRunning(pid: number, { started }: ProcessMark): boolean {
+  if (!processExists(pid)) return false
+  const stat = readStat(pid)
+  // A process of another user may be hidden; it is there all the same.
+  return !stat || (stat.started === started && stat.state !== 'Z')
+}
+
+/** Linux, proc(5): after the name, which may hold anything but ends with the last bracket, come state and, 19 fields later, the start. */
+function readStat(pid: number): { readonly state: string; readonly started: string } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const [state, started] = [fields[0], fields[19]]
+    return state && started ? { state, started } : undefined
+  } catch {
+    return undefined // Another system, or no such process.
+  }
+}
+
+/** A user id without a name is usual in containers. */
+function readUser(): Pick<LockOwner, 'username' | 'uid' | 'gid'> {
+  try {
+    const { username, uid, gid } = userInfo()
+    return { username, uid: Math.max(uid, 0), gid: Math.max(gid, 0) }
+  } catch {
+    return { username: '', uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+  }
+}
+
+function processExists(pid: number): boolean {
+  if (pid < 1 || pid > 0x7fff_ffff) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return systemErrorCode(error) !== 'ESRCH'
+  }
+}
