@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
+import { schemeOf } from '../backend/location.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import type { Machine } from '../model/machine.ts'
 import { parseSettings, type Settings } from './settings.ts'
@@ -42,6 +43,8 @@ export interface Config {
   readonly machines: ReadonlyMap<string, Machine>
   /** Instead of ~/.ssh/config, which ssh finds by the account and not by HOME; never from ./.vml.toml, since it can name commands. */
   readonly sshConfig: Setting<string> | undefined
+  /** How a logbook on another computer is used; `readOnly` holds for any. */
+  readonly storage: StorageSettings
   readonly images: { readonly catalogues: readonly string[] }
   readonly open: { readonly accelerator: 'auto' | 'kvm' | 'tcg'; readonly memoryMiB: number | undefined }
   readonly terminal: { readonly noColor: boolean; readonly dumb: boolean }
@@ -49,9 +52,18 @@ export interface Config {
   readonly warnings: readonly string[]
 }
 
+export interface StorageSettings {
+  /** Undefined is without a limit. */
+  readonly uploadKiBPerSecond: number | undefined
+  readonly downloadKiBPerSecond: number | undefined
+  readonly readOnly: boolean
+}
+
 export interface ConfigFlags {
   readonly logbook?: string | undefined
   readonly passwordFile?: string | undefined
+  /** True where `--read-only` was given. */
+  readonly readOnly?: boolean | undefined
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -83,6 +95,12 @@ export function readConfig(
     return undefined
   }
   const logbook = pick('logbook', { name: '--logbook', value: flags.logbook })
+  if (logbook?.from === './.vml.toml' && schemeOf(logbook.value) !== 'local')
+    throw new VmlError(
+      'usage',
+      'Cannot use "logbook" of ./.vml.toml: it names another computer, and the file may have come with this folder',
+      { hint: 'Name it in your own config.toml, with VML_LOGBOOK or with --logbook' },
+    )
   const passwordFile = pick('passwordFile', { name: '--password-file', value: flags.passwordFile })
   const place = (setting: Setting<string> | undefined) =>
     setting && {
@@ -105,6 +123,12 @@ export function readConfig(
     machine: pick('machine'),
     machines: user.values.machines,
     sshConfig: place(pick('sshConfig')),
+    storage: {
+      uploadKiBPerSecond: numberIn(environment, 'VML_LIMIT_UPLOAD') ?? user.values.limitUpload,
+      downloadKiBPerSecond: numberIn(environment, 'VML_LIMIT_DOWNLOAD') ?? user.values.limitDownload,
+      readOnly:
+        flags.readOnly === true || (truthIn(environment, 'VML_READ_ONLY') ?? user.values.readOnly ?? false),
+    },
     images: { catalogues: user.values.catalogues },
     open: { accelerator: user.values.accelerator ?? 'auto', memoryMiB: user.values.memoryMiB },
     terminal: { noColor: Boolean(environment['NO_COLOR']), dumb: environment['TERM'] === 'dumb' },
@@ -131,10 +155,27 @@ export function findMachine(config: Config, name: string): Machine {
 }
 
 /** Paths become absolute and `~/` the home; `scheme:` locations of other backends stay as they are. */
-function absoluteLocation(text: string, { home, base }: { home: string; base: string }): string {
-  if (/^[a-z][a-z0-9+-]+:/.test(text)) return text
+export function absoluteLocation(given: string, { home, base }: { home: string; base: string }): string {
+  if (schemeOf(given) !== 'local') return given
+  const text = given.replace(/^local:/, '')
   if (text === '~') return home
   return text.startsWith('~/') ? join(home, text.slice(2)) : resolve(base, text)
+}
+
+/** Whole and above 0; empty is not given. */
+function numberIn(environment: Environment, variable: string): number | undefined {
+  const text = environment[variable]
+  if (!text) return undefined
+  if (/^[1-9]\d{0,11}$/.test(text)) return Number(text)
+  throw new VmlError('usage', `Cannot use ${variable}: it must be a whole number of KiB a second, above 0`)
+}
+
+function truthIn(environment: Environment, variable: string): boolean | undefined {
+  const text = environment[variable]
+  if (!text) return undefined
+  if (['1', 'true', 'yes'].includes(text)) return true
+  if (['0', 'false', 'no'].includes(text)) return false
+  throw new VmlError('usage', `Cannot use ${variable}: it must be 1 or 0`)
 }
 
 /** XDG Base Directory Specification: a relative path in a variable is to be ignored. */

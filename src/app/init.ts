@@ -1,14 +1,21 @@
 // Makes a logbook with its two keys: this computer's, and one for recovery that stock restic takes as its password.
 import { randomBytes, randomInt } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
-import { openBackend } from '../backend/all.ts'
+import { shownLocation } from '../backend/location.ts'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { parseId, type RepositoryId } from '../model/ids.ts'
 import { initRepository } from '../store/repository.ts'
 import type { Config } from './config.ts'
+import type { Reporter } from '../base/progress.ts'
 import { dropComputerKey, makeComputerKey, noteComputerKey } from './keyring.ts'
+import { openStorage } from './storage.ts'
 import { setDefaultLogbook } from './write-config.ts'
+
+export interface OpenPlace {
+  readonly signal?: AbortSignal | undefined
+  readonly reporter?: Reporter | undefined
+}
 
 export interface MadeLogbook {
   readonly id: RepositoryId
@@ -21,15 +28,20 @@ export interface MadeLogbook {
 const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'snapshots', 'tmp'])
 
 /** Fails with `exists` before anything is written where something else is. */
-export async function requireFreePlace(location: string): Promise<void> {
-  await using backend = openBackend(location)
-  if ((await backend.size({ kind: 'config', name: '' })) !== undefined)
+export async function requireFreePlace(
+  config: Config,
+  location: string,
+  { signal, reporter }: OpenPlace,
+): Promise<void> {
+  const { backend: opened } = await openStorage(config, location, { reporter })
+  await using backend = opened
+  if ((await backend.size({ kind: 'config', name: '' }, { signal })) !== undefined)
     throw new VmlError(
       'exists',
-      `Cannot make a logbook in "${location}": there is one, and it was left as it is`,
+      `Cannot make a logbook in "${shownLocation(location)}": there is one, and it was left as it is`,
       {
-        details: { location },
-        hint: `Look into it: vml log --logbook ${location}`,
+        details: { location: shownLocation(location) },
+        hint: `Look into it: vml log --logbook ${shownLocation(location)}`,
       },
     )
   if (!location.startsWith('/')) return
@@ -46,15 +58,15 @@ export async function makeLogbook(
   clock: Clock,
   location: string,
   recovery: Uint8Array,
-  options: { readonly signal?: AbortSignal | undefined } = {},
+  options: OpenPlace,
 ): Promise<MadeLogbook> {
-  await requireFreePlace(location)
+  await requireFreePlace(config, location, options)
   const id = parseId<RepositoryId>(randomBytes(32).toString('hex'))
   if (id === undefined) throw new TypeError('32 random bytes are 64 hex digits')
   // The secret is durable before the repository exists; the repository's config is its commit and comes last.
   // Cut off between: a secret that opens nothing, and key files that the next init passes over.
   const key = await makeComputerKey(config.folders, id)
-  const backend = openBackend(location)
+  const { backend } = await openStorage(config, location, options)
   const who = { username: config.userName, hostname: config.hostName }
   try {
     await using repository = await initRepository({

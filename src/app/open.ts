@@ -1,15 +1,17 @@
 // From configuration to an open logbook: the backend by its address, the key by what this computer and the user have.
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { openBackend } from '../backend/all.ts'
 import type { Backend } from '../backend/backend.ts'
+import { shownLocation } from '../backend/location.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
+import type { Reporter } from '../base/progress.ts'
 import { type Catalog, openCatalog } from '../catalog/catalog.ts'
 import { openRepository, requireConfig } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
 import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
 import { configuredPassword } from './secrets.ts'
+import { openStorage } from './storage.ts'
 
 export interface Logbook extends AsyncDisposable {
   readonly repository: Repository
@@ -19,6 +21,8 @@ export interface Logbook extends AsyncDisposable {
 
 export interface OpenOptions {
   readonly signal?: AbortSignal | undefined
+  /** Hears of storage that is asked again. */
+  readonly reporter?: Reporter | undefined
   /** Asks a person; undefined without a terminal. */
   readonly askSecret: (question: string) => Promise<string | undefined>
 }
@@ -26,10 +30,12 @@ export interface OpenOptions {
 /** The logbook that the configuration names. Fails with `store.missing`, `auth.key`. */
 export async function openLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
   const setting = requireLogbook(config)
-  const backend = openBackend(setting.value)
+  const { backend, keepCopies } = await openStorage(config, setting.value, options)
+  const shown = { ...setting, value: shownLocation(setting.value) }
   try {
-    const repository = await unlock(config, setting, backend, options)
-    return await attachCatalog(config, repository, setting.value)
+    const repository = await unlock(config, shown, backend, options)
+    keepCopies(repository.id)
+    return await attachCatalog(config, repository, shown.value)
   } catch (error) {
     await backend[Symbol.asyncDispose]()
     throw error

@@ -10,6 +10,10 @@ export interface Settings {
   readonly passwordFile?: string
   readonly passwordCommand?: string
   readonly sshConfig?: string
+  /** KiB a second, to and from a logbook on another computer. */
+  readonly limitUpload?: number
+  readonly limitDownload?: number
+  readonly readOnly?: boolean
   readonly machines: ReadonlyMap<string, Machine>
   readonly catalogues: readonly string[]
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
@@ -28,6 +32,9 @@ const userKeys: readonly string[] = [
   'password_file',
   'password_command',
   'ssh_config',
+  'limit_upload',
+  'limit_download',
+  'read_only',
   'machines',
   'images',
   'open',
@@ -55,12 +62,9 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
   const known = accelerators.find((name) => name === accelerator)
   if (accelerator !== undefined && known === undefined)
     throw badSetting(place, 'open.accelerator', `"auto", "kvm" or "tcg"`)
-  const memoryMiB = open['memory_mib']
-  if (
-    memoryMiB !== undefined &&
-    !(typeof memoryMiB === 'number' && Number.isInteger(memoryMiB) && memoryMiB > 0)
-  )
-    throw badSetting(place, 'open.memory_mib', 'a number of MiB')
+  const readOnly = own['read_only']
+  if (readOnly !== undefined && typeof readOnly !== 'boolean')
+    throw badSetting(place, 'read_only', 'true or false')
   return {
     values: {
       ...optional('logbook', textAt(own, 'logbook', place)),
@@ -72,7 +76,13 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
       machines: parseMachines(tableAt(own, 'machines', place), place),
       catalogues: textsAt(images, 'catalogues', place, 'images'),
       ...optional('accelerator', known),
-      ...optional('memoryMiB', typeof memoryMiB === 'number' ? memoryMiB : undefined),
+      ...optional(
+        'memoryMiB',
+        numberAt(open, 'memory_mib', place, { above: 'open', what: 'a number of MiB' }),
+      ),
+      ...optional('limitUpload', numberAt(own, 'limit_upload', place, { what: perSecond })),
+      ...optional('limitDownload', numberAt(own, 'limit_download', place, { what: perSecond })),
+      ...optional('readOnly', readOnly),
     },
     warnings,
   }
@@ -131,6 +141,21 @@ function textAt(
   if (value === undefined || (typeof value === 'string' && value !== '' && !value.includes('\0')))
     return value
   throw badSetting(place, above === undefined ? key : `${above}.${key}`, 'a text that is not empty')
+}
+
+const perSecond = 'a whole number of KiB a second, above 0'
+
+/** Whole and above 0. */
+function numberAt(
+  table: Record<string, unknown>,
+  key: string,
+  place: Place,
+  { above, what }: { readonly above?: string; readonly what: string },
+): number | undefined {
+  const value = table[key]
+  if (value === undefined || (typeof value === 'number' && Number.isSafeInteger(value) && value > 0))
+    return value
+  throw badSetting(place, above === undefined ? key : `${above}.${key}`, what)
 }
 
 function textsAt(

@@ -10,6 +10,19 @@ export interface FileRef {
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
+  /** From the storage itself, never from a copy that this computer keeps: for checks. */
+  readonly fresh?: boolean | undefined
+}
+
+/** A part of a file; it must lie within it. */
+export interface FileRange {
+  readonly offset: number
+  readonly length: number
+}
+
+export interface ListedFile {
+  readonly name: string
+  readonly size: number
 }
 
 /**
@@ -25,12 +38,8 @@ export interface Backend extends AsyncDisposable {
   /** Makes the folders of an empty repository; `exists` when a config is already there. */
   create(options?: CallOptions): Promise<void>
   put(file: FileRef, data: Uint8Array, options?: CallOptions): Promise<void>
-  get(
-    file: FileRef,
-    range?: { readonly offset: number; readonly length: number },
-    options?: CallOptions,
-  ): Promise<Buffer>
+  get(file: FileRef, range?: FileRange, options?: CallOptions): Promise<Buffer>
   size(file: FileRef, options?: CallOptions): Promise<number | undefined>
-  list(kind: FileKind, options?: CallOptions): AsyncIterable<{ readonly name: string; readonly size: number }>
+  list(kind: FileKind, options?: CallOptions): AsyncIterable<ListedFile>
   remove(file: FileRef, options?: CallOptions): Promise<void>
 }

@@ -112,9 +112,9 @@ test('a folder opened to read is never written to', async () => {
   await assert.rejects(backend.remove({ kind: 'pack', name }), { code: 'unsupported' })
 })
 
-test('an address is a folder or names its driver', async () => {
+test('a location is a folder or names its driver', async () => {
   using folder = temporaryFolder()
-  assert.equal(openBackend(folder.path).location, folder.path)
-  assert.equal(openBackend(`local:${folder.path}`).location, folder.path)
-  assert.throws(() => openBackend('swift:container'), { code: 'unsupported' })
+  assert.equal((await openBackend(folder.path)).location, folder.path)
+  assert.equal((await openBackend(`local:${folder.path}`)).location, folder.path)
+  await assert.rejects(openBackend('swift:container'), { code: 'usage', message: /sftp:USER/ })
 })

@@ -4,6 +4,7 @@ import { isatty } from 'node:tty'
 import type { Clock } from '../base/clock.ts'
 import { systemClock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import type { Reporter } from '../base/progress.ts'
 import type { Config } from '../app/config.ts'
 import type { Logbook } from '../app/open.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -85,7 +86,14 @@ export async function main(argv: readonly string[]): Promise<number> {
       width: stderr.isTTY && !config.terminal.dumb ? () => stderr.columns || fallbackColumns : undefined,
     })
     for (const warning of config.warnings) progress.warn({ warning })
-    await using frame = openFrame({ config, clock, out, flags: parsed.flags, signal: abort.signal })
+    await using frame = openFrame({
+      config,
+      clock,
+      out,
+      reporter: progress,
+      flags: parsed.flags,
+      signal: abort.signal,
+    })
     try {
       const status = await parsed.command.run(
         { ...frame.context, reporter: progress },
@@ -125,10 +133,11 @@ function openFrame(options: {
   config: Config
   clock: Clock
   out: Output
+  reporter: Reporter
   flags: GlobalFlags
   signal: AbortSignal
 }): Frame {
-  const { config, clock, out, flags, signal } = options
+  const { config, clock, out, reporter, flags, signal } = options
   const opened = new AsyncDisposableStack()
   const prompts = openPrompts({
     yes: flags.yes,
@@ -148,7 +157,11 @@ function openFrame(options: {
       openLogbook: () =>
         (logbook ??= import('../app/open.ts').then(async ({ openLogbook }) =>
           opened.use(
-            await openLogbook(config, { signal, askSecret: (question) => prompts.askSecret(question) }),
+            await openLogbook(config, {
+              signal,
+              reporter,
+              askSecret: (question) => prompts.askSecret(question),
+            }),
           ),
         )),
       openShell: async (machine): Promise<Shell> => {

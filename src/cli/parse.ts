@@ -7,6 +7,7 @@ import { commands, findCommand } from './commands.ts'
 export interface GlobalFlags {
   readonly logbook: string | undefined
   readonly passwordFile: string | undefined
+  readonly readOnly: boolean
   readonly json: boolean
   readonly quiet: boolean
   readonly verbose: boolean
@@ -31,8 +32,9 @@ export interface ParseOptions {
 
 /** Taken by every command, before or after the verb. */
 export const globalOptions = [
-  ['--logbook <dir>', 'the logbook (else VML_LOGBOOK, ./.vml.toml, config.toml)'],
+  ['--logbook <place>', 'the logbook: a folder, sftp:… (else VML_LOGBOOK, ./.vml.toml, config.toml)'],
   ['--password-file <file>', 'read the password of the logbook from a file'],
+  ['--read-only', 'write nothing to the logbook, not even a lock'],
   ['--json', 'print JSON'],
   ['-q, --quiet', 'print results and failures only'],
   ['-v, --verbose', 'print more'],
@@ -96,6 +98,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
       flags: {
         logbook: textOf(all['logbook']),
         passwordFile: textOf(all['passwordFile']),
+        readOnly: all['readOnly'] === true,
         json: all['json'] === true,
         quiet: all['quiet'] === true,
         verbose: all['verbose'] === true,

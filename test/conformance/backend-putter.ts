@@ -7,7 +7,7 @@ if (isMainThread) await putUntilKilled(process.argv[2] ?? '')
 else await putTogether(workerData as { address: string; rounds: number })
 
 async function putTogether({ address, rounds }: { address: string; rounds: number }): Promise<void> {
-  const backend = openBackend(address)
+  await using backend = await openBackend(address)
   for (let round = 0; round < rounds; round++) {
     const data = Buffer.alloc(100_000, round)
     await backend.put({ kind: 'pack', name: createHash('sha256').update(data).digest('hex') }, data)
@@ -15,7 +15,7 @@ async function putTogether({ address, rounds }: { address: string; rounds: numbe
 }
 
 async function putUntilKilled(address: string): Promise<void> {
-  const backend = openBackend(address)
+  const backend = await openBackend(address)
   for (let round = 0; ; round++) {
     const data = Buffer.alloc(4_000_000, `${process.pid}-${round}`)
     const name = createHash('sha256').update(data).digest('hex')

@@ -1,5 +1,5 @@
-// `vml init DIR`: makes a logbook with its two keys.
-import { resolve } from 'node:path'
+// `vml init PLACE`: makes a logbook with its two keys.
+import { shownLocation } from '../../backend/location.ts'
 import { VmlError } from '../../base/failure.ts'
 import { shortId } from '../../model/ids.ts'
 import { type Context, defineCommand, dryRun, operand } from '../command.ts'
@@ -9,33 +9,37 @@ const passwordBytesMin = 8
 export const command = defineCommand({
   description:
     "Makes a logbook: a restic repository that stock restic can read. It gets two keys: this computer's, so that daily use never asks, and a recovery key, which is its password everywhere else.",
-  operands: [operand('DIR', 'a new or empty folder', 'folder')],
+  operands: [operand('PLACE', 'a new or empty folder, or a place such as sftp:USER@HOST:/PATH', 'folder')],
   options: { dryRun },
   examples: [
     { line: 'vml init ~/logbook', does: 'ask for the recovery key, or make one up' },
     { line: 'vml init ~/logbook --password-file key.txt', does: 'take the recovery key from a file' },
+    { line: 'vml init sftp:ana@nas:/srv/logbook', does: 'on another computer, over ssh' },
     { line: 'vml init /mnt/usb/logbook --dry-run', does: 'only look whether that would work' },
   ],
-  async run(context, { operands: [folder = ''], options }) {
+  async run(context, { operands: [place = ''], options }) {
     const { config, out } = context
     const { generateRecoveryKey, makeLogbook, requireFreePlace } = await import('../../app/init.ts')
-    const location = /^[a-z][a-z0-9]+:/.test(folder) ? folder : resolve(config.workingFolder, folder)
-    await requireFreePlace(location)
+    const { absoluteLocation } = await import('../../app/config.ts')
+    const location = absoluteLocation(place, { home: config.home, base: config.workingFolder })
+    const shown = shownLocation(location)
+    await requireFreePlace(config, location, context)
     if (options.dryRun) {
-      out.line(`Would make a logbook in ${location}`)
-      out.document({ schema: 1, dry_run: true, location })
+      out.line(`Would make a logbook in ${shown}`)
+      out.document({ schema: 1, dry_run: true, location: shown })
       return
     }
     const recovery = await recoveryKey(context)
     const secret = recovery ?? generateRecoveryKey()
     const made = await makeLogbook(config, context.clock, location, Buffer.from(secret), {
       signal: context.signal,
+      reporter: context.reporter,
     })
-    out.line(`Made logbook ${shortId(made.id)} in ${location}`)
+    out.line(`Made logbook ${shortId(made.id)} in ${shown}`)
     if (recovery === undefined) showOnce(context, secret.toString())
     if (made.isDefault) out.note('It is your default logbook now; next: vml machine add NAME ssh://USER@HOST')
-    else out.note(`Use it with --logbook ${location} or VML_LOGBOOK`)
-    out.document({ schema: 1, id: made.id, location, default: made.isDefault })
+    else out.note(`Use it with --logbook ${shown} or VML_LOGBOOK`)
+    out.document({ schema: 1, id: made.id, location: shown, default: made.isDefault })
   },
 })
 

@@ -27,9 +27,10 @@ export const command = defineCommand({
     const { config, clock, out, signal } = context
     const logbook = await context.openLogbook()
     const { measureStorage } = await import('../../app/storage.ts')
+    const { requireLogbook } = await import('../../app/open.ts')
     const entries = await listEntries(logbook, { signal, reporter: context.reporter })
     const statuses = machineStatuses(entries, new Set(config.machines.keys()))
-    const storage = await measureStorage(logbook.location, signal)
+    const storage = await measureStorage(config, requireLogbook(config).value, context)
     const one = machine === undefined ? undefined : statuses.find((status) => status.machine === machine)
     if (machine !== undefined && !one)
       throw new VmlError(

@@ -1,0 +1,147 @@
+// Writes a file of an sftp server all or nothing: under a name of its own, made durable, then given its name.
+import { randomBytes } from 'node:crypto'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { openPool } from '../base/pool.ts'
+import type { Sftp } from '../wire/sftp.ts'
+import { at, parentOf } from './sftp-layout.ts'
+import { readFile } from './sftp-read.ts'
+
+/** 2 MiB: what OpenSSH lets be on its way. */
+const writesInFlight = 32
+const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
+/** A put takes seconds; a day leaves room for clocks that differ. */
+const temporaryAgeMsMin = 24 * 60 * 60 * 1000
+
+export interface SftpPut {
+  readonly folder: string
+  readonly target: string
+  readonly data: Uint8Array
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Temporary file, its bytes durable, the final name, that name durable, the temporary one gone. A line that breaks at any
+ * point leaves either no file or the whole one, and at worst a name in `tmp/`, which a later put sweeps.
+ */
+export async function putFile(sftp: Sftp, { folder, target, data, signal }: SftpPut): Promise<void> {
+  const temporary = at(folder, 'tmp', `vml-put-${randomBytes(8).toString('hex')}`)
+  const handle = await sftp.createNew(temporary).catch(async (error: unknown) => {
+    if (!isFailure(error, 'not-found')) throw error
+    // restic makes no tmp/; only where the repository itself stands may it be made.
+    if (!(await sftp.look(at(folder, 'data'), { follow: true }))) throw error
+    await makeFolderOnce(sftp, at(folder, 'tmp'))
+    return await sftp.createNew(temporary)
+  })
+  try {
+    try {
+      await writeAll(sftp, handle, data, signal)
+      await sftp.sync(handle)
+      const size = await sftp.size(handle)
+      if (size !== undefined && size !== data.length)
+        throw new VmlError('failed', `only ${size} of ${data.length} bytes arrived`)
+    } finally {
+      await sftp.close(handle)
+    }
+    signal?.throwIfAborted()
+    await giveName(sftp, { temporary, target, data })
+  } finally {
+    void sftp.remove(temporary).catch(() => {})
+  }
+  await syncFolder(sftp, parentOf(target))
+}
+
+async function writeAll(
+  sftp: Sftp,
+  handle: Buffer,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const pool = openPool(writesInFlight)
+  for (let start = 0; start < data.length; start += sftp.writeBytesMax) {
+    signal?.throwIfAborted()
+    const part = data.subarray(start, start + sftp.writeBytesMax)
+    await pool.start(async () => await sftp.write(handle, start, part))
+  }
+  await pool.drain()
+}
+
+interface Naming {
+  readonly temporary: string
+  readonly target: string
+  readonly data: Uint8Array
+}
+
+/** A link never replaces a file. Without links a rename does it, which OpenSSH makes never replace one either. */
+async function giveName(sftp: Sftp, { temporary, target, data }: Naming): Promise<void> {
+  for (let folderMade = false; ; folderMade = true) {
+    try {
+      if (sftp.links) await sftp.link(temporary, target)
+      else await renameNew(sftp, temporary, target)
+      return
+    } catch (error) {
+      // Servers have one number for most failures: what is there tells.
+      if (isFailure(error, 'unavailable.network', 'unavailable.timeout')) throw error
+      if (await sftp.look(target)) {
+        await acceptSame(sftp, target, data)
+        return
+      }
+      const parent = parentOf(target)
+      if (!folderMade && !(await sftp.look(parent)) && (await sftp.look(parentOf(parent)))) {
+        // data/xx is missing: another program made or copied the repository.
+        await makeFolderOnce(sftp, parent)
+        await syncFolder(sftp, parentOf(parent))
+        continue
+      }
+      if (isFailure(error, 'not-found') || !sftp.links) throw error
+      // A file system without hard links.
+      await renameNew(sftp, temporary, target)
+      return
+    }
+  }
+}
+
+async function renameNew(sftp: Sftp, from: string, to: string): Promise<void> {
+  if (await sftp.look(to)) throw new VmlError('exists', 'it is there')
+  await sftp.rename(from, to)
+}
+
+async function acceptSame(sftp: Sftp, target: string, data: Uint8Array): Promise<void> {
+  const found = await sftp.look(target, { follow: true })
+  const same = found?.size === data.length && (await readFile(sftp, target, undefined)).equals(data)
+  if (!same) throw new VmlError('exists', `Cannot write "${target}": other content is there`)
+  // Whoever wrote it may not have come to its sync yet.
+  await syncFolder(sftp, target)
+}
+
+/** A folder or a file, by its name. Best effort: only some servers can, and those that cannot offer nothing else. */
+export async function syncFolder(sftp: Sftp, path: string): Promise<void> {
+  try {
+    const handle = await sftp.open(path)
+    try {
+      await sftp.sync(handle)
+    } finally {
+      await sftp.close(handle)
+    }
+  } catch (error) {
+    if (isFailure(error, 'unavailable.network', 'unavailable.timeout')) throw error
+  }
+}
+
+/** Fails where it is not there afterwards. */
+export async function makeFolderOnce(sftp: Sftp, path: string): Promise<void> {
+  try {
+    await sftp.makeFolder(path)
+  } catch (error) {
+    // Most servers say no more than "Failure" of a folder that is there.
+    if (!(await sftp.look(path, { follow: true }))) throw error
+  }
+}
+
+/** What a killed program left long ago. */
+export async function sweepTemporary(sftp: Sftp, folder: string, now: number): Promise<void> {
+  const base = at(folder, 'tmp')
+  for await (const names of sftp.list(base))
+    for (const { name, mtimeS } of names)
+      if (temporaryPattern.test(name) && mtimeS !== undefined && now - mtimeS * 1000 > temporaryAgeMsMin)
+        await sftp.remove(at(base, name)).catch(() => {})
+}
