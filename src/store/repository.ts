@@ -19,7 +19,8 @@ import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 import type { CallOptions, NewKey, Repository } from './store.ts'
 import { decodeTree } from './tree-codec.ts'
-import { openWriter } from './writer.ts'
+import { waitForLock } from './wait-for-lock.ts'
+import { openWriter, packBytesDefault } from './writer.ts'
 
 export interface OpenOptions extends CallOptions {
   /** Disposed with the repository. */
@@ -215,6 +216,14 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       refuseWrite()
       if (exclusiveLocks === 0) throw new Error('Removing a snapshot needs an exclusive lock')
       await backend.remove({ kind: 'snapshot', name: id }, { signal })
+    },
+    async beginPrune(options) {
+      refuseWrite()
+      const { beginPrune } = await import('./prune.ts')
+      const { signal, reporter, waitMs = 0 } = options
+      const lock = async (kind: 'shared' | 'exclusive') =>
+        await waitForLock(async () => await take(kind, signal), { waitMs, clock, reporter, signal })
+      return await beginPrune({ vault, packBytes: packBytes ?? packBytesDefault, clock, lock }, options)
     },
     check: async (options) => await checkRepository(vault, { ...options, clock }),
     async addKey(key, { signal } = {}) {

@@ -3,6 +3,7 @@ import type { Snapshot } from '../model/entry.ts'
 import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
+import type { PruneOptions, PruneRun } from './prune.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined
@@ -56,6 +57,8 @@ export interface Repository extends AsyncDisposable {
   lock(kind: 'shared' | 'exclusive', options?: CallOptions): Promise<AsyncDisposable>
   /** Needs an exclusive lock held by the caller, as restic's `forget` does. */
   removeSnapshot(id: SnapshotId, options?: CallOptions): Promise<void>
+  /** Looks for what no snapshot needs, under a shared lock; `waitMs` is how long to try for a lock, here and for the exclusive one later. */
+  beginPrune(options: PruneOptions & { readonly waitMs?: number }): Promise<PruneRun>
   check(options: CheckOptions): Promise<CheckReport>
   /** Lets one more password open the repository; returns the id of its key file. */
   addKey(key: NewKey, options?: CallOptions): Promise<string>

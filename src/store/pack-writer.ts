@@ -1,0 +1,84 @@
+// Puts payloads that are compressed already into packs, data and trees apart, without threads: what a prune needs.
+import { hash } from 'node:crypto'
+import { openPool } from '../base/pool.ts'
+import type { BlobId, PackId, TreeId } from '../model/ids.ts'
+import { sealBytes } from './cipher.ts'
+import { encodePackHeader, packBlobsMax, type PackedBlob, packHeaderBytes } from './pack-format.ts'
+import type { Vault } from './sealed-file.ts'
+import type { BlobType } from './store.ts'
+
+export interface Payload {
+  readonly type: BlobType
+  readonly id: BlobId | TreeId
+  readonly payload: Uint8Array
+  /** Set where the payload is compressed. */
+  readonly plainLength?: number | undefined
+}
+
+export interface PackWriter {
+  /** The payload is free again when this returns; it waits while two packs are on their way. */
+  add(payload: Payload): Promise<void>
+  /** Stores what is open and waits for everything; throws the first failure. */
+  flush(): Promise<void>
+}
+
+export interface PackWriterOptions {
+  readonly vault: Vault
+  /** A pack is closed before it grows beyond this; a single larger blob has one of its own. */
+  readonly packBytes: number
+  /** Called when a pack is durable. */
+  readonly onStored: (stored: { pack: PackId; blobs: readonly PackedBlob[]; bytes: number }) => Promise<void>
+}
+
+const packsOnTheirWay = 2
+
+interface OpenPack {
+  readonly parts: Buffer[]
+  readonly blobs: PackedBlob[]
+  used: number
+  headerBytes: number
+}
+
+/** Holds four packs at most: one of each type open, two on their way. */
+export function openPackWriter({ vault, packBytes, onStored }: PackWriterOptions): PackWriter {
+  const pool = openPool(packsOnTheirWay)
+  const open = new Map<BlobType, OpenPack>()
+
+  const close = async (type: BlobType) => {
+    const full = open.get(type)
+    open.delete(type)
+    if (!full || full.blobs.length === 0) return
+    await pool.start(async () => {
+      const content = Buffer.concat([...full.parts, encodePackHeader(vault.cipher, full.blobs)])
+      const pack = hash('sha256', content) as PackId
+      await vault.backend.put({ kind: 'pack', name: pack }, content)
+      await onStored({ pack, blobs: full.blobs, bytes: content.length })
+    })
+  }
+  return {
+    async add({ type, id, payload, plainLength }) {
+      const length = payload.length + sealBytes
+      const compressed = plainLength === undefined ? {} : { plainLength }
+      const entryBytes = packHeaderBytes([compressed]) - packHeaderBytes([])
+      const isFull = ({ used, headerBytes, blobs }: OpenPack) =>
+        used + headerBytes + length + entryBytes > packBytes || blobs.length >= packBlobsMax
+      let current = open.get(type)
+      while (current && isFull(current)) {
+        await close(type)
+        // Another caller may have begun one meanwhile.
+        current = open.get(type)
+      }
+      current ??= { parts: [], blobs: [], used: 0, headerBytes: packHeaderBytes([]) }
+      open.set(type, current)
+      current.blobs.push({ type, id, offset: current.used, length, ...compressed })
+      current.parts.push(vault.cipher.seal(payload))
+      current.used += length
+      current.headerBytes += entryBytes
+    },
+    async flush() {
+      await close('data')
+      await close('tree')
+      await pool.drain()
+    },
+  }
+}
