@@ -26,7 +26,7 @@ export async function openStorage(
 ): Promise<Storage> {
   const { uploadKiBPerSecond, downloadKiBPerSecond, readOnly } = config.storage
   let backend = await openBackend(location, { sshConfig: config.sshConfig?.value })
-  let keepCopies = (_: RepositoryId) => {}
+  let keepCopies: Storage['keepCopies'] = () => {}
   if (isRemote(location)) {
     const clock = systemClock
     if (uploadKiBPerSecond !== undefined || downloadKiBPerSecond !== undefined) {

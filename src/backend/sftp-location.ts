@@ -21,7 +21,7 @@ export function parseSftpLocation(location: string): SftpLocation {
   if (user !== undefined && !/^[^\s'"`$\\;&|<>(){}-][^\s'"`$\\;&|<>(){}]*$/.test(user))
     throw wrong('its user is no name of one')
   if (path === '' || path.includes('\0')) throw wrong('it names no path')
-  if (/^~/.test(path))
+  if (path.startsWith('~'))
     throw wrong('a path on another host has no "~": leave it out, relative paths begin there')
   return {
     address: { host, ...(user === undefined ? {} : { user }), ...(port === undefined ? {} : { port }) },

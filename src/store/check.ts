@@ -1,4 +1,5 @@
 // Looks for damage: names each damaged file, and the snapshots and paths that cannot be read whole because of it.
+import { openFresh } from '../backend/fresh.ts'
 import type { Clock } from '../base/clock.ts'
 import { isFailure, messageOf } from '../base/failure.ts'
 import type { Snapshot } from '../model/entry.ts'
@@ -17,9 +18,10 @@ import type { CheckOptions, CheckReport } from './store.ts'
 
 /** Reads without a lock: a caller that wants no prune beside it takes a shared one. */
 export async function checkRepository(
-  vault: Vault,
+  given: Vault,
   { readData, random = Math.random, reporter, signal, clock }: CheckOptions & { readonly clock: Clock },
 ): Promise<CheckReport> {
+  const vault = { ...given, backend: openFresh(given.backend) }
   const book = openFaultBook()
   const options = { signal, reporter }
   await checkKeys(vault, book, options)
