@@ -83,6 +83,12 @@ export const commands: readonly CommandEntry[] = [
   ),
   verb('rm', 'Keep order', 'remove entries', async () => (await import('./commands/rm.ts')).command),
   verb(
+    'prune',
+    'Keep order',
+    'free the space of what no entry needs',
+    async () => (await import('./commands/prune.ts')).command,
+  ),
+  verb(
     'check',
     'Keep order',
     'whether everything is there and whole',

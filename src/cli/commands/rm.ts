@@ -10,7 +10,7 @@ import { entryOperand, shown } from '../options.ts'
 
 export const command = defineCommand({
   description:
-    'Removes entries. Numbers and ids of the others stay. What other entries share stays; the space of the rest is freed by restic prune.',
+    'Removes entries. Numbers and ids of the others stay. What other entries share stays; the space of the rest is freed by vml prune.',
   operands: [{ ...entryOperand, many: true }],
   options: { dryRun },
   examples: [
@@ -33,7 +33,7 @@ export const command = defineCommand({
       await runRemove(logbook, plan, signal)
     }
     out.document({ schema: 1, dry_run: options.dryRun, removed: plan.entries.map(describeEntry) })
-    if (!options.dryRun) out.note(`Removed ${what}. restic prune frees the space`)
+    if (!options.dryRun) out.note(`Removed ${what}. vml prune frees the space`)
   },
 })
 
