@@ -38,6 +38,8 @@ export interface Config {
   readonly passwordFile: Setting<string> | undefined
   /** A line for the shell; never from ./.vml.toml. */
   readonly passwordCommand: Setting<string> | undefined
+  /** VML_TO_PASSWORD_FILE: for the logbook that `vml copy` writes to. */
+  readonly toPasswordFile: Setting<string> | undefined
   readonly project: Setting<string> | undefined
   readonly machine: Setting<string> | undefined
   readonly machines: ReadonlyMap<string, Machine>
@@ -119,6 +121,11 @@ export function readConfig(
     logbook: place(logbook),
     passwordFile: place(passwordFile),
     passwordCommand: pick('passwordCommand'),
+    toPasswordFile: place(
+      environment['VML_TO_PASSWORD_FILE']
+        ? { value: environment['VML_TO_PASSWORD_FILE'], from: 'VML_TO_PASSWORD_FILE' }
+        : undefined,
+    ),
     project: pick('project'),
     machine: pick('machine'),
     machines: user.values.machines,

@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { parseId, type RepositoryId } from '../model/ids.ts'
 import { initRepository } from '../store/repository.ts'
+import type { Repository } from '../store/store.ts'
 import type { Config } from './config.ts'
 import type { Reporter } from '../base/progress.ts'
 import { dropComputerKey, makeComputerKey, noteComputerKey } from './keyring.ts'
@@ -58,7 +59,10 @@ export async function makeLogbook(
   clock: Clock,
   location: string,
   recovery: Uint8Array,
-  options: OpenPlace,
+  options: OpenPlace & {
+    /** Of another logbook, so that copies between the two store nothing twice. */
+    readonly chunker?: Repository['chunker'] | undefined
+  },
 ): Promise<MadeLogbook> {
   await requireFreePlace(config, location, options)
   const id = parseId<RepositoryId>(randomBytes(32).toString('hex'))
@@ -76,6 +80,10 @@ export async function makeLogbook(
         { password: key.secret, cost: 'cheap', ...who },
         { password: recovery, cost: 'strong', ...who },
       ],
+      ...(options.chunker && {
+        chunker: options.chunker.algorithm,
+        polynomial: options.chunker.polynomial,
+      }),
       clock,
       signal: options.signal,
     })

@@ -53,6 +53,11 @@ export async function dropComputerKey(folders: Folders, repository: RepositoryId
   await rm(join(keysFolder(folders), repository), { force: true })
 }
 
+/** Whether there is a secret for a repository, which may have been outlived by its key file. */
+export async function hasComputerKey(folders: Folders, repository: RepositoryId): Promise<boolean> {
+  return (await readSecret(folders, repository)) !== undefined
+}
+
 /** The keys that may open a repository with key files of these names; the one that is known to, alone. */
 export async function findComputerKeys(
   folders: Folders,

@@ -105,7 +105,7 @@ async function unlock(
     }
   }
   // A password that was named for this one call is meant; all other sources come after this computer's own key.
-  const named = config.passwordFile?.from === '--password-file'
+  const named = config.passwordFile?.from.startsWith('--') ?? false
   if (!named) {
     const opened = await byComputerKey(config, backend, attempt, signal)
     if (opened) return opened

@@ -41,6 +41,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import('./commands/share.ts')).command,
   ),
   verb('import', 'Hand over', 'take in a share', async () => (await import('./commands/import.ts')).command),
+  verb(
+    'copy',
+    'Hand over',
+    'entries into another logbook',
+    async () => (await import('./commands/copy.ts')).command,
+  ),
   noun(
     'image',
     'Hand over',

@@ -12,8 +12,7 @@ export interface CopyRequest {
   readonly from: Repository
   readonly writer: Writer
   readonly tree: TreeId
-  /** Undefined copies everything as it is; trees that the target has are then not even read. */
-  readonly edit?: TreeEdit | undefined
+  readonly edit: TreeEdit
   readonly reporter: Reporter
   readonly signal?: AbortSignal | undefined
 }
@@ -31,13 +30,12 @@ async function copyFolder(
   progress: { filesDone: number; bytesDone: number },
 ): Promise<TreeId> {
   const { from, writer, edit, signal } = request
-  if (!edit && writer.hasBlob('tree', tree)) return tree
   const nodes = await from.readTree(tree, { signal })
   const copied: TreeNode[] = []
   let edited = false
   for (const node of nodes) {
     const path = joinPath(at, node.name)
-    const verdict = edit?.(path, node) ?? 'keep'
+    const verdict = edit(path, node)
     if (verdict === 'drop') {
       edited = true
       continue

@@ -2,8 +2,8 @@
 import type { Reporter } from '../base/progress.ts'
 import type { Snapshot } from '../model/entry.ts'
 import type { Repository } from '../store/store.ts'
-import { copyTree } from './copy-tree.ts'
 import { importedTag, type LoggedEntry } from './entries.ts'
+import { openTreeCopier } from './tree-copier.ts'
 
 export interface ImportRequest {
   readonly from: Repository
@@ -31,13 +31,14 @@ export async function importEntries(request: ImportRequest): Promise<Imported[]>
   const imported: Imported[] = []
   const writer = await into.beginWrite({ signal })
   await using _closing = writer
+  const copier = await openTreeCopier({ from, into, writer, reporter, signal })
   for (const entry of request.entries) {
     const known = present.get(entry.id)
     if (known) {
       imported.push({ entry, outcome: 'already there', number: known.number, snapshot: undefined })
       continue
     }
-    const tree = await copyTree({ from, writer, tree: entry.snapshot.tree, reporter, signal })
+    await copier.copy(entry.snapshot.tree)
     const number =
       entry.number === undefined || taken.has(entry.number) ? await request.nextNumber() : entry.number
     taken.add(number)
@@ -45,7 +46,6 @@ export async function importEntries(request: ImportRequest): Promise<Imported[]>
     const snapshot = await writer.commit(
       {
         ...kept,
-        tree,
         original: entry.snapshot.original ?? entry.snapshot.id,
         tags: [
           ...entry.snapshot.tags.filter((tag) => !/^vml:(n=|imported$)/.test(tag)),

@@ -193,6 +193,13 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
         options,
       )
     },
+    async indexView(options) {
+      const table = await index.refresh(options)
+      return {
+        has: (type, id) => table.has(type, id),
+        storedBytes: (type, id) => table.findAll(type, id)[0]?.length ?? 0,
+      }
+    },
     readFile: reader.readFile,
     blobLength: reader.blobLength,
 

@@ -44,6 +44,8 @@ export interface Repository extends AsyncDisposable {
   ): AsyncIterable<{ readonly id: BlobId; readonly bytes: Buffer }>
   /** Content of a file in order; long runs of zeros come as holes. */
   readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
+  /** What the index names at this moment, to ask without waiting. That a pack is gone or cut off is not noticed here. */
+  indexView(options?: CallOptions): Promise<IndexView>
   /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
   blobLength(type: BlobType, id: BlobId | TreeId): Promise<number>
 
@@ -76,6 +78,12 @@ export interface Repository extends AsyncDisposable {
   ): Promise<readonly LockDescription[]>
   /** Whoever holds them: for a person who knows better. */
   removeLocks(ids: readonly string[], options?: CallOptions): Promise<void>
+}
+
+export interface IndexView {
+  has(type: BlobType, id: BlobId | TreeId): boolean
+  /** Bytes that a blob takes up in its pack; 0 for one that no index names. */
+  storedBytes(type: BlobType, id: BlobId | TreeId): number
 }
 
 export interface KeyDescription {

@@ -2,7 +2,8 @@
 import { shownLocation } from '../../backend/location.ts'
 import { VmlError } from '../../base/failure.ts'
 import { shortId } from '../../model/ids.ts'
-import { type Context, defineCommand, dryRun, operand } from '../command.ts'
+import type { Repository } from '../../store/store.ts'
+import { type Context, defineCommand, dryRun, operand, text } from '../command.ts'
 
 const passwordBytesMin = 8
 
@@ -10,11 +11,19 @@ export const command = defineCommand({
   description:
     "Makes a logbook: a restic repository that stock restic can read. It gets two keys: this computer's, so that daily use never asks, and a recovery key, which is its password everywhere else.",
   operands: [operand('PLACE', 'a new or empty folder, or a place such as sftp:USER@HOST:/PATH', 'folder')],
-  options: { dryRun },
+  options: {
+    like: text(
+      '--like <logbook>',
+      'cut files as this logbook does: for copies between the two (vml copy)',
+      'folder',
+    ),
+    dryRun,
+  },
   examples: [
     { line: 'vml init ~/logbook', does: 'ask for the recovery key, or make one up' },
     { line: 'vml init ~/logbook --password-file key.txt', does: 'take the recovery key from a file' },
     { line: 'vml init sftp:ana@nas:/srv/logbook', does: 'on another computer, over ssh' },
+    { line: 'vml init /mnt/usb/logbook --like ~/logbook', does: 'a second one, for vml copy' },
     { line: 'vml init /mnt/usb/logbook --dry-run', does: 'only look whether that would work' },
   ],
   async run(context, { operands: [place = ''], options }) {
@@ -24,6 +33,7 @@ export const command = defineCommand({
     const location = absoluteLocation(place, { home: config.home, base: config.workingFolder })
     const shown = shownLocation(location)
     await requireFreePlace(config, location, context)
+    const chunker = options.like === undefined ? undefined : await chunkerOf(context, options.like)
     if (options.dryRun) {
       out.line(`Would make a logbook in ${shown}`)
       out.document({ schema: 1, dry_run: true, location: shown })
@@ -34,6 +44,7 @@ export const command = defineCommand({
     const made = await makeLogbook(config, context.clock, location, Buffer.from(secret), {
       signal: context.signal,
       reporter: context.reporter,
+      chunker,
     })
     out.line(`Made logbook ${shortId(made.id)} in ${shown}`)
     if (recovery === undefined) showOnce(context, secret.toString())
@@ -42,6 +53,17 @@ export const command = defineCommand({
     out.document({ schema: 1, id: made.id, location: shown, default: made.isDefault })
   },
 })
+
+async function chunkerOf(context: Context, typed: string): Promise<Repository['chunker']> {
+  const { openOtherLogbook } = await import('../../app/other-logbook.ts')
+  // The password that is configured may be the new one's recovery key; it is tried, and does no harm.
+  await using like = await openOtherLogbook(
+    context.config,
+    { option: '--like', typed, passwordFile: context.config.passwordFile },
+    context,
+  )
+  return like.repository.chunker
+}
 
 /** Undefined where one is to be generated, which only a person can read and keep. */
 async function recoveryKey(context: Context): Promise<Buffer | undefined> {
