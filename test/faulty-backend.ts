@@ -1,0 +1,139 @@
+// A storage that goes wrong at calls that a test chooses, as real ones do: broken lines, half-written files, lies, silence.
+import type { Backend, FileKind } from '../src/backend/backend.ts'
+import { VmlError } from '../src/base/failure.ts'
+
+export const faults = [
+  /** The line breaks before the call has any effect. */
+  'fails-before',
+  /** It takes effect, and the line breaks before anybody hears of it. */
+  'fails-after',
+  /** Half of the bytes lie under the file's name, and the line breaks: storage that does not write all or nothing. */
+  'short-write',
+  /** Half of the bytes lie under the file's name, and it reports success. */
+  'lying-write',
+  /** It reports success, and nothing is there. */
+  'lost-write',
+  'no-space',
+  /** Zeros instead of the content, of the right length. */
+  'zeros',
+  /** Fewer bytes than were asked for, without a word. */
+  'short-read',
+  /** A list without every other name. */
+  'list-misses',
+  'list-repeats',
+  /** A list that breaks in the middle. */
+  'list-breaks',
+  'slow',
+  /** From here on nothing works any more. */
+  'gone',
+] as const
+export type Fault = (typeof faults)[number]
+
+export type Operation = 'create' | 'put' | 'get' | 'size' | 'list' | 'remove'
+
+export interface Call {
+  /** From 1. */
+  readonly number: number
+  readonly operation: Operation
+  readonly kind: FileKind | undefined
+}
+
+const everywhere: readonly Operation[] = ['create', 'put', 'get', 'size', 'list', 'remove']
+const meets: Readonly<Record<Fault, readonly Operation[]>> = {
+  'fails-before': everywhere,
+  'fails-after': ['create', 'put', 'get', 'size', 'remove'],
+  'short-write': ['put'],
+  'lying-write': ['put'],
+  'lost-write': ['put', 'remove'],
+  'no-space': ['put'],
+  zeros: ['get'],
+  'short-read': ['get'],
+  'list-misses': ['list'],
+  'list-repeats': ['list'],
+  'list-breaks': ['list'],
+  slow: everywhere,
+  gone: everywhere,
+}
+
+/** Whether a fault can happen to an operation at all. */
+export function canMeet(fault: Fault, operation: Operation): boolean {
+  return meets[fault].includes(operation)
+}
+
+export interface FaultyBackend extends Backend {
+  /** Every call so far. */
+  readonly calls: readonly Call[]
+}
+
+const slowMs = 30
+
+export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | undefined): FaultyBackend {
+  const calls: Call[] = []
+  let gone = false
+  const begin = (operation: Operation, kind: FileKind | undefined): Fault | undefined => {
+    const call = { number: calls.length + 1, operation, kind }
+    calls.push(call)
+    const fault = faultAt(call)
+    const met = fault !== undefined && canMeet(fault, operation) ? fault : undefined
+    if (met === 'gone') gone = true
+    if (gone || met === 'fails-before') throw broken()
+    return met
+  }
+  const run = async <T>(fault: Fault | undefined, task: () => Promise<T>): Promise<T> => {
+    if (fault === 'slow') await new Promise((resolve) => setTimeout(resolve, slowMs))
+    const result = await task()
+    if (fault === 'fails-after') throw broken()
+    return result
+  }
+  return {
+    calls,
+    location: 'a storage with faults',
+    traits: inner.traits,
+    async create(options) {
+      await run(begin('create', undefined), async () => await inner.create(options))
+    },
+    async put(file, data, options) {
+      const fault = begin('put', file.kind)
+      if (fault === 'no-space') throw new VmlError('unavailable.space', 'Cannot write: no space is left')
+      if (fault === 'lost-write') return
+      if (fault === 'short-write' || fault === 'lying-write') {
+        await inner.put(file, data.subarray(0, Math.floor(data.length / 2)), options)
+        if (fault === 'short-write') throw broken()
+        return
+      }
+      await run(fault, async () => await inner.put(file, data, options))
+    },
+    async get(file, range, options) {
+      const fault = begin('get', file.kind)
+      const data = await run(fault, async () => await inner.get(file, range, options))
+      if (fault === 'zeros') return Buffer.alloc(data.length)
+      return fault === 'short-read' ? data.subarray(0, Math.floor(data.length / 2)) : data
+    },
+    async size(file, options) {
+      return await run(begin('size', file.kind), async () => await inner.size(file, options))
+    },
+    async *list(kind, options) {
+      const fault = begin('list', kind)
+      if (fault === 'slow') await new Promise((resolve) => setTimeout(resolve, slowMs))
+      let count = 0
+      for await (const found of inner.list(kind, options)) {
+        count++
+        if (fault === 'list-breaks' && count === 2) throw broken()
+        if (fault === 'list-misses' && count % 2 === 1) continue
+        yield found
+        if (fault === 'list-repeats') yield found
+      }
+      if (fault === 'list-breaks') throw broken()
+    },
+    async remove(file, options) {
+      const fault = begin('remove', file.kind)
+      if (fault === 'lost-write') return
+      await run(fault, async () => await inner.remove(file, options))
+    },
+    [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
+  }
+}
+
+function broken(): VmlError {
+  return new VmlError('unavailable.network', 'The line broke')
+}
