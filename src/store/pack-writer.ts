@@ -20,6 +20,8 @@ export interface PackWriter {
   add(payload: Payload): Promise<void>
   /** Stores what is open and waits for everything; throws the first failure. */
   flush(): Promise<void>
+  /** Waits for what is on its way, and forgets what is open. */
+  abandon(): Promise<void>
 }
 
 export interface PackWriterOptions {
@@ -79,6 +81,10 @@ export function openPackWriter({ vault, packBytes, onStored }: PackWriterOptions
       await close('data')
       await close('tree')
       await pool.drain()
+    },
+    async abandon() {
+      open.clear()
+      await pool.drain().catch(() => {})
     },
   }
 }

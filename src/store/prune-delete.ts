@@ -66,21 +66,36 @@ export async function deletePacks(
   const guard = openGuard(lock, clock)
   const replaced = await rewriteIndex(vault, { index, going }, { signal, reporter, guard })
 
+  const bytes = await removePacks(vault, { index, going }, { signal, reporter, guard })
+  return { packs: [...going], bytes, back, ...replaced, newSnapshots: roots.length }
+}
+
+/** Returns how many bytes they had. */
+async function removePacks(
+  vault: Vault,
+  { index, going }: { readonly index: PruneIndex; readonly going: ReadonlySet<PackId> },
+  { signal, reporter, guard }: RewriteOptions,
+): Promise<number> {
   let bytes = 0
   let packsDone = 0
   const pool = openPool(Math.max(1, Math.min(vault.backend.traits.connections, packsAtOnceMax)))
-  for (const pack of going) {
-    // What is left undone is deleted by the next prune.
-    signal?.throwIfAborted()
-    await pool.start(async () => {
-      await guard()
-      await vault.backend.remove({ kind: 'pack', name: pack }, { signal })
-      bytes += index.unindexed.get(pack) ?? index.packs[index.numberOf(pack) ?? -1]?.sizeBytes ?? 0
-      reporter.progress({ phase: 'deleting packs', filesDone: ++packsDone, filesTotal: going.size })
-    })
+  try {
+    for (const pack of going) {
+      // What is left undone is deleted by the next prune.
+      signal?.throwIfAborted()
+      await pool.start(async () => {
+        await guard()
+        // Not to be cancelled: a writer that comes next may take in a pack that no index names, and it must not vanish then.
+        await vault.backend.remove({ kind: 'pack', name: pack })
+        bytes += index.unindexed.get(pack) ?? index.packs[index.numberOf(pack) ?? -1]?.sizeBytes ?? 0
+        reporter.progress({ phase: 'deleting packs', filesDone: ++packsDone, filesTotal: going.size })
+      })
+    }
+  } finally {
+    // For the same reason the lock is held until the last one under way has ended, whatever happened to the others.
+    await pool.drain()
   }
-  await pool.drain()
-  return { packs: [...going], bytes, back, ...replaced, newSnapshots: roots.length }
+  return bytes
 }
 
 /** Takes out of `going` each pack that has a needed blob which is in no pack that stays. */

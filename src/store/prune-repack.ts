@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
 import type { Reporter } from '../base/progress.ts'
-import { type IndexId, type PackId, shortId } from '../model/ids.ts'
+import { type PackId, shortId } from '../model/ids.ts'
 import { sealBytes } from './cipher.ts'
 import { isDamage } from './damage.ts'
 import { indexBlobsMax, type IndexedPack, readIndexFile, writeIndexFile } from './index-file.ts'
@@ -72,30 +72,38 @@ export async function repack(
       if (unwrittenBlobs >= indexBlobsMax) await writeIndexInTurn()
     },
   })
-  const pool = openPool(packsAtOnce)
   const numbers = new Set([...packs].flatMap((pack) => index.numberOf(pack) ?? []))
-  // One index file in memory at a time: the table does not know where in its pack a blob lies.
-  for (const [id, contents] of Array.from(index.files)) {
-    if (!contents.packs.some((number) => numbers.has(number))) continue
-    for (const { pack, blobs } of await readNamed(vault, id, { signal })) {
-      const number = index.numberOf(pack)
-      if (number === undefined || !numbers.has(number)) continue
-      const needed = takeNeeded(index, number, blobs)
-      await pool.start(async () => {
-        await copyBlobs({ vault, pack, packer, signal }, needed)
-        bytesDone += needed.reduce((sum, blob) => sum + blob.length, 0)
-        reporter.progress({ phase: 'rewriting packs', bytesDone, bytesTotal })
-      })
+  const copyAll = async () => {
+    const pool = openPool(packsAtOnce)
+    try {
+      // One index file in memory at a time: the table does not know where in its pack a blob lies.
+      for (const [id, contents] of Array.from(index.files)) {
+        if (!contents.packs.some((number) => numbers.has(number))) continue
+        for (const { pack, blobs } of (await readIndexFile(vault, id, { signal })).packs) {
+          const number = index.numberOf(pack)
+          if (number === undefined || !numbers.has(number)) continue
+          const needed = takeNeeded(index, number, blobs)
+          await pool.start(async () => {
+            await copyBlobs({ vault, pack, packer, signal }, needed)
+            bytesDone += needed.reduce((sum, blob) => sum + blob.length, 0)
+            reporter.progress({ phase: 'rewriting packs', bytesDone, bytesTotal })
+          })
+        }
+      }
+    } finally {
+      await pool.drain()
     }
   }
-  await pool.drain()
-  await packer.flush()
-  await writeIndexInTurn()
+  try {
+    await copyAll()
+    await packer.flush()
+    await writeIndexInTurn()
+  } finally {
+    // Nothing is on its way any more when the lock is given back.
+    await packer.abandon()
+    await writing.catch(() => {})
+  }
   return result
-}
-
-async function readNamed(vault: Vault, id: IndexId, options: CallOptions): Promise<readonly IndexedPack[]> {
-  return (await readIndexFile(vault, id, options)).packs
 }
 
 /** Those whose chosen place is this pack, in the order of the pack, each once. */
