@@ -1,4 +1,5 @@
 // Runs everything that can be checked: `npm test`; `npm test -- PATTERN` runs the test files whose path has the pattern.
+// `npm run test:long` runs those of `test/long/` instead, which take longer than a change should wait for.
 import { globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, relative } from 'node:path'
@@ -14,23 +15,30 @@ const root = dirname(import.meta.dirname)
 
 // A test that boots a guest under load takes half a minute; one that takes longer than this hangs.
 const timeoutMs = 240_000
+const longTimeoutMs = 2 * 3600_000
 // Ends even a file that is stuck in a loop, with everything it started.
 const allTestsMs = 30 * 60_000
+const longTestsMs = 12 * 3600_000
+const longFolder = 'test/long/'
 const startsGuests = /^test\/e2e\/(?:demo|guests|open|open-refused|qemu)\.test\.ts$/
 // Above this the name and time of a file help to find what is slow.
 const slowFileMs = 20_000
 
-process.exitCode = await main(process.argv[2])
+const words = process.argv.slice(2)
+const long = words[0] === '--long'
+process.exitCode = await main(long ? words[1] : words[0])
 
 async function main(pattern: string | undefined): Promise<number> {
   const tally: Tally = { passed: 0, failed: 0 }
-  if (pattern === undefined) {
+  if (pattern === undefined && !long) {
     for (const result of await runChecks()) {
       process.stdout.write(renderCheck(result))
       count(tally, result.passed)
     }
   }
-  const found = globSync(['{src,test,tools}/**/*.test.{ts,tsx}'], { cwd: root }).toSorted()
+  const found = globSync(['{src,test,tools}/**/*.test.{ts,tsx}'], { cwd: root })
+    .filter((file) => file.startsWith(longFolder) === long)
+    .toSorted()
   const files = found.filter((file) => pattern === undefined || file.includes(pattern))
   if (files.length === 0) {
     console.log(`FAIL no test file${pattern === undefined ? '' : ` has "${pattern}" in its path`}`)
@@ -54,8 +62,8 @@ async function runFiles(files: readonly string[], { atOnce, tally }: { atOnce: n
     files,
     cwd: root,
     concurrency: atOnce,
-    timeout: timeoutMs,
-    signal: AbortSignal.timeout(allTestsMs),
+    timeout: long ? longTimeoutMs : timeoutMs,
+    signal: AbortSignal.timeout(long ? longTestsMs : allTestsMs),
     // Without it a file whose test has timed out waits on for what that test waited for.
     execArgv: ['--test-force-exit'],
   })
