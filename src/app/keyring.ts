@@ -41,11 +41,15 @@ export async function noteComputerKey(
   keyId: string,
 ): Promise<void> {
   const index = await readIndex(folders)
+  if (index.get(repository) === keyId) return
   index.set(repository, keyId)
-  await writeFileDurable(
-    indexPath(folders),
-    `${JSON.stringify({ schema: 1, keys: Object.fromEntries(index) }, null, 2)}\n`,
-  )
+  await writeIndex(folders, index)
+}
+
+/** Forgets which key file a secret opened, when that file is gone. */
+export async function forgetComputerKey(folders: Folders, repository: RepositoryId): Promise<void> {
+  const index = await readIndex(folders)
+  if (index.delete(repository)) await writeIndex(folders, index)
 }
 
 /** Forgets a key that no repository came to have. */
@@ -53,9 +57,12 @@ export async function dropComputerKey(folders: Folders, repository: RepositoryId
   await rm(join(keysFolder(folders), repository), { force: true })
 }
 
-/** Whether there is a secret for a repository, which may have been outlived by its key file. */
-export async function hasComputerKey(folders: Folders, repository: RepositoryId): Promise<boolean> {
-  return (await readSecret(folders, repository)) !== undefined
+/** The secret for a repository; its key file may have been removed elsewhere. */
+export async function computerSecret(
+  folders: Folders,
+  repository: RepositoryId,
+): Promise<Buffer | undefined> {
+  return await readSecret(folders, repository)
 }
 
 /** The keys that may open a repository with key files of these names; the one that is known to, alone. */
@@ -83,6 +90,13 @@ export async function findComputerKeys(
 
 function indexPath(folders: Folders): string {
   return join(keysFolder(folders), 'index.json')
+}
+
+async function writeIndex(folders: Folders, index: ReadonlyMap<RepositoryId, string>): Promise<void> {
+  await writeFileDurable(
+    indexPath(folders),
+    `${JSON.stringify({ schema: 1, keys: Object.fromEntries(index) }, null, 2)}\n`,
+  )
 }
 
 async function readIndex(folders: Folders): Promise<Map<RepositoryId, string>> {

@@ -123,7 +123,7 @@ async function unlock(
   if (damage !== undefined) throw damage
   throw new VmlError('auth.key', `Cannot open "${logbook.value}": ${describeTried(tried)}`, {
     details: { location: logbook.value, tried },
-    hint: 'Give the recovery key: --password-file FILE, VML_PASSWORD_FILE or VML_PASSWORD_COMMAND',
+    hint: 'Give the recovery key: --password-file FILE, VML_PASSWORD_FILE or VML_PASSWORD_COMMAND. vml key add with it makes this computer one of its own',
   })
 }
 

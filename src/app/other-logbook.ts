@@ -1,7 +1,7 @@
 // A second logbook beside the configured one: where a copy goes to or comes from, or what a new one is made like.
 import { resolve } from 'node:path'
 import { absoluteLocation, type Config, type Setting } from './config.ts'
-import { hasComputerKey } from './keyring.ts'
+import { computerSecret } from './keyring.ts'
 import { type Logbook, openLogbook, type OpenOptions } from './open.ts'
 
 export interface OtherLogbook {
@@ -34,5 +34,5 @@ export function otherPasswordFile(
 
 /** Whether this computer has a key of its own for it: then it is the user's own, and not only one whose password they were told. */
 export async function isOwnLogbook({ folders }: Config, { repository }: Logbook): Promise<boolean> {
-  return await hasComputerKey(folders, repository.id)
+  return (await computerSecret(folders, repository.id)) !== undefined
 }

@@ -100,6 +100,18 @@ export const commands: readonly CommandEntry[] = [
     'whether everything is there and whole',
     async () => (await import('./commands/check.ts')).command,
   ),
+  noun(
+    'key',
+    'Keep order',
+    'what opens the logbook: list, add, remove, password',
+    async () => (await import('./commands/key.ts')).noun,
+  ),
+  verb(
+    'unlock',
+    'Keep order',
+    'remove locks that were left behind',
+    async () => (await import('./commands/unlock.ts')).command,
+  ),
   verb(
     'reindex',
     'Keep order',

@@ -155,15 +155,16 @@ function openFrame(options: {
       out,
       signal,
       openLogbook: () =>
-        (logbook ??= import('../app/open.ts').then(async ({ openLogbook }) =>
-          opened.use(
-            await openLogbook(config, {
-              signal,
-              reporter,
-              askSecret: (question) => prompts.askSecret(question),
-            }),
-          ),
-        )),
+        (logbook ??= import('../app/open.ts').then(async ({ openLogbook }) => {
+          let asked = false
+          const askSecret = async (question: string) => {
+            asked = true
+            return await prompts.askSecret(question)
+          }
+          const found = opened.use(await openLogbook(config, { signal, reporter, askSecret }))
+          if (asked) out.note('To be asked no more on this computer: vml key add')
+          return found
+        })),
       openShell: async (machine): Promise<Shell> => {
         const { openShell } = await import('../app/open-shell.ts')
         return opened.use(await openShell(config, machine, { askPerson: prompts.askPerson, signal }))

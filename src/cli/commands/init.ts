@@ -1,11 +1,9 @@
 // `vml init PLACE`: makes a logbook with its two keys.
 import { shownLocation } from '../../backend/location.ts'
-import { VmlError } from '../../base/failure.ts'
 import { shortId } from '../../model/ids.ts'
 import type { Repository } from '../../store/store.ts'
 import { type Context, defineCommand, dryRun, operand, text } from '../command.ts'
-
-const passwordBytesMin = 8
+import { askRecoveryKey, showOnce } from '../recovery-key.ts'
 
 export const command = defineCommand({
   description:
@@ -70,27 +68,9 @@ async function recoveryKey(context: Context): Promise<Buffer | undefined> {
   const { configuredPassword } = await import('../../app/secrets.ts')
   const configured = await configuredPassword(context.config, context.signal)
   if (configured) return configured.password
-  const typed = await context.askSecret('Recovery key (empty: one is made and shown once)')
-  if (typed === undefined)
-    throw new VmlError('usage', 'Cannot make a logbook without a recovery key: nothing was written', {
-      hint: 'Give one with --password-file FILE, or run vml init on a terminal',
-    })
-  if (typed === '') return undefined
-  if (Buffer.byteLength(typed) < passwordBytesMin)
-    throw new VmlError(
-      'usage',
-      `Cannot take a recovery key of less than ${passwordBytesMin} characters: nothing was written`,
-    )
-  const again = await context.askSecret('The same again')
-  if (again !== typed)
-    throw new VmlError('usage', 'Cannot make the logbook: the two keys differ. Nothing was written')
-  return Buffer.from(typed)
-}
-
-function showOnce(context: Context, secret: string): void {
-  const { noteStyle } = context.out
-  // Standard error is a terminal here: nothing is generated otherwise. Not a note, which --quiet would hide.
-  process.stderr.write(
-    `\nThe recovery key. It is shown only now; without it the logbook is lost with this computer:\n\n    ${noteStyle.bold(secret)}\n\n`,
-  )
+  return await askRecoveryKey(context, {
+    what: 'make a logbook',
+    unchanged: 'nothing was written',
+    hint: 'Give one with --password-file FILE, or run vml init on a terminal',
+  })
 }
