@@ -13,8 +13,8 @@ export interface Chunker {
   /** Memory to read file bytes into, at least twice `chunkBytesMax`; nothing is copied to be cut. */
   readonly buffer: Buffer
   /**
-   * Length of the first chunk of `buffer[offset, offset + length)`; 0 when `length` is 0. The caller passes at least
-   * `chunkBytesMax` bytes unless the file ends there, so that a cut never depends on how the file was read.
+   * Length of the first chunk of `buffer[offset, offset + length)`; 0 when `length` is 0. Less than `length`, and
+   * `chunkBytesMax`, are sure; `length` itself only where the file ends there. So a cut never depends on how the file was read.
    */
   cut(offset: number, length: number): number
 }

@@ -207,7 +207,7 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       refuseWrite()
       const lock = await take(kind, signal)
       try {
-        return await openWriter({ vault, index, lock, config, packBytes, clock }, { signal })
+        return await openWriter({ vault, masterKey, index, lock, config, packBytes, clock }, { signal })
       } catch (error) {
         await lock[Symbol.asyncDispose]()
         throw error

@@ -155,13 +155,22 @@ export interface WriterStatistics {
  * disposing without `commit` flushes what is there and leaves no snapshot.
  */
 export interface Writer extends AsyncDisposable {
-  /** One sink at a time. */
-  openFile(): FileSink
+  /** One sink at a time; the next one may be opened while `finish` of the last is under way. `size` helps to choose a thread. */
+  openFile(options?: { readonly size?: number | undefined }): FileSink
   /** Nodes may come in any order; they are sorted bytewise. Two of the same name are a defect of the caller. */
   storeTree(nodes: readonly TreeNode[]): Promise<TreeId>
   /** Stores a blob of another repository as it was cut there; its id is the SHA-256 of the bytes. A tree's blobs come before it. */
   copyBlob(type: BlobType, bytes: Uint8Array): Promise<void>
   hasBlob(type: BlobType, id: BlobId | TreeId): boolean
+  /** Threads that `run` may have at work; more tasks than some per thread gain nothing. At least one runs in any case. */
+  readonly lanes: number
+  /** Says what is about to come, so that threads are started and have room; to be called while nothing is under way. */
+  expect(coming: { readonly blobs: number; readonly bytes: number }): Promise<void>
+  /**
+   * Runs work that reads and stores by itself in one of the writer's threads: the export `run` of a module, a
+   * `LaneHandler` (lane-messages.ts). Task and result are cloned. A failure ends the writer: nothing can be committed.
+   */
+  run(handler: URL, task: unknown): Promise<unknown>
   /** Makes everything stored so far durable and readable through the repository; it costs a pack that is not full. */
   flush(): Promise<void>
   statistics(): WriterStatistics

@@ -1,42 +1,46 @@
 // Writes blobs, trees and snapshots, in an order in which a crash at any line is harmless.
 import { hash } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
+import { openPool } from '../base/pool.ts'
 import type { BlobId, PackId, TreeId } from '../model/ids.ts'
 import type { TreeNode } from '../model/tree.ts'
 import { comparePacks, readUnindexed } from './adoption.ts'
-import { openByteGate } from './byte-gate.ts'
-import { type Chunker, openChunker } from './chunker.ts'
+import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import type { MasterKey } from './cipher.ts'
 import type { Config } from './config.ts'
-import { findZeroChunk, openFileSink, type ZeroChunk } from './file-sink.ts'
 import { indexBlobsMax, type IndexedPack, writeIndexFile } from './index-file.ts'
+import { openLane } from './lane.ts'
+import { type LaneThread, startLane } from './lane-crew.ts'
+import { type LaneFeed, openLaneFeed } from './lane-stream.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { HeldLock } from './lock.ts'
-import { openPacker } from './packer.ts'
+import type { FullPack } from './packer.ts'
 import type { Vault } from './sealed-file.ts'
 import { writeSnapshotFile } from './snapshot-file.ts'
-import type { BlobType, CallOptions, Writer } from './store.ts'
+import type { BlobType, CallOptions, FileSink, Writer, WriterStatistics } from './store.ts'
 import { decodeTree, encodeTree } from './tree-codec.ts'
-import { openCompressor } from './zstd.ts'
 
 export interface WriterOptions {
   readonly vault: Vault
+  readonly masterKey: MasterKey
   readonly index: LoadedIndex
   /** Released by the writer. */
   readonly lock: HeldLock
   readonly config: Config
   readonly packBytes?: number | undefined
+  /** Threads beside this one; 0 does everything in this one. Each takes some 50 MiB. */
+  readonly lanes?: number | undefined
   readonly clock?: Clock | undefined
 }
 
 export const packBytesDefault = 16 * 1024 * 1024
-// Below this, handing a blob to another thread costs more than compressing it here.
-const syncBytesMax = 32 * 1024
-/** Chunks that wait for a free thread; a few of average size per core. */
-const compressingBytesMax = 24 * 1024 * 1024
-const copyStepBytes = 512 * 1024
-const spareBytesMax = 2 * 1024 * 1024
-const sparesMax = 8
+const lanesMax = 4
+/** As much is done in the caller's thread before others are started, which takes longer than to do it. */
+const ownBytesMax = 4 * 1024 * 1024
+/** Room in the shared table where nobody said how much will come. */
+const blobsExpected = 256 * 1024
 // The longer a save takes, the less often it writes an index: they all are read at the next start.
 const indexEveryMsMin = 30 * 1000
 const indexEveryMsMax = 10 * 60 * 1000
@@ -45,33 +49,23 @@ const indexEveryMsMax = 10 * 60 * 1000
  * Packs, then index, then snapshot, each durable before the next: a snapshot never names a blob that is not there, and
  * a kill between any two of them leaves packs or an index that nothing needs yet, which the next writer takes in.
  */
-export async function openWriter(
-  { vault, index, lock, config, packBytes = packBytesDefault, clock = systemClock }: WriterOptions,
-  { signal }: CallOptions = {},
-): Promise<Writer> {
-  const table = await index.refresh({ signal })
-  const { unusable, unindexed } = await comparePacks(vault, table, { signal })
-  const compressor = openCompressor()
-  const gate = openByteGate(compressingBytesMax)
-  const copies = openCopies()
-  /** Blobs on their way into a pack that is not durable yet. */
-  const claimed = new Set<string>()
+export async function openWriter(options: WriterOptions, { signal }: CallOptions = {}): Promise<Writer> {
+  const { vault, index, lock, config, clock = systemClock, packBytes = packBytesDefault } = options
+  const loaded = await index.refresh({ signal })
+  const { unusable, unindexed } = await comparePacks(vault, loaded, { signal })
+  const table = unusable.size === 0 ? loaded : withoutPacks(loaded, unusable)
   const unwritten: IndexedPack[] = []
   let unwrittenBlobs = 0
   let indexEveryMs = indexEveryMsMin
   let indexedAt = clock.now()
   let writingIndex: Promise<void> = Promise.resolve()
-  let cutting: { readonly chunker: Chunker; readonly zero: ZeroChunk } | undefined
+  let storedBytes = 0
+  let ownBytes = 0
   let fileIsOpen = false
   let broken: { readonly error: unknown } | undefined
-  const counts = { newBlobs: 0, knownBlobs: 0, newBytes: 0, storedBytes: 0 }
-
-  const name = (type: BlobType, id: string) => `${type === 'tree' ? 't' : 'd'}${id}`
-  const hasStored = (type: BlobType, id: BlobId | TreeId) =>
-    unusable.size === 0
-      ? table.has(type, id)
-      : table.findAll(type, id).some(({ pack }) => !unusable.has(pack))
-  const has = (type: BlobType, id: BlobId | TreeId) => claimed.has(name(type, id)) || hasStored(type, id)
+  const breakOff = (error: unknown) => {
+    broken ??= { error }
+  }
 
   const writeIndex = async () => {
     if (unwritten.length === 0) return
@@ -97,54 +91,104 @@ export async function openWriter(
     if (due) indexEveryMs = Math.min(indexEveryMs * 2, indexEveryMsMax)
     await writeIndexInTurn()
   }
-  const packer = openPacker({
-    vault,
+  const putting = openPool(Math.max(1, vault.backend.traits.connections))
+  /** Resolves when the pack is durable and known, or when the writer is broken; the pool keeps the failure. */
+  const storePack = async ({ pack, blobs, content }: FullPack) => {
+    const stored = Promise.withResolvers<void>()
+    try {
+      await putting.start(async () => {
+        try {
+          if (broken) return
+          await vault.backend.put({ kind: 'pack', name: pack }, content)
+          storedBytes += content.length
+          await addPack(pack, blobs)
+        } catch (error) {
+          breakOff(error)
+          throw error
+        } finally {
+          stored.resolve()
+        }
+      })
+    } catch (error) {
+      breakOff(error)
+      return
+    }
+    await stored.promise
+  }
+
+  // This thread's own lane takes trees, and content while there is little of it.
+  const ownBuffers: Buffer[] = []
+  const ownPacks = new Set<Promise<void>>()
+  const own = openLane({
+    masterKey: options.masterKey,
+    chunker: config.chunker,
+    polynomial: config.polynomial,
     packBytes,
-    onStored: async ({ pack, blobs, bytes }) => {
-      counts.storedBytes += bytes
-      for (const { type, id } of blobs) claimed.delete(name(type, id))
-      await addPack(pack, blobs)
+    claims: () => table,
+    takeBuffer: () => ownBuffers.pop() ?? Buffer.allocUnsafeSlow(packBytes),
+    onFull: (full) => {
+      const done: Promise<void> = storePack(full).finally(() => {
+        ownPacks.delete(done)
+        if (full.content.buffer.byteLength === packBytes) ownBuffers.push(Buffer.from(full.content.buffer))
+      })
+      ownPacks.add(done)
     },
   })
-  /** After a failure here nothing may be committed any more: a claimed blob may be missing. */
-  const guarded = async <T>(task: () => Promise<T>): Promise<T> => {
+  const crew = openCrew({
+    size: options.lanes ?? Math.min(availableParallelism(), lanesMax),
+    table,
+    start: () =>
+      startLane(
+        { masterKey: options.masterKey, chunker: config.chunker, polynomial: config.polynomial, packBytes },
+        storePack,
+      ),
+    onFailure: breakOff,
+  })
+  /** A pack that waits for its turn stops everybody: each further one would hold as much memory. */
+  const settleOwn = async () => {
+    while (ownPacks.size > 1) await Promise.race(ownPacks)
     refuseIfEnded()
-    try {
-      return await task()
-    } catch (error) {
-      broken ??= { error }
-      throw error
-    }
   }
   const refuseIfEnded = () => {
     if (broken) throw broken.error
     signal?.throwIfAborted()
   }
-  /** Returns when the bytes are free again; they may still be on their way. */
-  const storeBlob = async (type: BlobType, id: BlobId | TreeId, bytes: Uint8Array): Promise<void> => {
-    if (has(type, id)) {
-      counts.knownBlobs++
-      return
+  /** After a failure here nothing may be committed any more: a claimed blob may be missing. */
+  const guarded = async <T>(task: () => T | Promise<T>): Promise<T> => {
+    refuseIfEnded()
+    try {
+      const result = await task()
+      if (broken) throw broken.error
+      return result
+    } catch (error) {
+      breakOff(error)
+      throw error
     }
-    claimed.add(name(type, id))
-    counts.newBlobs++
-    counts.newBytes += bytes.length
-    const pack = async (compressed: Uint8Array | undefined, plain: Uint8Array) =>
-      await packer.add({
-        type,
-        id,
-        payload: compressed ?? plain,
-        ...(compressed ? { plainLength: plain.length } : {}),
-      })
-    if (bytes.length <= syncBytesMax) {
-      await pack(compressor.compressSync(bytes), bytes)
-    } else {
-      // The chunker's memory is written over meanwhile.
-      const copy = copies.take(bytes)
-      await gate.start(bytes.length, async () => {
-        await pack(await compressor.compress(copy), copy)
-        copies.giveBack(copy)
-      })
+  }
+  /** Everything that was handed over lies in packs that are durable. */
+  const settle = async () => {
+    await crew.flush()
+    own.flush()
+    while (ownPacks.size > 0) await Promise.race(ownPacks)
+    await putting.drain()
+    if (broken) throw broken.error
+  }
+  /** A tree or snapshot that names what is not there would look whole and could never be restored. */
+  const assertStored = async (blobs: Iterable<readonly [BlobType, BlobId | TreeId]>) => {
+    const missing = [...blobs].filter(([type, id]) => !table.isKnown(type, id))
+    if (missing.length === 0) return
+    // What a lane could not claim, since the memory for it was full, is known when its pack is stored.
+    if (crew.started) await settle()
+    for (const [type, id] of missing) {
+      if (table.isKnown(type, id)) continue
+      throw new VmlError(
+        'integrity.missing',
+        `Cannot refer to ${type} blob ${id.slice(0, 8)}: it is not stored`,
+        {
+          details: { blob: id, type },
+          hint: 'Save again with --full, which stores it again',
+        },
+      )
     }
   }
   // Only where nobody else writes: their packs are about to be indexed by themselves.
@@ -153,66 +197,112 @@ export async function openWriter(
       await addPack(pack, blobs)
   }
 
+  /** Whether so much more is still done in this thread. */
+  const isLittle = (bytes: number) => {
+    ownBytes += bytes
+    return crew.size === 0 || (!crew.started && ownBytes <= ownBytesMax)
+  }
+  const ownSink = (): FileSink => ({
+    write: async (segment) =>
+      await guarded(async () => {
+        ownBytes += segment.kind === 'data' ? segment.bytes.length : 0
+        if (segment.kind === 'data') own.cutter.write(segment.bytes)
+        else own.cutter.hole(segment.length)
+        await settleOwn()
+      }),
+    finish: async () => await guarded(() => own.cutter.finish()),
+    abort: () => own.cutter.abort(),
+  })
+  const feedSink = (feed: LaneFeed): FileSink => ({
+    async write(segment) {
+      refuseIfEnded()
+      if (segment.kind === 'data') await feed.data(segment.bytes)
+      else feed.hole(segment.length)
+    },
+    finish: async () => await feed.finish(),
+    abort: () => feed.abort(),
+  })
+
   return {
-    openFile() {
+    openFile({ size = 0 } = {}) {
       if (fileIsOpen) throw new Error('Another file is open')
-      if (!cutting) {
-        const chunker = openChunker({ algorithm: config.chunker, polynomial: config.polynomial })
-        cutting = { chunker, zero: findZeroChunk(chunker) }
-      }
+      refuseIfEnded()
       fileIsOpen = true
-      const sink = openFileSink({
-        ...cutting,
-        store: {
-          async storeChunk(bytes) {
-            const id = hash('sha256', bytes) as BlobId
-            await guarded(async () => await storeBlob('data', id, bytes))
-            return id
-          },
-        },
-        onEnd: () => {
-          fileIsOpen = false
-        },
-      })
+      let ended = false
+      const end = () => {
+        if (ended) throw new Error('This file is finished')
+        ended = true
+        fileIsOpen = false
+      }
+      let sink = isLittle(size) ? ownSink() : undefined
       return {
         async write(segment) {
-          refuseIfEnded()
+          if (ended) throw new Error('This file is finished')
+          sink ??= feedSink(await crew.leastBusy())
           await sink.write(segment)
         },
-        finish: async () => await sink.finish(),
-        abort: () => sink.abort(),
+        async finish() {
+          sink ??= ownSink()
+          end()
+          return await sink.finish()
+        },
+        abort() {
+          if (ended) return
+          end()
+          sink?.abort()
+        },
       }
     },
     async storeTree(nodes) {
-      for (const node of nodes) assertNodeStored(node, has)
+      await assertStored(namedBy(nodes))
       const bytes = encodeTree(nodes)
-      const id = hash('sha256', bytes) as TreeId
-      await guarded(async () => await storeBlob('tree', id, bytes))
-      return id
+      return await guarded(async () => {
+        const id = own.storeBlob('tree', bytes) as TreeId
+        await settleOwn()
+        return id
+      })
     },
     async copyBlob(type, bytes) {
-      if (type === 'tree') {
-        for (const node of decodeTree(bytes)) assertNodeStored(node, has)
-      }
-      const id = hash('sha256', bytes) as BlobId | TreeId
-      await guarded(async () => await storeBlob(type, id, bytes))
+      if (type === 'tree') await assertStored(namedBy(decodeTree(bytes)))
+      await guarded(async () => {
+        if (type === 'tree' || isLittle(bytes.length)) {
+          own.storeBlob(type, bytes)
+          await settleOwn()
+          return
+        }
+        const id = hash('sha256', bytes) as BlobId
+        if (table.claim(type, id)) await (await crew.leastBusy()).blob(type, id, bytes)
+      })
     },
-    hasBlob: has,
+    hasBlob: (type, id) => table.isKnown(type, id),
+    get lanes() {
+      return crew.size
+    },
+    async expect({ blobs, bytes }) {
+      if (!isLittle(bytes)) await guarded(async () => await crew.expect(blobs))
+    },
+    async run(handler, task) {
+      return await guarded(async () => {
+        if (crew.started) return await (await crew.leastBusyThread()).run(handler, task)
+        const { run } = (await import(handler.href)) as { run: (lane: typeof own, task: unknown) => unknown }
+        const result = await run(own, task)
+        await settleOwn()
+        return result
+      })
+    },
     async flush() {
       await guarded(async () => {
-        await gate.drain()
-        await packer.flush()
+        await settle()
         await writeIndexInTurn()
       })
     },
-    statistics: () => ({ ...counts }),
-    async commit(snapshot, options = {}) {
-      assertStored('tree', snapshot.tree, has)
+    statistics: () => sumCounts([own.counts, ...crew.counts()], storedBytes),
+    async commit(snapshot, commitOptions = {}) {
+      await assertStored([['tree', snapshot.tree]])
       return await guarded(async () => {
-        await gate.drain()
-        await packer.flush()
+        await settle()
         await writeIndexInTurn()
-        options.signal?.throwIfAborted()
+        commitOptions.signal?.throwIfAborted()
         await lock.ensureHeld()
         return await writeSnapshotFile(vault, snapshot)
       })
@@ -220,48 +310,102 @@ export async function openWriter(
     async [Symbol.asyncDispose]() {
       // What is there is kept for the next save, as far as it goes: no snapshot was promised, so that a failure here,
       // which may be the one that the caller knows already, takes nothing away.
-      for (const step of [gate.drain, packer.flush, writeIndexInTurn]) await step().catch(() => {})
+      for (const step of [settle, writeIndexInTurn]) await step().catch(() => {})
+      await crew.end()
+      table.dropClaims()
       await lock[Symbol.asyncDispose]()
     },
   }
 }
 
-/** Memory for chunks that wait: fresh memory costs more than the copy into it, so what was given back is used again. */
-function openCopies() {
-  const spare: Buffer[] = []
+interface Crew {
+  /** Threads there may be. */
+  readonly size: number
+  readonly started: boolean
+  /** Starts them, with room for so many further blobs; to be called while nothing is under way. */
+  expect(blobs: number): Promise<void>
+  /** Starts them where they are not. */
+  leastBusy(): Promise<LaneFeed>
+  leastBusyThread(): Promise<LaneThread>
+  flush(): Promise<void>
+  counts(): readonly LaneThread['counts'][]
+  end(): Promise<void>
+}
+
+function openCrew(options: {
+  readonly size: number
+  readonly table: BlobIndex
+  readonly start: () => LaneThread
+  readonly onFailure: (error: unknown) => void
+}): Crew {
+  const { table } = options
+  let members: { readonly thread: LaneThread; readonly feed: LaneFeed }[] = []
+  let room = 0
+
+  const drain = async () => {
+    for (const { feed } of members) await feed.drain()
+  }
+  const expect = async (blobs: number) => {
+    if (members.length > 0 && blobs <= room) return
+    await drain()
+    if (members.length > 0) table.endSharing()
+    else {
+      members = Array.from({ length: options.size }, () => {
+        const thread = options.start()
+        return { thread, feed: openLaneFeed(thread, options.onFailure) }
+      })
+    }
+    room = Math.max(blobs, blobsExpected)
+    const shared = table.share(room)
+    await Promise.all(members.map(async ({ thread }) => await thread.setTable(shared)))
+  }
+  const least = async (load: (member: (typeof members)[number]) => number) => {
+    if (members.length === 0) await expect(blobsExpected)
+    const [first, ...others] = members
+    if (!first) throw new Error('No lane was started')
+    return others.reduce((best, member) => (load(member) < load(best) ? member : best), first)
+  }
   return {
-    take(bytes: Uint8Array): Buffer {
-      const fitting = spare.findIndex(({ length }) => length >= bytes.length)
-      const [found] = fitting < 0 ? [] : spare.splice(fitting, 1)
-      const buffer = found ?? Buffer.allocUnsafeSlow(Math.ceil(bytes.length / copyStepBytes) * copyStepBytes)
-      buffer.set(bytes)
-      return buffer.subarray(0, bytes.length)
+    size: options.size,
+    get started() {
+      return members.length > 0
     },
-    giveBack(copy: Buffer): void {
-      if (copy.buffer.byteLength <= spareBytesMax && spare.length < sparesMax)
-        spare.push(Buffer.from(copy.buffer))
+    expect,
+    leastBusy: async () => (await least(({ feed }) => feed.bytesPending)).feed,
+    leastBusyThread: async () => (await least(({ thread }) => thread.pending)).thread,
+    async flush() {
+      await drain()
+      await Promise.all(members.map(async ({ thread }) => await thread.flush()))
+    },
+    counts: () => members.map(({ thread }) => thread.counts),
+    async end() {
+      await Promise.all(members.map(async ({ thread }) => await thread.end()))
+      if (members.length > 0) table.endSharing()
+      members = []
     },
   }
 }
 
-function assertNodeStored(node: TreeNode, has: (type: BlobType, id: BlobId | TreeId) => boolean): void {
-  for (const id of node.content ?? []) assertStored('data', id, has)
-  if (node.subtree !== undefined) assertStored('tree', node.subtree, has)
+function sumCounts(lanes: readonly LaneThread['counts'][], storedBytes: number): WriterStatistics {
+  const sum = { newBlobs: 0, knownBlobs: 0, newBytes: 0 }
+  for (const { newBlobs, knownBlobs, newBytes } of lanes) {
+    sum.newBlobs += newBlobs
+    sum.knownBlobs += knownBlobs
+    sum.newBytes += newBytes
+  }
+  return { ...sum, storedBytes }
 }
 
-/** A tree or snapshot that names what is not there would look whole and could never be restored. */
-function assertStored(
-  type: BlobType,
-  id: BlobId | TreeId,
-  has: (type: BlobType, id: BlobId | TreeId) => boolean,
-) {
-  if (has(type, id)) return
-  throw new VmlError(
-    'integrity.missing',
-    `Cannot refer to ${type} blob ${id.slice(0, 8)}: it is not stored`,
-    {
-      details: { blob: id, type },
-      hint: 'Save again with --full, which stores it again',
-    },
-  )
+/** What nothing may rely on is stored again. */
+function withoutPacks(index: BlobIndex, unusable: ReadonlySet<PackId>): BlobIndex {
+  const table = openBlobIndex()
+  for (const { pack, blobs } of index.packContents()) if (!unusable.has(pack)) table.add(pack, blobs)
+  return table
+}
+
+function* namedBy(nodes: readonly TreeNode[]): Iterable<readonly [BlobType, BlobId | TreeId]> {
+  for (const { content, subtree } of nodes) {
+    for (const id of content ?? []) yield ['data', id]
+    if (subtree !== undefined) yield ['tree', subtree]
+  }
 }

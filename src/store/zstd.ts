@@ -1,14 +1,11 @@
 // Compression of blobs and of repository files: one zstd frame each (docs/format.md; restic, "Repository Version 2").
 import { hash } from 'node:crypto'
-import { promisify } from 'node:util'
-import { constants, createZstdCompress, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { constants, createZstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { VmlError } from '../base/failure.ts'
 
 export interface Compressor {
-  /** One frame that is the caller's to keep, or undefined where it does not pay: then the data is stored as it is. */
-  compressSync(data: Uint8Array): Uint8Array | undefined
-  /** The same on another thread. */
-  compress(data: Uint8Array): Promise<Uint8Array | undefined>
+  /** One frame, which is valid until the next call, or undefined where it does not pay: then the data is stored as it is. */
+  compress(data: Uint8Array): Uint8Array | undefined
 }
 
 /** A chunk has 8 MiB; the JSON of a folder with a million files has some 400 MB. */
@@ -26,15 +23,9 @@ export function openCompressor(options: { level?: number; reuse?: boolean } = {}
     worthIt(data, zstdCompressSync(data, { params, chunkSize: frameBytesMax(data.length) }))
   const reused = options.reuse === false ? undefined : openReusedEncoder(level)
   return {
-    compressSync(data) {
+    compress(data) {
       if (data.length < compressibleBytesMin) return undefined
       return reused && data.length <= scratchBytes ? reused(data) : compressOnce(data)
-    },
-    async compress(data) {
-      if (data.length < compressibleBytesMin) return undefined
-      // In pieces of Node's usual 16 KiB each piece would be a way to the other thread and back.
-      const chunkSize = frameBytesMax(data.length)
-      return worthIt(data, await zstdCompressAsync(data, { params, chunkSize }))
     },
   }
 }
@@ -77,8 +68,6 @@ const pieceBytesMax = 8 * 1024 * 1024
 function damaged(state: string, cause?: unknown): VmlError {
   return new VmlError('integrity.format', `Cannot decompress data of the logbook: ${state}`, { cause })
 }
-
-const zstdCompressAsync = promisify(zstdCompress)
 
 /** Whatever the data is (ZSTD_COMPRESSBOUND in zstd.h, rounded up). */
 function frameBytesMax(lengthBytes: number): number {
@@ -125,14 +114,14 @@ function openEncoder(level: number, scratch: Buffer): SyncEncoder | undefined {
     },
   })
   return (data) => {
-    if (broken) return once.compressSync(data)
+    if (broken) return once.compress(data)
     // One byte more than is worth it: an encoder that filled the scratch may not have finished its frame.
     const room = worthItBytes(data.length) + 1
     handle.writeSync(constants.ZSTD_e_end, data, 0, data.length, scratch, 0, room)
     const [roomLeft = 0, dataLeft = 0] = state
     handle.reset()
-    if (broken) return once.compressSync(data)
-    return roomLeft === 0 || dataLeft !== 0 ? undefined : Buffer.from(scratch.subarray(0, room - roomLeft))
+    if (broken) return once.compress(data)
+    return roomLeft === 0 || dataLeft !== 0 ? undefined : scratch.subarray(0, room - roomLeft)
   }
 }
 

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import type { BlobId, TreeId } from '../../src/model/ids.ts'
 import { type IndexedPack, writeIndexFile } from '../../src/store/index-file.ts'
-import { openPacker } from '../../src/store/packer.ts'
+import { type FullPack, openPacker } from '../../src/store/packer.ts'
 import { type Vault, writeSealedJson } from '../../src/store/sealed-file.ts'
 
 /** A node of a tree as it stands in JSON; `children` and `text` are stored, and named by their ids. */
@@ -24,28 +24,31 @@ export async function forgeEntry(
   { nodes, title, number }: { nodes: readonly ForgedNode[]; title: string; number: number },
 ): Promise<string> {
   const packs: IndexedPack[] = []
+  const full: FullPack[] = []
   const packer = openPacker({
-    vault,
+    cipher: vault.cipher,
     packBytes: 1024 * 1024,
-    onStored: ({ pack, blobs }) => {
-      packs.push({ pack, blobs })
-      return Promise.resolve()
-    },
+    takeBuffer: () => Buffer.alloc(1024 * 1024),
+    onFull: (pack) => void full.push(pack),
   })
   const seen = new Set<string>()
-  const add = async (type: 'data' | 'tree', bytes: Buffer): Promise<string> => {
+  const add = (type: 'data' | 'tree', bytes: Buffer): string => {
     const id = hash('sha256', bytes)
-    if (!seen.has(id)) await packer.add({ type, id: id as BlobId | TreeId, payload: bytes })
+    if (!seen.has(id)) packer.add({ type, id: id as BlobId | TreeId, payload: bytes })
     seen.add(id)
     return id
   }
   const store = async (children: readonly ForgedNode[]): Promise<string> => {
     const made: unknown[] = []
     for (const node of children) made.push(await encode(node, { add, store }))
-    return await add('tree', Buffer.from(`${JSON.stringify({ nodes: made })}\n`))
+    return add('tree', Buffer.from(`${JSON.stringify({ nodes: made })}\n`))
   }
   const tree = await store(nodes)
-  await packer.flush()
+  packer.flush()
+  for (const { pack, blobs, content } of full) {
+    await vault.backend.put({ kind: 'pack', name: pack }, content)
+    packs.push({ pack, blobs })
+  }
   await writeIndexFile(vault, packs)
   return await writeSealedJson(vault, 'snapshot', {
     time: '2026-11-05T10:00:00Z',
@@ -61,7 +64,7 @@ export async function forgeEntry(
 async function encode(
   node: ForgedNode,
   into: {
-    add: (type: 'data' | 'tree', bytes: Buffer) => Promise<string>
+    add: (type: 'data' | 'tree', bytes: Buffer) => string
     store: (children: readonly ForgedNode[]) => Promise<string>
   },
 ): Promise<unknown> {
@@ -78,7 +81,7 @@ async function encode(
     ctime: time,
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
-    ...(content ? { size: content.length, content: [await into.add('data', content)] } : { content: null }),
+    ...(content ? { size: content.length, content: [into.add('data', content)] } : { content: null }),
     ...(children ? { subtree: await into.store(children) } : {}),
     ...fields,
   }
