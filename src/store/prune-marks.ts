@@ -34,8 +34,8 @@ export function openMarksFile(path: string, repository: RepositoryId): PruneMark
 }
 
 /** For repositories that last no longer than the process. */
-export function openMemoryMarks(): PruneMarks {
-  let marked = new Set<PackId>()
+export function openMemoryMarks(packs: Iterable<PackId> = []): PruneMarks {
+  let marked = new Set(packs)
   return {
     read: async () => marked,
     write: async (packs) => {

@@ -1,0 +1,47 @@
+// A backend whose process dies at the n-th call: before the call, or after it took effect. Nothing works afterwards.
+import type { Backend } from '../src/backend/backend.ts'
+
+export interface Death {
+  /** Calls are counted from 1; 0 never dies. */
+  readonly at: number
+  readonly when: 'before' | 'after'
+  /** Ends the process, or throws for ever after. */
+  readonly die: () => void
+}
+
+export interface DyingBackend extends Backend {
+  calls(): number
+}
+
+/** What a process that was killed would have seen, for tests in one process: every later call fails. */
+export class Died extends Error {}
+
+export function openDying(backend: Backend, { at, when, die }: Death): DyingBackend {
+  let calls = 0
+  let dead = false
+  const kill = () => {
+    dead = true
+    die()
+    throw new Died('The process has died')
+  }
+  const dying = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (dead) throw new Died('The process has died')
+    const last = ++calls === at
+    if (last && when === 'before') kill()
+    const result = await call()
+    if (last) kill()
+    return result
+  }
+  return {
+    ...backend,
+    calls: () => calls,
+    put: async (...put) => await dying(async () => await backend.put(...put)),
+    get: async (...get) => await dying(async () => await backend.get(...get)),
+    size: async (...size) => await dying(async () => await backend.size(...size)),
+    remove: async (...remove) => await dying(async () => await backend.remove(...remove)),
+    async *list(...list) {
+      await dying(async () => {})
+      yield* backend.list(...list)
+    },
+  }
+}
