@@ -131,7 +131,7 @@ function attributes(name: string) {
   }
 }
 
-function documentOf(
+export function documentOf(
   entry: TestEntry,
   { number, machine, kind }: { number: number; machine: string; kind: EntryKind },
 ): EntryDocument {

@@ -6,6 +6,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, stat, unlink, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setAsideOf } from './aside.ts'
 import type { Backend, FileKind, FileRef } from './backend.ts'
 
 export interface CacheOptions {
@@ -73,6 +74,11 @@ export function openCached(inner: Backend): CachedBackend {
       if (cache && place) await cache.drop(place)
       await inner.remove(file, options)
     },
+    ...setAsideOf(inner, async (call, file) => {
+      const place = placeOf(file)
+      if (cache && place) await cache.drop(place)
+      return await call()
+    }),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
 }

@@ -1,4 +1,5 @@
 // A storage whose files are read from itself alone, past any copy that this computer keeps: for checks.
+import { setAsideOf } from './aside.ts'
 import type { Backend } from './backend.ts'
 
 export function openFresh(inner: Backend): Backend {
@@ -11,6 +12,7 @@ export function openFresh(inner: Backend): Backend {
     size: async (...size) => await inner.size(...size),
     list: (...list) => inner.list(...list),
     remove: async (...remove) => await inner.remove(...remove),
+    ...setAsideOf(inner),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
 }

@@ -1,7 +1,7 @@
 // A repository in a folder of this host, laid out as restic does (restic, doc/design.rst, "Repository Layout").
 import { randomBytes } from 'node:crypto'
 import { link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import type { Backend, FileKind, FileRef } from './backend.ts'
@@ -70,6 +70,12 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
         await unlink(path).catch(absent)
         await syncFolder(dirname(path)).catch(absent)
       })
+    },
+    async setAside(file, { signal } = {}) {
+      signal?.throwIfAborted()
+      refuseWrite()
+      const path = pathOf(folder, file)
+      return await explained(`move "${path}" aside`, async () => await moveAside(folder, path))
     },
     async [Symbol.asyncDispose]() {},
   }
@@ -145,6 +151,24 @@ async function putFile({ folder, target, data, signal }: Put): Promise<void> {
   }
   await syncFolder(dirname(target))
 }
+
+/** Below `damaged/` under the path that it had; what was put there before stays. */
+async function moveAside(folder: string, path: string): Promise<string> {
+  const place = join(folder, 'damaged', relative(folder, path))
+  await mkdir(dirname(place), { recursive: true, mode: 0o700 })
+  for (let copy = 0; copy < asideCopiesMax; copy++) {
+    const target = copy === 0 ? place : `${place}.${copy}`
+    if (await lstat(target).catch(absent)) continue
+    await rename(path, target)
+    await syncFolder(dirname(target))
+    await syncFolder(dirname(path))
+    return target
+  }
+  throw new VmlError('exists', `Cannot move "${path}" aside: "${place}" is there too often`)
+}
+
+/** Files are named for their content: a second damaged one of a name is rare, and a hundredth is a mistake. */
+const asideCopiesMax = 100
 
 /** Unlike a rename, a link never replaces a file. */
 async function linkNew(temporary: string, target: string, data: Uint8Array): Promise<void> {

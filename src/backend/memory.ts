@@ -57,6 +57,16 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
       refuseWrite()
       files.delete(key(file))
     },
+    async setAside(file, { signal } = {}) {
+      signal?.throwIfAborted()
+      refuseWrite()
+      const data = files.get(key(file))
+      if (!data) throw new VmlError('not-found', `Cannot move "${key(file)}" aside: no such file`)
+      const place = `damaged/${key(file)}`
+      files.set(place, data)
+      files.delete(key(file))
+      return place
+    },
     async [Symbol.asyncDispose]() {},
   }
 }

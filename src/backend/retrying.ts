@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import { printableText } from '../base/raw-text.ts'
+import { setAsideOf } from './aside.ts'
 import type { Backend, CallOptions, FileRange, FileRef, ListedFile } from './backend.ts'
 
 export interface RetryOptions {
@@ -99,6 +100,7 @@ export function openRetrying(inner: Backend, { clock, random, reporter }: RetryO
     },
     remove: async (file, options = {}) =>
       await persist(options.signal, async () => await inner.remove(file, options)),
+    ...setAsideOf(inner, async (call, _file, options = {}) => await persist(options.signal, call)),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
 }

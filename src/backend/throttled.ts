@@ -1,5 +1,6 @@
 // A storage that is given, or asked for, no more than so many bytes a second.
 import type { Clock } from '../base/clock.ts'
+import { setAsideOf } from './aside.ts'
 import type { Backend } from './backend.ts'
 
 export interface ThrottleOptions {
@@ -56,6 +57,10 @@ export function openThrottled(inner: Backend, options: ThrottleOptions): Backend
       await up.take(requestBytes, callOptions.signal)
       await inner.remove(file, callOptions)
     },
+    ...setAsideOf(inner, async (call, _file, callOptions = {}) => {
+      await up.take(requestBytes, callOptions.signal)
+      return await call()
+    }),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
 }

@@ -104,6 +104,9 @@ export function isImported(entry: { readonly snapshot: Snapshot }): boolean {
   return entry.snapshot.tags.includes(importedTag)
 }
 
+/** Marks an entry that a repair wrote anew without what damage took from it: `/.vml/lost.json` names that. */
+export const lostTag = 'vml:lost'
+
 /** How often an entry was edited: the highest revision is the one that counts. */
 export function revisionOf(snapshot: Snapshot): number {
   return Number(tagValue(snapshot, /^vml:rev=(\d{1,15})$/) ?? 0)
@@ -272,7 +275,7 @@ function toEntry({ snapshot, facts }: CatalogRow, twins: readonly SnapshotId[]):
 
 /** False where another program replaced all tags: then the document is asked for what they said. */
 function hasOwnTags(snapshot: Snapshot): boolean {
-  return snapshot.tags.some((tag) => tag.startsWith('vml:'))
+  return snapshot.tags.some((tag) => tag.startsWith('vml:') && tag !== lostTag)
 }
 
 function tagValue(snapshot: Snapshot, pattern: RegExp): string | undefined {

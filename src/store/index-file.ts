@@ -72,11 +72,13 @@ function parsePack(value: unknown, path: string): IndexedPack {
 function parseBlob(value: unknown, path: string): PackedBlob {
   const json = jsonObject(value, path)
   const plainLength = jsonCount(json['uncompressed_length'] ?? 0, `${path}.uncompressed_length`, numberMax)
+  const offset = jsonCount(json['offset'], `${path}.offset`, numberMax)
   return {
     id: jsonId(json['id'], `${path}.id`, (text) => parseId<BlobId>(text)),
     type: parseBlobType(json['type'], `${path}.type`),
-    offset: jsonCount(json['offset'], `${path}.offset`, numberMax),
-    length: jsonCount(json['length'], `${path}.length`, numberMax),
+    offset,
+    // No pack has 4 GiB, so where a blob ends has 32 bits too.
+    length: jsonCount(json['length'], `${path}.length`, numberMax - offset),
     ...(plainLength === 0 ? {} : { plainLength }),
   }
 }

@@ -15,6 +15,7 @@ import { thisProcess } from './lock-holder.ts'
 import { acquireLock, describeLocks, type HeldLock, removeStaleLocks } from './lock.ts'
 import { readInPackOrder } from './pack-order.ts'
 import { randomPolynomial } from './polynomial.ts'
+import { openRepair } from './repair-run.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 import type { CallOptions, NewKey, Repository } from './store.ts'
@@ -233,6 +234,15 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       return await beginPrune({ vault, packBytes: packBytes ?? packBytesDefault, clock, lock }, options)
     },
     check: async (options) => await checkRepository(vault, { ...options, clock }),
+    async beginRepair(options) {
+      const lock = options.look ? await this.lock('shared', options) : await take('exclusive', options.signal)
+      try {
+        return await openRepair(vault, lock, options)
+      } catch (error) {
+        await lock[Symbol.asyncDispose]()
+        throw error
+      }
+    },
     async addKey(key, { signal } = {}) {
       refuseWrite()
       return await createKey({ backend, masterKey, ...key }, { signal })

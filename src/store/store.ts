@@ -3,6 +3,8 @@ import type { Snapshot } from '../model/entry.ts'
 import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
+import type { PackSample } from './check-sample.ts'
+import type { Repair, RepairOptions } from './repair.ts'
 import type { PruneOptions, PruneRun } from './prune.ts'
 
 export interface CallOptions {
@@ -62,6 +64,8 @@ export interface Repository extends AsyncDisposable {
   /** Looks for what no snapshot needs, under a shared lock; `waitMs` is how long to try for a lock, here and for the exclusive one later. */
   beginPrune(options: PruneOptions & { readonly waitMs?: number }): Promise<PruneRun>
   check(options: CheckOptions): Promise<CheckReport>
+  /** Takes an exclusive lock, or a shared one to look only, and finds out what is damaged and what can be done. */
+  beginRepair(options: RepairOptions): Promise<Repair>
   /** Lets one more password open the repository; returns the id of its key file. */
   addKey(key: NewKey, options?: CallOptions): Promise<string>
   /** Every key file, by what it says of itself in the clear. */
@@ -179,8 +183,10 @@ export interface Writer extends AsyncDisposable {
 }
 
 export interface CheckOptions extends CallOptions {
-  /** Reads, decrypts and hashes every pack. */
-  readonly readData: boolean
+  /** Reads, decrypts and hashes every pack, or a sample of them. */
+  readonly readData: boolean | PackSample
+  /** From 0 up to 1, to choose a sample. */
+  readonly random?: () => number
   readonly reporter: Reporter
 }
 
@@ -198,6 +204,7 @@ export interface CheckReport {
   readonly packs: number
   readonly blobs: number
   readonly bytesRead: number
+  readonly packsRead: number
   readonly findings: readonly CheckFinding[]
   readonly unusedPacks: readonly PackId[]
 }

@@ -1,8 +1,10 @@
-// `vml check`: whether everything in the logbook is there and whole.
+// `vml check`: whether everything in the logbook is there and whole, and `--repair`, which saves what can be saved.
 import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
-import { defineCommand, flag } from '../command.ts'
+import type { PackSample } from '../../store/check-sample.ts'
+import type { CheckReport } from '../../store/store.ts'
+import { type Context, defineCommand, dryRun, flag, type Option } from '../command.ts'
 import { formatBytes, formatDuration, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { keepPrunesOut } from '../read-lock.ts'
@@ -10,79 +12,196 @@ import { keepPrunesOut } from '../read-lock.ts'
 /** Paths of a damaged entry that are named without -v. */
 const pathsShown = 5
 
+const readDataSubset: Option<string | undefined> = {
+  flags: '--read-data-subset <part>',
+  description: 'read a part of the packs: 10%, 1/7 (the first seventh), 500MiB',
+  takes: 'one',
+  complete: 'none',
+  parse: (typed) => (typeof typed === 'string' ? typed : undefined),
+}
+
 export const command = defineCommand({
   description:
-    'Checks that every entry can be read whole: keys, index, trees and packs; with --read-data every byte. Names what is damaged and which entries it affects.',
+    'Checks that every entry can be read whole: keys, index, trees and packs; with --read-data every byte. Names what is damaged and which entries it affects. With --repair it reads every byte, saves what is right of damaged packs, makes the index anew, and writes entries that lost something again without it. Damaged files are moved aside, never deleted.',
   operands: [],
   options: {
     readData: flag('--read-data', 'read, decrypt and hash every pack'),
+    readDataSubset,
+    repair: flag('--repair', 'save what can be saved; asks first'),
+    skipData: flag('--skip-data', 'with --repair: trust packs whose size and header are right'),
+    dryRun,
     lock: flag('--no-lock', 'look even while another program holds the logbook alone'),
   },
   examples: [
     { line: 'vml check', does: 'structure: seconds' },
     { line: 'vml check --read-data', does: 'every byte: as long as reading the logbook takes' },
+    { line: 'vml check --read-data-subset 1/7', does: 'one seventh of it, another one each day of the week' },
+    { line: 'vml check --repair --dry-run', does: 'what a repair would save and what is lost' },
     { line: 'vml check --json', does: 'for programs: the exit status is 20 where something is damaged' },
   ],
   async run(context, { options }) {
-    const { out, signal, clock } = context
-    const started = clock.now()
-    const logbook = await context.openLogbook()
-    await using _lock = options.lock ? await keepPrunesOut(context, logbook.repository, 'strict') : undefined
-    const report = await logbook.repository.check({
-      readData: options.readData,
-      reporter: context.reporter,
-      signal,
-    })
-    const damage = report.findings.filter((finding) => finding.severity === 'damage')
-    // Only for names: where the log itself cannot be read the finding says so already.
-    const entries = await listEntries(logbook, { signal }).catch(() => [])
-    const names = new Map(entries.map((entry) => [entry.snapshot.id, entryName(entry)]))
-    for (const finding of report.findings) {
-      const { severity, what, id, message, affects } = finding
-      out.message({
-        message_type: severity === 'damage' ? 'error' : 'verbose_status',
-        error: { message },
-        during: 'check',
-        what,
-        item: id,
-        affects: affects.map(({ snapshot, paths }) => ({
-          snapshot,
-          entry: names.get(snapshot) ?? null,
-          paths,
-        })),
-      })
-      const mark = severity === 'damage' ? out.style.red('damaged') : out.style.yellow('notice')
-      out.line(`${mark}  ${what} ${shortId(id)}: ${shown(message)}`)
-      for (const { snapshot, paths } of affects) {
-        const some = out.verbose ? paths : paths.slice(0, pathsShown)
-        const more = paths.length > some.length ? ` and ${paths.length - some.length} more` : ''
-        out.line(
-          `    affects ${names.get(snapshot) ?? shortId(snapshot)}: ${some.map(shown).join(', ')}${more}`,
-        )
-      }
-    }
-    const { snapshots, packs, blobs, bytesRead } = report
-    const read = options.readData ? `, ${formatBytes(bytesRead)} read` : ''
-    out.summary(
-      `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? 'no damage' : `${damage.length} damaged`}`,
-      {
-        snapshots,
-        packs,
-        blobs,
-        bytes_read: bytesRead,
-        num_errors: damage.length,
-        unused_packs: report.unusedPacks.length,
-      },
-    )
-    const [first] = damage
-    if (first)
+    const sample = await parseSubset(options)
+    if (options.repair) return await repair(context, options)
+    if (options.dryRun || options.skipData)
       throw new VmlError(
-        'integrity.missing',
-        `The logbook is damaged: ${plural(damage.length, 'finding')}, and nothing was changed`,
-        {
-          details: { findings: damage.length },
-          hint: 'Entries that are not named above are whole. Copy the logbook before any repair',
-        },
+        'usage',
+        'Cannot take --dry-run and --skip-data without --repair: a check changes nothing',
       )
+    await check(context, { readData: sample ?? options.readData, lock: options.lock })
   },
 })
+
+interface Options {
+  readonly readData: boolean
+  readonly readDataSubset: string | undefined
+  readonly repair: boolean
+  readonly skipData: boolean
+  readonly dryRun: boolean
+  readonly lock: boolean
+}
+
+async function parseSubset({
+  readDataSubset: typed,
+  readData,
+  repair,
+}: Options): Promise<PackSample | undefined> {
+  if (typed === undefined) return undefined
+  if (repair)
+    throw new VmlError('usage', 'Cannot repair by a part of the packs', {
+      hint: 'Leave --read-data-subset out',
+    })
+  if (readData)
+    throw new VmlError('usage', 'Cannot read all of the data and a part of it: take one of the two')
+  const { parsePackSample } = await import('../../store/check-sample.ts')
+  const sample = parsePackSample(typed)
+  if (sample) return sample
+  throw new VmlError('usage', `Cannot take "${shown(typed)}" for --read-data-subset`, {
+    hint: 'Write 10%, 1/7 (at most 256 parts) or 500MiB',
+  })
+}
+
+async function check(
+  context: Context,
+  { readData, lock }: { readonly readData: boolean | PackSample; readonly lock: boolean },
+): Promise<void> {
+  const { out, signal, clock } = context
+  const started = clock.now()
+  const logbook = await context.openLogbook()
+  await using _lock = lock ? await keepPrunesOut(context, logbook.repository, 'strict') : undefined
+  const report = await logbook.repository.check({ readData, reporter: context.reporter, signal })
+  const damage = report.findings.filter((finding) => finding.severity === 'damage')
+  // Only for names: where the log itself cannot be read the finding says so already.
+  const entries = await listEntries(logbook, { signal }).catch(() => [])
+  printFindings(context, report, new Map(entries.map((entry) => [entry.snapshot.id, entryName(entry)])))
+  const { snapshots, packs, blobs, bytesRead, packsRead } = report
+  const part = typeof readData === 'object' ? ` of ${plural(packsRead, 'pack')}` : ''
+  const read = readData === false ? '' : `, ${formatBytes(bytesRead)}${part} read`
+  out.summary(
+    `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? 'no damage' : `${damage.length} damaged`}`,
+    {
+      snapshots,
+      packs,
+      blobs,
+      bytes_read: bytesRead,
+      packs_read: packsRead,
+      num_errors: damage.length,
+      unused_packs: report.unusedPacks.length,
+    },
+  )
+  if (damage.length > 0)
+    throw new VmlError(
+      'integrity.missing',
+      `The logbook is damaged: ${plural(damage.length, 'finding')}, and nothing was changed`,
+      {
+        details: { findings: damage.length },
+        hint: 'Entries that are not named above are whole. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it',
+      },
+    )
+}
+
+function printFindings({ out }: Context, report: CheckReport, names: ReadonlyMap<string, string>): void {
+  for (const finding of report.findings) {
+    const { severity, what, id, message, affects } = finding
+    out.message({
+      message_type: severity === 'damage' ? 'error' : 'verbose_status',
+      error: { message },
+      during: 'check',
+      what,
+      item: id,
+      affects: affects.map(({ snapshot, paths }) => ({
+        snapshot,
+        entry: names.get(snapshot) ?? null,
+        paths,
+      })),
+    })
+    const mark = severity === 'damage' ? out.style.red('damaged') : out.style.yellow('notice')
+    out.line(`${mark}  ${what} ${shortId(id)}: ${shown(message)}`)
+    for (const { snapshot, paths } of affects) {
+      const some = out.verbose ? paths : paths.slice(0, pathsShown)
+      const more = paths.length > some.length ? ` and ${paths.length - some.length} more` : ''
+      out.line(
+        `    affects ${names.get(snapshot) ?? shortId(snapshot)}: ${some.map(shown).join(', ')}${more}`,
+      )
+    }
+  }
+}
+
+async function repair(context: Context, options: Options): Promise<number> {
+  const { out, signal, reporter, clock } = context
+  const started = clock.now()
+  const logbook = await context.openLogbook()
+  const { openRepair } = await import('../../engine/repair.ts')
+  const { printRepairPlan } = await import('../print-repair.ts')
+  const { keepDamagedFiles } = await import('../../app/damaged-files.ts')
+  await using found = await openRepair(logbook, {
+    readData: !options.skipData,
+    look: options.dryRun,
+    keepCopy: keepDamagedFiles(context.config.folders, logbook.repository.id),
+    reporter,
+    signal,
+  })
+  const { plan } = found
+  out.message({ message_type: 'verbose_status', action: 'plan', dry_run: options.dryRun, plan })
+  printRepairPlan(out, plan)
+  const read = options.skipData ? '' : `, ${formatBytes(plan.bytesRead)} read`
+  if (!plan.changes) {
+    out.summary(`Nothing to repair${read} in ${formatDuration(clock.now() - started)}`, {
+      dry_run: options.dryRun,
+      repaired: false,
+    })
+    return 0
+  }
+  const lossy = plan.entries.filter(({ lostFiles, lostFolders }) => lostFiles + lostFolders > 0).length
+  const losses = plan.loses
+    ? `${plural(lossy, 'entry has', 'entries have')} lost something that is nowhere any more`
+    : 'nothing of any entry is lost'
+  if (options.dryRun) {
+    out.summary(`A repair would do this${read}: ${losses}`, { dry_run: true, repaired: false })
+    throw new VmlError('integrity.missing', 'The logbook is damaged, and nothing was changed', {
+      hint: 'Copy the logbook, then run vml check --repair',
+    })
+  }
+  await context.confirm(
+    `Repair the logbook? ${losses[0]?.toUpperCase() ?? ''}${losses.slice(1)}. Damaged files are moved aside, not deleted.`,
+  )
+  const outcome = await found.run()
+  if (outcome.keyId !== logbook.repository.keyId) {
+    const { noteComputerKey } = await import('../../app/keyring.ts')
+    await noteComputerKey(context.config.folders, logbook.repository.id, outcome.keyId).catch(() => {})
+  }
+  const kept = outcome.aside.flatMap(({ place }) => (place === undefined ? [] : [place]))
+  for (const place of out.verbose ? kept : kept.slice(0, pathsShown)) out.line(`kept aside  ${shown(place)}`)
+  if (!out.verbose && kept.length > pathsShown) out.line(`            and ${kept.length - pathsShown} more`)
+  out.summary(
+    `Repaired in ${formatDuration(clock.now() - started)}: ${losses}. ${plural(outcome.entries.length, 'entry', 'entries')} written again, ${formatBytes(outcome.storedBytes)} stored. Prove it with vml check --read-data`,
+    {
+      dry_run: false,
+      repaired: true,
+      entries: outcome.entries,
+      bytes_stored: outcome.storedBytes,
+      aside: outcome.aside,
+      loses: plan.loses,
+    },
+  )
+  return plan.loses ? 3 : 0
+}

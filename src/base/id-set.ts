@@ -1,4 +1,4 @@
-// A set of ids in typed arrays: some 32 bytes each, where JavaScript's own takes four times as much.
+// A set of SHA-256 ids in typed arrays: some 32 bytes each, where JavaScript's own takes four times as much.
 
 export interface IdSet {
   /** False where it was there already. */
