@@ -3,7 +3,8 @@ import type { Clock } from '../base/clock.ts'
 import { openPool } from '../base/pool.ts'
 import type { Reporter } from '../base/progress.ts'
 import type { IndexId, PackId, SnapshotId } from '../model/ids.ts'
-import { indexBlobsMax, type IndexedPack, readIndexFile, writeIndexFile } from './index-file.ts'
+import { indexBlobsMax, type IndexedPack, writeIndexFile } from './index-file.ts'
+import { scanIndexFile } from './index-scan.ts'
 import type { HeldLock } from './lock.ts'
 import { placeFlags } from './place-table.ts'
 import { type PruneIndex, refreshPruneIndex } from './prune-index.ts'
@@ -152,7 +153,7 @@ async function rewriteIndex(
   for (const [done, id] of old.entries()) {
     signal?.throwIfAborted()
     reporter.progress({ phase: 'rewriting the index', filesDone: done, filesTotal: old.length })
-    for (const { pack, blobs } of (await readIndexFile(vault, id, { signal })).packs) {
+    for (const { pack, blobs } of (await scanIndexFile(vault, id, { signal })).packs) {
       if (going.has(pack)) continue
       const named = blobs.filter(({ type, id: blob }) => firstTime(index, { type, blob, pack }))
       if (named.length === 0) continue

@@ -1,6 +1,7 @@
 // The index as a prune needs it: every place of every blob, every pack with its size, and which file names which pack.
 import { type IndexId, type PackId, parseId } from '../model/ids.ts'
-import { type IndexedPack, readIndexFile } from './index-file.ts'
+import type { IndexedPack } from './index-file.ts'
+import { scanIndexFile } from './index-scan.ts'
 import { packHeaderBytes } from './pack-format.ts'
 import { openPlaceTable, type PlaceTable } from './place-table.ts'
 import type { Reporter } from '../base/progress.ts'
@@ -41,7 +42,7 @@ export interface PruneIndex {
   /** Whether the pack is there and as long as its blobs need. */
   isSound(pack: number): boolean
   /** Takes in a file that was written after the others; its packs are there. */
-  addFile(id: IndexId, packs: readonly IndexedPack[]): void
+  addFile(id: IndexId, packs: Iterable<IndexedPack>): void
 }
 
 type Options = CallOptions & { readonly reporter: Reporter }
@@ -70,9 +71,9 @@ export async function refreshPruneIndex(
   for (const id of index.files.keys()) if (!listed.has(id)) return false
   for (const [id, sizeBytes] of listed) {
     if (index.files.has(id) || index.superseded.has(id)) continue
-    const { packs, supersedes } = await readIndexFile(vault, id, { ...options, sizeBytes })
-    if (supersedes.length > 0) return false
+    const { packs, supersedes } = await scanIndexFile(vault, id, { ...options, sizeBytes })
     index.addFile(id, packs)
+    if (supersedes.length > 0) return false
   }
   return true
 }
@@ -112,9 +113,13 @@ async function loadOnce(
     }
     return number
   }
-  const addFile = (id: IndexId, named: readonly IndexedPack[]): readonly number[] => {
-    const added = named.map(addPack)
-    const blobs = named.reduce((sum, pack) => sum + pack.blobs.length, 0)
+  const addFile = (id: IndexId, named: Iterable<IndexedPack>): readonly number[] => {
+    const added: number[] = []
+    let blobs = 0
+    for (const pack of named) {
+      added.push(addPack(pack))
+      blobs += pack.blobs.length
+    }
     files.set(id, { packs: Uint32Array.from(added), blobs })
     return added
   }
@@ -123,9 +128,9 @@ async function loadOnce(
   for (const [id, sizeBytes] of listed) {
     if (superseded.has(id)) continue
     reporter.progress({ phase: 'reading the index', filesDone: files.size, filesTotal: listed.size })
-    const file = await readIndexFile(vault, id, { ...options, sizeBytes })
-    for (const replaced of file.supersedes) if (listed.has(replaced)) superseded.add(replaced)
+    const file = await scanIndexFile(vault, id, { ...options, sizeBytes })
     addFile(id, file.packs)
+    for (const replaced of file.supersedes) if (listed.has(replaced)) superseded.add(replaced)
   }
   for await (const { name, size } of vault.backend.list('pack', options)) {
     const pack = parseId<PackId>(name)

@@ -6,7 +6,8 @@ import type { Reporter } from '../base/progress.ts'
 import { type PackId, shortId } from '../model/ids.ts'
 import { sealBytes } from './cipher.ts'
 import { isDamage } from './damage.ts'
-import { indexBlobsMax, type IndexedPack, readIndexFile, writeIndexFile } from './index-file.ts'
+import { indexBlobsMax, type IndexedPack, writeIndexFile } from './index-file.ts'
+import { scanIndexFile } from './index-scan.ts'
 import type { HeldLock } from './lock.ts'
 import type { PackedBlob } from './pack-format.ts'
 import { openPackWriter, type PackWriter } from './pack-writer.ts'
@@ -79,7 +80,7 @@ export async function repack(
       // One index file in memory at a time: the table does not know where in its pack a blob lies.
       for (const [id, contents] of Array.from(index.files)) {
         if (!contents.packs.some((number) => numbers.has(number))) continue
-        for (const { pack, blobs } of (await readIndexFile(vault, id, { signal })).packs) {
+        for (const { pack, blobs } of (await scanIndexFile(vault, id, { signal })).packs) {
           const number = index.numberOf(pack)
           if (number === undefined || !numbers.has(number)) continue
           const needed = takeNeeded(index, number, blobs)

@@ -28,10 +28,20 @@ const compressedJson = 2
 
 /** The JSON value of a sealed file. Names the file in every failure. */
 export async function readSealedJson(
-  { backend, cipher }: Pick<Vault, 'backend' | 'cipher'>,
+  vault: Pick<Vault, 'backend' | 'cipher'>,
   file: FileRef & { readonly kind: SealedKind },
   options: CallOptions & { readonly sizeBytes?: number } = {},
 ): Promise<unknown> {
+  return await readSealed(vault, file, parseJson, options)
+}
+
+/** What `parse` makes of the plain bytes of a sealed file; what it throws becomes a failure that names the file. */
+export async function readSealed<T>(
+  { backend, cipher }: Pick<Vault, 'backend' | 'cipher'>,
+  file: FileRef & { readonly kind: SealedKind },
+  parse: (plain: Buffer) => T,
+  options: CallOptions & { readonly sizeBytes?: number } = {},
+): Promise<T> {
   const size = options.sizeBytes ?? (await backend.size(file, options))
   if (size === undefined) throw new VmlError('not-found', `Cannot read ${fileTitle(file)}: no such file`)
   if (size > plainBytesMax[file.kind]) throw damaged('integrity.format', file, 'it is too large')
@@ -41,7 +51,7 @@ export async function readSealedJson(
     throw damaged('integrity.hash', file, 'its content does not have the hash in its name')
   }
   try {
-    return parseJson(unwrap(cipher.open(sealed), plainBytesMax[file.kind]))
+    return parse(unwrap(cipher.open(sealed), plainBytesMax[file.kind]))
   } catch (error) {
     if (isFailure(error)) throw damaged(error.code, file, decapitalize(error.message), error)
     throw damaged('integrity.format', file, messageOf(error), error)
