@@ -1,7 +1,9 @@
 // A machine of the configuration, ready to be asked: shell, files, facts and package managers put together.
+import { tmpdir } from 'node:os'
 import { openPackageManagers } from '../packages/all.ts'
-import { readFacts } from '../source/facts.ts'
-import { findRealPaths } from '../source/real-paths.ts'
+import { askedAlready } from '../packages/asked-already.ts'
+import { interviewMachine } from '../source/facts.ts'
+import { openLocalSource } from '../source/local-source.ts'
 import { openShellSource } from '../source/shell-source.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Machine } from '../model/machine.ts'
@@ -15,26 +17,38 @@ export interface MachineContext {
   openShell(machine: Machine): Promise<Shell>
 }
 
-/** Asks the machine for its tools and facts. What was opened is closed with it. */
+/** Asks the machine for its tools, facts and packages, in two sessions. What was opened is closed with it. */
 export async function openMachine(
   context: MachineContext,
   machine: Machine,
 ): Promise<OpenMachine & AsyncDisposable> {
   const shell = await context.openShell(machine)
-  const source = await openShellSource(shell, { signal: context.signal })
-  const told = await readFacts(shell, { signal: context.signal })
+  const { signal } = context
+  const managers = openPackageManagers()
+  const also = managers.map(({ inquiry }) => inquiry)
+  await using resources = new AsyncDisposableStack()
+  const {
+    facts: told,
+    realHome,
+    also: answers,
+  } = resources.use(await interviewMachine(shell, { signal, also }))
+  const asked = resources.use(await openShellSource(shell, { signal }))
+  const source = readsItself(context.config, machine) ? openLocalSource(asked, tmpdir()) : asked
   // Entries and restores go by real names: a home behind a link would be a link to them.
-  const [home = told.user.home] = await findRealPaths(shell, [told.user.home], context.signal)
-  const facts = { ...told, user: { ...told.user, home } }
+  const facts = { ...told, user: { ...told.user, home: realHome } }
+  const owned = resources.move()
   return {
     machine,
     shell,
     source,
     facts,
-    packageManagers: openPackageManagers(),
+    packageManagers: askedAlready(managers, answers),
     ownPaths: machine.address.kind === 'local' ? ownPaths(context.config) : [],
-    async [Symbol.asyncDispose]() {
-      await source[Symbol.asyncDispose]()
-    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** `VML_NO_FFI` keeps this process from calling the C library, should a system not take it well. */
+function readsItself({ environment }: Config, { address }: Machine): boolean {
+  return address.kind === 'local' && !environment['VML_NO_FFI']
 }

@@ -1,7 +1,7 @@
 // apk: what is installed on Alpine and its kin, from apk's own database file.
 import { compareVersions } from '../model/version-order.ts'
 import type { InstalledPackage } from '../model/packages.ts'
-import { ask } from './ask.ts'
+import { askedBy, inquiryLimits } from './ask.ts'
 import { packageSet, paragraphs } from './package-records.ts'
 import type { PackageManager } from './package-manager.ts'
 
@@ -19,14 +19,14 @@ exit 3`
 export function openApk({
   databases = ['/lib/apk/db/installed', '/usr/lib/apk/db/installed'],
 }: { databases?: readonly string[] } = {}): PackageManager {
-  return {
+  return askedBy({
     name: 'apk',
-    async inventory(shell, { signal } = {}) {
-      const answer = await ask(shell, { manager: 'apk', script, words: databases, signal })
-      return answer === undefined ? undefined : packageSet('apk', records(answer.text), shell.label)
+    inquiry: { script, words: databases, ...inquiryLimits },
+    parse(answer, label) {
+      return packageSet('apk', records(answer.text), label)
     },
     compareVersions: (left, right) => compareVersions('apk', left, right),
-  }
+  })
 }
 
 const keys = new Set(['P', 'V', 'A'])

@@ -1,8 +1,8 @@
 // Runs a short script on a machine that reads a package database; the answer's first line says what follows.
 import { VmlError } from '../base/failure.ts'
 import { printable, rawFromBytes } from '../base/raw-text.ts'
-import type { PackageManagerName } from '../model/packages.ts'
-import type { Shell } from '../wire/shell.ts'
+import type { PackageSet } from '../model/packages.ts'
+import type { InquiryAnswer, PackageManager } from './package-manager.ts'
 import { inventoryBytesMax } from './package-records.ts'
 
 export interface Answer {
@@ -11,30 +11,44 @@ export interface Answer {
   readonly text: string
 }
 
-/** Status 3 of the script means that this manager is not the machine's: undefined. Any other failure is one. */
-export async function ask(
-  shell: Shell,
-  request: {
-    readonly manager: PackageManagerName
-    readonly script: string
-    readonly words: readonly string[]
-    readonly signal?: AbortSignal | undefined
-  },
-): Promise<Answer | undefined> {
-  const { status, stdout, stderr } = await shell.run({
-    argv: ['sh', '-c', request.script, 'sh', ...request.words],
-    outputBytesMax: inventoryBytesMax,
-    signal: request.signal,
-  })
-  if (status === 3) return undefined
-  if (status !== 0)
-    throw new VmlError(
-      'remote.command',
-      `Cannot read the packages of ${shell.label}: ${request.manager} failed`,
-      {
-        details: { status, stderr: printable(rawFromBytes(stderr.subarray(-2048))) },
-      },
-    )
+export const inquiryLimits = { timeoutMs: 60_000, outputBytesMax: inventoryBytesMax }
+
+/** Of a script that means that this manager is not the machine's. */
+const notThisManagerStatus = 3
+
+/** A manager that asks by a script of its own. Any other status of the script than 0 and 3 is a failure. */
+export function askedBy({
+  parse,
+  ...manager
+}: Pick<PackageManager, 'name' | 'inquiry' | 'compareVersions'> & {
+  readonly parse: (answer: Answer, label: string) => PackageSet
+}): PackageManager {
+  const parseInventory = ({ status, stdout }: InquiryAnswer, label: string): PackageSet | undefined =>
+    status === notThisManagerStatus ? undefined : parse(splitAnswer(stdout), label)
+  return {
+    ...manager,
+    parseInventory,
+    async inventory(shell, { signal } = {}) {
+      const { script, words, outputBytesMax } = manager.inquiry
+      const { status, stdout, stderr } = await shell.run({
+        argv: ['sh', '-c', script, 'sh', ...words],
+        outputBytesMax,
+        signal,
+      })
+      if (status === 0 || status === notThisManagerStatus)
+        return parseInventory({ status, stdout }, shell.label)
+      throw new VmlError(
+        'remote.command',
+        `Cannot read the packages of ${shell.label}: ${manager.name} failed`,
+        {
+          details: { status, stderr: printable(rawFromBytes(stderr.subarray(-2048))) },
+        },
+      )
+    },
+  }
+}
+
+function splitAnswer(stdout: Buffer): Answer {
   const end = stdout.indexOf('\n')
   const head = end === -1 ? stdout : stdout.subarray(0, end)
   return {

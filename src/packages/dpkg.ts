@@ -1,7 +1,7 @@
 // dpkg: what is installed on Debian and its kin, from dpkg-query or, where only the database is there, from its files.
 import { compareVersions } from '../model/version-order.ts'
 import type { InstalledPackage } from '../model/packages.ts'
-import { ask } from './ask.ts'
+import { askedBy, inquiryLimits } from './ask.ts'
 import { lines, packageSet, paragraphs, parseTabbed } from './package-records.ts'
 import type { PackageManager } from './package-manager.ts'
 
@@ -36,16 +36,15 @@ const format = '${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\
 
 /** `database` is dpkg's `--admindir`. */
 export function openDpkg({ database = '/var/lib/dpkg' }: { database?: string } = {}): PackageManager {
-  return {
+  return askedBy({
     name: 'dpkg',
-    async inventory(shell, { signal } = {}) {
-      const answer = await ask(shell, { manager: 'dpkg', script, words: [database, format], signal })
-      if (answer === undefined) return undefined
-      const found = answer.kind === 'query' ? fromQuery(answer.text, shell.label) : fromFiles(answer.text)
-      return packageSet('dpkg', found, shell.label)
+    inquiry: { script, words: [database, format], ...inquiryLimits },
+    parse(answer, label) {
+      const found = answer.kind === 'query' ? fromQuery(answer.text, label) : fromFiles(answer.text)
+      return packageSet('dpkg', found, label)
     },
     compareVersions: (left, right) => compareVersions('dpkg', left, right),
-  }
+  })
 }
 
 function* fromQuery(text: string, label: string): Iterable<InstalledPackage> {

@@ -1,7 +1,7 @@
 // rpm: what is installed on Fedora, Red Hat, SUSE and their kin.
 import { compareVersions } from '../model/version-order.ts'
 import type { InstalledPackage } from '../model/packages.ts'
-import { ask } from './ask.ts'
+import { askedBy, inquiryLimits } from './ask.ts'
 import { lines, packageSet, parseTabbed } from './package-records.ts'
 import type { PackageManager } from './package-manager.ts'
 
@@ -23,16 +23,14 @@ const format = '%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n
 export function openRpm({
   databases = ['/usr/lib/sysimage/rpm', '/var/lib/rpm'],
 }: { databases?: readonly string[] } = {}): PackageManager {
-  return {
+  return askedBy({
     name: 'rpm',
-    async inventory(shell, { signal } = {}) {
-      const answer = await ask(shell, { manager: 'rpm', script, words: [format, ...databases], signal })
-      return answer === undefined
-        ? undefined
-        : packageSet('rpm', records(answer.text, shell.label), shell.label)
+    inquiry: { script, words: [format, ...databases], ...inquiryLimits },
+    parse(answer, label) {
+      return packageSet('rpm', records(answer.text, label), label)
     },
     compareVersions: (left, right) => compareVersions('rpm', left, right),
-  }
+  })
 }
 
 function* records(text: string, label: string): Iterable<InstalledPackage> {

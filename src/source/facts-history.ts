@@ -1,11 +1,9 @@
 // The shell histories of the user (V10).
-import { rawFromBytes, type RawText } from '../base/raw-text.ts'
+import type { RawText } from '../base/raw-text.ts'
 import { baseName, parseRawPath, type RawPath } from '../model/raw-path.ts'
-import type { Shell } from '../wire/shell.ts'
-import { runBounded } from './bounded-run.ts'
 import type { Environment } from './facts-environment.ts'
 import type { MachineUser } from './facts-system.ts'
-import { nulTerminated, runScript, scriptArgv } from './guest-script.ts'
+import type { GuestPart, PartOutcome } from './guest-parts.ts'
 
 export interface HistoryFile {
   readonly shell: 'bash' | 'zsh' | 'fish'
@@ -19,37 +17,33 @@ export interface HistoryFile {
 export const historyBytesMax = 64 * 1024 * 1024
 const readTimeoutMs = 120_000
 
-export async function readHistory(
-  shell: Shell,
-  request: {
-    readonly user: MachineUser
-    readonly environment: Environment
-    readonly signal?: AbortSignal | undefined
-  },
-): Promise<HistoryFile[]> {
-  const candidates = historyCandidates(request.user, request.environment)
-  const stdout = await runScript(shell, {
-    // Nothing but a regular file is opened, however the variables point.
-    script: `xargs -0 -n 100 sh -c 'for path; do [ -f "$path" ] && [ -r "$path" ] && printf "%s\\000" "$path"; done; :' sh`,
-    stdin: nulTerminated(candidates.map(({ path }) => path)),
-    doing: 'look for the shell history',
-    signal: request.signal,
-  })
-  const present = new Set(rawFromBytes(stdout).split('\0'))
-  const files: HistoryFile[] = []
-  for (const { shell: kind, path } of candidates) {
-    if (!present.has(path)) continue
-    const outcome = await runBounded(shell, {
-      argv: scriptArgv({ script: `exec tail -c ${historyBytesMax + 1} "$1"`, words: [path] }),
+/** Where a history may lie, and the question for it. */
+export interface HistoryQuestion {
+  readonly candidate: Omit<HistoryFile, 'content' | 'cut'>
+  readonly part: GuestPart
+}
+
+export function askHistory(user: MachineUser, environment: Environment): HistoryQuestion[] {
+  return historyCandidates(user, environment).map((candidate) => ({
+    candidate,
+    part: {
+      script: `exec tail -c ${historyBytesMax + 1} "$1"`,
+      words: [candidate.path],
       timeoutMs: readTimeoutMs,
       outputBytesMax: historyBytesMax + 1,
-      signal: request.signal,
-    })
-    if (outcome.status !== 0) continue
-    const cut = outcome.stdout.length > historyBytesMax
-    files.push({ shell: kind, path, content: cut ? outcome.stdout.subarray(1) : outcome.stdout, cut })
-  }
-  return files
+      // Nothing but a regular file is opened, however the variables point.
+      onlyIf: candidate.path,
+    },
+  }))
+}
+
+export function historyFile(
+  { candidate }: HistoryQuestion,
+  { status, stdout }: PartOutcome,
+): HistoryFile | undefined {
+  if (status !== 0) return undefined
+  const cut = stdout.length > historyBytesMax
+  return { ...candidate, content: cut ? stdout.subarray(1) : stdout, cut }
 }
 
 /** Where histories may lie: the default places, and where variables of the environment point. */

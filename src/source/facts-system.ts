@@ -1,8 +1,9 @@
-// Who the user of a machine is and what system it runs, asked in one round trip.
+// Who the user of a machine is and what system it runs.
 import { rawFromBytes, rawToBytes, rawToUtf8, type RawText } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { Shell } from '../wire/shell.ts'
-import { protocolFailure, runScript } from './guest-script.ts'
+import { endedPart, type GuestPart, type PartOutcome } from './guest-parts.ts'
+import { plainScript, protocolFailure } from './guest-script.ts'
 
 export interface MachineUser {
   readonly name: string
@@ -16,37 +17,43 @@ export interface MachineUser {
 export type SystemAnswers = ReadonlyMap<string, RawText>
 
 const answerBytesMax = 4 * 1024 * 1024
+const systemTimeoutMs = 30_000
 const wordCharactersMax = 255
 const releaseLinesMax = 100
 const releaseValueCharactersMax = 1024
 
-export async function askSystem(shell: Shell, signal: AbortSignal | undefined): Promise<SystemAnswers> {
-  const stdout = await runScript(shell, {
-    script: systemScript,
-    doing: 'ask what system it is',
-    idleTimeoutMs: 30_000,
-    outputBytesMax: answerBytesMax,
-    signal,
-  })
-  const parts = rawFromBytes(stdout).split('\0') as RawText[]
+export function systemPart(): GuestPart {
+  return { script: plainScript(systemScript), timeoutMs: systemTimeoutMs, outputBytesMax: answerBytesMax }
+}
+
+export function parseSystem(shell: Shell, outcome: PartOutcome): SystemAnswers {
+  const parts = rawFromBytes(endedPart(shell, 'ask what system it is', outcome)).split('\0') as RawText[]
   const said = new Map<string, RawText>()
   for (let index = 0; index + 1 < parts.length; index += 2)
     said.set(parts[index] ?? '', (parts[index + 1] ?? '') as RawText)
   return said
 }
 
-// The home is where the session says it is; the password file knows the login shell.
+/**
+ * Finds the home, which is where the session says it is, and the login shell, which the password file knows. Names that are not
+ * exported: the user's environment stays as it is.
+ */
+export const whoScript = `
+unset vml_name vml_entry vml_home vml_login
+vml_name=$(id -un 2>/dev/null)
+vml_entry=$(getent passwd "$vml_name" 2>/dev/null || grep "^$vml_name:" /etc/passwd 2>/dev/null | head -n 1)
+vml_home=\${HOME:-}
+[ -n "$vml_home" ] || vml_home=$(printf '%s\\n' "$vml_entry" | cut -d: -f6)
+vml_login=$(printf '%s\\n' "$vml_entry" | cut -d: -f7)`
+
 const systemScript = `
 say() { printf '%s\\000%s\\000' "$1" "$2"; }
-name=$(id -un 2>/dev/null)
-entry=$(getent passwd "$name" 2>/dev/null || grep "^$name:" /etc/passwd 2>/dev/null | head -n 1)
-say name "$name"
+${whoScript}
+say name "$vml_name"
 say uid "$(id -u)"
 say gid "$(id -g)"
-home=\${HOME:-}
-[ -n "$home" ] || home=$(echo "$entry" | cut -d: -f6)
-say home "$home"
-say shell "$(echo "$entry" | cut -d: -f7)"
+say home "$vml_home"
+say shell "$vml_login"
 for file in /etc/os-release /usr/lib/os-release; do
   if [ -r $file ]; then say os "$(head -c 65536 $file)"; break; fi
 done

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rawFromString, type RawText } from '../base/raw-text.ts'
-import { readEnvironment, parseEnvironment } from './facts-environment.ts'
-import { historyBytesMax, readHistory } from './facts-history.ts'
-import { runHooks } from './facts-hooks.ts'
+import { readEnvironment, parseEnvironment, type Environment } from './facts-environment.ts'
+import { askHistory, historyBytesMax, historyFile, type HistoryFile } from './facts-history.ts'
+import { hookNames, hookNamesPart, hookPart, hookResult, type HookResult } from './facts-hooks.ts'
+import { runParts, type PartOutcome } from './guest-parts.ts'
 import { parseOsRelease } from './facts-system.ts'
 import { readFacts, type MachineUser } from './facts.ts'
 import { openBench, prefixedShell, type Bench } from './userlands.fixture.ts'
@@ -20,6 +21,32 @@ const userOf = (bench: Bench, loginShell: string): MachineUser => ({
 const homeShell = (bench: Bench, ...more: string[]): Shell =>
   prefixedShell(['/usr/bin/env', `HOME=${bench.folder}/home`, ...more], 'home')
 const noEnvironment = { variables: [] }
+
+async function readHistory(
+  shell: Shell,
+  { user, environment }: { user: MachineUser; environment: Environment },
+): Promise<HistoryFile[]> {
+  const questions = askHistory(user, environment)
+  const outcomes = await runParts(
+    shell,
+    questions.map(({ part }) => part),
+  )
+  return questions
+    .map((question, index) => historyFile(question, outcomes[index] ?? unanswered))
+    .filter((file) => file !== undefined)
+}
+
+const unanswered: PartOutcome = { status: undefined, stdout: Buffer.alloc(0) }
+
+async function runHooks(shell: Shell, { user }: { user: MachineUser }): Promise<HookResult[]> {
+  const [listed = unanswered] = await runParts(shell, [hookNamesPart()])
+  const names = hookNames(shell, listed)
+  const outcomes = await runParts(
+    shell,
+    names.map((name) => hookPart(user, name)),
+  )
+  return names.map((name, index) => hookResult(name, outcomes[index] ?? unanswered))
+}
 
 for (const userland of ['gnu', 'busybox'] as const) {
   test(`${userland}: a machine says who its user is, what system it runs, and what its environment holds`, async () => {

@@ -1,13 +1,26 @@
 // What a machine says of itself: its user, system, environment, shell history, and what its own hooks add.
+import assert from 'node:assert/strict'
 import type { RawText } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import { parseImageReference, type ImageReference } from '../model/machine.ts'
 import type { Shell } from '../wire/shell.ts'
-import { readCvmfs, type CvmfsRepository } from './facts-cvmfs.ts'
-import { readEnvironment, type Environment } from './facts-environment.ts'
-import { readHistory, type HistoryFile } from './facts-history.ts'
-import { runHooks, type HookResult } from './facts-hooks.ts'
-import { askSystem, parseOsRelease, parseUser, word, type MachineUser } from './facts-system.ts'
+import { askCvmfs, cvmfsRepositories, type CvmfsRepository } from './facts-cvmfs.ts'
+import { askLoginShell, readEnvironment, type Environment } from './facts-environment.ts'
+import { askHistory, historyFile, type HistoryFile } from './facts-history.ts'
+import { hookNames, hookNamesPart, hookPart, hookResult, type HookResult } from './facts-hooks.ts'
+import {
+  parseOsRelease,
+  parseSystem,
+  parseUser,
+  systemPart,
+  word,
+  type MachineUser,
+  type SystemAnswers,
+} from './facts-system.ts'
+import { runParts, startParts, type GuestPart, type PartOutcome } from './guest-parts.ts'
 import { parseMountInfo } from './mount-table.ts'
+import { takeTools, toolsPart } from './probe.ts'
+import { realPathsPart, takeRealPaths } from './real-paths.ts'
 
 export type { MachineUser } from './facts-system.ts'
 
@@ -37,27 +50,105 @@ export interface FactsOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What a machine told in two sessions; what else was asked may still be on its way. */
+export interface Interview extends AsyncDisposable {
+  readonly facts: MachineFacts
+  /** The home's real name: folders above it, and itself, may be links. */
+  readonly realHome: RawPath
+  /** The answers to `also`, in its order. */
+  readonly also: readonly Promise<PartOutcome>[]
+}
+
 /** Fails with `remote.protocol` when the machine does not even say who its user is; all else may be absent. */
 export async function readFacts(shell: Shell, options: FactsOptions = {}): Promise<MachineFacts> {
-  const { signal } = options
-  const said = await askSystem(shell, signal)
-  const user = parseUser(shell, said)
+  await using interview = await interviewMachine(shell, options)
+  return interview.facts
+}
+
+/**
+ * The facts, the machine's tools (`probeTools` then knows them), and whatever else is to be asked. The second session asks for
+ * what only the first one's answers tell: histories lie where the environment says, and hooks are known by name.
+ */
+export async function interviewMachine(
+  shell: Shell,
+  options: FactsOptions & { readonly also?: readonly GuestPart[] } = {},
+): Promise<Interview> {
+  const { signal, also = [] } = options
+  const first = await firstSession(shell, options)
+  const { user, said } = first
+  const environment = await readEnvironment(shell, { user, asked: first.environment, signal })
+  const histories = askHistory(user, environment)
+  const cvmfs = askCvmfs(parseMountInfo((said.get('mounts') ?? '') as RawText))
+  const second = [
+    realPathsPart([user.home]),
+    ...histories.map(({ part }) => part),
+    ...first.hooks.map((name) => hookPart(user, name)),
+    ...(cvmfs ? [cvmfs.part] : []),
+  ]
+  await using resources = new AsyncDisposableStack()
+  const run = resources.use(startParts(shell, [...second, ...also], { signal }))
+  const outcomes = await Promise.all(run.outcomes.slice(0, second.length))
+  const take = outcomes.values()
+  const next = (): PartOutcome => {
+    const { value, done } = take.next()
+    assert(done !== true)
+    return value
+  }
+  const [realHome = user.home] = takeRealPaths(shell, [user.home], next())
+  const facts = {
+    user,
+    ...systemFacts(said),
+    environment,
+    history: histories.map((question) => historyFile(question, next())).filter((file) => file !== undefined),
+    hooks: first.hooks.map((name) => hookResult(name, next())),
+    cvmfs: cvmfs ? cvmfsRepositories(cvmfs, next()) : [],
+  }
+  const owned = resources.move()
+  return {
+    facts,
+    realHome,
+    also: run.outcomes.slice(second.length),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+async function firstSession(
+  shell: Shell,
+  options: FactsOptions,
+): Promise<{
+  readonly user: MachineUser
+  readonly said: SystemAnswers
+  readonly environment: { readonly nonce: string; readonly outcome: PartOutcome }
+  readonly hooks: readonly string[]
+}> {
+  const login = askLoginShell()
+  const [tools, system, environment, hooks] = await runParts(
+    shell,
+    [toolsPart(), systemPart(), login.part, ...(options.hooks === false ? [] : [hookNamesPart()])],
+    options,
+  )
+  assert(tools && system && environment)
+  takeTools(shell, tools)
+  const said = parseSystem(shell, system)
+  return {
+    user: parseUser(shell, said),
+    said,
+    environment: { nonce: login.nonce, outcome: environment },
+    hooks: hooks ? hookNames(shell, hooks) : [],
+  }
+}
+
+function systemFacts(said: SystemAnswers): Partial<MachineFacts> {
   const os = parseOsRelease(said.get('os') ?? '')
   const cernvmRelease = word(said.get('cernvm')?.split('\n')[0])
-  const environment = await readEnvironment(shell, { user, signal })
   const image = guessImage(os, cernvmRelease)
   return {
-    user,
     ...(Object.keys(os).length === 0 ? {} : { os }),
     ...optional('cernvmRelease', cernvmRelease),
     ...optional('system', word(said.get('system'))),
     ...optional('kernel', word(said.get('kernel'))),
     ...optional('architecture', word(said.get('architecture'))),
     ...optional('hostname', word(said.get('hostname'))),
-    environment,
-    history: await readHistory(shell, { user, environment, signal }),
-    hooks: options.hooks === false ? [] : await runHooks(shell, { user, signal }),
-    cvmfs: await readCvmfs(shell, parseMountInfo((said.get('mounts') ?? '') as RawText), signal),
     ...(image === undefined ? {} : { image }),
   }
 }

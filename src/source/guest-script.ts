@@ -22,8 +22,13 @@ export const wordsAtOnceBytesMax = 110_000
 /** Messages of the machine's tools that are kept for people. */
 const messageCharactersMax = 300
 
+/** What tools print is the same everywhere. Not for programs of the user's, whose environment this would change. */
+export function plainScript(script: string): string {
+  return `LC_ALL=C; export LC_ALL; TZ=UTC0; export TZ\n${script}`
+}
+
 export function scriptArgv({ script, words = [] }: ScriptRequest): string[] {
-  return ['sh', '-c', `LC_ALL=C; export LC_ALL; TZ=UTC0; export TZ\n${script}`, 'vml', ...words]
+  return ['sh', '-c', plainScript(script), 'vml', ...words]
 }
 
 export function startScript(shell: Shell, request: ScriptRequest): Promise<ShellProcess> {

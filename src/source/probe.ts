@@ -1,8 +1,9 @@
 // Finds out, in one round trip, which tools a machine has and what they can tell and keep.
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import type { Fidelity } from '../model/entry.ts'
 import type { Shell } from '../wire/shell.ts'
-import { protocolFailure, runScript } from './guest-script.ts'
+import type { GuestPart, PartOutcome } from './guest-parts.ts'
+import { plainScript, protocolFailure, runScript } from './guest-script.ts'
 
 export interface Tools {
   readonly isRoot: boolean
@@ -23,15 +24,42 @@ export interface Tools {
 
 const nsPerSecond = 1_000_000_000
 
+const probeTimeoutMs = 30_000
+const probeBytesMax = 64 * 1024
+
+/** Of shells whose machines were asked for their tools among other things: for as long as the shell lives. */
+const told = new WeakMap<Shell, Tools>()
+
 /** Fails with `unsupported` when the machine cannot list or pack files. */
 export async function probeTools(shell: Shell, signal?: AbortSignal): Promise<Tools> {
+  const known = told.get(shell)
+  if (known) return known
   const stdout = await runScript(shell, {
     script: probeScript,
     doing: 'ask for the tools',
-    idleTimeoutMs: 30_000,
-    outputBytesMax: 64 * 1024,
+    idleTimeoutMs: probeTimeoutMs,
+    outputBytesMax: probeBytesMax,
     signal,
   })
+  return parseTools(shell, stdout)
+}
+
+/** The same question among others; `takeTools` takes the answer. */
+export function toolsPart(): GuestPart {
+  return { script: plainScript(probeScript), timeoutMs: probeTimeoutMs, outputBytesMax: probeBytesMax }
+}
+
+/** `probeTools` gives this answer from now on. One that does not serve is passed over, and asked for again when it is needed. */
+export function takeTools(shell: Shell, { status, stdout }: PartOutcome): void {
+  if (status !== 0) return
+  try {
+    told.set(shell, parseTools(shell, stdout))
+  } catch (error) {
+    if (!isFailure(error, 'unsupported', 'remote.protocol')) throw error
+  }
+}
+
+function parseTools(shell: Shell, stdout: Buffer): Tools {
   const answers = new Map<string, string>()
   for (const line of stdout.toString('latin1').split('\n')) {
     const match = /^vml-([a-z]+)=(.*)$/.exec(line)
