@@ -65,7 +65,7 @@ export interface FaultyBackend extends Backend {
   readonly calls: readonly Call[]
 }
 
-const slowMs = 30
+const slowMs = 5
 
 export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | undefined): FaultyBackend {
   const calls: Call[] = []

@@ -1,0 +1,12 @@
+// Every fault at every call of the backend: the whole of what test/store-faults.test.ts samples.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { runFaults } from '../fault-matrix.ts'
+
+for (const around of ['bare', 'remote'] as const) {
+  test(`a storage that goes wrong once, ${around}, at every call: an error is told or nothing is lost`, async (context) => {
+    const { points, told, halfLocks } = await runFaults(around, 1)
+    assert.ok(points > 200)
+    context.diagnostic(`${points} points; an error was told at ${told}, half a lock was left at ${halfLocks}`)
+  })
+}
