@@ -67,8 +67,15 @@ export interface PathFailure {
   readonly message: string
 }
 
+export interface LocalFiles {
+  /** Where each thread may try out on a small file what the system can do. */
+  readonly temporaryFolder: string
+}
+
 /** Reads and writes the files of one machine. One user of it at a time. */
 export interface Source extends AsyncDisposable {
+  /** Set where they are files of this computer that this process can read itself, with all that the machine's tools tell. */
+  readonly local?: LocalFiles
   /** What this machine's tools can tell and keep. */
   readonly fidelity: Fidelity
   /** Nanoseconds since the epoch on the machine's own clock. */

@@ -1,0 +1,13 @@
+// The files of this computer: listed by its tools as those of any machine, read by this process itself where that loses nothing.
+import { openLibc } from '../wire/libc.ts'
+import type { Source } from './source.ts'
+
+/**
+ * Needs what the C library tells (attributes, holes) and a scan as fine as the file system: otherwise `source` is
+ * given back as it is, and everything goes through the machine's tools.
+ */
+export function openLocalSource(source: Source, temporaryFolder: string): Source {
+  const { timeResolutionNs, xattrs, sparse } = source.fidelity
+  if (timeResolutionNs > 1 || !xattrs || !sparse) return source
+  return openLibc(temporaryFolder) ? { ...source, local: { temporaryFolder } } : source
+}
