@@ -87,7 +87,7 @@ function printPlan(
   if (back.packs.length > 0)
     row('needed again', back.packs.length, back.bytes, 'marked by an earlier run: they stay')
   const fate = now ? 'deleted' : 'marked'
-  row('unneeded', unused.packs.length, unused.bytes, fate)
+  if (unused.packs.length > 0) row('unneeded', unused.packs.length, unused.bytes, fate)
   if (unindexed.packs.length > 0) row('in no index', unindexed.packs.length, unindexed.bytes, fate)
   if (repack.packs.length > 0)
     row(
@@ -113,7 +113,7 @@ function sentenceOf({ plan, deleted, repacked }: PruneReport): string {
     bytes: Math.max(0, marked.reduce((sum, set) => sum + set.bytes, 0) - bytes),
   }
   return [
-    `Deleted ${plural(packs.length, 'pack')}, ${formatBytes(bytes)}`,
+    packs.length > 0 ? `Deleted ${plural(packs.length, 'pack')}, ${formatBytes(bytes)}` : 'Deleted nothing',
     ...(repacked.packs > 0
       ? [`wrote ${plural(repacked.packs, 'pack')}, ${formatBytes(repacked.bytes)}`]
       : []),
