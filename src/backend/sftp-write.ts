@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
-import type { Sftp } from '../wire/sftp.ts'
+import type { Sftp, SftpHandle } from '../wire/sftp.ts'
 import { at, parentOf } from './sftp-layout.ts'
 import { readFile } from './sftp-read.ts'
 
@@ -32,30 +32,39 @@ export async function putFile(sftp: Sftp, { folder, target, data, signal }: Sftp
     await makeFolderOnce(sftp, at(folder, 'tmp'))
     return await sftp.createNew(temporary)
   })
+  const drop = async () => await sftp.remove(temporary).catch(() => {})
   try {
-    try {
-      await writeAll(sftp, handle, data, signal)
-      await sftp.sync(handle)
-      const size = await sftp.size(handle)
-      if (size !== undefined && size !== data.length)
-        throw new VmlError('failed', `only ${size} of ${data.length} bytes arrived`)
-    } finally {
-      await sftp.close(handle)
-    }
+    await fill(sftp, { handle, data, signal })
     signal?.throwIfAborted()
     await giveName(sftp, { temporary, target, data })
-  } finally {
-    void sftp.remove(temporary).catch(() => {})
+  } catch (error) {
+    await drop()
+    throw error
   }
-  await syncFolder(sftp, parentOf(target))
+  await Promise.all([syncFolder(sftp, parentOf(target)), drop()])
 }
 
-async function writeAll(
-  sftp: Sftp,
-  handle: Buffer,
-  data: Uint8Array,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+interface Filling {
+  readonly handle: SftpHandle
+  readonly data: Uint8Array
+  readonly signal: AbortSignal | undefined
+}
+
+/** Closes the file in any case. */
+async function fill(sftp: Sftp, { handle, data, signal }: Filling): Promise<void> {
+  try {
+    await writeAll(sftp, { handle, data, signal })
+  } catch (error) {
+    await sftp.close(handle).catch(() => {})
+    throw error
+  }
+  // Asked at once, since each answer takes the delay of the line.
+  const [size] = await Promise.all([sftp.size(handle), sftp.sync(handle), sftp.close(handle)])
+  if (size !== undefined && size !== data.length)
+    throw new VmlError('failed', `only ${size} of ${data.length} bytes arrived`)
+}
+
+async function writeAll(sftp: Sftp, { handle, data, signal }: Filling): Promise<void> {
   const pool = openPool(writesInFlight)
   for (let start = 0; start < data.length; start += sftp.writeBytesMax) {
     signal?.throwIfAborted()
@@ -117,11 +126,7 @@ async function acceptSame(sftp: Sftp, target: string, data: Uint8Array): Promise
 export async function syncFolder(sftp: Sftp, path: string): Promise<void> {
   try {
     const handle = await sftp.open(path)
-    try {
-      await sftp.sync(handle)
-    } finally {
-      await sftp.close(handle)
-    }
+    await Promise.all([sftp.sync(handle), sftp.close(handle)])
   } catch (error) {
     if (isFailure(error, 'unavailable.network', 'unavailable.timeout')) throw error
   }

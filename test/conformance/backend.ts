@@ -7,13 +7,15 @@ import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import * as fc from 'fast-check'
 import type { Backend, FileKind, FileRef } from '../../src/backend/backend.ts'
+import type { DriverOptions } from '../../src/backend/all.ts'
 import { isFailure, type FailureCode } from '../../src/base/failure.ts'
 
 export interface BackendPlace extends AsyncDisposable {
   /** Opens it anew each time, as another program would. */
   open(): Backend
-  /** For `openBackend`, where another thread or process can reach it. */
+  /** For `openBackend`, where another thread or process can reach it, and what the driver is told beside it. */
   readonly address?: string
+  readonly driver?: DriverOptions
 }
 
 /** `makePlace` makes an empty place, which `create` has not seen yet; `reachable` says whether other processes can open its address. */
@@ -173,10 +175,10 @@ export function testBackend(
   test(`${name}: threads that put the same file at once all succeed`, async () => {
     const { place, backend } = await prepared()
     await using _ = place
-    const { address } = place
+    const { address, driver } = place
     const workers = Array.from(
       { length: 4 },
-      () => new Worker(putterUrl, { workerData: { address, rounds: 20 } }),
+      () => new Worker(putterUrl, { workerData: { address, driver, rounds: 20 } }),
     )
     const codes: unknown[] = []
     await Promise.all(
@@ -195,10 +197,10 @@ export function testBackend(
   test(`${name}: a process killed during puts leaves only whole files`, async () => {
     const { place, backend } = await prepared()
     await using _ = place
-    const { address } = place
+    const { address, driver = {} } = place
     assert.ok(address)
     for (const delayMs of [0, 3, 7, 12]) {
-      const child = spawn(process.execPath, [putterUrl.pathname, address], {
+      const child = spawn(process.execPath, [putterUrl.pathname, address, JSON.stringify(driver)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       // It says so when it begins to put.
