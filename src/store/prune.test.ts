@@ -326,6 +326,40 @@ test('whoever uses the logbook keeps a prune from deleting, not from marking', a
   assert.ok(((await prune(files, { marks })).done?.packs.length ?? 0) > 0)
 })
 
+test('when the lock is lost while packs are deleted, no further one is', async () => {
+  const { files, gone } = await makeHistory()
+  await forget(files, gone.id)
+  const expected = await readAll(await reopen(files))
+  const clock = fakeClock()
+  const memory = openMemory({ files })
+  let removed = 0
+  const asleep = {
+    ...memory,
+    traits: { ...memory.traits, connections: 1 },
+    remove: async (...[file]: Parameters<typeof memory.remove>) => {
+      await memory.remove(file)
+      if (file.kind !== 'pack') return
+      removed++
+      // This computer slept for an hour, and somebody took the lock for stale.
+      for (const name of namesOf(files, 'lock')) files.delete(name)
+      await clock.pass(3_600_000)
+    },
+  }
+  const repository = await reopen(asleep, { packBytes: 1_000_000, clock })
+  const rule = { ...pruneRuleDefault, maxUnused: { share: 0 } }
+  await using run = await repository.beginPrune({
+    rule,
+    marks: openMemoryMarks(),
+    now: true,
+    reporter: silentReporter,
+  })
+  await run.mark()
+  await assert.rejects(run.remove(), { code: 'store.locked' })
+  assert.equal(removed, 1)
+  assert.deepEqual(await readAll(await reopen(files)), expected)
+  await assertSound(files)
+})
+
 test('an index that another one supersedes neither counts nor comes back', async () => {
   const { files, gone } = await makeHistory()
   await forget(files, gone.id)
