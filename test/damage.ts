@@ -1,8 +1,11 @@
 // Damage to a logbook, as disks and people do it, and what must hold for a repair after it.
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import * as z from 'zod'
 import { openMemory } from '../src/backend/memory.ts'
 import { isFailure } from '../src/base/failure.ts'
 import { silentReporter } from '../src/base/progress.ts'
@@ -36,11 +39,11 @@ export async function makeLogbook(): Promise<Files> {
   const repository = await initRepository({
     backend: openMemory({ files }),
     keys: [cheapKey, { ...cheapKey, password: Buffer.from('another') }],
-    packBytes: 900_000,
+    packBytes: 700_000,
   })
   for (const number of [1, 2, 3]) {
     const contents: Record<string, Buffer> = {
-      'big.bin': noise(number === 3 ? 2_500_000 : 2_000_000, 'big'),
+      'big.bin': noise(number === 3 ? 1_600_000 : 1_300_000, 'big'),
       'own.txt': Buffer.from(`only in entry ${number}\n`.repeat(number * 40)),
       'notes.txt': Buffer.from('the same in all\n'.repeat(300)),
       'empty.txt': Buffer.alloc(0),
@@ -237,6 +240,115 @@ export async function repairIt(
   })
   if (repair.plan.changes && !options.look) await repair.run()
   return repair.plan
+}
+
+export interface DamageTally {
+  damages: number
+  byRestic: number
+  losses: number
+}
+
+/**
+ * One damage from the check to the second repair. With a program, stock restic is asked too: what it thinks of the damaged logbook and of
+ * the repaired one, and what it restores of that.
+ */
+export async function proveRepair(
+  { whole, everything }: { readonly whole: Files; readonly everything: Map<string, string> },
+  seed: number,
+  tally: DamageTally,
+  restic?: string,
+): Promise<void> {
+  const { what, files } = damageAtRandom(whole, seed)
+  const before = await readEverything(await openAny(files)).catch((error: unknown) => {
+    if (!isFailure(error)) throw error
+    return new Map<string, string>()
+  })
+  const { findings } = await (await openAny(files)).check({ readData: true, reporter: silentReporter })
+  const damages = findings.filter(({ severity }) => severity === 'damage')
+  assert.ok(damages.length > 0, `${what}: not found`)
+  if (restic !== undefined) {
+    const sound = passesRestic(restic, files)
+    // It reads no key but the first that opens.
+    if (damages.some((finding) => finding.what !== 'key'))
+      assert.equal(sound, false, `${what}: restic finds nothing`)
+  }
+  await using logbook = await openDamaged(files)
+  const plan = await repairIt(logbook)
+  assert.ok(plan.changes, what)
+  const repaired = await openAny(files)
+  const after = await readEverything(repaired)
+  assertNothingLost(before, after, what)
+  tally.losses += await assertAllAccounted(everything, repaired, after, {
+    unknown: plan.unknownSnapshots.length > 0,
+    note: what,
+  })
+  const again = await repaired.check({ readData: true, reporter: silentReporter })
+  assert.deepEqual(again.findings, [], what)
+  await using second = await openDamaged(files)
+  assert.equal((await repairIt(second)).changes, false, `${what}: a second repair changes something`)
+  tally.damages++
+  if (restic === undefined) return
+  assert.ok(passesRestic(restic, files), `${what}: restic finds damage after the repair`)
+  assert.deepEqual(restoreByRestic(restic, files), onlyFiles(after), what)
+  tally.byRestic++
+}
+
+/** Whether `restic check --read-data` finds no error. */
+function passesRestic(program: string, files: Files): boolean {
+  return inFolder(
+    files,
+    (repository) => runRestic(program, repository, ['check', '--read-data']).status === 0,
+  )
+}
+
+/** Every file of every snapshot, by entry and path as `readEverything` has it. */
+function restoreByRestic(program: string, files: Files): Map<string, string> {
+  return inFolder(files, (repository) => {
+    const listed = runRestic(program, repository, ['snapshots', '--json'])
+    const snapshots = z
+      .array(z.object({ id: z.string(), original: z.string().exactOptional() }))
+      .parse(JSON.parse(listed.stdout))
+    const found = new Map<string, string>()
+    for (const { id, original } of snapshots) {
+      const target = join(repository, '..', `restored-${id}`)
+      const { status, stderr } = runRestic(program, repository, ['restore', id, '--target', target])
+      assert.equal(status, 0, stderr)
+      for (const each of readdirSync(target, { recursive: true, withFileTypes: true })) {
+        if (!each.isFile()) continue
+        const path = join(each.parentPath, each.name)
+        const digest = createHash('sha256').update(readFileSync(path)).digest('hex')
+        found.set(`${original ?? id}/${relative(target, path)}`, digest)
+      }
+    }
+    return sorted(found)
+  })
+}
+
+function onlyFiles(all: Map<string, string>): Map<string, string> {
+  return sorted(new Map([...all].filter(([, digest]) => digest !== 'folder')))
+}
+
+function sorted(map: Map<string, string>): Map<string, string> {
+  return new Map([...map].toSorted(([left], [right]) => (left < right ? -1 : 1)))
+}
+
+function runRestic(program: string, repository: string, args: readonly string[]) {
+  return spawnSync(program, ['-r', repository, '--no-cache', ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, RESTIC_PASSWORD: password.toString() },
+    maxBuffer: 2 ** 28,
+  })
+}
+
+function inFolder<T>(files: Files, task: (repository: string) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-damage-'))
+  try {
+    const repository = join(folder, 'repository')
+    writeOut(files, repository)
+    return task(repository)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** The files as restic has them in a folder. */

@@ -32,6 +32,8 @@ export async function recoverSnapshots(
   const recovered: Recovered[] = []
   const unknown: SnapshotId[] = []
   for (const { id } of repair.survey.damagedSnapshots) {
+    // Written again by a repair that was cut off, or the old form of an entry that was edited.
+    if (repair.snapshots.some(({ original }) => original === id)) continue
     const snapshot = known(id)
     if (!snapshot) {
       unknown.push(id)
@@ -41,10 +43,16 @@ export async function recoverSnapshots(
     recovered.push({ snapshot: { ...fields, original: fields.original ?? old }, id, from: 'catalogue' })
   }
   if (unknown.length === 0) return { recovered, unknown }
-  const taken = new Set(
-    [...repair.snapshots, ...recovered.map(({ snapshot }) => snapshot)].map(({ tree }) => tree),
+  const there = [...repair.snapshots, ...recovered.map(({ snapshot }) => snapshot)]
+  const found = await findRoots(repair, new Set(there.map(({ tree }) => tree)), signal)
+  // The tree of an entry that is there was written anew without what it lost: the old one is nobody's any more.
+  const roots = eachEntryOnce(found).filter(
+    ({ document }) =>
+      !there.some(
+        ({ time, hostname }) =>
+          hostname === document.machine && Date.parse(time) === Date.parse(document.startedAt),
+      ),
   )
-  const roots = await findRoots(repair, taken, signal)
   const [only] = roots
   // One of each: then it is that one.
   const id = roots.length === 1 && unknown.length === 1 ? unknown[0] : undefined
@@ -56,8 +64,22 @@ export async function recoverSnapshots(
   return { recovered, unknown }
 }
 
+/** A repair that was cut off may have left the tree that it had made of another one: it makes the same again. */
+function eachEntryOnce(roots: readonly Root[]): readonly Root[] {
+  const chosen = new Map<string, Root>()
+  for (const root of roots) {
+    const { machine, startedAt, number } = root.document
+    const name = JSON.stringify([machine, startedAt, number])
+    const known = chosen.get(name)
+    if (!known || (known.repaired && !root.repaired)) chosen.set(name, root)
+  }
+  return [...chosen.values()]
+}
+
 interface Root {
   readonly tree: TreeId
+  /** Whether a repair wrote it. */
+  readonly repaired: boolean
   readonly document: EntryDocument
 }
 
@@ -79,16 +101,17 @@ async function findRoots(
   const roots: Root[] = []
   for (const tree of candidates) {
     if (referenced.has(tree)) continue
-    const document = await readDocument(repair, tree)
-    if (document) roots.push({ tree, document })
+    const root = await readRoot(repair, tree)
+    if (root) roots.push(root)
   }
   return roots
 }
 
-async function readDocument(repair: Repair, tree: TreeId): Promise<EntryDocument | undefined> {
+async function readRoot(repair: Repair, tree: TreeId): Promise<Root | undefined> {
   const folder = (await repair.readTree(tree))?.find(({ name }) => name === '.vml')?.subtree
   if (folder === undefined || !repair.has('tree', folder)) return undefined
-  const file = (await repair.readTree(folder))?.find(({ name }) => name === 'entry.json')
+  const nodes = (await repair.readTree(folder)) ?? []
+  const file = nodes.find(({ name }) => name === 'entry.json')
   if (file?.type !== 'file' || (file.size ?? 0) > documentBytesMax) return undefined
   const parts: Buffer[] = []
   for (const id of file.content ?? []) {
@@ -97,7 +120,8 @@ async function readDocument(repair: Repair, tree: TreeId): Promise<EntryDocument
   }
   const { parseEntryDocument } = await import('../model/documents.ts')
   try {
-    return parseEntryDocument(Buffer.concat(parts))
+    const document = parseEntryDocument(Buffer.concat(parts))
+    return { tree, document, repaired: nodes.some(({ name }) => name === 'lost.json') }
   } catch (error) {
     if (isFailure(error, 'integrity.format')) return undefined
     throw error

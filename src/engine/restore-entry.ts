@@ -9,6 +9,7 @@ import {
   isWithin,
   joinPath,
   outermost,
+  parentPath,
   parseRawPath,
   type RawName,
   type RawPath,
@@ -16,7 +17,7 @@ import {
 } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
-import { entryName, type LoggedEntry } from './entries.ts'
+import { entryName, type LoggedEntry, readVmlFile } from './entries.ts'
 import { openProtection, rawPathOf } from './protection.ts'
 import {
   isNothingToDo,
@@ -70,7 +71,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
           document,
           signal,
         })
-      : () => undefined
+      : await lostProtection(request)
   return await prepareRestore({
     repository,
     tree: entry.snapshot.tree,
@@ -90,6 +91,25 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     reporter: request.reporter,
     signal,
   })
+}
+
+/** A repair may have found no document to write the lost paths into. What damage took is not what the machine did not have. */
+async function lostProtection({
+  repository,
+  entry,
+  remove,
+  signal,
+}: RestoreEntryRequest): Promise<(path: RawPath) => string | undefined> {
+  const bytes = remove ? await readVmlFile(repository, entry.snapshot, 'lost.json', { signal }) : undefined
+  if (!bytes) return () => undefined
+  const { parseLost } = await import('../model/lost.ts')
+  const lost = new Set(parseLost(bytes).map(({ raw }) => rawPathOf(raw)))
+  return (path) => {
+    for (let at = path; ; at = parentPath(at)) {
+      if (lost.has(at)) return 'lost to damage in the logbook'
+      if (at === rootPath) return undefined
+    }
+  }
 }
 
 /**

@@ -1,4 +1,5 @@
 // Carries a repair out, in an order in which a crash at any line is harmless. See repair.ts for what it promises.
+import { hash } from 'node:crypto'
 import type { Backend, FileRef } from '../backend/backend.ts'
 import { openFresh } from '../backend/fresh.ts'
 import { isFailure } from '../base/failure.ts'
@@ -97,7 +98,7 @@ interface Run {
 
 /**
  * New packs and packs that come back, then an index of them and of what stays, then the snapshots. Only then go, in this order:
- * snapshots that are replaced or damaged, keys, index files, packs. Until the last index file that names a damaged
+ * snapshots that are damaged (while one is there, trees that no snapshot names are taken for its entry), those that are replaced, keys, index files, packs. Until the last index file that names a damaged
  * pack is gone, that pack lies where it was.
  */
 async function runRepair(run: Run, work: Parameters<Repair['run']>[0]): Promise<RepairResult> {
@@ -120,9 +121,9 @@ async function runRepair(run: Run, work: Parameters<Repair['run']>[0]): Promise<
     aside.push({ ...file, ...(place === undefined ? {} : { place }) })
   }
   const { damagedSnapshots, damagedKeys, damagedIndexes, wrongIndexes } = survey.found
-  for (const name of [...replaced, ...damagedSnapshots.map(({ id }) => id)])
+  for (const name of [...damagedSnapshots.map(({ id }) => id), ...replaced])
     await put({ kind: 'snapshot', name })
-  for (const { id, renamedTo } of damagedKeys) await clearKey(run, { id, renamedTo }, put)
+  await clearKeys(run, damagedKeys, put)
   for (const { id } of damagedIndexes) await put({ kind: 'index', name: id })
   for (const name of wrongIndexes) {
     await ensureHeld()
@@ -211,18 +212,32 @@ async function writeIndexes({ vault, ensureHeld }: Run, packs: Iterable<IndexedP
   await close()
 }
 
-/** A key that still opens is there under its right name before it goes under the wrong one. */
-async function clearKey(
+/**
+ * A key that still opens is there under its right name before it goes under the wrong one. Only where two took each other's names, one of
+ * them is for a moment in neither place; the other one opens meanwhile.
+ */
+async function clearKeys(
   { vault: { backend }, ensureHeld }: Run,
-  { id, renamedTo }: { readonly id: string; readonly renamedTo?: string | undefined },
+  keys: Survey['found']['damagedKeys'],
   put: (file: FileRef) => Promise<void>,
 ): Promise<void> {
-  const file = { kind: 'key', name: id } as const
-  if (renamedTo !== undefined) {
-    await ensureHeld()
-    await backend.put({ kind: 'key', name: renamedTo }, await backend.get(file))
+  const wrong = new Set(keys.map(({ id }) => id))
+  const contents = new Map<string, Buffer>()
+  for (const { id, renamedTo } of keys) {
+    const content = await backend.get({ kind: 'key', name: id })
+    if (renamedTo !== undefined && hash('sha256', content) === renamedTo) contents.set(renamedTo, content)
   }
-  await put(file)
+  const keep = async (name: string) => {
+    const content = contents.get(name)
+    if (!content) return
+    await ensureHeld()
+    await backend.put({ kind: 'key', name }, content)
+  }
+  for (const name of contents.keys()) if (!wrong.has(name)) await keep(name)
+  for (const { id } of keys) {
+    await put({ kind: 'key', name: id })
+    await keep(id)
+  }
 }
 
 /** Undefined where it must stay: nothing of the repository names it any more. */
