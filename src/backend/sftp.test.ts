@@ -17,7 +17,9 @@ import { after, before, test } from 'node:test'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { patientClock } from '../../test/patient-clock.ts'
 import { type Sshd, startSshd } from '../../test/sshd.ts'
+import { isFailure } from '../base/failure.ts'
 import { silentReporter } from '../base/progress.ts'
+import { encodePacket, packetType } from '../wire/sftp-packets.ts'
 import type { Backend } from './backend.ts'
 import { openRetrying } from './retrying.ts'
 import { formatSftpLocation, parseSftpLocation } from './sftp-location.ts'
@@ -190,6 +192,40 @@ test('a host that offers no sftp, or answers with something else, is told with w
     assert.ok(error instanceof Error && 'code' in error && 'hint' in error)
     assert.equal(error.code, code)
     assert.match(String(error.hint), hint)
+  }
+})
+
+test('a server that answers against the protocol is told, and neither believed nor waited for', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-answers-'))
+  try {
+    const version = encodePacket(packetType.version, [3])
+    const answers = {
+      'an old version': encodePacket(packetType.version, [2]),
+      'no version': encodePacket(packetType.status, [1, 0, '', '']),
+      'a packet of no length': Buffer.from([0, 0, 0, 0, 1]),
+      'another number': Buffer.concat([version, encodePacket(packetType.attributes, [77, 1, 5n])]),
+      'another type': Buffer.concat([version, encodePacket(packetType.data, [1, 'x'])]),
+      'a cut packet': Buffer.concat([
+        version,
+        encodePacket(packetType.attributes, [1, 1, 5n]).subarray(0, 12),
+      ]),
+      'a packet that is shorter than it says': Buffer.concat([
+        version,
+        encodePacket(packetType.attributes, [1, 1]),
+      ]),
+    }
+    for (const [what, bytes] of Object.entries(answers)) {
+      const file = join(folder, 'answer')
+      writeFileSync(file, bytes)
+      await using sshd = await startSshd({ config: [`Subsystem sftp cat ${file}; cat >/dev/null`] })
+      await using place = placeOn(sshd)
+      const asked = place.open().size({ kind: 'config', name: '' })
+      const timer = setTimeout(() => endSessions(sshd.pid), 1000)
+      await assert.rejects(asked, (error) => isFailure(error, 'remote.protocol', 'unavailable.network'), what)
+      clearTimeout(timer)
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
   }
 })
 
