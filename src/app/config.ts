@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path'
 import { schemeOf } from '../backend/location.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import type { Machine } from '../model/machine.ts'
+import type { Policy } from '../model/policy.ts'
 import { parseSettings, type Settings } from './settings.ts'
 
 export interface Folders {
@@ -43,6 +44,7 @@ export interface Config {
   readonly project: Setting<string> | undefined
   readonly machine: Setting<string> | undefined
   readonly machines: ReadonlyMap<string, Machine>
+  readonly policies: readonly Policy[]
   /** Instead of ~/.ssh/config, which ssh finds by the account and not by HOME; never from ./.vml.toml, since it can name commands. */
   readonly sshConfig: Setting<string> | undefined
   /** How a logbook on another computer is used; `readOnly` holds for any. */
@@ -129,6 +131,7 @@ export function readConfig(
     project: pick('project'),
     machine: pick('machine'),
     machines: user.values.machines,
+    policies: user.values.policies,
     sshConfig: place(pick('sshConfig')),
     storage: {
       uploadKiBPerSecond: numberIn(environment, 'VML_LIMIT_UPLOAD') ?? user.values.limitUpload,
@@ -200,7 +203,7 @@ function findFolders(environment: Environment, home: string): Folders {
 }
 
 const emptySettings: { values: Settings; warnings: readonly string[] } = {
-  values: { machines: new Map(), catalogues: [] },
+  values: { machines: new Map(), policies: [], catalogues: [] },
   warnings: [],
 }
 

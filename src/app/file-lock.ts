@@ -8,21 +8,25 @@ const pollMs = 20
 
 /**
  * Runs `work` while no other process is inside for the same path. SQLite's exclusive transaction on an empty database
- * is a portable fcntl lock: nothing is ever stale, and the file itself stays empty.
+ * is a portable fcntl lock: nothing is ever stale, and the file itself stays empty. `held` is what whoever has waited in vain is told.
  */
 export async function withFileLock<Result>(
   path: string,
   clock: Clock,
   work: () => Promise<Result>,
+  { waitMs = waitMsMax, held }: { readonly waitMs?: number; readonly held?: () => VmlError } = {},
 ): Promise<Result> {
   const database = new DatabaseSync(path)
   try {
     const started = clock.now()
     while (!tryLock(database)) {
-      if (clock.now() - started > waitMsMax)
-        throw new VmlError('store.locked', `Cannot take the lock ${path}: another vml has held it for 10 s`, {
-          hint: 'Wait for the other vml to end, then repeat',
-        })
+      if (clock.now() - started >= waitMs)
+        throw (
+          held?.() ??
+          new VmlError('store.locked', `Cannot take the lock ${path}: another vml has held it for 10 s`, {
+            hint: 'Wait for the other vml to end, then repeat',
+          })
+        )
       await clock.sleep(pollMs)
     }
     return await work()

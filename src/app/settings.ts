@@ -2,6 +2,8 @@
 import { parse } from 'smol-toml'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { isMachineName, parseImageReference, parseMachineAddress, type Machine } from '../model/machine.ts'
+import type { Policy } from '../model/policy.ts'
+import { parsePolicies } from './policy-settings.ts'
 
 export interface Settings {
   readonly logbook?: string
@@ -15,6 +17,7 @@ export interface Settings {
   readonly limitDownload?: number
   readonly readOnly?: boolean
   readonly machines: ReadonlyMap<string, Machine>
+  readonly policies: readonly Policy[]
   readonly catalogues: readonly string[]
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
   readonly memoryMiB?: number
@@ -36,6 +39,7 @@ const userKeys: readonly string[] = [
   'limit_download',
   'read_only',
   'machines',
+  'policies',
   'images',
   'open',
 ]
@@ -74,6 +78,9 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
       ...optional('passwordCommand', textAt(own, 'password_command', place)),
       ...optional('sshConfig', textAt(own, 'ssh_config', place)),
       machines: parseMachines(tableAt(own, 'machines', place), place),
+      policies: parsePolicies(tableAt(own, 'policies', place), (key, wanted) =>
+        badSetting(place, key, wanted),
+      ),
       catalogues: textsAt(images, 'catalogues', place, 'images'),
       ...optional('accelerator', known),
       ...optional(

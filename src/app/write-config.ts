@@ -27,7 +27,7 @@ export async function addMachine(config: Config, clock: Clock, machine: Machine)
     }
     const above = text.trimEnd() === '' ? '' : `${text.trimEnd()}\n\n`
     return {
-      text: `${above}[machines.${quotedKey(machine.name)}]\n${stringify(fields).trimEnd()}\n`,
+      text: `${above}[${tableName(['machines', machine.name])}]\n${stringify(fields).trimEnd()}\n`,
       table: { ...table, machines: { ...machines, [machine.name]: fields } },
     }
   })
@@ -44,7 +44,7 @@ export async function removeMachine(config: Config, clock: Clock, name: string):
       })
     const { machines: _, ...others } = table
     return {
-      text: withoutTable(text, name),
+      text: withoutTable(text, ['machines', name]),
       table: Object.keys(rest).length === 0 ? others : { ...table, machines: rest },
     }
   })
@@ -65,13 +65,14 @@ export async function setDefaultLogbook(config: Config, clock: Clock, location: 
   return done
 }
 
-interface Changed {
+export interface Changed {
   readonly text: string
   /** What the new text must read as. */
   readonly table: Record<string, unknown>
 }
 
-async function changeConfig(
+/** Changes the file under its lock; `change` may say that there is nothing to do. */
+export async function changeConfig(
   config: Config,
   clock: Clock,
   change: (text: string, table: Record<string, unknown>) => Changed | undefined,
@@ -114,24 +115,41 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-function tableIn(table: Record<string, unknown>, key: string): Record<string, unknown> {
+export function tableIn(table: Record<string, unknown>, key: string): Record<string, unknown> {
   const value = table[key]
   return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {}
 }
 
-function quotedKey(name: string): string {
-  return /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name)
+/** As it stands between the brackets of a header. */
+export function tableName(path: readonly string[]): string {
+  return path.map((key) => (/^[A-Za-z0-9_-]+$/.test(key) ? key : JSON.stringify(key))).join('.')
 }
 
-/** Cuts `[machines.NAME]` and its lines, with the empty lines and comments of the next table left in place. */
-function withoutTable(text: string, name: string): string {
+/** Cuts a table's header and its lines, with the empty lines and comments of the next table left in place. */
+export function withoutTable(text: string, path: readonly string[]): string {
   const lines = text.split('\n')
-  const header = /^\s*\[\s*machines\s*\.\s*(["']?)([\w.-]+)\1\s*\]/
-  const start = lines.findIndex((line) => header.exec(line)?.[2] === name)
+  const start = lines.findIndex((line) => isDeepStrictEqual(headerPath(line), path))
   if (start < 0) return text
   let end = start + 1
   while (end < lines.length && !/^\s*(?:\[|#|$)/.test(lines[end] ?? '')) end++
   if (lines[start - 1] === '' && (lines[end] ?? '') === '') end++
   lines.splice(start, end - start)
   return lines.join('\n')
+}
+
+/** The keys of `[a."b c"]`; undefined for a line that is no header of a table. */
+function headerPath(line: string): readonly string[] | undefined {
+  if (!/^\s*\[[^[]/.test(line)) return undefined
+  const path: string[] = []
+  try {
+    let table: unknown = parse(line)
+    for (;;) {
+      const [key, ...more] = typeof table === 'object' && table !== null ? Object.entries(table) : []
+      if (!key || more.length > 0) return path
+      path.push(key[0])
+      table = key[1]
+    }
+  } catch {
+    return undefined
+  }
 }

@@ -94,6 +94,12 @@ export const commands: readonly CommandEntry[] = [
     'free the space of what no entry needs',
     async () => (await import('./commands/prune.ts')).command,
   ),
+  noun(
+    'policy',
+    'Keep order',
+    'how often to save, what to keep: set, show, apply, run, install',
+    async () => (await import('./commands/policy.ts')).noun,
+  ),
   verb(
     'check',
     'Keep order',

@@ -4,19 +4,25 @@ import type { LoggedEntry, OpenLogbook } from './entries.ts'
 
 export interface RemovePlan {
   readonly entries: readonly LoggedEntry[]
-  /** With those that an edit which was cut off has left. */
+  /** With those that an edit which was cut off has left, and these first: a kill between them brings back no older form. */
   readonly snapshots: readonly SnapshotId[]
 }
 
 export function planRemove(entries: readonly LoggedEntry[]): RemovePlan {
   const unique = [...new Map(entries.map((entry) => [entry.id, entry])).values()]
-  return { entries: unique, snapshots: unique.flatMap((entry) => [entry.snapshot.id, ...entry.twins]) }
+  return { entries: unique, snapshots: unique.flatMap((entry) => [...entry.twins, entry.snapshot.id]) }
 }
 
-/** Under an exclusive lock, as restic's `forget`. Each removal is whole by itself. */
-export async function runRemove(logbook: OpenLogbook, plan: RemovePlan, signal?: AbortSignal): Promise<void> {
+/** Under an exclusive lock, as restic's `forget`. Each removal is whole by itself; `lookAgain` may still refuse all of them. */
+export async function runRemove(
+  logbook: OpenLogbook,
+  plan: RemovePlan,
+  signal?: AbortSignal,
+  lookAgain?: () => Promise<void>,
+): Promise<void> {
   const { repository, catalog } = logbook
   await using _lock = await repository.lock('exclusive', { signal })
+  await lookAgain?.()
   for (const id of plan.snapshots) {
     signal?.throwIfAborted()
     await repository.removeSnapshot(id, { signal })

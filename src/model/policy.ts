@@ -57,8 +57,26 @@ export function thins({ keep, budget }: Pick<Policy, 'keep' | 'budget'>): boolea
   return !isEmptyRules(keep) || budget !== undefined
 }
 
+/** A timer does not tick to the second: what is nearly due is due. */
+const slackMsMax = 5 * 60_000
+
+/** When the next save is due; 0 where none was made yet, undefined where the policy asks for none. */
+export function dueAtMs(
+  { everyMs }: Pick<Policy, 'everyMs'>,
+  lastMs: number | undefined,
+): number | undefined {
+  if (everyMs === undefined) return undefined
+  return lastMs === undefined ? 0 : lastMs + everyMs - Math.min(slackMsMax, everyMs / 10)
+}
+
 /** How it is called in messages: `lab`, or `lab/thesis`. */
-export function policyName({ machine, project }: Pick<Policy, 'machine' | 'project'>): string {
+export function policyName({
+  machine,
+  project,
+}: {
+  readonly machine: string
+  readonly project?: string | undefined
+}): string {
   return project === undefined ? machine : `${machine}/${project}`
 }
 
@@ -85,7 +103,7 @@ export const policySettingNames: readonly string[] = [
   ...countNames.map((name) => `keep_${name}`),
   'keep_within',
   ...periods.map((period) => `keep_within_${period}`),
-  'keep_tags',
+  'keep_tag',
   'keep_safety',
   'budget',
   ...lists,
@@ -95,7 +113,7 @@ export const policySettingNames: readonly string[] = [
 export function policySettingForm(name: string): string {
   if (name === 'every') return 'a time such as 15min, 1h or 1d'
   if (name === 'budget') return 'a share such as 8%, or a size such as 20GiB'
-  if (name === 'keep_tags') return 'tags, with a comma between those that must all be there'
+  if (name === 'keep_tag') return 'tags, with a comma between those that must all be there'
   if (name.startsWith('keep_within') || name === 'keep_safety') return 'a time such as 30d or 1y6m'
   if (name.startsWith('keep_')) return 'a whole number or "unlimited"'
   return 'texts that are not empty'
@@ -131,8 +149,8 @@ export function parsePolicy(
     const value = one(name === 'any' ? 'keep_within' : `keep_within_${name}`, parseSpan)
     if (value !== undefined) within[name] = value
   }
-  const tags = many('keep_tags').map((list) => list.split(','))
-  if (tags.some((list) => list.some((tag) => tag === ''))) wrong.push('keep_tags')
+  const tags = many('keep_tag').map((list) => list.split(','))
+  if (tags.some((list) => list.some((tag) => tag === ''))) wrong.push('keep_tag')
   const everyMs = one('every', parseEvery)
   const budget = one('budget', parseBudget)
   const policy: Policy = {
@@ -170,7 +188,7 @@ export function policySettings(policy: Policy): PolicySettings {
     put(`keep_within_${period}`, span && formatSpan(span))
   }
   putMany(
-    'keep_tags',
+    'keep_tag',
     tags.map((list) => list.join(',')),
   )
   const safety = formatSpan(policy.keepSafety)

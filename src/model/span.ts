@@ -29,15 +29,15 @@ export function formatSpan({ years, months, days, hours }: Span): string {
   return parts.filter((part) => part !== 0).join('') || '0h'
 }
 
-const everyUnits = { min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
+const everyUnits = { m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
 /** Ten years, by no calendar. */
 const everyMsMax = 3_660 * everyUnits.d
 
-/** How often: `15min`, `1h`, `1d`, `1w`, in milliseconds. `m` is not taken, since it means months elsewhere. */
+/** How often: `15min` (or `15m`: unlike in a span these are minutes), `1h`, `1d`, `1w`, in milliseconds. */
 export function parseEvery(text: string): number | undefined {
-  const match = /^(\d{1,6})(min|h|d|w)$/.exec(text)
+  const match = /^(\d{1,6})(m|min|h|d|w)$/.exec(text)
   const unit = match?.[2]
-  if (unit !== 'min' && unit !== 'h' && unit !== 'd' && unit !== 'w') return undefined
+  if (unit !== 'm' && unit !== 'min' && unit !== 'h' && unit !== 'd' && unit !== 'w') return undefined
   const ms = Number(match?.[1]) * everyUnits[unit]
   return ms > 0 && ms <= everyMsMax ? ms : undefined
 }

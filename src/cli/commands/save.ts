@@ -1,21 +1,14 @@
 // `vml save`: adds an entry, the state of a machine now.
 import { findMachine } from '../../app/config.ts'
-import type { Logbook } from '../../app/open.ts'
 import { openMachine } from '../../app/open-machine.ts'
+import { digestOfImage, openBase } from '../../app/save-base.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
-import {
-  entryName,
-  listEntries,
-  type LoggedEntry,
-  nextEntryNumber,
-  readEntryDocument,
-} from '../../engine/entries.ts'
+import { listEntries, nextEntryNumber } from '../../engine/entries.ts'
 import {
   chooseBase,
   type Saved,
   save,
-  type SaveBase,
   type SaveParts,
   type SaveRequest,
   surveyMachine,
@@ -23,11 +16,10 @@ import {
 } from '../../engine/save.ts'
 import type { CaptureMode } from '../../model/entry.ts'
 import { shortId } from '../../model/ids.ts'
-import { isDamage } from '../../store/damage.ts'
 import type { Machine } from '../../model/machine.ts'
 import { type Context, defineCommand, dryRun, flag, type Operand, text, texts } from '../command.ts'
 import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
-import { parseCache, parseMachinePath, parseTag } from '../machine-path.ts'
+import { parseCache, parseMachinePath, parseTag } from '../../app/machine-path.ts'
 import type { Output } from '../output.ts'
 import { printSurvey } from '../print-survey.ts'
 
@@ -72,7 +64,7 @@ export const command = defineCommand({
     const logbook = await context.openLogbook()
     const base = await openBase(
       context,
-      logbook,
+      logbook.repository,
       chooseBase(await listEntries(logbook, context), machine.name, mode),
     )
     await using open = await openMachine(context, machine)
@@ -137,39 +129,6 @@ function modeOf(full: boolean, differential: boolean): CaptureMode {
     throw new VmlError('usage', 'Cannot save full and differential at once', { hint: 'Give one of them' })
   }
   return full ? 'full' : differential ? 'differential' : 'incremental'
-}
-
-async function openBase(
-  context: Context,
-  logbook: Logbook,
-  entry: LoggedEntry | undefined,
-): Promise<SaveBase | undefined> {
-  if (!entry) return undefined
-  try {
-    const document = await readEntryDocument(logbook.repository, entry.snapshot, context)
-    return document ? { entry, document } : undefined
-  } catch (error) {
-    // What is lost must not keep anybody from saving what is there.
-    if (!isDamage(error)) throw error
-    context.reporter.warn({
-      warning: `Entry ${entryName(entry)} is damaged, and everything is read again: ${error.message}; see vml check`,
-    })
-    return undefined
-  }
-}
-
-/** The bytes that the machine started from: what its last entry says of them holds, whatever is published since. */
-async function digestOfImage(
-  { config, clock, signal }: Context,
-  { image }: Machine,
-  base: SaveBase | undefined,
-): Promise<string | undefined> {
-  if (!image) return undefined
-  const before = base?.document.image
-  if (before?.sha256 !== undefined && before.name === image.name && before.version === image.version)
-    return before.sha256
-  const { findDigest } = await import('../../app/images.ts')
-  return await findDigest(config, { reference: image, clock, signal })
 }
 
 function printSaved(out: Output, { snapshot, document, stored, durationMs }: Saved): void {

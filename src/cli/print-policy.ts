@@ -1,0 +1,149 @@
+// What policies did, in lines that a journal can keep, and as JSON.
+import type { PolicyEvent } from '../app/run-policies.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import type { Decision, PolicyPlan } from '../engine/retain.ts'
+import { policyName, policySettings } from '../model/policy.ts'
+import type { Context } from './command.ts'
+import { describeEntry } from './describe-entry.ts'
+import { formatBytes, formatCount, formatDuration, formatMoment, plural } from './format.ts'
+import { shown } from './options.ts'
+import { printableLines } from './output.ts'
+import { table } from './style.ts'
+
+/** One line for each thing that happened; of a plan, a line for each entry that goes. */
+export function printEvent(
+  { out, reporter }: Pick<Context, 'out' | 'reporter'>,
+  event: PolicyEvent,
+  { dryRun }: { readonly dryRun: boolean },
+): void {
+  const name = 'policy' in event ? shown(policyName(event.policy)) : ''
+  switch (event.what) {
+    case 'due':
+      out.line(`${name}: due: would be saved`)
+      break
+    case 'not-due':
+      if (dryRun || out.verbose) out.line(`${name}: due at ${formatMoment(new Date(event.dueMs))}`)
+      break
+    case 'unchanged':
+      out.line(`${name}: nothing has changed since ${entryName(event.since)}`)
+      break
+    case 'saved': {
+      const { document, stored, durationMs } = event.saved
+      const { statistics, outcome, number, problems } = document
+      const partial =
+        outcome === 'partial' ? `, in part: ${plural(problems.length, 'path')} could not be read` : ''
+      out.line(
+        `${name}: saved #${number} in ${formatDuration(durationMs)}: read ${formatCount(statistics.filesRead)} of ${plural(statistics.files, 'file')}, stored ${formatBytes(stored.storedBytes)}${partial}`,
+      )
+      break
+    }
+    case 'plan':
+      printPlan(out, event.plan, dryRun)
+      break
+    case 'removed':
+      out.line(`${name}: removed ${plural(event.removal.entries.length, 'entry', 'entries')}`)
+      break
+    case 'failed': {
+      const { message, hint } = event.error
+      const words = `${name}: ${failedWords[event.doing]}: ${message}${hint === undefined ? '' : `. ${hint}`}`
+      // Under --json the event itself says so.
+      if (!out.json) reporter.warn({ warning: printableLines(words) })
+      break
+    }
+    case 'pruned': {
+      const { packs, bytes } = event.report.deleted
+      out.line(`space: deleted ${plural(packs.length, 'pack')}, ${formatBytes(bytes)}`)
+      break
+    }
+    case 'prune-left':
+      out.line(`space: left for the next run: ${event.error.message}`)
+      break
+  }
+}
+
+const failedWords = { save: 'not saved', thin: 'not thinned', budget: 'budget not looked at' } as const
+
+/** In a dry run also what stays, and why. */
+function printPlan(out: Context['out'], plan: PolicyPlan, dryRun: boolean): void {
+  const name = shown(policyName(plan.policy))
+  const going = plan.decisions.filter(({ stays }) => !stays)
+  if (dryRun) {
+    for (const line of table(
+      plan.decisions.map((decision) => row(decision, decision.stays ? 'keep' : 'remove')),
+    ))
+      out.line(line)
+  } else {
+    for (const line of table(going.map((decision) => row(decision, `${name}: remove`)))) out.line(line)
+  }
+  const { budget } = plan
+  if (budget) {
+    const [limit, before, after] = [budget.limitBytes, budget.bytesByRules, budget.bytes].map(formatBytes)
+    const words = budget.exceeded
+      ? `still ${after}: what stays by name or by rule of its own takes more`
+      : budget.bytes < budget.bytesByRules
+        ? `${after} of ${before}`
+        : `${after}`
+    out.line(`${name}: budget ${limit}, entries take ${words}`)
+  }
+  if (dryRun)
+    out.line(
+      `${name}: ${plural(plan.decisions.length - going.length, 'entry stays', 'entries stay')}, ${going.length === 0 ? 'none goes' : `${formatCount(going.length)} would go`}`,
+    )
+}
+
+function row({ entry, reasons }: Decision, verb: string): readonly string[] {
+  return [
+    verb,
+    entryName(entry),
+    formatMoment(entry.takenAt),
+    shown(entry.project === undefined ? entry.machine : `${entry.machine}/${entry.project}`),
+    reasons.map(shown).join(', '),
+    shown(entry.title),
+  ]
+}
+
+export function describeEvent(event: PolicyEvent): Readonly<Record<string, unknown>> {
+  const whose =
+    'policy' in event ? { machine: event.policy.machine, project: event.policy.project ?? null } : {}
+  const base = { action: event.what, ...whose }
+  switch (event.what) {
+    case 'due':
+      return base
+    case 'not-due':
+      return { ...base, due: new Date(event.dueMs).toISOString() }
+    case 'unchanged':
+      return { ...base, since: describeBriefly(event.since) }
+    case 'saved': {
+      const { snapshot, document, stored, durationMs } = event.saved
+      const { number, outcome, statistics } = document
+      return { ...base, number, id: snapshot.id, outcome, statistics, stored, duration_ms: durationMs }
+    }
+    case 'plan':
+      return {
+        ...base,
+        policy: Object.fromEntries(policySettings(event.plan.policy)),
+        entries: event.plan.decisions.map(({ entry, stays, reasons }) => ({
+          ...describeEntry(entry),
+          stays,
+          reasons,
+        })),
+        budget: event.plan.budget ?? null,
+      }
+    case 'removed':
+      return { ...base, entries: event.removal.entries.map(describeBriefly) }
+    case 'failed': {
+      const { code, message, hint } = event.error
+      return { ...base, doing: event.doing, failure: code, message, hint }
+    }
+    case 'pruned': {
+      const { packs, bytes } = event.report.deleted
+      return { ...base, deleted: { packs: packs.length, bytes } }
+    }
+    case 'prune-left':
+      return { ...base, failure: event.error.code, message: event.error.message }
+  }
+}
+
+function describeBriefly({ id, number }: LoggedEntry) {
+  return { id, number: number ?? null }
+}
