@@ -54,6 +54,8 @@ export interface Config {
   readonly terminal: { readonly noColor: boolean; readonly dumb: boolean }
   /** Sentences on settings that were not taken over. */
   readonly warnings: readonly string[]
+  /** For what takes its secrets and settings from there, as other programs for the same storage do; never printed. */
+  readonly environment: Environment
 }
 
 export interface StorageSettings {
@@ -140,6 +142,7 @@ export function readConfig(
         flags.readOnly === true || (truthIn(environment, 'VML_READ_ONLY') ?? user.values.readOnly ?? false),
     },
     images: { catalogues: user.values.catalogues },
+    environment,
     open: { accelerator: user.values.accelerator ?? 'auto', memoryMiB: user.values.memoryMiB },
     terminal: { noColor: Boolean(environment['NO_COLOR']), dumb: environment['TERM'] === 'dumb' },
     warnings: [...user.warnings, ...project.warnings],
