@@ -16,7 +16,7 @@ export interface Storage {
 const copiesBytesMax = 1024 * 1024 * 1024
 
 /**
- * From the inside: driver, limits of the line, retries, copies, no writing. Nothing is connected to before the first call.
+ * From the inside: driver, limits of the line, a look after each write, retries, copies, no writing. Nothing is connected to before the first call.
  * `usage` where nothing is known of such a place.
  */
 export async function openStorage(
@@ -25,7 +25,10 @@ export async function openStorage(
   { reporter = silentReporter }: { readonly reporter?: Reporter | undefined } = {},
 ): Promise<Storage> {
   const { uploadKiBPerSecond, downloadKiBPerSecond, readOnly } = config.storage
-  let backend = await openBackend(location, { sshConfig: config.sshConfig?.value })
+  let backend = await openBackend(location, {
+    sshConfig: config.sshConfig?.value,
+    environment: config.environment,
+  })
   let keepCopies: Storage['keepCopies'] = () => {}
   if (isRemote(location)) {
     const clock = systemClock
@@ -37,9 +40,10 @@ export async function openStorage(
         clock,
       })
     }
+    const { openConfirmed } = await import('../backend/confirmed.ts')
     const { openRetrying } = await import('../backend/retrying.ts')
     const { openCached } = await import('../backend/cached.ts')
-    const cached = openCached(openRetrying(backend, { clock, random: Math.random, reporter }))
+    const cached = openCached(openRetrying(openConfirmed(backend), { clock, random: Math.random, reporter }))
     const folder = join(config.folders.cache, 'copies')
     keepCopies = (id) => cached.keepCopies({ folder: join(folder, id), bytesMax: copiesBytesMax })
     backend = cached

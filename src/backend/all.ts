@@ -7,6 +7,8 @@ import { schemeOf } from './location.ts'
 export interface DriverOptions {
   /** Instead of the user's own configuration of ssh. */
   readonly sshConfig?: string | undefined
+  /** Where the drivers find the secrets and settings that the programs they are shared with take from there. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined
 }
 
 interface Driver {
