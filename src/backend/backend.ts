@@ -40,6 +40,8 @@ export interface Backend extends AsyncDisposable {
   put(file: FileRef, data: Uint8Array, options?: CallOptions): Promise<void>
   get(file: FileRef, range?: FileRange, options?: CallOptions): Promise<Buffer>
   size(file: FileRef, options?: CallOptions): Promise<number | undefined>
+  /** Where the file lies on this host, if it does: any thread may read it there. A wrapper that changes what is read does not pass it on. */
+  localPath?(file: FileRef): string | undefined
   list(kind: FileKind, options?: CallOptions): AsyncIterable<ListedFile>
   remove(file: FileRef, options?: CallOptions): Promise<void>
   /**

@@ -44,6 +44,7 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
         return found?.size
       })
     },
+    localPath: (file) => pathOf(folder, file),
     async *list(kind, { signal } = {}) {
       signal?.throwIfAborted()
       if (kind === 'config') {

@@ -60,21 +60,34 @@ export async function prove(question: ProofQuestion): Promise<ProofReport> {
   for (const path of unseen) differences.push({ path, what: 'could not be looked at' })
   const contents = await proveContents(question, differences)
   await proveXattrs(question, differences)
-  if (absent.length > 0) {
-    for await (const record of source.stat(absent, signal)) {
-      if (record.kind === 'mount' || expected.has(record.path)) continue
-      if (record.kind === 'item') differences.push({ path: record.path, what: 'is still there' })
-      else if (record.problem !== 'vanished')
-        differences.push({ path: record.path, what: 'cannot be looked at, so it may still be there' })
-    }
-  }
+  differences.push(...(await proveAbsent(question)))
   return { checked: expected.size, ...contents, absent: absent.length, differences }
 }
 
-function attributeDifferences(
+/** Of what should be gone; what was written there since is proven as that. */
+export async function proveAbsent({
+  source,
+  absent,
+  expected,
+  signal,
+}: Pick<ProofQuestion, 'source' | 'absent' | 'signal'> & {
+  readonly expected: Pick<ReadonlySet<RawPath>, 'has'>
+}): Promise<{ path: RawPath; what: string }[]> {
+  if (absent.length === 0) return []
+  const differences: { path: RawPath; what: string }[] = []
+  for await (const record of source.stat(absent, signal)) {
+    if (record.kind === 'mount' || expected.has(record.path)) continue
+    if (record.kind === 'item') differences.push({ path: record.path, what: 'is still there' })
+    else if (record.problem !== 'vanished')
+      differences.push({ path: record.path, what: 'cannot be looked at, so it may still be there' })
+  }
+  return differences
+}
+
+export function attributeDifferences(
   wish: Attributes,
   found: Attributes,
-  { owners, source }: ProofQuestion,
+  { owners, source }: Pick<ProofQuestion, 'owners' | 'source'>,
 ): string[] {
   const differences: string[] = []
   if (wish.type !== found.type) return [`is a ${found.type}, not a ${wish.type}`]
@@ -169,7 +182,7 @@ export function archiveDifferences(
 /** Given to every file by the machine itself. */
 const ofTheSystem = /^security\.selinux$/
 
-function isToldByArchive({ attributes, standing = false }: Expected, archiveTells: boolean): boolean {
+export function isToldByArchive({ attributes, standing = false }: Expected, archiveTells: boolean): boolean {
   const { type, xattrs = [] } = attributes
   return type === 'dev' || type === 'chardev' || (archiveTells && (standing || xattrs.length > 0))
 }

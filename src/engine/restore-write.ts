@@ -13,6 +13,8 @@ export interface PlannedRestore {
   readonly request: RestoreRequest
   readonly plan: RestorePlan
   readonly present: ReadonlyMap<RawPath, Attributes>
+  /** Paths that are there and would change or go: the safety entry holds them. */
+  readonly endangered: readonly RawPath[]
 }
 
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */

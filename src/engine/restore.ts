@@ -2,9 +2,10 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
-import type { Attributes } from '../model/tree.ts'
 import type { PathFailure } from '../source/source.ts'
 import { type Expected, keepsLinkTimes, prove, type ProofReport } from './proof.ts'
+import { openLocalRestore } from './restore-local.ts'
+import { proveLocally } from './restore-local-proof.ts'
 import { endangeredPaths, isEmptyPlan, planRestore, type RestorePlan, settleDoubts } from './restore-plan.ts'
 import {
   collectWanted,
@@ -16,15 +17,9 @@ import {
   refuseUnreadable,
 } from './restore-look.ts'
 import type { RestoreRequest } from './restore-request.ts'
-import { writeItems, writeParents } from './restore-write.ts'
+import { type PlannedRestore, writeItems, writeParents } from './restore-write.ts'
 
-export interface PreparedRestore {
-  readonly request: RestoreRequest
-  readonly plan: RestorePlan
-  readonly present: ReadonlyMap<RawPath, Attributes>
-  /** Paths that are there and would change or go: the safety entry holds them. */
-  readonly endangered: readonly RawPath[]
-}
+export type PreparedRestore = PlannedRestore
 
 export interface RestoreReport {
   readonly plan: RestorePlan
@@ -93,23 +88,31 @@ async function standingExtras({ extras, destination, signal }: RestoreRequest): 
 }
 
 /**
- * Changes the target as planned. Order: removals (deepest first), then one stream of writes with folders' times
- * last, then proof. Cut off anywhere it can be repeated: what is half written differs from the entry and is planned again.
- * Fails with `partial` when the target refused some paths, `proof` when what is there is not what the entry says.
+ * Changes the target as planned. Order: removals (deepest first), then writes with folders' times last, then proof. Cut off
+ * anywhere it can be repeated: what is half written differs from the entry and is planned again. What the target refused
+ * is in `failures`, what is there and not as the entry says in `proof`.
  */
 export async function runRestore(prepared: PreparedRestore): Promise<RestoreReport> {
+  const { source } = prepared.request.destination
+  if (!source.local) return await runThrough(prepared)
+  await using local = await openLocalRestore(prepared, source.local)
+  const failures = [...(await removeFirst(prepared)), ...(await local.write())]
+  prepared.request.reporter.progress({ phase: 'proving', filesTotal: prepared.plan.writes.length })
+  return { plan: prepared.plan, proof: await proveLocally(prepared, local), failures }
+}
+
+async function removeFirst({ request, plan }: PreparedRestore): Promise<readonly PathFailure[]> {
+  if (plan.removals.length === 0) return []
+  request.reporter.progress({ phase: 'removing', filesTotal: plan.removals.length })
+  const paths = plan.removals.map(({ path }) => path)
+  return await request.destination.source.remove(paths, request.signal)
+}
+
+/** One stream of writes into the machine's own tar, and digests that its own tools compute. */
+async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
   const { request, plan } = prepared
   const { source } = request.destination
-  const failures: PathFailure[] = []
-  if (plan.removals.length > 0) {
-    request.reporter.progress({ phase: 'removing', filesTotal: plan.removals.length })
-    failures.push(
-      ...(await source.remove(
-        plan.removals.map(({ path }) => path),
-        request.signal,
-      )),
-    )
-  }
+  const failures: PathFailure[] = [...(await removeFirst(prepared))]
   const expected = new Map<RawPath, Expected>()
   if (plan.writes.length > 0 || request.extras.length > 0) {
     failures.push(

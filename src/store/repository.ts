@@ -201,6 +201,10 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
         storedBytes: (type, id) => table.findAll(type, id)[0]?.length ?? 0,
       }
     },
+    async openContents(options) {
+      const { openContentAccess } = await import('./content-access.ts')
+      return openContentAccess({ backend, masterKey, index }, options)
+    },
     readFile: reader.readFile,
     blobLength: reader.blobLength,
 

@@ -3,6 +3,7 @@ import type { Snapshot } from '../model/entry.ts'
 import type { BlobId, PackId, RepositoryId, SnapshotId, TreeId } from '../model/ids.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
+import type { ContentAccess } from './content-access.ts'
 import type { PackSample } from './check-sample.ts'
 import type { Repair, RepairOptions } from './repair.ts'
 import type { PruneOptions, PruneRun } from './prune.ts'
@@ -44,6 +45,8 @@ export interface Repository extends AsyncDisposable {
     ids: Iterable<BlobId>,
     options?: CallOptions,
   ): AsyncIterable<{ readonly id: BlobId; readonly bytes: Buffer }>
+  /** For threads that read packs and open blobs by themselves. */
+  openContents(options?: CallOptions): Promise<ContentAccess>
   /** Content of a file in order; long runs of zeros come as holes. */
   readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
   /** What the index names at this moment, to ask without waiting. That a pack is gone or cut off is not noticed here. */

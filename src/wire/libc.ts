@@ -14,6 +14,12 @@ export const here: FolderHandle = -100
 /** An open file, or a path of which the last part is not followed if it is a link. */
 export type XattrPlace = number | RawText
 
+export interface FileTimes {
+  readonly mtimeNs: bigint
+  /** Stays as it is without one. */
+  readonly atimeNs?: bigint
+}
+
 /** What statx(2) tells of one path. */
 export interface FileStatus {
   /** Type and permission bits, as `st_mode`. */
@@ -52,6 +58,8 @@ export interface Libc {
   nextHole(file: number, offset: number): number
   /** The descriptor is not Node's: it ends with `close` of this binding. It is not passed on to programs. */
   openAt(folder: FolderHandle, name: RawText, flags: number, mode?: number): number
+  /** A file to write that has no name yet, and is gone when it is closed without one. Not every file system can do it. */
+  openAnonymous(folder: FolderHandle, mode: number): number
   close(file: number): void
   statAt(folder: FolderHandle, name: RawText): FileStatus
   statOf(file: number): FileStatus
@@ -60,19 +68,24 @@ export interface Libc {
   makeNodeAt(folder: FolderHandle, name: RawText, node: { mode: number; device: bigint }): void
   makeLinkAt(folder: FolderHandle, name: RawText, target: RawText): void
   linkAt(from: { folder: FolderHandle; name: RawText }, to: { folder: FolderHandle; name: RawText }): void
+  /** Gives an open file without a name (`openAnonymous`) its first one; `EEXIST` where something stands there. */
+  linkOpen(file: number, to: { folder: FolderHandle; name: RawText }): void
   /** Replaces what stands there. */
   renameAt(from: { folder: FolderHandle; name: RawText }, to: { folder: FolderHandle; name: RawText }): void
   removeAt(folder: FolderHandle, name: RawText, what: 'file' | 'folder'): void
   chownAt(folder: FolderHandle, name: RawText, owner: { uid: number; gid: number }): void
   chownOf(file: number, owner: { uid: number; gid: number }): void
   chmodOf(file: number, mode: number): void
-  setTimesAt(folder: FolderHandle, name: RawText, times: { atimeNs: bigint; mtimeNs: bigint }): void
-  setTimesOf(file: number, times: { atimeNs: bigint; mtimeNs: bigint }): void
+  setTimesAt(folder: FolderHandle, name: RawText, times: FileTimes): void
+  setTimesOf(file: number, times: FileTimes): void
 }
 
 /** fcntl.h: the same numbers on every architecture, and not among Node's constants. */
+export const openPathOnly = 0o10000000
 const openCloseOnExec = 0o2000000
+const openTemporary = 0o20000000
 const noFollow = 0x100
+const follow = 0x400
 const emptyPath = 0x1000
 const removeFolder = 0x200
 const seekData = 3
@@ -176,8 +189,9 @@ function bind(ffi: Ffi): Libc {
     if ('code' in error && expected.includes(String(error.code))) return undefined
     throw error
   }
-  const fillTimes = ({ atimeNs, mtimeNs }: { atimeNs: bigint; mtimeNs: bigint }): Buffer => {
-    writeTime(times, 0, atimeNs)
+  const fillTimes = ({ atimeNs, mtimeNs }: FileTimes): Buffer => {
+    if (atimeNs === undefined) times.writeBigInt64LE(omitTime, 8)
+    else writeTime(times, 0, atimeNs)
     writeTime(times, 16, mtimeNs)
     return times
   }
@@ -232,6 +246,16 @@ function bind(ffi: Ffi): Libc {
     },
     openAt: (folder, name, flags, mode = 0) =>
       done(c.openat(folder, path(name, 'openat'), flags | openCloseOnExec, mode), 'openat'),
+    openAnonymous: (folder, mode) =>
+      done(
+        c.openat(
+          folder,
+          path('.' as RawText, 'openat'),
+          constants.O_RDWR | constants.O_DIRECTORY | openTemporary | openCloseOnExec,
+          mode,
+        ),
+        'openat',
+      ),
     // Whatever it says, the descriptor is gone (close(2)).
     close: (file) => void c.close(file),
     statAt(folder, name) {
@@ -253,6 +277,13 @@ function bind(ffi: Ffi): Libc {
         c.linkat(from.folder, path(from.name, 'linkat'), to.folder, other(to.name, 'linkat'), 0),
         'linkat',
       ),
+    linkOpen(file, to) {
+      const name = other(to.name, 'linkat')
+      if (c.linkat(file, empty, to.folder, name, emptyPath) === 0) return
+      // Only root may name a file by its descriptor; everybody may through /proc (open(2), O_TMPFILE).
+      const open = path(`/proc/self/fd/${file}` as RawText, 'linkat')
+      done(c.linkat(here, open, to.folder, name, follow), 'linkat')
+    },
     renameAt: (from, to) =>
       void done(
         c.renameat(from.folder, path(from.name, 'renameat'), to.folder, other(to.name, 'renameat')),
@@ -276,6 +307,8 @@ function systemError(code: string, syscall: string): Error {
 }
 
 const nsPerSecond = 1_000_000_000n
+/** UTIME_OMIT of utimensat(2), in place of the nanoseconds. */
+const omitTime = 0x3ffffffen
 
 /** Two 64-bit words: `struct timespec` on the architectures that `openLibc` takes. Nanoseconds count upwards, also before 1970. */
 function writeTime(into: Buffer, at: number, ns: bigint): void {

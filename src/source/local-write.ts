@@ -1,0 +1,298 @@
+// Writes files of this host through the C library: each appears under its name only when it is whole, with all its attributes.
+import { chmodSync, constants, ftruncateSync, readdirSync } from 'node:fs'
+import type { RawText } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Attributes } from '../model/tree.ts'
+import { type Libc, openPathOnly } from '../wire/libc.ts'
+import { accessAclName, defaultAclName } from '../wire/posix-acl.ts'
+import { writeContent } from './local-content.ts'
+import { type LocalFolders, pathThrough } from './local-folders.ts'
+
+export interface LocalItem {
+  readonly path: RawPath
+  readonly attributes: Attributes
+  /** Something stands there that may go. Without it nothing is replaced, also not what came there since anybody looked. */
+  readonly replaces: boolean
+}
+
+/**
+ * Every call fails with the error of the system (`EPERM`, `EEXIST`, …); then the path is as it was, or, where only attributes
+ * were refused, it is there with those that were taken. Folders on the way are opened one by one, so that no link is
+ * followed. Synchronous, for a thread of its own.
+ */
+export interface LocalWriter {
+  /** A regular file of which this is all. */
+  writeWhole(item: LocalItem, bytes: Uint8Array): void
+  /** A piece of a file that is put together by several threads under the name that `part` gives, in any order. */
+  writePart(
+    item: LocalItem,
+    piece: { readonly part: number; readonly at: number; readonly bytes: Uint8Array },
+  ): void
+  /** All its pieces are written: attributes, then its own name. */
+  finishPart(item: LocalItem, part: number): void
+  /** Nothing happens where there is none. */
+  discardPart(item: LocalItem, part: number): void
+  /** Closes what pieces were written to. */
+  closeParts(): void
+  /** A link, a device or a FIFO. */
+  makeOther(item: LocalItem): void
+  makeHardLink(item: LocalItem, to: RawPath): void
+  /** Only the owner may enter it until `finishFolder`. One that stands there is taken as it is. */
+  makeFolder(path: RawPath): void
+  /** Lets a user who is not root write into a folder of his own, until `finishFolder`. */
+  unlockFolder(path: RawPath): void
+  finishFolder(item: LocalItem): void
+  /** Removes what a restore that was cut off left in this folder. */
+  sweep(path: RawPath): void
+}
+
+export interface WriterOptions {
+  readonly libc: Libc
+  readonly folders: LocalFolders
+  /** Files can be given away: root. */
+  readonly owners: boolean
+  /** 16 hex digits, the same for all threads of one restore. */
+  readonly run: string
+  /** Tells the threads of one restore apart. */
+  readonly thread: number
+}
+
+/** Files in hand of one thread. */
+const openPartsMax = 32
+const leftoverPattern = /^\.vml-restore-[0-9a-f]{16}-[0-9a-z-]{1,40}$/
+
+/** A name under which a restore holds what is not whole yet. */
+export function isRestoreLeftover(name: string): boolean {
+  return leftoverPattern.test(name)
+}
+
+export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOptions): LocalWriter {
+  const parts = new Map<number, number>()
+  let made = 0
+  let anonymous = true
+  const partName = (part: number) => `.vml-restore-${run}-p${part}` as RawText
+  const nextName = () => `.vml-restore-${run}-${thread}-${made++}` as RawText
+
+  /** Undefined where the file system cannot do it. */
+  const openAnonymous = (folder: number): number | undefined => {
+    try {
+      return libc.openAnonymous(folder, 0o600)
+    } catch (error) {
+      if (!['EOPNOTSUPP', 'ENOTSUP', 'EISDIR', 'EINVAL'].includes(codeOf(error))) throw error
+      anonymous = false
+      return undefined
+    }
+  }
+  /** What is whole gets its name; the other one goes, whatever happens. */
+  const publish = (folder: number, { temporary, item }: { temporary: RawText; item: LocalItem }) => {
+    const { name } = folders.openParent(item.path)
+    try {
+      if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
+      else libc.linkAt({ folder, name: temporary }, { folder, name })
+    } finally {
+      // A rename between two names of one file leaves both (rename(2)).
+      removeIfThere(folder, temporary)
+    }
+  }
+  const removeIfThere = (folder: number, name: RawText) => {
+    try {
+      libc.removeAt(folder, name, 'file')
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+  /** Order: an owner's change takes the special bits and capabilities away, an access list sets bits of the mode, times come last. */
+  const setAttributes = (
+    file: number,
+    { mode, uid, gid, mtimeNs, xattrs = [] }: Attributes,
+    trouble: Trouble,
+  ) => {
+    trouble.try(() => removeInheritedAcls(file))
+    if (owners) trouble.try(() => libc.chownOf(file, { uid, gid }))
+    trouble.try(() => libc.chmodOf(file, mode))
+    for (const { name, value } of xattrs) trouble.try(() => libc.setXattr(file, name, value))
+    trouble.try(() => libc.setTimesOf(file, { mtimeNs }))
+  }
+  const removeInheritedAcls = (place: number | RawText) => {
+    for (const name of libc.listXattrs(place))
+      if (name === accessAclName || name === defaultAclName) libc.removeXattr(place, name)
+  }
+  const openPart = (item: LocalItem, part: number): number => {
+    const known = parts.get(part)
+    if (known !== undefined) return known
+    const { folder } = folders.openParent(item.path)
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+    const file = libc.openAt(folder, partName(part), flags, 0o600)
+    const [oldest] = parts
+    if (parts.size >= openPartsMax && oldest) closePart(oldest[0])
+    parts.set(part, file)
+    return file
+  }
+  const closePart = (part: number) => {
+    const file = parts.get(part)
+    if (file !== undefined) libc.close(file)
+    parts.delete(part)
+  }
+  return {
+    writeWhole(item, bytes) {
+      const { folder, name } = folders.openParent(item.path)
+      const unnamed = item.replaces || !anonymous ? undefined : openAnonymous(folder)
+      const temporary = nextName()
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+      const file = unnamed ?? libc.openAt(folder, temporary, flags, 0o600)
+      const trouble = openTrouble()
+      let whole = false
+      try {
+        const size = item.attributes.size ?? bytes.length
+        if (writeContent(file, { at: 0, bytes, size })) ftruncateSync(file, size)
+        setAttributes(file, item.attributes, trouble)
+        if (unnamed !== undefined) libc.linkOpen(unnamed, { folder, name })
+        whole = true
+      } finally {
+        libc.close(file)
+        if (unnamed === undefined && !whole) removeIfThere(folder, temporary)
+      }
+      if (unnamed === undefined) publish(folder, { temporary, item })
+      trouble.end()
+    },
+    writePart(item, { part, at, bytes }) {
+      writeContent(openPart(item, part), { at, bytes, size: item.attributes.size ?? 0 })
+    },
+    finishPart(item, part) {
+      const file = openPart(item, part)
+      // Zeros at the end were not written.
+      ftruncateSync(file, item.attributes.size ?? 0)
+      const trouble = openTrouble()
+      setAttributes(file, item.attributes, trouble)
+      closePart(part)
+      publish(folders.openParent(item.path).folder, { temporary: partName(part), item })
+      trouble.end()
+    },
+    discardPart(item, part) {
+      closePart(part)
+      removeIfThere(folders.openParent(item.path).folder, partName(part))
+    },
+    closeParts() {
+      for (const part of [...parts.keys()]) closePart(part)
+    },
+    makeOther(item) {
+      const { folder } = folders.openParent(item.path)
+      const temporary = nextName()
+      const { type, uid, gid, mtimeNs, linkTarget, device = 0n, xattrs = [] } = item.attributes
+      if (type === 'symlink') libc.makeLinkAt(folder, temporary, linkTarget ?? ('' as RawText))
+      else libc.makeNodeAt(folder, temporary, { mode: typeBits(type) | 0o600, device })
+      const place = pathThrough(folder, temporary)
+      const trouble = openTrouble()
+      if (owners) trouble.try(() => libc.chownAt(folder, temporary, { uid, gid }))
+      if (type !== 'symlink') {
+        trouble.try(() => removeInheritedAcls(place))
+        trouble.try(() => changeMode(libc, { folder, name: temporary, mode: item.attributes.mode }))
+      }
+      for (const { name, value } of xattrs) trouble.try(() => libc.setXattr(place, name, value))
+      trouble.try(() => libc.setTimesAt(folder, temporary, { mtimeNs }))
+      publish(folder, { temporary, item })
+      trouble.end()
+    },
+    makeHardLink(item, to) {
+      const from = folders.openParent(to)
+      const { folder, name } = folders.openParent(item.path)
+      if (!item.replaces) {
+        libc.linkAt(from, { folder, name })
+        return
+      }
+      const temporary = nextName()
+      libc.linkAt(from, { folder, name: temporary })
+      publish(folder, { temporary, item })
+    },
+    makeFolder(path) {
+      const { folder, name } = folders.openParent(path)
+      try {
+        libc.makeFolderAt(folder, name, 0o700)
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST') throw error
+        folders.open(path)
+      }
+    },
+    unlockFolder(path) {
+      const folder = folders.open(path)
+      const { mode } = libc.statOf(folder)
+      if ((mode & 0o700) !== 0o700) chmodSync(`/proc/self/fd/${folder}`, (mode & 0o7777) | 0o700)
+    },
+    finishFolder({ path, attributes }) {
+      const folder = folders.open(path)
+      const here = '.' as RawText
+      const place = pathThrough(folder, here)
+      const { mode, uid, gid, mtimeNs, xattrs = [] } = attributes
+      const wanted = new Set(xattrs.map(({ name }) => name))
+      const trouble = openTrouble()
+      trouble.try(() => {
+        for (const name of libc.listXattrs(place))
+          if ((name === accessAclName || name === defaultAclName) && !wanted.has(name))
+            libc.removeXattr(place, name)
+      })
+      if (owners) trouble.try(() => libc.chownAt(folder, here, { uid, gid }))
+      for (const { name, value } of xattrs) trouble.try(() => libc.setXattr(place, name, value))
+      trouble.try(() => libc.setTimesAt(folder, here, { mtimeNs }))
+      // Last: afterwards its owner may not be let in.
+      trouble.try(() => chmodSync(`/proc/self/fd/${folder}`, mode))
+      trouble.end()
+    },
+    sweep(path) {
+      const folder = folders.open(path)
+      for (const name of readdirSync(`/proc/self/fd/${folder}`, { encoding: 'latin1' }))
+        if (isRestoreLeftover(name)) libc.removeAt(folder, name as RawText, 'file')
+    },
+  }
+}
+
+/** What is refused does not keep the rest from being done; the first of it is thrown in the end. */
+interface Trouble {
+  try(task: () => void): void
+  end(): void
+}
+
+function openTrouble(): Trouble {
+  const errors: unknown[] = []
+  return {
+    try(task) {
+      try {
+        task()
+      } catch (error) {
+        errors.push(error)
+      }
+    },
+    end() {
+      if (errors.length > 0) throw errors[0]
+    },
+  }
+}
+
+/** A descriptor first, since there is no call that changes the mode of a name and does not follow it. */
+function changeMode(
+  libc: Libc,
+  { folder, name, mode }: { readonly folder: number; readonly name: RawText; readonly mode: number },
+): void {
+  const file = libc.openAt(folder, name, constants.O_NOFOLLOW | openPathOnly)
+  try {
+    chmodSync(`/proc/self/fd/${file}`, mode)
+  } finally {
+    libc.close(file)
+  }
+}
+
+function typeBits(type: Attributes['type']): number {
+  switch (type) {
+    case 'fifo':
+      return constants.S_IFIFO
+    case 'dev':
+      return constants.S_IFBLK
+    case 'chardev':
+      return constants.S_IFCHR
+    default:
+      throw new TypeError(`No node of type ${type} is made`)
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
