@@ -11,7 +11,7 @@ import { saveEntry } from './copy-fixture.ts'
 import { resticProgram } from './restic-peer.ts'
 import { cheapKey, noise, password, readAll, reopen } from './store-fixture.ts'
 
-const worker = join(import.meta.dirname, 'killed-work.ts')
+const worker = join(import.meta.dirname, 'store-copier.ts')
 
 export interface KillTally {
   /** Calls of the target's backend in one copy. */
@@ -45,7 +45,7 @@ export async function killCopies(stride: number): Promise<KillTally> {
         assert.equal(signal, 'SIGKILL', stderr)
         tally.kills++
         tally.whole += await inspect(place, expected)
-        const again = spawnSync(process.execPath, [worker, 'copy', place, '0', when, source], {
+        const again = spawnSync(process.execPath, [worker, place, '0', when, source], {
           encoding: 'utf8',
         })
         assert.equal(again.status, 0, again.stderr)
@@ -76,7 +76,7 @@ function run(
   const place = join(folder, 'target')
   rmSync(place, { recursive: true, force: true })
   cpSync(base, place, { recursive: true })
-  const child = spawnSync(process.execPath, [worker, 'copy', place, String(at), when, source], {
+  const child = spawnSync(process.execPath, [worker, place, String(at), when, source], {
     encoding: 'utf8',
   })
   return { ...child, place }

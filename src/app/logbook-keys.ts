@@ -189,7 +189,7 @@ async function requireOpens(
   { id, password }: { readonly id: string; readonly password: Uint8Array },
   options: Options,
 ): Promise<void> {
-  if ((await repository.findKey(password, options)) === id) return
+  if ((await repository.findKey(password, { ...options, hint: id })) === id) return
   throw new VmlError('proof', `Cannot open the logbook with key ${shortId(id)}, which was just added`, {
     hint: 'All other keys are as they were. Try again; vml key remove takes it away',
   })

@@ -10,6 +10,7 @@ import type { Logbook } from '../app/open.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { Context } from './command.ts'
 import { cancelled, foreseen, reportFailure } from './failures.ts'
+import { isTerminalGone } from './hang-up.ts'
 import { openOutput, type Output } from './output.ts'
 import { parseArguments, type GlobalFlags } from './parse.ts'
 import { openProgress } from './progress.ts'
@@ -39,7 +40,11 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (abort.signal.aborted) process.exit(130) // Whatever does not end in time is as safe as after a crash.
     abort.abort(cancelled())
   }
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+  const hadTerminal = [0, 1, 2].some(isatty)
+  process.on('SIGHUP', () => {
+    if (isTerminalGone(hadTerminal)) onSignal()
+  })
 
   const json = argv.includes('--json')
   let stateFolder: string | undefined

@@ -252,8 +252,8 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       return await createKey({ backend, masterKey, ...key }, { signal })
     },
     keys: (options) => listKeys(backend, keyId, options),
-    async findKey(password, { signal } = {}) {
-      for await (const found of openKeys({ backend, passwords: [password] }, { signal })) {
+    async findKey(password, { signal, hint } = {}) {
+      for await (const found of openKeys({ backend, passwords: [password], hint }, { signal })) {
         // The key of an `init` that was broken off opens with its password, but not this repository.
         if (found.masterKey.encrypt.equals(masterKey.encrypt)) return found.keyId
       }

@@ -74,7 +74,10 @@ export interface Repository extends AsyncDisposable {
   /** Every key file, by what it says of itself in the clear. */
   keys(options?: CallOptions): AsyncIterable<KeyDescription>
   /** The key file that this password opens, proved by reading it back and opening the config with it; undefined where none does. */
-  findKey(password: Uint8Array, options?: CallOptions): Promise<string | undefined>
+  findKey(
+    password: Uint8Array,
+    options?: CallOptions & { readonly hint?: string | undefined },
+  ): Promise<string | undefined>
   /** Needs an exclusive lock held by the caller, as restic's `key remove` does. */
   removeKey(id: string, options?: CallOptions): Promise<void>
   /** Every lock, with what can be told of its holder from here. */
