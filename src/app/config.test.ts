@@ -30,6 +30,35 @@ test('a flag wins over a variable, a variable over ./.vml.toml, that over config
   })
 })
 
+test('limits and read-only come from a variable or config.toml, and only as they are meant', async () => {
+  await using place = await openPlace('limit_upload = 500\nlimit_download = 2000\nread_only = true\n')
+  const at = (environment: Record<string, string>, flags: Parameters<typeof readConfig>[0] = {}) =>
+    readConfig(flags, { environment: { HOME: place.home, ...environment }, workingFolder: place.home })
+      .storage
+  assert.deepEqual(at({}), { uploadKiBPerSecond: 500, downloadKiBPerSecond: 2000, readOnly: true })
+  assert.deepEqual(at({ VML_LIMIT_UPLOAD: '7', VML_READ_ONLY: '0' }), {
+    uploadKiBPerSecond: 7,
+    downloadKiBPerSecond: 2000,
+    readOnly: false,
+  })
+  assert.equal(at({ VML_READ_ONLY: '0' }, { readOnly: true }).readOnly, true)
+  for (const wrong of ['0', '-1', '1.5', '1e3', '10M'])
+    assert.throws(() => at({ VML_LIMIT_DOWNLOAD: wrong }), { code: 'usage' }, wrong)
+  assert.throws(() => at({ VML_READ_ONLY: 'maybe' }), { code: 'usage' })
+})
+
+test('a folder of somebody else cannot name a logbook on another computer', async () => {
+  await using place = await openPlace('logbook = "sftp:ana@nas:/srv/book"\n')
+  assert.equal(place.read().logbook?.value, 'sftp:ana@nas:/srv/book')
+  await writeFile(join(place.home, '.vml.toml'), 'logbook = "sftp:evil@elsewhere:/book"\n')
+  assert.throws(() => place.read(), { code: 'usage' })
+  const named = readConfig(
+    { logbook: 'local:here' },
+    { environment: { HOME: place.home }, workingFolder: place.home },
+  )
+  assert.equal(named.logbook?.value, join(place.home, 'here'))
+})
+
 test('folders follow XDG, and relative ones are ignored', async () => {
   await using place = await openPlace('')
   const { folders } = readConfig(
@@ -53,6 +82,9 @@ test('a wrong setting names the file and the key', async () => {
     ['machines.lab.address = "http://x"', /machines\.lab\.address/],
     ['machines."../x".address = "local:"', /machines\.\.\.\/x/],
     ['machines.lab = "local:"', /machines\.lab/],
+    ['limit_upload = 0', /"limit_upload"/],
+    ['limit_download = "fast"', /"limit_download"/],
+    ['read_only = 1', /"read_only"/],
     ['open.accelerator = "gpu"', /open\.accelerator/],
     ['images.catalogues = [1]', /images\.catalogues/],
     ['logbook = ', /config\.toml/],
