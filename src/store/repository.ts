@@ -4,24 +4,18 @@ import type { Backend } from '../backend/backend.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { parseId, type RepositoryId, type SnapshotId } from '../model/ids.ts'
-import { openBlobReader } from './blob-reader.ts'
-import { checkRepository } from './check.ts'
+import type { BlobReader } from './blob-reader.ts'
 import { isDamage } from './damage.ts'
 import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
 import { type Config, encodeConfig, parseConfig } from './config.ts'
 import { createKey, listKeys, openKeys } from './keys.ts'
-import { openLoadedIndex } from './loaded-index.ts'
-import { thisProcess } from './lock-holder.ts'
-import { acquireLock, describeLocks, type HeldLock, removeStaleLocks } from './lock.ts'
-import { readInPackOrder } from './pack-order.ts'
+import type { LoadedIndex } from './loaded-index.ts'
+import type { HeldLock } from './lock.ts'
 import { randomPolynomial } from './polynomial.ts'
-import { openRepair } from './repair-run.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 import type { CallOptions, NewKey, Repository } from './store.ts'
-import { decodeTree } from './tree-codec.ts'
-import { waitForLock } from './wait-for-lock.ts'
-import { openWriter, packBytesDefault } from './writer.ts'
+import type { decodeTree } from './tree-codec.ts'
 
 export interface OpenOptions extends CallOptions {
   /** Disposed with the repository. */
@@ -129,8 +123,8 @@ interface Parts {
 function assemble({ backend, config, masterKey, keyId, packBytes, clock = systemClock }: Parts): Repository {
   const { version } = config
   const vault: Vault = { backend, cipher: openCipher(masterKey), version }
-  const index = openLoadedIndex(vault)
-  const reader = openBlobReader(vault, index)
+  let opened: Promise<Content> | undefined
+  const content = (): Promise<Content> => (opened ??= openContent(vault))
   const readOnly = version === 1 || backend.traits.readOnly
   const refuseWrite = () => {
     if (!readOnly) return
@@ -143,6 +137,7 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
   }
   let exclusiveLocks = 0
   const take = async (kind: 'shared' | 'exclusive', signal: AbortSignal | undefined): Promise<HeldLock> => {
+    const { acquireLock } = await import('./lock.ts')
     const lock = await acquireLock(vault, kind, { clock, signal })
     let counted = kind === 'exclusive'
     if (counted) exclusiveLocks++
@@ -184,10 +179,17 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       }
     },
     readSnapshot: async (id, options) => await readSnapshotFile(vault, id, options),
-    readTree: async (id, options) => decodeTree(await reader.readBlob('tree', id, options)),
-    readBlob: async (id, options) => await reader.readBlob('data', id, options),
-    readTreeBytes: async (id, options) => await reader.readBlob('tree', id, options),
+    async readTree(id, options) {
+      const { reader, decodeTree } = await content()
+      return decodeTree(await reader.readBlob('tree', id, options))
+    },
+    readBlob: async (id, options) => await (await content()).reader.readBlob('data', id, options),
+    readTreeBytes: async (id, options) => await (await content()).reader.readBlob('tree', id, options),
     async *readBlobs(ids, options) {
+      const [{ index, reader }, { readInPackOrder }] = await Promise.all([
+        content(),
+        import('./pack-order.ts'),
+      ])
       yield* readInPackOrder(
         { backend, cipher: vault.cipher, index: await index.blobs(options), reader },
         ids,
@@ -195,23 +197,26 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       )
     },
     async indexView(options) {
-      const table = await index.refresh(options)
+      const table = await (await content()).index.refresh(options)
       return {
         has: (type, id) => table.has(type, id),
         storedBytes: (type, id) => table.findAll(type, id)[0]?.length ?? 0,
       }
     },
     async openContents(options) {
-      const { openContentAccess } = await import('./content-access.ts')
+      const [{ openContentAccess }, { index }] = await Promise.all([import('./content-access.ts'), content()])
       return openContentAccess({ backend, masterKey, index }, options)
     },
-    readFile: reader.readFile,
-    blobLength: reader.blobLength,
+    async *readFile(ids, options) {
+      yield* (await content()).reader.readFile(ids, options)
+    },
+    blobLength: async (type, id) => await (await content()).reader.blobLength(type, id),
 
     async beginWrite({ signal, lock: kind = 'shared' } = {}) {
       refuseWrite()
       const lock = await take(kind, signal)
       try {
+        const [{ openWriter }, { index }] = await Promise.all([import('./writer.ts'), content()])
         return await openWriter({ vault, masterKey, index, lock, config, packBytes, clock }, { signal })
       } catch (error) {
         await lock[Symbol.asyncDispose]()
@@ -231,16 +236,24 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     },
     async beginPrune(options) {
       refuseWrite()
-      const { beginPrune } = await import('./prune.ts')
+      const [{ beginPrune }, { waitForLock }, { packBytesDefault }] = await Promise.all([
+        import('./prune.ts'),
+        import('./wait-for-lock.ts'),
+        import('./writer.ts'),
+      ])
       const { signal, reporter, waitMs = 0 } = options
       const lock = async (kind: 'shared' | 'exclusive') =>
         await waitForLock(async () => await take(kind, signal), { waitMs, clock, reporter, signal })
       return await beginPrune({ vault, packBytes: packBytes ?? packBytesDefault, clock, lock }, options)
     },
-    check: async (options) => await checkRepository(vault, { ...options, clock }),
+    async check(options) {
+      const { checkRepository } = await import('./check.ts')
+      return await checkRepository(vault, { ...options, clock })
+    },
     async beginRepair(options) {
       const lock = options.look ? await this.lock('shared', options) : await take('exclusive', options.signal)
       try {
+        const { openRepair } = await import('./repair-run.ts')
         return await openRepair(vault, lock, options)
       } catch (error) {
         await lock[Symbol.asyncDispose]()
@@ -264,9 +277,16 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       if (exclusiveLocks === 0) throw new Error('Removing a key needs an exclusive lock')
       await backend.remove({ kind: 'key', name: id }, { signal })
     },
-    locks: ({ signal } = {}) => describeLocks(vault, { owner: thisProcess(), now: clock.now(), signal }),
+    async *locks({ signal } = {}) {
+      const [{ describeLocks }, { thisProcess }] = await Promise.all([
+        import('./lock.ts'),
+        import('./lock-holder.ts'),
+      ])
+      yield* describeLocks(vault, { owner: thisProcess(), now: clock.now(), signal })
+    },
     removeStaleLocks: async (options = {}) => {
       refuseWrite()
+      const { removeStaleLocks } = await import('./lock.ts')
       return await removeStaleLocks(vault, { ...options, clock })
     },
     async removeLocks(ids, options) {
@@ -277,6 +297,24 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
       await backend[Symbol.asyncDispose]()
     },
   }
+}
+
+/** What reads trees and files. */
+interface Content {
+  readonly index: LoadedIndex
+  readonly reader: BlobReader
+  readonly decodeTree: typeof decodeTree
+}
+
+/** Loaded with the first tree or file that is read: who looks at the log reads none, and shall not wait for it. */
+async function openContent(vault: Vault): Promise<Content> {
+  const [{ openLoadedIndex }, { openBlobReader }, { decodeTree }] = await Promise.all([
+    import('./loaded-index.ts'),
+    import('./blob-reader.ts'),
+    import('./tree-codec.ts'),
+  ])
+  const index = openLoadedIndex(vault)
+  return { index, reader: openBlobReader(vault, index), decodeTree }
 }
 
 /** Fails with `store.missing`, and with `integrity.missing` where everything but the config of a repository is there. */

@@ -1,12 +1,10 @@
 // Files that are sealed as a whole: config, index, snapshots, locks (restic, doc/design.rst, "Unpacked Data Format").
 import { hash } from 'node:crypto'
-import { zstdCompressSync } from 'node:zlib'
 import type { Backend, FileKind, FileRef } from '../backend/backend.ts'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { shortId } from '../model/ids.ts'
 import type { Cipher } from './cipher.ts'
 import type { CallOptions } from './store.ts'
-import { decompressUnknown } from './zstd.ts'
 
 /** What a sealed file is read with. */
 export interface Vault {
@@ -51,7 +49,7 @@ export async function readSealed<T>(
     throw damaged('integrity.hash', file, 'its content does not have the hash in its name')
   }
   try {
-    return parse(unwrap(cipher.open(sealed), plainBytesMax[file.kind]))
+    return parse(await unwrap(cipher.open(sealed), plainBytesMax[file.kind]))
   } catch (error) {
     if (isFailure(error)) throw damaged(error.code, file, decapitalize(error.message), error)
     throw damaged('integrity.format', file, messageOf(error), error)
@@ -67,7 +65,7 @@ export async function writeSealedJson(
 ): Promise<string> {
   const json = Buffer.from(JSON.stringify(value))
   // "The config file cannot be compressed": its version is not known before it is read.
-  const plain = kind === 'config' ? json : Buffer.concat([Buffer.of(compressedJson), zstdCompressSync(json)])
+  const plain = kind === 'config' ? json : await compressed(json)
   const sealed = cipher.seal(plain)
   const name = kind === 'config' ? '' : hash('sha256', sealed)
   await backend.put({ kind, name }, sealed, options)
@@ -78,9 +76,18 @@ export function fileTitle({ kind, name }: FileRef): string {
   return name === '' ? kind : `${kind} ${shortId(name)}`
 }
 
-function unwrap(plain: Buffer, bytesMax: number): Buffer {
+async function compressed(json: Buffer): Promise<Buffer> {
+  const { zstdCompressSync } = await import('node:zlib')
+  return Buffer.concat([Buffer.of(compressedJson), zstdCompressSync(json)])
+}
+
+/** Opening a logbook reads its config, which is plain: what decompresses is loaded when it is needed. */
+async function unwrap(plain: Buffer, bytesMax: number): Promise<Buffer> {
   const [first] = plain
-  if (first === compressedJson) return decompressUnknown(plain.subarray(1), bytesMax)
+  if (first === compressedJson) {
+    const { decompressUnknown } = await import('./zstd.ts')
+    return decompressUnknown(plain.subarray(1), bytesMax)
+  }
   if (first === 0x5b || first === 0x7b) return plain
   throw new VmlError('integrity.format', 'Cannot decode it: the encoding is not known')
 }
