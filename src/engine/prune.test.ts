@@ -4,8 +4,10 @@ import { silentReporter } from '../base/progress.ts'
 import { openMemoryMarks } from '../store/prune-marks.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
 import type { Repository } from '../store/store.ts'
-import { makeRepository, noise, readAll, reopen, save } from '../../test/store-fixture.ts'
+import { fakeClock, makeRepository, noise, readAll, reopen, save } from '../../test/store-fixture.ts'
 import { planPruning, type PruneRequest, runPruning } from './prune.ts'
+
+const options = { packBytes: 300_000, clock: fakeClock() }
 
 function request(): PruneRequest {
   const marks = openMemoryMarks()
@@ -32,10 +34,10 @@ function disturbed(repository: Repository, times: number, disturb: () => Promise
 }
 
 async function makeHistory() {
-  const { repository, files } = await makeRepository({ packBytes: 300_000 })
+  const { repository, files } = await makeRepository(options)
   /** An entry that was removed again. */
   const leaveUnneeded = async () => {
-    const other = await reopen(files)
+    const other = await reopen(files, options)
     const gone = await save(other, [noise(100_000, `gone ${files.size}`)])
     await using _lock = await other.lock('exclusive')
     await other.removeSnapshot(gone.id)
@@ -43,7 +45,7 @@ async function makeHistory() {
   await save(repository, [noise(400_000, 'stays')])
   await leaveUnneeded()
   const disturb = async () => {
-    await runPruning(await reopen(files), request())
+    await runPruning(await reopen(files, options), request())
     await leaveUnneeded()
   }
   return { repository, files, leaveUnneeded, disturb }
@@ -51,7 +53,7 @@ async function makeHistory() {
 
 test('where another prune came in between, a run begins again; where it always does, it gives up and deletes nothing', async () => {
   const { repository, files, leaveUnneeded, disturb } = await makeHistory()
-  const expected = await readAll(await reopen(files))
+  const expected = await readAll(await reopen(files, options))
   let plans = 0
   const { deleted } = await runPruning(disturbed(repository, 1, disturb), request(), () => void plans++)
   assert.equal(plans, 2)
@@ -59,5 +61,5 @@ test('where another prune came in between, a run begins again; where it always d
   assert.equal((await planPruning(repository, request())).unused.packs.length, 0)
   await leaveUnneeded()
   await assert.rejects(runPruning(disturbed(repository, 9, disturb), request()), { code: 'store.locked' })
-  assert.deepEqual(await readAll(await reopen(files)), expected)
+  assert.deepEqual(await readAll(await reopen(files, options)), expected)
 })

@@ -35,45 +35,56 @@ export interface PackWriterOptions {
 const packsOnTheirWay = 2
 
 interface OpenPack {
-  readonly parts: Buffer[]
+  readonly buffer: Buffer
   readonly blobs: PackedBlob[]
   used: number
   headerBytes: number
 }
 
+const emptyHeaderBytes = packHeaderBytes([])
+
 /** Holds four packs at most: one of each type open, two on their way. */
 export function openPackWriter({ vault, packBytes, onStored }: PackWriterOptions): PackWriter {
   const pool = openPool(packsOnTheirWay)
   const open = new Map<BlobType, OpenPack>()
+  // Fresh memory of this size waits long for the collector: buffers are used again.
+  const spare: Buffer[] = []
 
+  const begin = (bytes: number): OpenPack => {
+    const buffer =
+      bytes <= packBytes ? (spare.pop() ?? Buffer.allocUnsafeSlow(packBytes)) : Buffer.allocUnsafeSlow(bytes)
+    return { buffer, blobs: [], used: 0, headerBytes: emptyHeaderBytes }
+  }
   const close = async (type: BlobType) => {
     const full = open.get(type)
     open.delete(type)
-    if (!full || full.blobs.length === 0) return
+    if (!full) return
     await pool.start(async () => {
-      const content = Buffer.concat([...full.parts, encodePackHeader(vault.cipher, full.blobs)])
+      const { buffer, blobs, used } = full
+      const content = buffer.subarray(0, used + encodePackHeader(vault.cipher, blobs).copy(buffer, used))
       const pack = hash('sha256', content) as PackId
       await vault.backend.put({ kind: 'pack', name: pack }, content)
-      await onStored({ pack, blobs: full.blobs, bytes: content.length })
+      if (buffer.length === packBytes) spare.push(buffer)
+      await onStored({ pack, blobs, bytes: content.length })
     })
   }
   return {
     async add({ type, id, payload, plainLength }) {
       const length = payload.length + sealBytes
       const compressed = plainLength === undefined ? {} : { plainLength }
-      const entryBytes = packHeaderBytes([compressed]) - packHeaderBytes([])
-      const isFull = ({ used, headerBytes, blobs }: OpenPack) =>
-        used + headerBytes + length + entryBytes > packBytes || blobs.length >= packBlobsMax
+      const entryBytes = packHeaderBytes([compressed]) - emptyHeaderBytes
+      const isFull = ({ used, headerBytes, blobs, buffer }: OpenPack) =>
+        used + headerBytes + length + entryBytes > buffer.length || blobs.length >= packBlobsMax
       let current = open.get(type)
       while (current && isFull(current)) {
         await close(type)
         // Another caller may have begun one meanwhile.
         current = open.get(type)
       }
-      current ??= { parts: [], blobs: [], used: 0, headerBytes: packHeaderBytes([]) }
+      current ??= begin(emptyHeaderBytes + length + entryBytes)
       open.set(type, current)
+      vault.cipher.sealInto(current.buffer, current.used, payload)
       current.blobs.push({ type, id, offset: current.used, length, ...compressed })
-      current.parts.push(vault.cipher.seal(payload))
       current.used += length
       current.headerBytes += entryBytes
     },

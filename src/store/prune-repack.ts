@@ -32,7 +32,7 @@ export interface RepackResult {
 
 /** Reads of neighbours are joined across gaps that cost less than another request. */
 const gapBytesMax = 64 * 1024
-const runBytesMax = 32 * 1024 * 1024
+const runBytesMax = 8 * 1024 * 1024
 const packsAtOnce = 2
 
 /**
