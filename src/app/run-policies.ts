@@ -73,6 +73,15 @@ export async function* runPolicies(
   const run: Run = {
     ...options,
     context,
+    refusal: undefined,
+    async agreeTo(removal) {
+      try {
+        await run.agreeTo(removal)
+      } catch (error) {
+        run.refusal = error
+        throw error
+      }
+    },
     logbook,
     state,
     async remember(change) {
@@ -91,12 +100,15 @@ interface Run extends RunOptions {
   readonly context: PolicyContext
   readonly logbook: Logbook
   state: PolicyState
+  /** What a no was: it ends the whole run. */
+  refusal: unknown
+  agreeTo(removal: RemovePlan): Promise<void>
   remember(change: Partial<PolicyState>): Promise<void>
 }
 
-/** A failure of the table ends this policy's part and no other; a cancelled run and a defect end all. */
+/** A failure of the table ends this policy's part and no other; a no, a cancelled run and a defect end all. */
 async function* attempt(
-  { context }: Run,
+  run: Run,
   policy: Policy,
   doing: 'save' | 'thin',
   work: () => AsyncGenerator<PolicyEvent>,
@@ -104,8 +116,8 @@ async function* attempt(
   try {
     yield* work()
   } catch (error) {
-    context.signal.throwIfAborted()
-    if (!(error instanceof VmlError) || isFailure(error, 'cancelled')) throw error
+    run.context.signal.throwIfAborted()
+    if (!(error instanceof VmlError) || error === run.refusal) throw error
     yield { what: 'failed', policy, doing, error }
   }
 }
@@ -204,7 +216,7 @@ async function* thinLine(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> 
   const removal = removalOf([plan])
   yield { what: 'plan', policy, plan, removal }
   if (run.dryRun || removal.entries.length === 0) return
-  await context.agreeTo(removal)
+  await run.agreeTo(removal)
   // Before the first one goes: a kill in between must not forget that there is space to free.
   await run.remember({ pruneWanted: true })
   yield { what: 'removed', policy, removal: await runForget(logbook, [plan], signal) }

@@ -43,8 +43,8 @@ function serviceUnit({ scope, command, environment, home, user }: ScheduleReques
     '[Service]',
     'Type=oneshot',
     ...(scope === 'system' ? [`User=${user.uid}`] : []),
-    // ":" keeps systemd from reading $ in the words as variables; there is no way to write one in the path itself.
-    `ExecStart=:${command.map(quoted).join(' ')}`,
+    // ":" keeps systemd from reading $ in the words as variables.
+    `ExecStart=:${startable(command).map(quoted).join(' ')}`,
     ...Object.entries(variables).map(([variable, value]) => `Environment=${quoted(`${variable}=${value}`)}`),
     'UMask=0077',
     'Nice=10',
@@ -70,6 +70,11 @@ function timerUnit({ everyMinutes }: ScheduleRequest): string {
     'WantedBy=timers.target',
     '',
   ].join('\n')
+}
+
+/** A program with quotes or backslashes in its name is refused by systemd, however they are written: a shell starts it. */
+function startable(command: readonly string[]): readonly string[] {
+  return /["'\\]/.test(command[0] ?? '') ? ['/bin/sh', '-c', 'exec "$0" "$@"', ...command] : command
 }
 
 /** Between double quotes, with the escapes of C; % begins a specifier. */

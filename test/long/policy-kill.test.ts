@@ -1,0 +1,10 @@
+// A thinning that is killed leaves whole entries, and is repeated with the same end.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { killThinnings } from '../forget-kill.ts'
+
+test('a thinning that is killed at any call of the storage leaves whole entries, and ends right when it is repeated', async (context) => {
+  const points = await killThinnings({ step: 1 })
+  context.diagnostic(`${points} points`)
+  assert.ok(points > 3)
+})
