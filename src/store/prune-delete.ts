@@ -6,6 +6,7 @@ import type { IndexId, PackId, SnapshotId } from '../model/ids.ts'
 import { indexBlobsMax, type IndexedPack, writeIndexFile } from './index-file.ts'
 import { scanIndexFile } from './index-scan.ts'
 import type { HeldLock } from './lock.ts'
+import type { PackedBlob } from './pack-format.ts'
 import { placeFlags } from './place-table.ts'
 import { type PruneIndex, refreshPruneIndex } from './prune-index.ts'
 import { missing, usedPlaces } from './prune-usage.ts'
@@ -155,7 +156,7 @@ async function rewriteIndex(
     reporter.progress({ phase: 'rewriting the index', filesDone: done, filesTotal: old.length })
     for (const { pack, blobs } of (await scanIndexFile(vault, id, { signal })).packs) {
       if (going.has(pack)) continue
-      const named = blobs.filter(({ type, id: blob }) => firstTime(index, { type, blob, pack }))
+      const named = takeUnwritten(index, { pack, blobs })
       if (named.length === 0) continue
       kept.push({ pack, blobs: named })
       keptBlobs += named.length
@@ -183,16 +184,21 @@ function chooseIndexes(index: PruneIndex, going: ReadonlySet<PackId>): readonly 
   return [...affected, ...(small.length >= smallIndexesMin ? small : [])].map(([id]) => id)
 }
 
-/** A pack may stand in several files, whole or in parts; what the table never took in is kept as it is. */
-function firstTime(
-  index: PruneIndex,
-  { type, blob, pack }: { readonly type: 'data' | 'tree'; readonly blob: string; readonly pack: PackId },
-): boolean {
+/**
+ * A pack may stand in several files, whole or in parts: each blob goes on once. What the table never took in is kept as it is, and so is
+ * a blob that a pack has twice, since restic wants the blobs of an index to add up to the pack.
+ */
+function takeUnwritten(index: PruneIndex, { pack, blobs }: IndexedPack): readonly PackedBlob[] {
   const number = index.numberOf(pack)
-  const table = index.table(type)
-  const place = number === undefined ? -1 : table.findIn(blob, number)
-  if (place < 0) return true
-  if (table.has(place, placeFlags.written)) return false
-  table.set(place, placeFlags.written)
-  return true
+  if (number === undefined) return blobs
+  const placeOf = ({ type, id }: PackedBlob) => index.table(type).findIn(id, number)
+  const unwritten = blobs.filter((blob) => {
+    const place = placeOf(blob)
+    return place < 0 || !index.table(blob.type).has(place, placeFlags.written)
+  })
+  for (const blob of unwritten) {
+    const place = placeOf(blob)
+    if (place >= 0) index.table(blob.type).set(place, placeFlags.written)
+  }
+  return unwritten
 }

@@ -151,11 +151,13 @@ async function loadOnce(
       return record?.sizeBytes !== undefined && record.sizeBytes >= record.bytes
     },
     addFile: (id, named) => {
+      const before = packs.length
       for (const number of addFile(id, named)) {
         const record = packs[number]
-        if (!record) continue
+        // One that was missing when packs were listed is missing still.
+        if (!record || number < before) continue
+        record.sizeBytes = unindexed.get(record.id) ?? record.bytes
         unindexed.delete(record.id)
-        record.sizeBytes ??= record.bytes
       }
     },
   }
