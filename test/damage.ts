@@ -333,11 +333,15 @@ function sorted(map: Map<string, string>): Map<string, string> {
 }
 
 function runRestic(program: string, repository: string, args: readonly string[]) {
-  return spawnSync(program, ['-r', repository, '--no-cache', ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, RESTIC_PASSWORD: password.toString() },
-    maxBuffer: 2 ** 28,
-  })
+  const run = (secret: string) =>
+    spawnSync(program, ['-r', repository, '--no-cache', ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, RESTIC_PASSWORD: secret },
+      maxBuffer: 2 ** 28,
+    })
+  // A damaged key may be the one of the first password.
+  const first = run(password.toString())
+  return first.status === 0 ? first : run('another')
 }
 
 function inFolder<T>(files: Files, task: (repository: string) => T): T {

@@ -27,7 +27,7 @@ export function printRepairPlan(out: Output, plan: RepairPlan): void {
     out.line(
       renamedTo === undefined
         ? `key ${shortId(id)}: ${shown(message)}: ${style.red('lost')}; vml key add makes another one`
-        : `key ${shortId(id)}: ${shown(message)}: kept as ${shortId(renamedTo)}`,
+        : `key ${shortId(id)}: ${shown(message)}: kept as ${shortId(renamedTo)}; try its password: it may not open any more`,
     )
   for (const { id, message } of plan.damagedSnapshots) out.line(`snapshot ${shortId(id)}: ${shown(message)}`)
   for (const id of plan.unknownSnapshots)

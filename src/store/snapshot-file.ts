@@ -65,6 +65,10 @@ export function parseSnapshot(id: SnapshotId, value: unknown): Snapshot {
   const description = jsonOptionalText(json['description'], 'description')
   const programVersion = jsonOptionalText(json['program_version'], 'program_version')
   const others = Object.entries(json).filter(([field]) => !knownFields.includes(field))
+  for (const [field, other] of others) {
+    if (isDeeper(other, otherDepthMax))
+      throw new VmlError('integrity.format', `"${field.slice(0, 64)}" of snapshot ${id} is nested too deep`)
+  }
   return {
     id,
     time,
@@ -79,6 +83,14 @@ export function parseSnapshot(id: SnapshotId, value: unknown): Snapshot {
     ...(programVersion === undefined ? {} : { programVersion }),
     ...(others.length === 0 ? {} : { otherFields: Object.fromEntries(others) }),
   }
+}
+
+/** What other programs put there is written again, which no depth may stop. restic's own has three levels. */
+const otherDepthMax = 64
+
+function isDeeper(value: unknown, depthMax: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return depthMax === 0 || Object.values(value).some((inner) => isDeeper(inner, depthMax - 1))
 }
 
 function optionalId(json: Readonly<Record<string, unknown>>, field: string): SnapshotId | undefined {

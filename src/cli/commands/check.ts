@@ -136,6 +136,8 @@ function printFindings({ out }: Context, report: CheckReport, names: ReadonlyMap
     })
     const mark = severity === 'damage' ? out.style.red('damaged') : out.style.yellow('notice')
     out.line(`${mark}  ${what} ${shortId(id)}: ${shown(message)}`)
+    if (what === 'index' && report.unusedPacks.length > 0)
+      out.line('    packs that no index names are there: vml check --repair makes it anew from them')
     for (const { snapshot, paths } of affects) {
       const some = out.verbose ? paths : paths.slice(0, pathsShown)
       const more = paths.length > some.length ? ` and ${paths.length - some.length} more` : ''
