@@ -1,6 +1,7 @@
 // Proof of a restore to this host: threads read back what stands at every written path, chunk by chunk against the ids.
 import { hash } from 'node:crypto'
 import { openPool } from '../base/pool.ts'
+import { describeSystemError } from '../base/system-error.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import {
   archiveDifferences,
@@ -10,7 +11,7 @@ import {
   type ProofReport,
 } from './proof.ts'
 import { packItems, type JobItem, type ProveJob, type Seen } from './restore-jobs.ts'
-import { describeSystemError, type LocalRestore } from './restore-local.ts'
+import type { LocalRestore } from './restore-local.ts'
 import type { PlannedRestore } from './restore-write.ts'
 
 interface Question extends JobItem {

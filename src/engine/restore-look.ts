@@ -1,9 +1,10 @@
 // Looks at the entry and at the target before a restore: what is wanted, what stands there, what must stay.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { entryPathsMax, outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { baseName, entryPathsMax, outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import type { Source } from '../source/source.ts'
+import { isRestoreLeftover } from '../source/restore-leftover.ts'
+import type { Scanned, Source } from '../source/source.ts'
 import { archiveDifferences, contentDigest, digestSegments } from './proof.ts'
 import type { RestorePlan, WantedPath } from './restore-plan.ts'
 import type { RestoreRequest } from './restore-request.ts'
@@ -83,6 +84,8 @@ export interface Target {
   readonly present: Map<RawPath, Attributes>
   readonly mounts: ReadonlySet<RawPath>
   readonly unreadable: ReadonlyMap<RawPath, string>
+  /** What a restore that was cut off held there: nobody's, so that it is neither kept nor compared. */
+  readonly leftovers: readonly RawPath[]
 }
 
 /** Everything at and below the restored paths: what stands there may be in the way, or have to go. */
@@ -91,15 +94,27 @@ export async function lookAtTarget(
   scope: readonly RawPath[],
   wanted: readonly WantedPath[],
 ): Promise<Target> {
-  const target: Target & { mounts: Set<RawPath>; unreadable: Map<RawPath, string> } = {
+  const target: Target & {
+    mounts: Set<RawPath>
+    unreadable: Map<RawPath, string>
+    leftovers: RawPath[]
+  } = {
+    leftovers: [],
     present: new Map<RawPath, Attributes>(),
     mounts: new Set<RawPath>(),
     unreadable: new Map<RawPath, string>(),
   }
   const { source } = request.destination
+  const isLeftover = ({ path, attributes }: Scanned) =>
+    isRestoreLeftover(baseName(path)) && attributes.type !== 'dir'
+  const ofTheEntry = new Set(
+    wanted.map(({ path }) => path).filter((path) => isRestoreLeftover(baseName(path))),
+  )
   const take = async (records: ReturnType<Source['scan']>) => {
     for await (const record of records) {
-      if (record.kind === 'item') target.present.set(record.path, record.attributes)
+      if (record.kind === 'item' && isLeftover(record) && !ofTheEntry.has(record.path))
+        target.leftovers.push(record.path)
+      else if (record.kind === 'item') target.present.set(record.path, record.attributes)
       else if (record.kind === 'mount') target.mounts.add(record.path)
       else if (record.problem !== 'vanished') target.unreadable.set(record.path, record.message)
     }

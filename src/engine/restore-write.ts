@@ -15,6 +15,8 @@ export interface PlannedRestore {
   readonly present: ReadonlyMap<RawPath, Attributes>
   /** Paths that are there and would change or go: the safety entry holds them. */
   readonly endangered: readonly RawPath[]
+  /** Of a restore that was cut off: they go. */
+  readonly leftovers: readonly RawPath[]
 }
 
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */

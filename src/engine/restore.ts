@@ -4,8 +4,6 @@ import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { PathFailure } from '../source/source.ts'
 import { type Expected, keepsLinkTimes, prove, type ProofReport } from './proof.ts'
-import { openLocalRestore } from './restore-local.ts'
-import { proveLocally } from './restore-local-proof.ts'
 import { endangeredPaths, isEmptyPlan, planRestore, type RestorePlan, settleDoubts } from './restore-plan.ts'
 import {
   collectWanted,
@@ -58,6 +56,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
     request,
     plan: { ...settled, left: [...settled.left, ...own] },
     present: target.present,
+    leftovers: target.leftovers,
     endangered: [...new Set([...endangeredPaths(settled, target.present), ...standing])].sort(),
   }
 }
@@ -95,16 +94,20 @@ async function standingExtras({ extras, destination, signal }: RestoreRequest): 
 export async function runRestore(prepared: PreparedRestore): Promise<RestoreReport> {
   const { source } = prepared.request.destination
   if (!source.local) return await runThrough(prepared)
+  const [{ openLocalRestore }, { proveLocally }] = await Promise.all([
+    import('./restore-local.ts'),
+    import('./restore-local-proof.ts'),
+  ])
   await using local = await openLocalRestore(prepared, source.local)
   const failures = [...(await removeFirst(prepared)), ...(await local.write())]
   prepared.request.reporter.progress({ phase: 'proving', filesTotal: prepared.plan.writes.length })
   return { plan: prepared.plan, proof: await proveLocally(prepared, local), failures }
 }
 
-async function removeFirst({ request, plan }: PreparedRestore): Promise<readonly PathFailure[]> {
-  if (plan.removals.length === 0) return []
-  request.reporter.progress({ phase: 'removing', filesTotal: plan.removals.length })
-  const paths = plan.removals.map(({ path }) => path)
+async function removeFirst({ request, plan, leftovers }: PreparedRestore): Promise<readonly PathFailure[]> {
+  const paths = [...leftovers, ...plan.removals.map(({ path }) => path)]
+  if (paths.length === 0) return []
+  request.reporter.progress({ phase: 'removing', filesTotal: paths.length })
   return await request.destination.source.remove(paths, request.signal)
 }
 
@@ -132,6 +135,6 @@ async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
   return { plan, proof, failures }
 }
 
-export function isNothingToDo(prepared: PreparedRestore): boolean {
-  return isEmptyPlan(prepared.plan) && prepared.request.extras.length === 0
+export function isNothingToDo({ plan, request, leftovers }: PreparedRestore): boolean {
+  return isEmptyPlan(plan) && request.extras.length === 0 && leftovers.length === 0
 }

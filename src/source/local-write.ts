@@ -7,6 +7,7 @@ import { type Libc, openPathOnly } from '../wire/libc.ts'
 import { accessAclName, defaultAclName } from '../wire/posix-acl.ts'
 import { writeContent } from './local-content.ts'
 import { type LocalFolders, pathThrough } from './local-folders.ts'
+import { isRestoreLeftover, leftoverName } from './restore-leftover.ts'
 
 export interface LocalItem {
   readonly path: RawPath
@@ -59,19 +60,13 @@ export interface WriterOptions {
 
 /** Files in hand of one thread. */
 const openPartsMax = 32
-const leftoverPattern = /^\.vml-restore-[0-9a-f]{16}-[0-9a-z-]{1,40}$/
-
-/** A name under which a restore holds what is not whole yet. */
-export function isRestoreLeftover(name: string): boolean {
-  return leftoverPattern.test(name)
-}
 
 export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOptions): LocalWriter {
   const parts = new Map<number, number>()
   let made = 0
   let anonymous = true
-  const partName = (part: number) => `.vml-restore-${run}-p${part}` as RawText
-  const nextName = () => `.vml-restore-${run}-${thread}-${made++}` as RawText
+  const partName = (part: number) => leftoverName(run, `p${part}`)
+  const nextName = () => leftoverName(run, `${thread}-${made++}`)
 
   /** Undefined where the file system cannot do it. */
   const openAnonymous = (folder: number): number | undefined => {
@@ -99,6 +94,14 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       libc.removeAt(folder, name, 'file')
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+  /** A folder of that name is no restore's; what cannot be removed is in nobody's way. */
+  const removeQuietly = (folder: number, name: RawText) => {
+    try {
+      libc.removeAt(folder, name, 'file')
+    } catch (error) {
+      if (codeOf(error) === '') throw error
     }
   }
   /** Order: an owner's change takes the special bits and capabilities away, an access list sets bits of the mode, times come last. */
@@ -240,7 +243,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     sweep(path) {
       const folder = folders.open(path)
       for (const name of readdirSync(`/proc/self/fd/${folder}`, { encoding: 'latin1' }))
-        if (isRestoreLeftover(name)) libc.removeAt(folder, name as RawText, 'file')
+        if (isRestoreLeftover(name)) removeQuietly(folder, name as RawText)
     },
   }
 }

@@ -1,0 +1,11 @@
+// What a failure of the system is called in words.
+import { constants } from 'node:os'
+import { getSystemErrorMessage } from 'node:util'
+
+/** `Operation not permitted` for `EPERM`; a code that this system does not know is its own word. */
+export function describeSystemError(code: string): string {
+  const numbers: Readonly<Record<string, number>> = constants.errno
+  const number = numbers[code]
+  const words = number === undefined ? code : getSystemErrorMessage(-number)
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}`
+}
