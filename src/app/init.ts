@@ -8,15 +8,9 @@ import { parseId, type RepositoryId } from '../model/ids.ts'
 import { initRepository } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
 import type { Config } from './config.ts'
-import type { Reporter } from '../base/progress.ts'
 import { dropComputerKey, makeComputerKey, noteComputerKey } from './keyring.ts'
-import { openStorage } from './storage.ts'
+import { openStorage, type StorageOptions } from './storage.ts'
 import { setDefaultLogbook } from './write-config.ts'
-
-export interface OpenPlace {
-  readonly signal?: AbortSignal | undefined
-  readonly reporter?: Reporter | undefined
-}
 
 export interface MadeLogbook {
   readonly id: RepositoryId
@@ -32,11 +26,11 @@ const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'sn
 export async function requireFreePlace(
   config: Config,
   location: string,
-  { signal, reporter }: OpenPlace,
+  options: StorageOptions,
 ): Promise<void> {
-  const { backend: opened } = await openStorage(config, location, { reporter })
+  const { backend: opened } = await openStorage(config, location, options)
   await using backend = opened
-  if ((await backend.size({ kind: 'config', name: '' }, { signal })) !== undefined)
+  if ((await backend.size({ kind: 'config', name: '' }, options)) !== undefined)
     throw new VmlError(
       'exists',
       `Cannot make a logbook in "${shownLocation(location)}": there is one, and it was left as it is`,
@@ -59,7 +53,7 @@ export async function makeLogbook(
   clock: Clock,
   location: string,
   recovery: Uint8Array,
-  options: OpenPlace & {
+  options: StorageOptions & {
     /** Of another logbook, so that copies between the two store nothing twice. */
     readonly chunker?: Repository['chunker'] | undefined
   },

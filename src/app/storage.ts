@@ -13,6 +13,12 @@ export interface Storage {
   keepCopies(id: RepositoryId): void
 }
 
+export interface StorageOptions {
+  readonly reporter?: Reporter | undefined
+  /** Of the whole program. */
+  readonly signal?: AbortSignal | undefined
+}
+
 const copiesBytesMax = 1024 * 1024 * 1024
 
 /**
@@ -22,7 +28,7 @@ const copiesBytesMax = 1024 * 1024 * 1024
 export async function openStorage(
   config: Config,
   location: string,
-  { reporter = silentReporter }: { readonly reporter?: Reporter | undefined } = {},
+  { reporter = silentReporter, signal }: StorageOptions = {},
 ): Promise<Storage> {
   const { uploadKiBPerSecond, downloadKiBPerSecond, readOnly } = config.storage
   let backend = await openBackend(location, {
@@ -43,7 +49,9 @@ export async function openStorage(
     const { openConfirmed } = await import('../backend/confirmed.ts')
     const { openRetrying } = await import('../backend/retrying.ts')
     const { openCached } = await import('../backend/cached.ts')
-    const cached = openCached(openRetrying(openConfirmed(backend), { clock, random: Math.random, reporter }))
+    const cached = openCached(
+      openRetrying(openConfirmed(backend), { clock, random: Math.random, reporter, signal }),
+    )
     const folder = join(config.folders.cache, 'copies')
     keepCopies = (id) => cached.keepCopies({ folder: join(folder, id), bytesMax: copiesBytesMax })
     backend = cached
@@ -70,13 +78,13 @@ export interface StorageUse {
 export async function measureStorage(
   config: Config,
   location: string,
-  { signal, reporter }: { readonly signal?: AbortSignal; readonly reporter?: Reporter } = {},
+  options: StorageOptions = {},
 ): Promise<StorageUse> {
-  const { backend: opened } = await openStorage(config, location, { reporter })
+  const { backend: opened } = await openStorage(config, location, options)
   await using backend = opened
   const use = { packs: 0, bytes: 0, locks: 0 }
   for (const kind of ['pack', 'index', 'snapshot', 'key', 'lock'] as const)
-    for await (const { size } of backend.list(kind, { signal })) {
+    for await (const { size } of backend.list(kind, { signal: options.signal })) {
       if (kind === 'pack') use.packs++
       if (kind === 'lock') use.locks++
       use.bytes += size

@@ -140,6 +140,18 @@ test('a list that breaks off, or tells a name twice, gives every name once', asy
   }
 })
 
+test('once the program is to end, nothing is waited for', async () => {
+  const abort = new AbortController()
+  const faulty = openFaulty(openMemory(), ({ number }) => (number > 1 ? 'gone' : undefined))
+  const clock = patientClock()
+  const { signal } = abort
+  const backend = openRetrying(faulty, { clock, random, reporter: silentReporter, signal })
+  await backend.size(file)
+  abort.abort(new Error('stopped'))
+  await assert.rejects(backend.remove(file), { code: 'unavailable.network' })
+  assert.deepEqual(clock.slept, [])
+})
+
 test('a pause ends with the signal', async () => {
   const abort = new AbortController()
   const inner = openFaulty(openMemory(), () => 'fails-before')

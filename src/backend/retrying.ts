@@ -13,6 +13,8 @@ export interface RetryOptions {
   readonly random: () => number
   /** Told before each pause. */
   readonly reporter: Reporter
+  /** Of the whole program: once aborted, what is still to be tidied up is tried once and not waited for. */
+  readonly signal?: AbortSignal | undefined
 }
 
 const firstPauseMs = 500
@@ -28,7 +30,10 @@ const triesOfStrangerMax = 2
  * is there is compared before it is called `exists`. No failure is ever taken for another one: when patience ends, the
  * last one is thrown as it is.
  */
-export function openRetrying(inner: Backend, { clock, random, reporter }: RetryOptions): Backend {
+export function openRetrying(
+  inner: Backend,
+  { clock, random, reporter, signal: ending }: RetryOptions,
+): Backend {
   let answered = false
 
   /** `task` is told how many times it was tried before. */
@@ -49,7 +54,7 @@ export function openRetrying(inner: Backend, { clock, random, reporter }: RetryO
           answered ||= isFailure(error, 'not-found', 'exists', 'integrity.truncated')
           throw error
         }
-        const most = answered ? triesMax : triesOfStrangerMax
+        const most = ending?.aborted ? tries : answered ? triesMax : triesOfStrangerMax
         const pause = pauseBefore(tries, random())
         if (tries >= most || clock.now() + pause - begun > patienceMs) throw gaveUp(error, tries)
         reporter.warn({

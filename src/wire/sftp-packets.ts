@@ -154,10 +154,6 @@ export function readAttributes(reader: PacketReader): Attributes {
 
 const typeMask = 0o170000
 
-export function isFolder({ mode }: Attributes): boolean {
-  return mode !== undefined && (mode & typeMask) === 0o040000
-}
-
 /** True as well where the server does not tell types. */
 export function mayBeFile({ mode }: Attributes): boolean {
   return mode === undefined || (mode & typeMask) === 0o100000

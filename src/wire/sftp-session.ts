@@ -17,6 +17,7 @@ import {
   connectionWords,
   connectTimeoutSDefault,
   destinationWords,
+  option,
   type SshAddress,
   type SshOptions,
 } from './ssh-client.ts'
@@ -56,7 +57,14 @@ export async function openSftpSession(request: SftpRequest): Promise<SftpSession
   const { address, options = {}, label, signal } = request
   const outbox = openOutbox()
   const child = startChild({
-    command: [...connectionWords(options), '-s', ...destinationWords(address), 'sftp'],
+    command: [
+      ...connectionWords(options),
+      // A connection that stands may be used; one that would outlive this process is not begun.
+      ...option('ControlMaster', 'no'),
+      '-s',
+      ...destinationWords(address),
+      'sftp',
+    ],
     stdin: outbox.chunks(),
     // Between two requests it may rest for as long as it likes.
     idleTimeoutMs: Number.POSITIVE_INFINITY,

@@ -171,7 +171,7 @@ function speak(session: SftpSession, limits: Limits): Sftp {
           yield part.filter(({ name }) => name !== '.' && name !== '..')
         }
       } finally {
-        await close(handle).catch(() => {})
+        void close(handle).catch(() => {})
       }
     },
     link: async (from, to) => await session.tell(packetType.extended, [extension.link, from, to]),
