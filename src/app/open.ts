@@ -5,9 +5,10 @@ import type { Backend } from '../backend/backend.ts'
 import { shownLocation } from '../backend/location.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
+import { printableText } from '../base/raw-text.ts'
 import { type Catalog, openCatalog } from '../catalog/catalog.ts'
 import { openRepository, requireConfig } from '../store/repository.ts'
-import type { Repository } from '../store/store.ts'
+import type { LockWatch, Repository } from '../store/store.ts'
 import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
 import { configuredPassword } from './secrets.ts'
@@ -95,7 +96,7 @@ async function unlock(
   const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {
     tried.push(what)
     try {
-      return await openRepository({ backend, secrets, keyHint, signal })
+      return await openRepository({ backend, secrets, keyHint, signal, onLockWatch: tellWatch(options) })
     } catch (error) {
       if (isFailure(error, 'auth.key')) return undefined
       // A damaged key file is told only when no other one opens.
@@ -125,6 +126,15 @@ async function unlock(
     details: { location: logbook.value, tried },
     hint: 'Give the recovery key: --password-file FILE, VML_PASSWORD_FILE or VML_PASSWORD_COMMAND. vml key add with it makes this computer one of its own',
   })
+}
+
+function tellWatch({ reporter }: OpenOptions): LockWatch {
+  return (watched, ms) => {
+    for (const { hostname, pid, time } of watched)
+      reporter?.warn({
+        warning: `A lock of process ${pid} on "${printableText(hostname)}", last refreshed ${printableText(time)}, looks as if it was left behind. Watching it for ${Math.ceil(ms / 60_000)} minutes to be sure; vml unlock --remove-all does not wait`,
+      })
+  }
 }
 
 async function byComputerKey(

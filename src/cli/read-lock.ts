@@ -14,7 +14,8 @@ export async function keepPrunesOut(
 ): Promise<AsyncDisposable | undefined> {
   if (repository.readOnly) return undefined
   try {
-    return await repository.lock('shared', { signal })
+    // A careful reader goes on without: it need not wait until it is clear whether somebody is there.
+    return await repository.lock('shared', { signal, watch: mode === 'strict' })
   } catch (error) {
     if (isFailure(error, 'store.locked') && mode === 'strict') {
       throw new VmlError('store.locked', error.message, {

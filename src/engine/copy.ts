@@ -248,7 +248,7 @@ function tagsFor(
 /** Needs the target alone for a moment; where others use it, both forms stand for the entry and the newer one counts. */
 async function removeOutdated(into: OpenLogbook, snapshots: readonly SnapshotId[]): Promise<boolean> {
   try {
-    await using _lock = await into.repository.lock('exclusive')
+    await using _lock = await into.repository.lock('exclusive', { watch: false })
     for (const id of snapshots) await into.repository.removeSnapshot(id)
     into.catalog.remove(snapshots)
     return true

@@ -29,6 +29,8 @@ export interface ProcessMark {
 
 /** restic's, which acts on our locks as we do on its own (internal/repository/lock_file.go, `staleLockTimeout`). */
 export const staleAfterMs = 30 * 60 * 1000
+/** How often whoever holds a lock writes it anew, under another name. */
+export const refreshEveryMs = 5 * 60 * 1000
 
 export function thisProcess(): LockOwner {
   const mark = markOf(process.pid)

@@ -8,7 +8,10 @@ import { isFailure, VmlError } from '../base/failure.ts'
 import { fakeClock } from '../../test/store-fixture.ts'
 import { openCipher, randomMasterKey } from './cipher.ts'
 import { thisProcess } from './lock-holder.ts'
-import { acquireLock, listLocks, removeStaleLocks } from './lock.ts'
+import { acquireLock } from './lock.ts'
+import { listLocks } from './lock-file.ts'
+import { removeStaleLocks } from './stale-locks.ts'
+import type { LockDescription } from './store.ts'
 import { type Vault, writeSealedJson } from './sealed-file.ts'
 
 const minuteMs = 60_000
@@ -75,7 +78,10 @@ test('a lock of a dead process of this host is removed', async () => {
   }
   // restic's own tell no more than the names of host and process, which a clone of this machine has as well.
   await writeLockFile(vault, lock)
-  await assert.rejects(acquireLock(vault, 'shared'), { code: 'store.locked' })
+  const stopping = new AbortController()
+  const onWatch = () => stopping.abort(new Error('It is watched'))
+  await assert.rejects(acquireLock(vault, 'shared', { onWatch, signal: stopping.signal }), /watched/)
+  assert.equal(vault.files.size, 1)
   assert.deepEqual(
     (await removeStaleLocks(vault)).map(({ state }) => state),
     ['missing'],
@@ -124,27 +130,26 @@ test('a lock of a living process of this host, and a young one of another, hold'
 })
 
 test('a lock that nobody refreshed for half an hour is removed after a watch, not before', async () => {
-  const vault = openVault()
-  const clock = fakeClock()
-  const old = new Date(clock.now() - 31 * minuteMs).toISOString()
-  await writeLockFile(vault, { time: old, exclusive: true, hostname: 'far', username: '', pid: 1 })
-  await assert.rejects(acquireLock(vault, 'shared', { clock }), (error) => {
-    return error instanceof VmlError && /vml unlock/.test(error.hint ?? '')
-  })
-  const watched: string[] = []
-  const removing = removeStaleLocks(vault, {
-    clock,
-    onWatch: (locks) => watched.push(...locks.map(({ hostname }) => hostname)),
-  })
-  for (let minute = 0; minute < 5; minute++) await passMinute(clock)
-  assert.equal(vault.files.size, 1)
-  for (let minute = 0; minute < 3; minute++) await passMinute(clock)
-  assert.deepEqual(
-    (await removing).map(({ state }) => state),
-    ['silent'],
-  )
-  assert.deepEqual(watched, ['far'])
-  await using _ = await acquireLock(vault, 'exclusive', { clock })
+  for (const act of ['unlock', 'lock'] as const) {
+    const vault = openVault()
+    const clock = fakeClock()
+    const old = new Date(clock.now() - 31 * minuteMs).toISOString()
+    await writeLockFile(vault, { time: old, exclusive: true, hostname: 'far', username: '', pid: 1 })
+    const [before] = vault.files.keys()
+    const watched: string[] = []
+    const options = {
+      clock,
+      onWatch: (locks: readonly LockDescription[]) => watched.push(...locks.map(({ hostname }) => hostname)),
+    }
+    const going =
+      act === 'unlock' ? removeStaleLocks(vault, options) : acquireLock(vault, 'exclusive', options)
+    for (let minute = 0; minute < 5; minute++) await passMinute(clock)
+    assert.deepEqual([...vault.files.keys()], [before])
+    for (let minute = 0; minute < 3; minute++) await passMinute(clock)
+    await going
+    assert.deepEqual(watched, ['far'])
+    assert.ok(!vault.files.has(before ?? ''))
+  }
 })
 
 test('a live lock of a host whose clock is hours behind is never taken for stale', async () => {
@@ -153,10 +158,11 @@ test('a live lock of a host whose clock is hours behind is never taken for stale
   const behind = { ...clock, now: () => clock.now() - 5 * 60 * minuteMs }
   const owner = { hostname: 'far', username: 'ann', pid: 7, uid: 7, gid: 7 }
   await using lock = await acquireLock(vault, 'exclusive', { clock: behind, owner })
-  await assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
+  const locking = assert.rejects(acquireLock(vault, 'shared', { clock }), { code: 'store.locked' })
   const removing = removeStaleLocks(vault, { clock })
   for (let minute = 0; minute < 8; minute++) await passMinute(clock)
   assert.deepEqual(await removing, [])
+  await locking
   await lock.ensureHeld()
   // And one that is ahead sees nothing but a young lock.
   const ahead = { ...clock, now: () => clock.now() - 10 * 60 * minuteMs }

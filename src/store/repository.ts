@@ -14,7 +14,7 @@ import type { HeldLock } from './lock.ts'
 import { randomPolynomial } from './polynomial.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
-import type { CallOptions, NewKey, Repository } from './store.ts'
+import type { CallOptions, LockWatch, NewKey, Repository } from './store.ts'
 import type { decodeTree } from './tree-codec.ts'
 
 export interface OpenOptions extends CallOptions {
@@ -24,6 +24,8 @@ export interface OpenOptions extends CallOptions {
   readonly secrets: readonly Uint8Array[]
   /** The key file to try first. */
   readonly keyHint?: string | undefined
+  /** Hears of locks that stand in the way and are watched for some minutes, since they look as if they were left behind. */
+  readonly onLockWatch?: LockWatch | undefined
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
 }
@@ -118,9 +120,11 @@ interface Parts {
   readonly keyId: string
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
+  readonly onLockWatch?: LockWatch | undefined
 }
 
-function assemble({ backend, config, masterKey, keyId, packBytes, clock = systemClock }: Parts): Repository {
+function assemble(parts: Parts): Repository {
+  const { backend, config, masterKey, keyId, packBytes, clock = systemClock } = parts
   const { version } = config
   const vault: Vault = { backend, cipher: openCipher(masterKey), version }
   let opened: Promise<Content> | undefined
@@ -136,9 +140,13 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     })
   }
   let exclusiveLocks = 0
-  const take = async (kind: 'shared' | 'exclusive', signal: AbortSignal | undefined): Promise<HeldLock> => {
+  const take = async (
+    kind: 'shared' | 'exclusive',
+    signal: AbortSignal | undefined,
+    watch = true,
+  ): Promise<HeldLock> => {
     const { acquireLock } = await import('./lock.ts')
-    const lock = await acquireLock(vault, kind, { clock, signal })
+    const lock = await acquireLock(vault, kind, { clock, signal, watch, onWatch: parts.onLockWatch })
     let counted = kind === 'exclusive'
     if (counted) exclusiveLocks++
     return {
@@ -223,11 +231,11 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
         throw error
       }
     },
-    async lock(kind, { signal } = {}) {
+    async lock(kind, { signal, watch } = {}) {
       // Where nothing can be written, no prune can pull the ground away; restic reads there with --no-lock.
       if (backend.traits.readOnly && kind === 'shared') return { async [Symbol.asyncDispose]() {} }
       if (backend.traits.readOnly) refuseWrite()
-      return await take(kind, signal)
+      return await take(kind, signal, watch)
     },
     async removeSnapshot(id, { signal } = {}) {
       refuseWrite()
@@ -279,14 +287,14 @@ function assemble({ backend, config, masterKey, keyId, packBytes, clock = system
     },
     async *locks({ signal } = {}) {
       const [{ describeLocks }, { thisProcess }] = await Promise.all([
-        import('./lock.ts'),
+        import('./lock-file.ts'),
         import('./lock-holder.ts'),
       ])
       yield* describeLocks(vault, { owner: thisProcess(), now: clock.now(), signal })
     },
     removeStaleLocks: async (options = {}) => {
       refuseWrite()
-      const { removeStaleLocks } = await import('./lock.ts')
+      const { removeStaleLocks } = await import('./stale-locks.ts')
       return await removeStaleLocks(vault, { ...options, clock })
     },
     async removeLocks(ids, options) {

@@ -60,8 +60,14 @@ export interface Repository extends AsyncDisposable {
    * exclusive one `removeSnapshot` may be called: an edit writes the new snapshot, then removes the old.
    */
   beginWrite(options?: CallOptions & { readonly lock?: 'shared' | 'exclusive' }): Promise<Writer>
-  /** A lock without a writer, for reading for long or for removing. */
-  lock(kind: 'shared' | 'exclusive', options?: CallOptions): Promise<AsyncDisposable>
+  /**
+   * A lock without a writer, for reading for long or for removing. One that stands in the way and looks as if it was left behind is watched
+   * for some minutes, unless `watch` is false: then it is refused like any other.
+   */
+  lock(
+    kind: 'shared' | 'exclusive',
+    options?: CallOptions & { readonly watch?: boolean | undefined },
+  ): Promise<AsyncDisposable>
   /** Needs an exclusive lock held by the caller, as restic's `forget` does. */
   removeSnapshot(id: SnapshotId, options?: CallOptions): Promise<void>
   /** Looks for what no snapshot needs, under a shared lock; `waitMs` is how long to try for a lock, here and for the exclusive one later. */
@@ -84,7 +90,7 @@ export interface Repository extends AsyncDisposable {
   locks(options?: CallOptions): AsyncIterable<LockDescription>
   /** Removes locks whose holders are proved to be gone; watches those that look so for some minutes first. */
   removeStaleLocks(
-    options?: CallOptions & { readonly onWatch?: (watched: readonly LockDescription[], ms: number) => void },
+    options?: CallOptions & { readonly onWatch?: LockWatch | undefined },
   ): Promise<readonly LockDescription[]>
   /** Whoever holds them: for a person who knows better. */
   removeLocks(ids: readonly string[], options?: CallOptions): Promise<void>
@@ -116,6 +122,9 @@ export interface KeyDescription {
  * hour, by its holder's clock and ours. `unreadable`: its content says nothing.
  */
 export type LockState = 'held' | 'ended' | 'missing' | 'silent' | 'unreadable'
+
+/** Hears of locks that are watched, and for how long, before they are removed. */
+export type LockWatch = (watched: readonly LockDescription[], ms: number) => void
 
 export interface LockDescription {
   readonly id: string
