@@ -1,12 +1,14 @@
-// A backend whose process dies at the n-th call: before the call, or after it took effect. Nothing works afterwards.
+// A backend whose process dies at the n-th call: before the call, or after it took effect. Nothing works afterwards, or only that call failed.
 import type { Backend } from '../src/backend/backend.ts'
 
 export interface Death {
   /** Calls are counted from 1; 0 never dies. */
   readonly at: number
   readonly when: 'before' | 'after'
-  /** Ends the process, or throws for ever after. */
+  /** Ends the process, or throws: what, is up to the caller. */
   readonly die: () => void
+  /** Only that one call fails. */
+  readonly once?: boolean
 }
 
 export interface DyingBackend extends Backend {
@@ -16,11 +18,11 @@ export interface DyingBackend extends Backend {
 /** What a process that was killed would have seen, for tests in one process: every later call fails. */
 export class Died extends Error {}
 
-export function openDying(backend: Backend, { at, when, die }: Death): DyingBackend {
+export function openDying(backend: Backend, { at, when, die, once = false }: Death): DyingBackend {
   let calls = 0
   let dead = false
   const kill = () => {
-    dead = true
+    dead = !once
     die()
     throw new Died('The process has died')
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openMemory } from '../backend/memory.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { silentReporter } from '../base/progress.ts'
 import type { PackId } from '../model/ids.ts'
 import { openMemoryMarks } from './prune-marks.ts'
@@ -49,6 +50,36 @@ test('cut off before or after any call of the backend, a prune loses nothing, an
   }
   context.diagnostic(`${tally.cuts} cuts, ${tally.afterDeletion} of them after a pack was deleted`)
   assert.ok(tally.cuts > 70 && tally.afterDeletion > 8)
+})
+
+test('where any one call of the backend fails, before or after it took effect, nothing is lost and no lock is left', async () => {
+  const base = new Map<string, Buffer>()
+  const baseMarks = openMemoryMarks()
+  await makePruneHistory(openMemory({ files: base }), baseMarks)
+  const marked = [...(await baseMarks.read())]
+  const expected = await readAll(await reopen(base))
+  const options = { packBytes, clock: fakeClock() }
+  for (const when of ['before', 'after'] as const) {
+    // Each of the two meets other calls; all of them take a minute.
+    for (let at = when === 'before' ? 3 : 5; ; at += 4) {
+      const files = new Map(base)
+      const marks = openMemoryMarks(marked)
+      const die = () => {
+        throw new VmlError('unavailable.network', 'The storage is gone for a moment')
+      }
+      const backend = openDying(openMemory({ files }), { at, when, die, once: true })
+      const attempt = async () => await pruneOnce(await reopen(backend, options), { marks, now: true })
+      await attempt().catch((error: unknown) => {
+        if (!isFailure(error, 'unavailable.network', 'store.locked')) throw error
+      })
+      if (at > backend.calls()) break
+      // But for the call that would have removed it, no lock is left.
+      const locks = [...files.keys()].filter((name) => name.startsWith('lock/'))
+      assert.ok(locks.length <= 1)
+      for (const name of locks) files.delete(name)
+      await inspect(files, marks, { expected, options })
+    }
+  }
 })
 
 async function inspect(
