@@ -1,6 +1,10 @@
 // A save, its read-back and a check over a storage that goes wrong once, in every way, at every call: no silent loss.
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Backend } from '../src/backend/backend.ts'
+import { openCached } from '../src/backend/cached.ts'
 import { openConfirmed } from '../src/backend/confirmed.ts'
 import { openMemory } from '../src/backend/memory.ts'
 import { openRetrying } from '../src/backend/retrying.ts'
@@ -97,16 +101,20 @@ async function work(
   around: Around,
   faultAt: (call: Call) => Fault | undefined,
 ): Promise<Told> {
+  using copies = temporaryFolder()
   const clock = fakeClock()
   const faulty = openFaulty(openMemory({ files: files as Map<string, Buffer> }), faultAt)
   const backend: Backend =
     around === 'bare'
       ? faulty
-      : openRetrying(openConfirmed(faulty), {
-          clock: patientClock(),
-          random: () => 0.5,
-          reporter: silentReporter,
-        })
+      : openCopied(
+          openRetrying(openConfirmed(faulty), {
+            clock: patientClock(),
+            random: () => 0.5,
+            reporter: silentReporter,
+          }),
+          copies.path,
+        )
   let saved: SnapshotId | undefined
   try {
     await using repository = await reopen(backend, { packBytes, clock })
@@ -121,6 +129,17 @@ async function work(
     assert.ok(isFailure(error), `not a failure that was foreseen: ${String(error)}`)
     return { saved, error, calls: faulty.calls }
   }
+}
+
+function openCopied(backend: Backend, folder: string): Backend {
+  const cached = openCached(backend)
+  cached.keepCopies({ folder, bytesMax: 1_000_000 })
+  return cached
+}
+
+function temporaryFolder(): Disposable & { readonly path: string } {
+  const path = mkdtempSync(join(tmpdir(), 'vml-faults-'))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
 }
 
 interface Place {
