@@ -76,7 +76,7 @@ export async function* runPolicies(
     refusal: undefined,
     async agreeTo(removal) {
       try {
-        await run.agreeTo(removal)
+        await context.agreeTo(removal)
       } catch (error) {
         run.refusal = error
         throw error
@@ -151,9 +151,10 @@ async function* saveDue(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> {
     only: policy.only.map((typed) => parseMachinePath(typed, open, home)),
     caches: policy.cache.map((typed) => parseCache(typed, open, home)),
   }
-  const ofLine = entries.filter((entry) => entry.project === project)
+  const past = entries.filter(({ takenAt }) => takenAt.getTime() <= nowMs)
+  const ofLine = past.filter((entry) => entry.project === project)
   const chosen =
-    chooseBase(ofLine, machine.name, 'incremental') ?? chooseBase(entries, machine.name, 'incremental')
+    chooseBase(ofLine, machine.name, 'incremental') ?? chooseBase(past, machine.name, 'incremental')
   const base = await openBase(context, logbook.repository, chosen)
   const outcome = await saveIfChanged(
     {
