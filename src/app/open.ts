@@ -11,7 +11,6 @@ import { openRepository, requireConfig } from '../store/repository.ts'
 import type { LockWatch, Repository } from '../store/store.ts'
 import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
-import { configuredPassword } from './secrets.ts'
 import { openStorage } from './storage.ts'
 
 export interface Logbook extends AsyncDisposable {
@@ -111,6 +110,7 @@ async function unlock(
     const opened = await byComputerKey(config, backend, attempt, signal)
     if (opened) return opened
   }
+  const { configuredPassword } = await import('./secrets.ts')
   const configured = await configuredPassword(config, signal)
   if (configured) {
     const opened = await attempt(`the password of ${configured.from}`, [configured.password])

@@ -7,7 +7,7 @@ import type { Logbook } from '../app/open.ts'
 import type { Command, Completion, Option } from './command.ts'
 import { commands, findCommand } from './commands.ts'
 import { formatDay, formatTime } from './format.ts'
-import { firstOperand, globalOptions } from './parse.ts'
+import { firstOperand, globalOptions } from './global-options.ts'
 
 export interface Suggestion {
   /** What the word becomes. */

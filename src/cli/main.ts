@@ -12,11 +12,12 @@ import type { Context } from './command.ts'
 import { cancelled, foreseen, reportFailure } from './failures.ts'
 import { isTerminalGone } from './hang-up.ts'
 import { openOutput, type Output } from './output.ts'
-import { parseArguments, type GlobalFlags } from './parse.ts'
+import type { GlobalFlags } from './global-options.ts'
+import type { Parsed } from './parse.ts'
+import { readPlainLine } from './plain-line.ts'
 import { openProgress } from './progress.ts'
 import { openPrompts } from './prompts.ts'
 import { plainStyle } from './style.ts'
-import { version } from './version.ts'
 
 /** As a shell reports a program that a closed pipe ended: 128 + SIGPIPE. */
 const brokenPipeStatus = 141
@@ -62,7 +63,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     void report(error).then((status) => process.exit(status))
   })
   try {
-    const parsed = await parseArguments(argv, { version, width: columnsOf(stdout) })
+    const parsed = (await readPlainLine(argv)) ?? (await parseAny(argv, columnsOf(stdout)))
     if (parsed.kind === 'text') {
       stdout.write(parsed.text)
       await flush(stdout)
@@ -116,6 +117,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (brokenPipe) return brokenPipeStatus
     return await report(outputFailure ?? error)
   }
+}
+
+/** What programs ask for first is told at once; for the rest there is commander. */
+async function parseAny(argv: readonly string[], width: number | undefined): Promise<Parsed> {
+  const { version } = await import('./version.ts')
+  if (argv.length === 1 && argv[0] === '--version') return { kind: 'text', text: `${version}\n` }
+  const { parseArguments } = await import('./parse.ts')
+  return await parseArguments(argv, { version, width })
 }
 
 /** Resolves when all that was written has been taken, or failed: the failure itself comes as an event. */

@@ -3,17 +3,7 @@ import { Command as Commander, CommanderError, Option as CommanderOption } from 
 import { VmlError } from '../base/failure.ts'
 import type { Command, Example, Option } from './command.ts'
 import { commands, findCommand } from './commands.ts'
-
-export interface GlobalFlags {
-  readonly logbook: string | undefined
-  readonly passwordFile: string | undefined
-  readonly readOnly: boolean
-  readonly json: boolean
-  readonly quiet: boolean
-  readonly verbose: boolean
-  readonly color: boolean
-  readonly yes: boolean
-}
+import { firstOperand, globalFlags, type GlobalFlags, globalOptions } from './global-options.ts'
 
 export type Parsed =
   | { readonly kind: 'text'; readonly text: string }
@@ -29,18 +19,6 @@ export interface ParseOptions {
   readonly version: string
   readonly width: number | undefined
 }
-
-/** Taken by every command, before or after the verb. */
-export const globalOptions = [
-  ['--logbook <place>', 'the logbook: a folder, sftp:… (else VML_LOGBOOK, ./.vml.toml, config.toml)'],
-  ['--password-file <file>', 'read the password of the logbook from a file'],
-  ['--read-only', 'write nothing to the logbook, not even a lock'],
-  ['--json', 'print JSON'],
-  ['-q, --quiet', 'print results and failures only'],
-  ['-v, --verbose', 'print more'],
-  ['--no-color', 'print without colours (as NO_COLOR does)'],
-  ['-y, --yes', 'answer every question with yes'],
-] as const
 
 export async function parseArguments(argv: readonly string[], options: ParseOptions): Promise<Parsed> {
   // `vml help save`, as others have it; a verb that is none gets its suggestion.
@@ -95,16 +73,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
       command,
       operands: commander.args,
       typed: commander.opts(),
-      flags: {
-        logbook: textOf(all['logbook']),
-        passwordFile: textOf(all['passwordFile']),
-        readOnly: all['readOnly'] === true,
-        json: all['json'] === true,
-        quiet: all['quiet'] === true,
-        verbose: all['verbose'] === true,
-        color: all['color'] !== false,
-        yes: all['yes'] === true,
-      },
+      flags: globalFlags(all),
     }
   }
 
@@ -180,19 +149,4 @@ function usageFailure(error: CommanderError, asked: string | undefined): VmlErro
   return new VmlError('usage', `${what.charAt(0).toUpperCase()}${what.slice(1)}`.replace(/\.$/, ''), {
     hint: suggestion === '' ? help : `${suggestion} ${help}`,
   })
-}
-
-/** The first word that is no option and no value of a global one. */
-export function firstOperand(argv: readonly string[]): string | undefined {
-  for (let index = 0; index < argv.length; index++) {
-    const word = argv[index] ?? ''
-    if (word === '--') return argv[index + 1]
-    if (word === '--logbook' || word === '--password-file') index++
-    else if (!word.startsWith('-')) return word
-  }
-  return undefined
-}
-
-function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }
