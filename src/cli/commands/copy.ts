@@ -104,10 +104,12 @@ export const command = defineCommand({
       },
     })
     const copied = outcomes.filter(({ outcome }) => outcome === 'copied').length
+    const updated = outcomes.filter(({ outcome }) => outcome === 'updated' || outcome === 'edited').length
+    const where = updated > 0 ? `, brought ${updated} up to date in` : ' to'
     if (imported && copied > 0)
       out.note(`  Marked as somebody else's, since this computer has no key of its own to ${from.location}`)
     out.summary(
-      `Copied ${copied} of ${plural(outcomes.length, 'entry', 'entries')} to ${into.location}: ${plural(counts.blobs, 'blob')} and ${plural(counts.trees, 'folder')}, stored ${formatBytes(storedBytes)}`,
+      `Copied ${copied} of ${plural(outcomes.length, 'entry', 'entries')}${where} ${into.location}: ${plural(counts.blobs, 'blob')} and ${plural(counts.trees, 'folder')}, stored ${formatBytes(storedBytes)}`,
       {
         schema: 1,
         imported,
