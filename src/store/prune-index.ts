@@ -1,4 +1,5 @@
 // The index as a prune needs it: every place of every blob, every pack with its size, and which file names which pack.
+import { openPool } from '../base/pool.ts'
 import { type IndexId, type PackId, parseId } from '../model/ids.ts'
 import type { IndexedPack } from './index-file.ts'
 import { scanIndexFile } from './index-scan.ts'
@@ -46,6 +47,9 @@ export interface PruneIndex {
 }
 
 type Options = CallOptions & { readonly reporter: Reporter }
+
+/** Some 8 MiB each. */
+const filesAtOnceMax = 3
 
 /** Fails with `integrity.*` where an index file cannot be read. Packs are listed after the index: what it names is stored before. */
 export async function loadPruneIndex(vault: Vault, options: Options): Promise<PruneIndex> {
@@ -125,13 +129,18 @@ async function loadOnce(
   }
 
   const listed = await listIndexes(vault, options)
-  for (const [id, sizeBytes] of listed) {
-    if (superseded.has(id)) continue
-    reporter.progress({ phase: 'reading the index', filesDone: files.size, filesTotal: listed.size })
-    const file = await scanIndexFile(vault, id, { ...options, sizeBytes })
-    addFile(id, file.packs)
-    for (const replaced of file.supersedes) if (listed.has(replaced)) superseded.add(replaced)
+  // Each is taken in at once when it has come, so that only those under way are in memory.
+  const pool = openPool(Math.max(1, Math.min(vault.backend.traits.connections, filesAtOnceMax)))
+  const wanted = [...listed].filter(([id]) => !superseded.has(id))
+  for (const [id, sizeBytes] of wanted) {
+    await pool.start(async () => {
+      const file = await scanIndexFile(vault, id, { ...options, sizeBytes })
+      addFile(id, file.packs)
+      for (const replaced of file.supersedes) if (listed.has(replaced)) superseded.add(replaced)
+      reporter.progress({ phase: 'reading the index', filesDone: files.size, filesTotal: wanted.length })
+    })
   }
+  await pool.drain()
   for await (const { name, size } of vault.backend.list('pack', options)) {
     const pack = parseId<PackId>(name)
     if (pack === undefined) continue

@@ -1,6 +1,6 @@
 // Marks every blob that a snapshot needs, in the table of places: no set of names, one bit each.
 import { isFailure, VmlError } from '../base/failure.ts'
-import { openPool } from '../base/pool.ts'
+import { mapOrdered, openPool } from '../base/pool.ts'
 import type { Reporter } from '../base/progress.ts'
 import { parseId, shortId, type SnapshotId, type TreeId } from '../model/ids.ts'
 import { openBlob } from './blob-reader.ts'
@@ -27,21 +27,25 @@ export async function readRoots(
   known: ReadonlySet<SnapshotId>,
   { reporter, ...options }: Options,
 ): Promise<readonly SnapshotRoot[]> {
-  const roots: SnapshotRoot[] = []
+  const listed: { readonly id: SnapshotId; readonly sizeBytes: number }[] = []
   for await (const { name, size } of vault.backend.list('snapshot', options)) {
     const id = parseId<SnapshotId>(name)
-    if (id === undefined || known.has(id)) continue
-    reporter.progress({ phase: 'reading snapshots', filesDone: roots.length })
+    if (id !== undefined && !known.has(id)) listed.push({ id, sizeBytes: size })
+  }
+  let filesDone = 0
+  const read = async ({ id, sizeBytes }: (typeof listed)[number]): Promise<SnapshotRoot | undefined> => {
+    reporter.progress({ phase: 'reading snapshots', filesDone: filesDone++, filesTotal: listed.length })
     try {
-      const { tree } = await readSnapshotFile(vault, id, { ...options, sizeBytes: size })
-      roots.push({ id, tree })
+      const { tree } = await readSnapshotFile(vault, id, { ...options, sizeBytes })
+      return { id, tree }
     } catch (error) {
       // A program that does not heed locks removed it since it was listed.
-      if (isFailure(error, 'not-found')) continue
+      if (isFailure(error, 'not-found')) return undefined
       throw refusal(error, id)
     }
   }
-  return roots
+  const roots = await mapOrdered(listed, readsAtOnce(vault), read)
+  return roots.filter((root) => root !== undefined)
 }
 
 /** Each tree is read once, however many snapshots have it. A blob that is missing, or a tree that cannot be read, fails with `integrity.*`. */
@@ -54,7 +58,7 @@ export async function markUsed(
   const windows = openPackWindows(vault.backend)
   const trees = index.table('tree')
   const data = index.table('data')
-  const pool = openPool(Math.max(1, Math.min(vault.backend.traits.connections, readsAtOnceMax)))
+  const pool = openPool(readsAtOnce(vault))
   // Place of a tree that waits to be read, and the snapshot through which it was met first.
   const waiting: number[] = []
   let treesDone = 0
@@ -99,6 +103,10 @@ export async function markUsed(
 }
 
 const readsAtOnceMax = 8
+
+function readsAtOnce({ backend }: Vault): number {
+  return Math.max(1, Math.min(backend.traits.connections, readsAtOnceMax))
+}
 
 /** From whichever of its places it can be read. */
 async function readTreeAt(
