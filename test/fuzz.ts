@@ -27,7 +27,7 @@ import { openCipher, randomMasterKey } from '../src/store/cipher.ts'
 import { encodeConfig, parseConfig } from '../src/store/config.ts'
 import { readIndexFile } from '../src/store/index-file.ts'
 import { readKeyFile } from '../src/store/keys.ts'
-import { listLocks } from '../src/store/lock.ts'
+import { listLocks } from '../src/store/lock-file.ts'
 import {
   decodePackHeader,
   encodePackHeader,
