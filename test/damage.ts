@@ -40,6 +40,8 @@ export async function makeLogbook(): Promise<Files> {
     backend: openMemory({ files }),
     keys: [cheapKey, { ...cheapKey, password: Buffer.from('another') }],
     packBytes: 700_000,
+    // With it the large files have more than one chunk each.
+    polynomial: 0x3da3358b4dc173n,
   })
   for (const number of [1, 2, 3]) {
     const contents: Record<string, Buffer> = {
