@@ -20,6 +20,7 @@ import { type MachineContext, openMachine } from './open-machine.ts'
 import { policyStateFile, type PolicyState, readPolicyState, writePolicyState } from './policy-state.ts'
 import { digestOfImage, openBase } from './save-base.ts'
 import { parseCache, parseMachinePath } from './machine-path.ts'
+import { openFolderMemory } from './folder-memory.ts'
 
 export interface PolicyContext extends MachineContext {
   readonly clock: Clock
@@ -164,6 +165,7 @@ async function* saveDue(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> {
       reporter: context.reporter,
       signal: context.signal,
       imageSha256: await digestOfImage(context, machine, base),
+      folderMemory: openFolderMemory(context.config, logbook.repository.id, machine.name),
       nextNumber: () => nextEntryNumber(logbook, context),
       clock: context.clock,
     },

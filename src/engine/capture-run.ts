@@ -8,7 +8,8 @@ import type { Attributes } from '../model/tree.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
 import type { Excluded, ExclusionRules } from './exclusion.ts'
-import type { Listing } from './listing.ts'
+import type { FolderMemory } from './folder-memory.ts'
+import type { Listing, Row } from './listing.ts'
 
 export interface CaptureRoot {
   readonly path: RawPath
@@ -24,6 +25,8 @@ export interface CaptureBase {
   /** When its scan began, on the machine's clock. */
   readonly scanStartedNs: bigint
   readonly fidelity: Fidelity
+  /** What this computer remembers of its folders, when that still holds. */
+  readonly memory?: FolderMemory | undefined
 }
 
 export interface CaptureRequest {
@@ -48,11 +51,16 @@ export interface CapturedFile {
 export interface Run {
   readonly request: CaptureRequest
   readonly listing: Listing
-  readonly files: Map<RawPath, CapturedFile>
+  /** What is known beyond the listing: what was read, and what was taken over in folders in which something changed. */
+  readonly files: Map<Row, CapturedFile>
+  /** Folders that are with all below as the base has them. */
+  readonly trees: Map<Row, TreeId>
+  /** Of some of these folders (capture-decide.ts). */
+  readonly fingerprints: Map<Row, string>
   readonly excluded: Excluded[]
   readonly problems: Map<RawPath, PathProblem>
   /** Folders above the roots. */
-  readonly above: Set<RawPath>
+  readonly above: Set<Row>
   readonly mounts: { path: RawPath; type: string }[]
   readonly scanStartedNs: bigint
   filesRead: number
@@ -71,17 +79,23 @@ export function addProblem(run: Run, path: RawPath, problem: PathProblem['proble
 
 /** A path without its content is no part of the entry; whatever lies below it goes with it. */
 export function forget(run: Run, path: RawPath): void {
-  forgetBelow(run, path)
-  run.files.delete(path)
-  run.listing.remove(path)
+  const row = run.listing.find(path)
+  if (row < 0) return
+  for (const below of run.listing.below(row)) run.files.delete(below)
+  run.listing.remove(row)
 }
 
 /** What was listed below a folder that is none any more. */
 export function forgetBelow(run: Run, path: RawPath): void {
-  const item = run.listing.get(path)
-  if (!item || item.children.size === 0) return
-  for (const child of [...item.children.values()]) {
-    for (const { path: below } of run.listing.below(child.path)) run.files.delete(below)
-    run.listing.remove(child.path)
+  const row = run.listing.find(path)
+  if (row < 0) return
+  for (const child of [...run.listing.children(row)]) {
+    for (const below of run.listing.below(child)) run.files.delete(below)
+    run.listing.remove(child)
   }
+}
+
+/** What is known of a path by now. */
+export function attributesOf(run: Run, row: Row): Attributes {
+  return run.files.get(row)?.attributes ?? run.listing.attributes(row)
 }

@@ -1,17 +1,9 @@
 // The first look of a capture: what is there, what the rules leave out, what has changed since the base.
-import { isFailure, VmlError } from '../base/failure.ts'
+import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import type { BlobId } from '../model/ids.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { ReadFile, ScanRecord } from '../source/source.ts'
-import {
-  addProblem,
-  type CapturedFile,
-  type CaptureRequest,
-  type CaptureRoot,
-  type Run,
-} from './capture-run.ts'
+import { addProblem, type CaptureRequest, type CaptureRoot, type Run } from './capture-run.ts'
 import {
   applyExclusion,
   cacheTagName,
@@ -22,9 +14,7 @@ import {
   ignoreFileName,
   openExclusion,
 } from './exclusion.ts'
-import { Listing } from './listing.ts'
-import { openTreeReader, type TreeReader } from './tree-reader.ts'
-import { isUnchanged } from './unchanged.ts'
+import { Listing, type Row, rootRow } from './listing.ts'
 
 export async function scanRoots(request: CaptureRequest): Promise<Run> {
   const { source, signal } = request
@@ -32,6 +22,8 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
     request,
     listing: new Listing(),
     files: new Map(),
+    trees: new Map(),
+    fingerprints: new Map(),
     excluded: [],
     problems: new Map(),
     above: new Set(),
@@ -50,7 +42,9 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
         signal,
       })
   for await (const record of records) {
-    takeScanned(run, record)
+    if (record.kind === 'item' && record.attributes.type !== 'socket')
+      run.listing.addNew(record.path, record.attributes)
+    else takeScanned(run, record)
     if (run.listing.size % 1000 === 0) {
       request.reporter.progress({ phase: 'scanning', filesDone: run.listing.size })
     }
@@ -62,7 +56,7 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
 export function requireRoots(run: Run): void {
   for (const { path } of run.request.roots) {
     const problem = run.problems.get(path)?.problem
-    if (run.listing.get(path) || (problem !== undefined && problem !== 'vanished')) continue
+    if (run.listing.find(path) >= 0 || (problem !== undefined && problem !== 'vanished')) continue
     throw new VmlError('not-found', `Cannot save "${printable(path)}": the machine has no such path`, {
       hint: 'Nothing was stored. Check the path, or leave it out',
     })
@@ -87,22 +81,22 @@ export async function applyRules(run: Run): Promise<void> {
     ...(await readRuleFiles(run)),
   }
   // Inner roots first: what the user named stays, whatever the rules of the folder around it say.
-  const kept = new Map<RawPath, Attributes>()
   const done = new Set<RawPath>()
+  const rows = new Set<Row>()
   const gone = new Set<RawPath>()
   for (const root of [...request.roots].sort((a, b) => b.path.length - a.path.length)) {
-    const left = applyExclusion(listing, root.path, openExclusion(rules, root.path, root.why !== 'home'))
+    const exclusion = openExclusion(rules, root.path, root.why !== 'home')
+    const left = applyExclusion(listing, root.path, exclusion, rows)
     refuseNever(root, left)
     for (const each of left) {
       if (isBelowAny(each.path, done)) continue
       gone.add(each.path)
       run.excluded.push(each)
     }
-    for (const item of listing.below(root.path)) kept.set(item.path, item.attributes)
     done.add(root.path)
+    const row = listing.find(root.path)
+    if (row >= 0) rows.add(row)
   }
-  for (const [path, attributes] of [...kept].sort(([a], [b]) => a.length - b.length))
-    listing.add(path, attributes)
   // A problem inside an excluded folder is nobody's concern, unless it is inside a root within that folder.
   for (const path of run.problems.keys()) if (isOutside(path, gone, done)) run.problems.delete(path)
 }
@@ -135,10 +129,11 @@ async function readRuleFiles(run: Run): Promise<Pick<ExclusionRules, 'ignoreFile
   const ignoreFiles = new Map<RawPath, Uint8Array>()
   const cacheFolders = new Set<RawPath>()
   const wanted: RawPath[] = []
-  for (const { path, attributes } of run.listing.items()) {
-    if (attributes.type !== 'file') continue
-    const isRules = path.endsWith(`/${ignoreFileName}`) || path.endsWith(`/${cacheTagName}`)
-    if (isRules && (attributes.size ?? 0) <= ignoreFileBytesMax) wanted.push(path)
+  const { listing } = run
+  for (const row of listing.below(rootRow)) {
+    if (listing.type(row) !== 'file' || listing.bytes(row) > ignoreFileBytesMax) continue
+    const name = listing.name(row)
+    if (name === ignoreFileName || name === cacheTagName) wanted.push(listing.path(row))
   }
   if (wanted.length === 0) return { ignoreFiles, cacheFolders }
   for await (const record of run.request.source.read(wanted, run.request.signal)) {
@@ -167,80 +162,16 @@ async function collect(file: ReadFile): Promise<Buffer> {
 
 /** The folders from `/` down to each path, so that a plain restore of the tree gives them their own modes and owners. */
 export async function addFoldersAbove(run: Run): Promise<void> {
-  const missing = new Set<RawPath>()
-  for (const path of run.listing.paths()) {
-    for (
-      let folder = parentPath(path);
-      folder !== rootPath && !run.listing.get(folder) && !missing.has(folder);
-    ) {
-      missing.add(folder)
-      folder = parentPath(folder)
-    }
+  const { listing, request } = run
+  const missing: RawPath[] = []
+  for (const row of listing.below(rootRow)) {
+    if (row === rootRow || !listing.isFolder(row) || listing.isKnown(row)) continue
+    run.above.add(row)
+    missing.push(listing.path(row))
   }
-  if (missing.size === 0) return
-  for (const path of missing) run.above.add(path)
-  const wanted = [...missing].sort((a, b) => a.length - b.length)
-  for await (const record of run.request.source.stat(wanted, run.request.signal)) {
+  if (missing.length === 0) return
+  for await (const record of request.source.stat(missing, request.signal)) {
     if (record.kind === 'item' && record.attributes.type === 'dir')
-      run.listing.add(record.path, record.attributes)
+      listing.add(record.path, record.attributes)
   }
-}
-
-/** Takes over what the base proves to be unchanged (design decision 5) and returns the rest, parents first. */
-export async function decideChanged(run: Run, isStored: (blob: BlobId) => boolean): Promise<RawPath[]> {
-  const { base } = run.request
-  const changed: RawPath[] = []
-  const reader = base ? openTreeReader(base.repository, base.tree, run.request.signal) : undefined
-  for (const { path, attributes } of run.listing.items()) {
-    const node = reader ? await nodeOf(run, reader, path) : undefined
-    // Content that the logbook has lost is read again, so that this entry at least has it.
-    const isWhole = node?.content?.every(isStored) ?? true
-    if (base && node && isWhole && isUnchanged(node, attributes, base, run.request.source.fidelity)) {
-      run.files.set(path, takeOver(node, attributes))
-    } else changed.push(path)
-  }
-  return changed.sort(comparePaths)
-}
-
-/** A folder of the base that cannot be read costs time, not the save: what lies in it is read again. */
-async function nodeOf(run: Run, reader: TreeReader, path: RawPath): Promise<TreeNode | undefined> {
-  try {
-    return await reader.node(path)
-  } catch (error) {
-    if (!isDamage(error)) throw error
-    if (!run.warned) {
-      run.request.reporter.warn({
-        warning: `The entry before is damaged (${error.message}): what it does not tell is read again; see vml check`,
-      })
-    }
-    run.warned = true
-    return undefined
-  }
-}
-
-function isDamage(error: unknown): error is VmlError {
-  return isFailure(
-    error,
-    'integrity.format',
-    'integrity.hash',
-    'integrity.mac',
-    'integrity.missing',
-    'integrity.truncated',
-  )
-}
-
-function comparePaths(left: RawPath, right: RawPath): number {
-  return left < right ? -1 : left > right ? 1 : 0
-}
-
-function takeOver(node: TreeNode, now: Attributes): CapturedFile {
-  const attributes: Attributes = {
-    ...now,
-    mtimeNs: node.mtimeNs,
-    ...(node.ctimeNs === undefined ? {} : { ctimeNs: node.ctimeNs }),
-    ...(node.linkTarget === undefined ? {} : { linkTarget: node.linkTarget }),
-    ...(node.xattrs === undefined ? {} : { xattrs: node.xattrs }),
-    ...(node.device === undefined ? {} : { device: node.device }),
-  }
-  return node.content === undefined ? { attributes } : { attributes, content: node.content }
 }

@@ -5,12 +5,14 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { Writer } from '../store/store.ts'
 import { readChanged } from './capture-read.ts'
 import type { CapturedFile, CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
-import { addFoldersAbove, applyRules, decideChanged, requireRoots, scanRoots } from './capture-scan.ts'
+import { decideChanged } from './capture-decide.ts'
+import { addFoldersAbove, applyRules, requireRoots, scanRoots } from './capture-scan.ts'
+import { type Row, rootRow } from './listing.ts'
 import type { Excluded } from './exclusion.ts'
 
 export interface Captured {
-  /** What the tree is built from: every path of the roots and the folders above them. */
-  readonly files: ReadonlyMap<RawPath, CapturedFile>
+  /** What the tree is built from: the paths of the roots and the folders above them. */
+  readonly run: Run
   readonly excluded: readonly Excluded[]
   readonly problems: readonly PathProblem[]
   readonly mounts: readonly { readonly path: RawPath; readonly type: string }[]
@@ -28,7 +30,11 @@ export async function capture(request: CaptureRequest, writer: Writer): Promise<
     await applyRules(run)
   }
   await addFoldersAbove(run)
-  const changed = await decideChanged(run, (id) => writer.hasBlob('data', id))
+  const memory = request.base?.memory
+  const changed = await decideChanged(run, {
+    isStored: (id) => writer.hasBlob('data', id),
+    memory: memory && writer.hasAll(memory.indexes) ? memory : undefined,
+  })
   await readChanged(run, writer, changed)
   return finish(run)
 }
@@ -50,14 +56,11 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
   requireRoots(run)
   await applyRules(run)
   await addFoldersAbove(run)
-  const changed = await decideChanged(run, () => true)
-  for (const path of changed) {
-    const attributes = run.listing.get(path)?.attributes
-    if (attributes) run.files.set(path, { attributes })
-  }
+  const changed = await decideChanged(run, { isStored: () => true, everyPath: true })
+  for (const row of changed) run.files.set(row, { attributes: run.listing.attributes(row) })
   return {
-    files: run.files,
-    changed,
+    files: new Map([...run.files].map(([row, file]) => [run.listing.path(row), file])),
+    changed: changed.map((row) => run.listing.path(row)),
     excluded: run.excluded,
     problems: [...run.problems.values()],
     mounts: run.mounts,
@@ -66,38 +69,38 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
 
 function finish(run: Run): Captured {
   const { request } = run
-  let files = 0
-  let folders = 0
-  let others = 0
-  let bytes = 0
-  for (const { attributes } of run.files.values()) {
-    if (attributes.type === 'file') {
-      files++
-      bytes += attributes.size ?? 0
-    } else if (attributes.type === 'dir') folders++
-    else others++
-  }
   const problems = [...run.problems.values()]
   return {
-    files: run.files,
+    run,
     excluded: run.excluded,
     problems,
     mounts: run.mounts,
     caches: request.roots.filter((root) => root.why === 'cache').map((root) => describeCache(run, root)),
     scanStartedNs: run.scanStartedNs,
-    statistics: { files, folders, others, bytes, filesRead: run.filesRead, bytesRead: run.bytesRead },
+    statistics: { ...count(run, rootRow), filesRead: run.filesRead, bytesRead: run.bytesRead },
     partial: problems.some(({ problem }) => problem === 'unreadable' || problem === 'dead-mount'),
   }
 }
 
-function describeCache(run: Run, root: CaptureRoot): CachePart {
-  let files = 0
-  let bytes = 0
-  for (const { attributes } of run.listing.below(root.path)) {
-    if (attributes.type !== 'file') continue
-    files++
-    bytes += attributes.size ?? 0
+function count(
+  { listing, files }: Run,
+  from: Row,
+): Pick<EntryStatistics, 'files' | 'folders' | 'others' | 'bytes'> {
+  const sum = { files: 0, folders: 0, others: 0, bytes: 0 }
+  for (const row of listing.below(from)) {
+    if (!listing.isKnown(row)) continue
+    if (listing.isFolder(row)) sum.folders++
+    else if (listing.type(row) === 'file') {
+      sum.files++
+      sum.bytes += files.get(row)?.attributes.size ?? listing.bytes(row)
+    } else sum.others++
   }
+  return sum
+}
+
+function describeCache(run: Run, root: CaptureRoot): CachePart {
+  const row = run.listing.find(root.path)
+  const { files, bytes } = row < 0 ? { files: 0, bytes: 0 } : count(run, row)
   return {
     name: root.name ?? '',
     path: printable(root.path),

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { type Attributes } from '../model/tree.ts'
 import { type RawPath } from '../model/raw-path.ts'
 import { applyExclusion, type ExclusionRules, openExclusion } from './exclusion.ts'
-import { Listing } from './listing.ts'
+import { Listing, rootRow } from './listing.ts'
 
 const folder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
 const file: Attributes = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n, size: 1 }
@@ -23,7 +23,10 @@ function rulesWith(rules: Partial<ExclusionRules>): ExclusionRules {
 function keptAfter(listing: Listing, rules: ExclusionRules, explicit = false) {
   const excluded = applyExclusion(listing, home, openExclusion(rules, home, explicit))
   return {
-    kept: [...listing.paths()],
+    kept: [...listing.below(rootRow)]
+      .filter((row) => listing.isKnown(row))
+      .map((row) => listing.path(row))
+      .sort(),
     rules: Object.fromEntries(excluded.map((each) => [each.path, each.rule])),
   }
 }

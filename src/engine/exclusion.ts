@@ -2,7 +2,7 @@
 import ignore, { type Ignore } from 'ignore'
 import { type RawText, rawFromString, rawToUtf8 } from '../base/raw-text.ts'
 import { isWithin, joinPath, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
-import type { ListedPath, Listing } from './listing.ts'
+import type { Listing, Row } from './listing.ts'
 
 export interface ExclusionRules {
   /** Never captured, whatever is included: VML's keys, state and caches, an open logbook, `/.vml` of a guest. */
@@ -47,6 +47,8 @@ const defaultPatterns: readonly (readonly [pattern: string, name: string])[] = [
 interface Matcher {
   readonly folder: RawPath
   readonly matcher: Ignore
+  /** Quickly tells of most paths that no pattern can mean them. */
+  readonly mayMatch?: (relative: string) => boolean
   readonly describe: (rule: { pattern: string; mark?: string | undefined }) => string
 }
 
@@ -100,25 +102,35 @@ export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: bo
   }
 }
 
-/** Takes what the rules leave out from the listing, below one root; the excluded paths are the topmost ones. */
-export function applyExclusion(listing: Listing, root: RawPath, exclusion: Exclusion): Excluded[] {
+/**
+ * Takes what the rules leave out from the listing, below one root; the excluded paths are the topmost ones. `done` are
+ * roots with rules of their own: they stay, wherever they lie.
+ */
+export function applyExclusion(
+  listing: Listing,
+  root: RawPath,
+  exclusion: Exclusion,
+  done: ReadonlySet<Row> = new Set(),
+): Excluded[] {
   const excluded: Excluded[] = []
-  const start = listing.get(root)
-  if (!start) return excluded
+  const start = listing.find(root)
+  if (start < 0) return excluded
   const rule = exclusion.ruleFor(root, true)
   if (rule !== undefined) {
-    listing.remove(root)
+    listing.remove(start, done)
     return [{ path: root, rule }]
   }
-  const stack: ListedPath[] = [start]
-  for (let item = stack.pop(); item; item = stack.pop()) {
-    for (const child of [...item.children.values()]) {
-      const isFolder = child.attributes.type === 'dir'
-      const childRule = exclusion.ruleFor(child.path, isFolder)
-      if (childRule !== undefined) {
-        listing.remove(child.path)
-        excluded.push({ path: child.path, rule: childRule })
-      } else if (isFolder) stack.push(child)
+  const stack = [{ row: start, path: root }]
+  for (let folder = stack.pop(); folder; folder = stack.pop()) {
+    for (const row of listing.children(folder.row)) {
+      if (done.has(row)) continue
+      const path = joinPath(folder.path, listing.name(row))
+      const isFolder = listing.isFolder(row)
+      const found = exclusion.ruleFor(path, isFolder)
+      if (found !== undefined) {
+        listing.remove(row, done)
+        excluded.push({ path, rule: found })
+      } else if (isFolder) stack.push({ row, path })
     }
   }
   return excluded
@@ -130,6 +142,7 @@ function verdict(matchers: readonly Matcher[], path: RawPath, isFolder: boolean)
     const entry = matchers[index]
     if (!entry || path === entry.folder || !isWithin(path, entry.folder)) continue
     const relative = relativeTo(path, entry.folder)
+    if (entry.mayMatch?.(relative) === false) continue
     const result = entry.matcher.test(isFolder ? `${relative}/` : relative)
     if (result.unignored) return undefined
     if (!result.ignored || !result.rule) continue
@@ -150,8 +163,21 @@ const options = { ignorecase: false, allowRelativePaths: true }
 function defaultMatcher(folder: RawPath): Matcher {
   const names = new Map<string, string>(defaultPatterns)
   const matcher = ignore(options).add(defaultPatterns.map(([pattern]) => ({ pattern })))
-  return { folder, matcher, describe: ({ pattern }) => `default: ${names.get(pattern) ?? pattern}` }
+  return {
+    folder,
+    matcher,
+    mayMatch: mayBeDefault,
+    describe: ({ pattern }) => `default: ${names.get(pattern) ?? pattern}`,
+  }
 }
+
+/** A pattern without a slash in it means a folder of any depth; all of them begin with a dot. */
+function mayBeDefault(relative: string): boolean {
+  const slash = relative.lastIndexOf('/')
+  return relative.charCodeAt(0) === dot || relative.charCodeAt(slash + 1) === dot
+}
+
+const dot = 0x2e
 
 function optionMatcher(patterns: readonly string[]): Matcher {
   const matcher = ignore(options).add(

@@ -29,7 +29,7 @@ export interface NeedsRequest {
   readonly repository: Repository
   readonly tree: TreeId
   /** What is in the tree, where it is at hand; else it is read. */
-  readonly files?: Iterable<WalkedNode>
+  readonly files?: Iterable<WalkedNode> | AsyncIterable<WalkedNode>
   /** For `LD_LIBRARY_PATH`. */
   readonly environment?: ReadonlyMap<RawText, RawText>
   readonly signal?: AbortSignal | undefined
@@ -73,7 +73,12 @@ function countOwner(
   else owners.set(key, { uid, name, files: 1 })
 }
 
-function mayBeProgram({ type, mode, name, size = 0 }: TreeNode): boolean {
+export function mayBeProgram({
+  type,
+  mode,
+  name,
+  size = 0,
+}: Pick<TreeNode, 'type' | 'mode' | 'name' | 'size'>): boolean {
   return type === 'file' && size >= 52 && ((mode & 0o111) !== 0 || /\.so(?:\.|$)/.test(name))
 }
 

@@ -1,5 +1,6 @@
-// The paths of a machine as one scan found them, as a tree in memory.
+// The paths of a machine as one scan found them, as a tree in memory: some 90 bytes a path and its name.
 import { VmlError } from '../base/failure.ts'
+import type { RawText } from '../base/raw-text.ts'
 import {
   baseName,
   entryPathsMax,
@@ -8,68 +9,348 @@ import {
   type RawPath,
   rootPath,
 } from '../model/raw-path.ts'
-import type { Attributes } from '../model/tree.ts'
+import type { Attributes, NodeType } from '../model/tree.ts'
 
-export interface ListedPath {
-  readonly path: RawPath
-  attributes: Attributes
-  /** Folders only. */
-  readonly children: Map<RawName, ListedPath>
-}
+/** Number of a path in its listing. The root has 0. */
+export type Row = number
+export const rootRow: Row = 0
+export const noRow: Row = -1
 
-/** A listing has an item for each path that was seen; parents may be missing where only paths below them were asked for. */
+const types: readonly NodeType[] = ['file', 'dir', 'symlink', 'fifo', 'socket', 'dev', 'chardev', 'irregular']
+const dirType = types.indexOf('dir')
+
+// A row: times and inode as 64-bit integers, size as a double, then words. What comes first makes up a fingerprint.
+const rowBytes = 64
+const rowLongs = rowBytes / 8
+const rowWords = rowBytes / 4
+/** mtime, ctime, inode, size, mode with type, uid, gid, links. */
+export const fingerprintBytes = 48
+const inMode = 8
+const inUid = 9
+const inGid = 10
+const inLinks = 11
+const inNameStart = 12
+/** Length of the name, and the number of the device above. */
+const inNameLength = 13
+const inParent = 14
+const inNext = 15
+
+// What is known of a row.
+const known = 1
+const removed = 2
+const hasCtime = 4
+const hasInode = 8
+const hasSize = 16
+const hasLinks = 32
+
 export class Listing {
-  readonly #items = new Map<RawPath, ListedPath>()
+  #rows = 0
+  #live = 0
+  #longs = new BigInt64Array(0)
+  #doubles = new Float64Array(0)
+  #words = new Uint32Array(0)
+  #bytes = Buffer.alloc(0)
+  #first = new Int32Array(0)
+  #flags = new Uint8Array(0)
+  #names = Buffer.alloc(0)
+  #namesUsed = 0
+  readonly #folders = new Map<RawPath, Row>()
+  /** By folder, for those in which somebody looked for a name. */
+  readonly #children = new Map<Row, Map<RawName, Row>>()
+  readonly #linkTargets = new Map<Row, RawText>()
+  readonly #devices: bigint[] = []
+  readonly #deviceNumbers = new Map<bigint, number>()
+  readonly #users = new Map<number, RawText>()
+  readonly #groups = new Map<number, RawText>()
+  #lastFolder: RawPath = rootPath
+  #lastRow: Row = rootRow
 
+  constructor() {
+    this.#append(noRow, '' as RawName)
+    this.#setType(rootRow, dirType)
+    this.#folders.set(rootPath, rootRow)
+  }
+
+  /** Paths of which attributes are known. */
   get size(): number {
-    return this.#items.size
+    return this.#live
   }
 
-  get(path: RawPath): ListedPath | undefined {
-    return this.#items.get(path)
+  /** Adds a path, or brings its attributes up to date. Folders on the way of which nothing is known are made room for. */
+  add(path: RawPath, attributes: Attributes): Row {
+    const isFolder = attributes.type === 'dir'
+    const known = this.#locate(path)
+    const row = known >= 0 ? known : this.#enter(path, isFolder)
+    if (isFolder) this.#folders.set(path, row)
+    else if (this.#folders.get(path) === row) this.#folders.delete(path)
+    this.#write(row, attributes)
+    return row
   }
 
-  paths(): IterableIterator<RawPath> {
-    return this.#items.keys()
+  /** The same for a path that was not added before, which is quicker. Two of a name show when the tree is built. */
+  addNew(path: RawPath, attributes: Attributes): Row {
+    const row = this.#enter(path, attributes.type === 'dir')
+    this.#write(row, attributes)
+    return row
   }
 
-  items(): IterableIterator<ListedPath> {
-    return this.#items.values()
+  /** `noRow` for a path that is not listed, or of which nothing is known. */
+  find(path: RawPath): Row {
+    const row = this.#locate(path)
+    return row >= 0 && this.isKnown(row) ? row : noRow
   }
 
-  /** Adds a path, or brings its attributes up to date. */
-  add(path: RawPath, attributes: Attributes): ListedPath {
-    const known = this.#items.get(path)
-    if (known) {
-      known.attributes = attributes
-      return known
+  get(path: RawPath): Attributes | undefined {
+    const row = this.find(path)
+    return row < 0 ? undefined : this.attributes(row)
+  }
+
+  isKnown(row: Row): boolean {
+    return ((this.#flags[row] ?? 0) & (known | removed)) === known
+  }
+
+  type(row: Row): NodeType {
+    return types[(this.#words[row * rowWords + inMode] ?? 0) >>> 16] ?? 'irregular'
+  }
+
+  isFolder(row: Row): boolean {
+    return (this.#words[row * rowWords + inMode] ?? 0) >>> 16 === dirType
+  }
+
+  mode(row: Row): number {
+    return (this.#words[row * rowWords + inMode] ?? 0) & 0xffff
+  }
+
+  /** Bytes; 0 for what has none. */
+  bytes(row: Row): number {
+    return this.#doubles[row * rowLongs + 3] ?? 0
+  }
+
+  links(row: Row): number {
+    return this.#words[row * rowWords + inLinks] ?? 0
+  }
+
+  ctimeNs(row: Row): bigint | undefined {
+    return this.#has(row, hasCtime) ? this.#longs[row * rowLongs + 1] : undefined
+  }
+
+  name(row: Row): RawName {
+    const at = row * rowWords
+    const start = this.#words[at + inNameStart] ?? 0
+    const end = start + ((this.#words[at + inNameLength] ?? 0) & 0xffff)
+    return this.#names.toString('latin1', start, end) as RawName
+  }
+
+  linkTarget(row: Row): RawText | undefined {
+    return this.#linkTargets.get(row)
+  }
+
+  /** `noRow` for the root. */
+  parent(row: Row): Row {
+    return (this.#words[row * rowWords + inParent] ?? 0) - 1
+  }
+
+  path(row: Row): RawPath {
+    if (row === rootRow) return rootPath
+    const names: RawName[] = []
+    for (let at = row; at !== rootRow; at = this.parent(at)) names.push(this.name(at))
+    return `/${names.reverse().join('/')}` as RawPath
+  }
+
+  attributes(row: Row): Attributes {
+    const long = row * rowLongs
+    const word = row * rowWords
+    const uid = this.#words[word + inUid] ?? 0
+    const gid = this.#words[word + inGid] ?? 0
+    const user = this.#users.get(uid)
+    const group = this.#groups.get(gid)
+    const linkTarget = this.#linkTargets.get(row)
+    const deviceId = this.#devices[(this.#words[word + inNameLength] ?? 0) >>> 16]
+    return {
+      type: this.type(row),
+      mode: this.mode(row),
+      uid,
+      gid,
+      ...(user === undefined ? {} : { user }),
+      ...(group === undefined ? {} : { group }),
+      mtimeNs: this.#longs[long] ?? 0n,
+      ...(this.#has(row, hasCtime) ? { ctimeNs: this.#longs[long + 1] ?? 0n } : {}),
+      ...(this.#has(row, hasInode) ? { inode: BigInt.asUintN(64, this.#longs[long + 2] ?? 0n) } : {}),
+      ...(deviceId === undefined || deviceId < 0n ? {} : { deviceId }),
+      ...(this.#has(row, hasLinks) ? { links: this.links(row) } : {}),
+      ...(this.#has(row, hasSize) ? { size: this.bytes(row) } : {}),
+      ...(linkTarget === undefined ? {} : { linkTarget }),
     }
-    if (this.#items.size >= entryPathsMax) {
+  }
+
+  /** The bytes of a row that change with the file: `fingerprintBytes` of them; a view. */
+  fingerprint(row: Row): Buffer {
+    return this.#bytes.subarray(row * rowBytes, row * rowBytes + fingerprintBytes)
+  }
+
+  /** What lies in a folder, each name once, folders of which nothing is known among it. */
+  *children(row: Row): IterableIterator<Row> {
+    for (let child = this.#first[row] ?? noRow; child >= 0; child = this.#next(child))
+      if (!this.#has(child, removed)) yield child
+  }
+
+  /** The row and everything below it, parents first. */
+  *below(row: Row): IterableIterator<Row> {
+    const stack = [row]
+    for (let at = stack.pop(); at !== undefined; at = stack.pop()) {
+      yield at
+      for (const child of this.children(at)) stack.push(child)
+    }
+  }
+
+  /** Removes a path with everything below it but `except`; folders on the way to those stay, and nothing is known of them. */
+  remove(row: Row, except?: ReadonlySet<Row>): void {
+    let holds = false
+    for (const child of [...this.children(row)]) {
+      if (!except?.has(child)) this.remove(child, except)
+      holds ||= !this.#has(child, removed)
+    }
+    if (this.isKnown(row)) this.#live--
+    this.#flags[row] = (this.#flags[row] ?? 0) & ~known
+    if (holds || row === rootRow) return
+    this.#flags[row] = (this.#flags[row] ?? 0) | removed
+    this.#children.get(this.parent(row))?.delete(this.name(row))
+    if (this.isFolder(row)) this.#folders.delete(this.path(row))
+    if (this.#lastRow === row) this.#setLast(rootPath, rootRow)
+  }
+
+  #has(row: Row, flag: number): boolean {
+    return ((this.#flags[row] ?? 0) & flag) !== 0
+  }
+
+  #next(row: Row): Row {
+    return (this.#words[row * rowWords + inNext] ?? 0) - 1
+  }
+
+  #setLast(folder: RawPath, row: Row): void {
+    this.#lastFolder = folder
+    this.#lastRow = row
+  }
+
+  #locate(path: RawPath): Row {
+    const folder = this.#folders.get(path)
+    if (folder !== undefined) return folder
+    const parent = this.#folders.get(parentPath(path))
+    return parent === undefined ? noRow : (this.#childrenOf(parent).get(baseName(path)) ?? noRow)
+  }
+
+  #childrenOf(folder: Row): Map<RawName, Row> {
+    let children = this.#children.get(folder)
+    if (!children) {
+      children = new Map()
+      for (const child of this.children(folder)) children.set(this.name(child), child)
+      this.#children.set(folder, children)
+    }
+    return children
+  }
+
+  #enter(path: RawPath, isFolder: boolean): Row {
+    const folder = this.#folders.get(path)
+    if (folder !== undefined) return folder
+    const parent = this.#folderOf(path)
+    const name = baseName(path)
+    const row = this.#append(parent, name)
+    this.#children.get(parent)?.set(name, row)
+    if (isFolder) {
+      this.#setType(row, dirType)
+      this.#folders.set(path, row)
+    }
+    return row
+  }
+
+  #folderOf(path: RawPath): Row {
+    const folder = parentPath(path)
+    if (folder !== this.#lastFolder) this.#setLast(folder, this.#enter(folder, true))
+    return this.#lastRow
+  }
+
+  #append(parent: Row, name: RawName): Row {
+    if (this.#rows >= entryPathsMax) {
       throw new VmlError('unsupported', `Cannot take in more than ${entryPathsMax} paths at once`, {
         hint: 'Nothing was changed. Save parts of it, each with --only DIR, or leave folders out with --exclude',
       })
     }
-    const item: ListedPath = { path, attributes, children: new Map() }
-    this.#items.set(path, item)
-    if (path !== rootPath) this.#items.get(parentPath(path))?.children.set(baseName(path), item)
-    return item
-  }
-
-  /** Removes a path with everything below it. */
-  remove(path: RawPath): void {
-    const item = this.#items.get(path)
-    if (!item) return
-    for (const child of [...item.children.values()]) this.remove(child.path)
-    this.#items.delete(path)
-    if (path !== rootPath) this.#items.get(parentPath(path))?.children.delete(baseName(path))
-  }
-
-  /** The path and everything below it, parents first. */
-  *below(path: RawPath): IterableIterator<ListedPath> {
-    const stack = [this.#items.get(path)]
-    for (let item = stack.pop(); item; item = stack.pop()) {
-      yield item
-      for (const child of item.children.values()) stack.push(child)
+    if ((this.#rows + 1) * rowBytes > this.#bytes.length) this.#grow()
+    if (this.#namesUsed + name.length > this.#names.length) {
+      const names = Buffer.allocUnsafeSlow(Math.max(64 * 1024, this.#names.length * 1.5 + name.length))
+      this.#names.copy(names, 0, 0, this.#namesUsed)
+      this.#names = names
     }
+    const row = this.#rows++
+    const at = row * rowWords
+    this.#names.write(name, this.#namesUsed, 'latin1')
+    this.#words[at + inNameStart] = this.#namesUsed
+    this.#words[at + inNameLength] = name.length
+    this.#words[at + inParent] = parent + 1
+    this.#namesUsed += name.length
+    this.#first[row] = noRow
+    if (parent >= 0) {
+      this.#words[at + inNext] = (this.#first[parent] ?? noRow) + 1
+      this.#first[parent] = row
+    }
+    return row
+  }
+
+  #grow(): void {
+    const rows = Math.max(1024, Math.ceil(this.#rows * 1.5))
+    const memory = new ArrayBuffer(rows * rowBytes)
+    const bytes = Buffer.from(memory)
+    this.#bytes.copy(bytes)
+    this.#bytes = bytes
+    this.#longs = new BigInt64Array(memory)
+    this.#doubles = new Float64Array(memory)
+    this.#words = new Uint32Array(memory)
+    const first = new Int32Array(rows)
+    first.set(this.#first.subarray(0, this.#rows))
+    this.#first = first
+    const flags = new Uint8Array(rows)
+    flags.set(this.#flags.subarray(0, this.#rows))
+    this.#flags = flags
+  }
+
+  #setType(row: Row, type: number): void {
+    const at = row * rowWords + inMode
+    this.#words[at] = ((this.#words[at] ?? 0) & 0xffff) | (type << 16)
+  }
+
+  #write(row: Row, attributes: Attributes): void {
+    const { mtimeNs, ctimeNs, inode, size, links, uid, gid, user, group, deviceId, linkTarget } = attributes
+    const long = row * rowLongs
+    const word = row * rowWords
+    if (!this.isKnown(row)) this.#live++
+    this.#longs[long] = mtimeNs
+    this.#longs[long + 1] = ctimeNs ?? 0n
+    this.#longs[long + 2] = BigInt.asIntN(64, inode ?? 0n)
+    this.#doubles[long + 3] = size ?? 0
+    this.#words[word + inMode] = (attributes.mode & 0xffff) | (types.indexOf(attributes.type) << 16)
+    this.#words[word + inUid] = uid
+    this.#words[word + inGid] = gid
+    this.#words[word + inLinks] = links ?? 0
+    const nameLength = (this.#words[word + inNameLength] ?? 0) & 0xffff
+    this.#words[word + inNameLength] = nameLength | (this.#deviceNumber(deviceId ?? -1n) << 16)
+    this.#flags[row] =
+      known |
+      (ctimeNs === undefined ? 0 : hasCtime) |
+      (inode === undefined ? 0 : hasInode) |
+      (size === undefined ? 0 : hasSize) |
+      (links === undefined ? 0 : hasLinks)
+    if (user !== undefined && !this.#users.has(uid)) this.#users.set(uid, user)
+    if (group !== undefined && !this.#groups.has(gid)) this.#groups.set(gid, group)
+    if (linkTarget !== undefined) this.#linkTargets.set(row, linkTarget)
+    else if (this.#linkTargets.size > 0) this.#linkTargets.delete(row)
+  }
+
+  #deviceNumber(deviceId: bigint): number {
+    const known = this.#deviceNumbers.get(deviceId)
+    if (known !== undefined) return known
+    // A machine of more file systems than this is none; what it says of further ones is left out.
+    if (this.#devices.length >= 0xffff) return 0xffff
+    this.#deviceNumbers.set(deviceId, this.#devices.length)
+    return this.#devices.push(deviceId) - 1
   }
 }

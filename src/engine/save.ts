@@ -6,7 +6,7 @@ import { printable, type RawText } from '../base/raw-text.ts'
 import type { BaseFacts, CaptureMode, EntryDocument, EntryKind, Snapshot } from '../model/entry.ts'
 import type { ImageReference, Machine } from '../model/machine.ts'
 import type { PackageSet } from '../model/packages.ts'
-import { baseName, outermost, type RawPath, rootPath } from '../model/raw-path.ts'
+import { outermost, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
 import { readMachinePackages } from '../packages/machine-packages.ts'
 import type { PackageManager } from '../packages/package-manager.ts'
@@ -18,9 +18,16 @@ import type { Shell } from '../wire/shell.ts'
 import { capture, type Captured, survey, type Survey } from './capture.ts'
 import type { CaptureBase, CaptureRequest, CaptureRoot } from './capture-run.ts'
 import { isImported, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { rememberFolders } from './capture-decide.ts'
+import {
+  decodeFolderMemory,
+  encodeFolderMemory,
+  type FolderMemory,
+  type FolderMemoryStore,
+} from './folder-memory.ts'
 import { rawPathOf } from './protection.ts'
-import { nodeOf, storeFolders } from './tree-builder.ts'
-import type { WalkedNode } from './tree-reader.ts'
+import { programsFingerprint, programsOf } from './programs.ts'
+import { storeFolders } from './tree-builder.ts'
 import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
 import { neverCaptured, type OwnPath } from './never-captured.ts'
 
@@ -61,6 +68,8 @@ export interface SaveParts {
   readonly base: SaveBase | undefined
   /** Of the base image that the configuration names, where somebody knows it. */
   readonly imageSha256?: string | undefined
+  /** What this computer remembers of the base's folders; without it they are compared one by one. */
+  readonly folderMemory?: FolderMemoryStore | undefined
   /** The next free number; asked right before the commit. */
   readonly nextNumber: () => Promise<number>
   readonly clock: Clock
@@ -69,7 +78,7 @@ export interface SaveParts {
 }
 
 /** Enough to look, where nothing is stored. */
-export type SurveyParts = Omit<SaveParts, 'nextNumber' | 'clock'>
+export type SurveyParts = Omit<SaveParts, 'nextNumber' | 'clock' | 'folderMemory'>
 
 export interface Saved {
   readonly snapshot: Snapshot
@@ -83,9 +92,10 @@ export async function save(parts: SaveParts, request: SaveRequest): Promise<Save
   const startedAt = parts.clock.now()
   const packages = await readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
   const roots = await rootsOf(parts, request)
+  const memory = await recall(parts)
   const writer = await parts.repository.beginWrite({ signal: parts.signal })
   await using _closing = writer
-  const captured = await capture(captureRequest(parts, request, roots), writer)
+  const captured = await capture(captureRequest(parts, request, roots, memory), writer)
   const number = await parts.nextNumber()
   const document = describeEntry(parts, request, { captured, roots, number, startedAt })
   return await commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
@@ -103,10 +113,11 @@ function captureRequest(
   parts: SurveyParts,
   request: Pick<SaveRequest, 'mode' | 'exclude'>,
   roots: readonly CaptureRoot[],
+  memory?: FolderMemory,
 ): CaptureRequest {
   return {
     source: parts.open.source,
-    ...captureBase(parts, request),
+    ...captureBase(parts, request, memory),
     roots,
     never: neverCaptured(parts.open.facts.user.home, parts.open.ownPaths),
     exclude: request.exclude,
@@ -214,6 +225,7 @@ async function rootsOf(
 function captureBase(
   parts: Pick<SaveParts, 'base' | 'repository'>,
   request: Pick<SaveRequest, 'mode'>,
+  memory?: FolderMemory,
 ): { base?: CaptureBase } {
   const { base, repository } = parts
   if (!base || request.mode === 'full') return {}
@@ -223,8 +235,17 @@ function captureBase(
       tree: base.entry.snapshot.tree,
       scanStartedNs: BigInt(base.document.scan.startedNs),
       fidelity: base.document.fidelity,
+      memory,
     },
   }
+}
+
+/** Undefined where nothing fits the base. */
+async function recall({ base, folderMemory }: SaveParts): Promise<FolderMemory | undefined> {
+  if (!base) return undefined
+  const bytes = await folderMemory?.read()
+  const memory = bytes && decodeFolderMemory(bytes)
+  return memory?.tree === base.entry.snapshot.tree ? memory : undefined
 }
 
 interface Described {
@@ -308,9 +329,10 @@ async function commitEntry(work: {
   const { parts, writer, captured, document, packages, tags, startedAt } = work
   parts.reporter.progress({ phase: 'writing the entry' })
   const files = await documentsOf(parts.open, document, packages)
-  const nodes = await storeFolders(writer, captured.files)
+  const { nodes, trees } = await storeFolders(writer, captured.run)
+  const programs = programsFingerprint(captured.run)
   if (document.kind === 'environment') {
-    const libraries = await librariesOrWarning(parts, { writer, captured, nodes, packages })
+    const libraries = await librariesOrWarning(parts, { writer, captured, nodes, packages, programs })
     if (libraries) files.push({ name: 'libraries.json', bytes: libraries })
   }
   const folder = await storeVmlFolder(writer, files, startedAt)
@@ -328,6 +350,12 @@ async function commitEntry(work: {
     },
     { signal: parts.signal },
   )
+  if (document.kind === 'environment') {
+    const folders = rememberFolders(captured.run, trees)
+    await parts.folderMemory?.write(
+      encodeFolderMemory({ tree, indexes: writer.indexes(), programs, folders }),
+    )
+  }
   return { snapshot, document, stored: writer.statistics(), durationMs: parts.clock.now() - startedAt }
 }
 
@@ -366,11 +394,13 @@ async function librariesOf(
     /** Of the root; the folders below are stored. */
     nodes: readonly TreeNode[]
     packages: PackageSet | undefined
+    programs: string
   },
 ): Promise<Buffer> {
   const { base, repository, open, signal } = parts
   const { captured, packages } = work
-  if (base && captured.statistics.filesRead === 0) {
+  const same = captured.run.request.base?.memory?.programs === work.programs
+  if (base && (same || captured.statistics.filesRead === 0)) {
     const before = await readVmlFile(repository, base.entry.snapshot, 'libraries.json', { signal })
     const packagesBefore = await readVmlFile(repository, base.entry.snapshot, 'packages.json', { signal })
     const { encodePackages } = await import('../model/documents.ts')
@@ -386,18 +416,13 @@ async function librariesOf(
     await recordLibraries({
       repository,
       tree,
-      files: nodesOf(captured),
+      files: programsOf(captured.run),
       shell: open.shell,
       environment: variablesOf(open.facts),
       packages,
       signal,
     }),
   )
-}
-
-/** What the tree says, without reading it back. */
-function* nodesOf({ files }: Captured): Iterable<WalkedNode> {
-  for (const [path, file] of files) if (path !== rootPath) yield { path, node: nodeOf(baseName(path), file) }
 }
 
 /** Safety entries are about paths only: the machine's facts stand in the entries before and after. */

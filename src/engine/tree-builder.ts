@@ -1,51 +1,56 @@
-// Builds the stored tree of an entry from its paths, folders from the deepest up.
-import { baseName, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+// Builds the stored tree of an entry from what was captured, folders from the deepest up.
+import { VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
+import type { TreeId } from '../model/ids.ts'
+import type { RawName, RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Writer } from '../store/store.ts'
-import type { CapturedFile } from './capture-run.ts'
+import { attributesOf, type CapturedFile, type Run } from './capture-run.ts'
+import { type Row, rootRow } from './listing.ts'
 
 /** A folder that nothing is known of: it stands above a path whose own folder could not be looked at. */
 const unknownFolder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
 
-/** Stores every folder below the root and returns the root's nodes, to be stored with those that are not of the machine. */
-export async function storeFolders(
-  writer: Writer,
-  files: ReadonlyMap<RawPath, CapturedFile>,
-): Promise<readonly TreeNode[]> {
-  const folders = new Map<RawPath, TreeNode[]>([[rootPath, []]])
-  const attributes = new Map<RawPath, Attributes>()
-  for (const [path, file] of files) {
-    if (path === rootPath) continue
-    if (file.attributes.type === 'dir') {
-      attributes.set(path, file.attributes)
-      ensureFolder(folders, path)
-    } else ensureFolder(folders, parentPath(path)).push(nodeOf(baseName(path), file))
-  }
-  // Deepest first, so that a folder's subtrees are stored when it is its turn.
-  const order = [...folders.keys()].sort((a, b) => depth(b) - depth(a))
-  for (const path of order) {
-    if (path === rootPath) continue
-    const subtree = await writer.storeTree(folders.get(path) ?? [])
-    const node: TreeNode = { ...(attributes.get(path) ?? unknownFolder), name: baseName(path), subtree }
-    ensureFolder(folders, parentPath(path)).push(node)
-  }
-  return folders.get(rootPath) ?? []
+export interface BuiltFolders {
+  /** Of the root, to be stored with those that are not of the machine. */
+  readonly nodes: readonly TreeNode[]
+  /** Of every other folder that was built. */
+  readonly trees: ReadonlyMap<Row, TreeId>
 }
 
-function ensureFolder(folders: Map<RawPath, TreeNode[]>, path: RawPath): TreeNode[] {
-  const known = folders.get(path)
-  if (known) return known
-  const nodes: TreeNode[] = []
-  folders.set(path, nodes)
-  if (path !== rootPath) ensureFolder(folders, parentPath(path))
-  return nodes
+/** Stores every folder below the root in which something changed. */
+export async function storeFolders(writer: Writer, run: Run): Promise<BuiltFolders> {
+  const trees = new Map<Row, TreeId>()
+  const build = async (folder: Row): Promise<TreeNode[]> => {
+    const nodes: TreeNode[] = []
+    const names = new Set<RawName>()
+    for (const row of run.listing.children(folder)) {
+      const name = run.listing.name(row)
+      if (names.has(name)) throw listedTwice(run.listing.path(row))
+      names.add(name)
+      if (!run.listing.isFolder(row)) {
+        const file = run.files.get(row)
+        if (!file) throw new Error('A path was neither read nor taken over nor given up')
+        nodes.push(nodeOf(name, file))
+        continue
+      }
+      let subtree = run.trees.get(row)
+      if (subtree === undefined) {
+        subtree = await writer.storeTree(await build(row))
+        trees.set(row, subtree)
+      }
+      const attributes = run.listing.isKnown(row) ? attributesOf(run, row) : unknownFolder
+      nodes.push({ ...attributes, name, subtree })
+    }
+    return nodes
+  }
+  return { nodes: await build(rootRow), trees }
 }
 
-function depth(path: RawPath): number {
-  if (path === rootPath) return 0
-  let slashes = 0
-  for (let index = path.indexOf('/'); index >= 0; index = path.indexOf('/', index + 1)) slashes++
-  return slashes
+function listedTwice(path: RawPath): VmlError {
+  return new VmlError('remote.protocol', `Cannot save "${printable(path)}": the machine lists it twice`, {
+    hint: 'No entry was made. Look at its find and at its file system',
+  })
 }
 
 /** As it stands in its folder's tree. */

@@ -4,7 +4,7 @@ import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { CaptureBase } from './capture-run.ts'
 
 /** The clock that stamps files ticks every 4 to 10 ms even where time is told in nanoseconds. */
-const clockTickNs = 20_000_000n
+export const clockTickNs = 20_000_000n
 /** ext3, ext4 with small inodes and many servers stamp whole seconds, FAT every other one. */
 const coarseTickNs = 2_000_000_000n
 export const nsPerSecond = 1_000_000_000n

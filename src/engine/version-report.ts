@@ -59,7 +59,7 @@ export async function recordLibraries(request: {
   readonly repository: Repository
   readonly tree: TreeId
   /** What is in the tree, where it is at hand. */
-  readonly files?: Iterable<WalkedNode>
+  readonly files?: Iterable<WalkedNode> | AsyncIterable<WalkedNode>
   readonly shell: Shell
   readonly environment?: ReadonlyMap<RawText, RawText>
   readonly packages?: PackageSet | undefined

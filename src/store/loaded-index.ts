@@ -14,6 +14,8 @@ export interface LoadedIndex {
   readonly current: BlobIndex
   /** Takes in what other programs wrote or removed. */
   refresh(options?: CallOptions): Promise<BlobIndex>
+  /** The files that count by now. */
+  readonly files: ReadonlySet<IndexId>
   /** Takes in a file that this process wrote, whose packs are in `current` already. */
   wrote(id: IndexId): void
 }
@@ -75,6 +77,9 @@ export function openLoadedIndex(vault: Vault): LoadedIndex {
       return current
     },
     refresh,
+    get files() {
+      return loaded ?? new Set<IndexId>()
+    },
     wrote: (id) => void loaded?.add(id),
   }
 }

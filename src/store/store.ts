@@ -181,6 +181,10 @@ export interface Writer extends AsyncDisposable {
   /** Stores a blob of another repository as it was cut there; its id is the SHA-256 of the bytes. A tree's blobs come before it. */
   copyBlob(type: BlobType, bytes: Uint8Array): Promise<void>
   hasBlob(type: BlobType, id: BlobId | TreeId): boolean
+  /** Index files that are known by now, with those that this writer wrote. */
+  indexes(): ReadonlySet<string>
+  /** True where all these index files still count and every pack of the logbook is there: then nothing was lost since. */
+  hasAll(indexes: ReadonlySet<string>): boolean
   /** Threads that `run` may have at work; more tasks than some per thread gain nothing. At least one runs in any case. */
   readonly lanes: number
   /** Says what is about to come, so that threads are started and have room; to be called while nothing is under way. */

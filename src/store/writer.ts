@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
-import type { BlobId, PackId, TreeId } from '../model/ids.ts'
+import type { BlobId, IndexId, PackId, TreeId } from '../model/ids.ts'
 import type { TreeNode } from '../model/tree.ts'
 import { comparePacks, readUnindexed } from './adoption.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
@@ -275,6 +275,11 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
       })
     },
     hasBlob: (type, id) => table.isKnown(type, id),
+    indexes: () => new Set<string>(index.files),
+    hasAll(indexes) {
+      const { files } = index
+      return unusable.size === 0 && [...indexes].every((id) => files.has(id as IndexId))
+    },
     get lanes() {
       return crew.size
     },

@@ -20,6 +20,7 @@ import type { Machine } from '../../model/machine.ts'
 import { type Context, defineCommand, dryRun, flag, type Operand, text, texts } from '../command.ts'
 import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../../app/machine-path.ts'
+import { openFolderMemory } from '../../app/folder-memory.ts'
 import type { Output } from '../output.ts'
 import { printSurvey } from '../print-survey.ts'
 
@@ -96,6 +97,7 @@ export const command = defineCommand({
     const parts: SaveParts = {
       ...surveyed,
       imageSha256: await digestOfImage(context, machine, base),
+      folderMemory: openFolderMemory(context.config, logbook.repository.id, machine.name),
       nextNumber: () => nextEntryNumber(logbook, context),
       clock: context.clock,
     }
