@@ -44,6 +44,7 @@ export async function openStorage(
         uploadBytesPerSecond: toBytes(uploadKiBPerSecond),
         downloadBytesPerSecond: toBytes(downloadKiBPerSecond),
         clock,
+        signal,
       })
     }
     const { openConfirmed } = await import('../backend/confirmed.ts')

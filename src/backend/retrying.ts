@@ -13,7 +13,7 @@ export interface RetryOptions {
   readonly random: () => number
   /** Told before each pause. */
   readonly reporter: Reporter
-  /** Of the whole program: once aborted, what is still to be tidied up is tried once and not waited for. */
+  /** Of the whole program: once aborted, what is still to be tidied up is tried once, and no pause goes on. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -54,13 +54,14 @@ export function openRetrying(
           answered ||= isFailure(error, 'not-found', 'exists', 'integrity.truncated')
           throw error
         }
-        const most = ending?.aborted ? tries : answered ? triesMax : triesOfStrangerMax
+        ending?.throwIfAborted()
+        const most = answered ? triesMax : triesOfStrangerMax
         const pause = pauseBefore(tries, random())
         if (tries >= most || clock.now() + pause - begun > patienceMs) throw gaveUp(error, tries)
         reporter.warn({
           warning: `${printableText(error.message)}. Trying again in ${Math.ceil(pause / 1000)} s`,
         })
-        await clock.sleep(pause, { signal })
+        await clock.sleep(pause, { signal: eitherOf(signal, ending) })
       }
     }
   }
@@ -112,6 +113,10 @@ export function openRetrying(
 
 function mayPass(error: unknown): error is VmlError {
   return isFailure(error, 'unavailable.network', 'unavailable.timeout')
+}
+
+function eitherOf(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
+  return one && other && one !== other ? AbortSignal.any([one, other]) : (one ?? other)
 }
 
 /** Doubles from half a second, a quarter more or less, so that many computers do not come back at once. */

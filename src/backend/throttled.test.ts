@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { patientClock } from '../../test/patient-clock.ts'
+import { systemClock } from '../base/clock.ts'
 import { openMemory } from './memory.ts'
 import { openThrottled } from './throttled.ts'
 
@@ -55,6 +56,19 @@ test('a large file is fetched in parts, and arrives whole', async () => {
   assert.deepEqual(await backend.get(pack(1)), data)
   assert.deepEqual(await backend.get(pack(1), { offset: 7, length: 250_000 }), data.subarray(7, 250_007))
   assert.ok(clock.now() - begun >= 4000)
+})
+
+test('once the program is to end, nothing waits for the line', async () => {
+  const abort = new AbortController()
+  const { signal } = abort
+  const clock = { now: () => 0, sleep: systemClock.sleep }
+  const backend = openThrottled(openMemory(), { uploadBytesPerSecond: 1, clock, signal })
+  await backend.put(pack(1), Buffer.alloc(1000))
+  const waiting = backend.put(pack(2), Buffer.alloc(1000))
+  abort.abort(new Error('stopped'))
+  await waiting
+  await backend.put(pack(3), Buffer.alloc(1000))
+  assert.equal(await backend.size(pack(3)), 1000)
 })
 
 test('a wait for the line ends with the signal', async () => {

@@ -8,6 +8,8 @@ export interface ThrottleOptions {
   readonly uploadBytesPerSecond?: number | undefined
   readonly downloadBytesPerSecond?: number | undefined
   readonly clock: Clock
+  /** Of the whole program: once aborted, nothing waits for the line any more. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What a list or a question costs beside what it carries. */
@@ -21,9 +23,8 @@ const partBytesMin = 64 * 1024
  * made in parts where it is large for its limit.
  */
 export function openThrottled(inner: Backend, options: ThrottleOptions): Backend {
-  const { clock } = options
-  const up = openBucket(options.uploadBytesPerSecond, clock)
-  const down = openBucket(options.downloadBytesPerSecond, clock)
+  const up = openBucket(options.uploadBytesPerSecond, options)
+  const down = openBucket(options.downloadBytesPerSecond, options)
   return {
     location: inner.location,
     traits: inner.traits,
@@ -73,7 +74,10 @@ interface Bucket {
 }
 
 /** One second's worth may be taken at once; beyond that there is debt, and whoever comes next waits for its end. */
-function openBucket(bytesPerSecond: number | undefined, clock: Clock): Bucket {
+function openBucket(
+  bytesPerSecond: number | undefined,
+  { clock, signal: ending }: Pick<ThrottleOptions, 'clock' | 'signal'>,
+): Bucket {
   if (bytesPerSecond === undefined) return { take: async () => {}, partBytes: undefined }
   let left = bytesPerSecond
   let at = clock.now()
@@ -83,13 +87,20 @@ function openBucket(bytesPerSecond: number | undefined, clock: Clock): Bucket {
     left = Math.min(bytesPerSecond, left + (Math.max(0, now - at) / 1000) * bytesPerSecond)
     at = now
   }
+  const pause = async (ms: number, signal: AbortSignal | undefined) => {
+    const signals = [signal, ending].filter((each) => each !== undefined)
+    await clock.sleep(ms, { signal: AbortSignal.any(signals) }).catch((error: unknown) => {
+      signal?.throwIfAborted()
+      if (!ending?.aborted) throw error
+    })
+  }
   let turn: Promise<void> = Promise.resolve()
   return {
     partBytes: Math.max(partBytesMin, Math.floor(bytesPerSecond * partSeconds)),
     async take(bytes, signal) {
       const mine = turn.then(async () => {
         refill()
-        if (left < 0) await clock.sleep(Math.ceil((-left / bytesPerSecond) * 1000), { signal })
+        if (left < 0) await pause(Math.ceil((-left / bytesPerSecond) * 1000), signal)
         refill()
         left -= bytes
       })
