@@ -1,4 +1,5 @@
 // A backend whose process dies at the n-th call: before the call, or after it took effect. Nothing works afterwards, or only that call failed.
+import { setAsideOf } from '../src/backend/aside.ts'
 import type { Backend } from '../src/backend/backend.ts'
 
 export interface Death {
@@ -41,6 +42,7 @@ export function openDying(backend: Backend, { at, when, die, once = false }: Dea
     get: async (...get) => await dying(async () => await backend.get(...get)),
     size: async (...size) => await dying(async () => await backend.size(...size)),
     remove: async (...remove) => await dying(async () => await backend.remove(...remove)),
+    ...setAsideOf(backend, dying),
     async *list(...list) {
       await dying(async () => {})
       yield* backend.list(...list)

@@ -1,5 +1,6 @@
 // A storage that is asked after each write whether the file is there in its whole length.
 import { VmlError } from '../base/failure.ts'
+import { setAsideOf } from './aside.ts'
 import type { Backend } from './backend.ts'
 
 /**
@@ -27,6 +28,7 @@ export function openConfirmed(inner: Backend): Backend {
     size: async (...size) => await inner.size(...size),
     list: (...list) => inner.list(...list),
     remove: async (...remove) => await inner.remove(...remove),
+    ...setAsideOf(inner),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
 }
