@@ -92,10 +92,10 @@ async function unlock(
   })
   const tried: string[] = []
   let damage: VmlError | undefined
-  const attempt = async (what: string, secrets: readonly Uint8Array[], keyHint?: string) => {
+  const attempt: Attempt = async (what, secrets, keys) => {
     tried.push(what)
     try {
-      return await openRepository({ backend, secrets, keyHint, signal, onLockWatch: tellWatch(options) })
+      return await openRepository({ backend, secrets, ...keys, signal, onLockWatch: tellWatch(options) })
     } catch (error) {
       if (isFailure(error, 'auth.key')) return undefined
       // A damaged key file is told only when no other one opens.
@@ -128,6 +128,12 @@ async function unlock(
   })
 }
 
+type Attempt = (
+  what: string,
+  secrets: readonly Uint8Array[],
+  keys?: Pick<Parameters<typeof openRepository>[0], 'keyHint' | 'keyNames'>,
+) => Promise<Repository | undefined>
+
 function tellWatch({ reporter }: OpenOptions): LockWatch {
   return (watched, ms) => {
     for (const { hostname, pid, time } of watched)
@@ -140,11 +146,7 @@ function tellWatch({ reporter }: OpenOptions): LockWatch {
 async function byComputerKey(
   config: Config,
   backend: Backend,
-  attempt: (
-    what: string,
-    secrets: readonly Uint8Array[],
-    keyHint?: string,
-  ) => Promise<Repository | undefined>,
+  attempt: Attempt,
   signal: AbortSignal | undefined,
 ): Promise<Repository | undefined> {
   const names: string[] = []
@@ -154,7 +156,7 @@ async function byComputerKey(
   const repository = await attempt(
     "this computer's key",
     keys.map((key) => key.secret),
-    keys[0]?.keyId,
+    { keyHint: keys[0]?.keyId, keyNames: names },
   )
   if (!repository) return undefined
   // Only a hint for next time: a data folder that cannot be written is no reason not to open.

@@ -87,15 +87,18 @@ export async function* openKeys(
     backend,
     passwords,
     hint,
+    listed,
   }: {
     readonly backend: Backend
     readonly passwords: readonly Uint8Array[]
     readonly hint?: string | undefined
+    /** Names of all key files, where the caller has just listed them. */
+    readonly listed?: readonly string[] | undefined
   },
   options: CallOptions = {},
 ): AsyncIterable<OpenedKey> {
-  const names: string[] = []
-  for await (const { name } of backend.list('key', options)) names.push(name)
+  const names: string[] = [...(listed ?? [])]
+  if (listed === undefined) for await (const { name } of backend.list('key', options)) names.push(name)
   if (names.length === 0) {
     throw new VmlError('integrity.missing', `Cannot open "${backend.location}": it has no key file`, {
       hint: keyHint,

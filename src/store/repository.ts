@@ -24,6 +24,8 @@ export interface OpenOptions extends CallOptions {
   readonly secrets: readonly Uint8Array[]
   /** The key file to try first. */
   readonly keyHint?: string | undefined
+  /** Names of all key files, where the caller has seen the config and then listed them: storage elsewhere is asked once. */
+  readonly keyNames?: readonly string[] | undefined
   /** Hears of locks that stand in the way and are watched for some minutes, since they look as if they were left behind. */
   readonly onLockWatch?: LockWatch | undefined
   readonly packBytes?: number | undefined
@@ -46,11 +48,11 @@ export interface InitOptions extends CallOptions {
 
 /** `store.missing` without a config, `auth.key` when no secret fits, `integrity.*` naming the damaged file. */
 export async function openRepository(options: OpenOptions): Promise<Repository> {
-  const { backend, secrets, keyHint, signal } = options
-  await requireConfig(backend, { signal })
+  const { backend, secrets, keyHint, keyNames, signal } = options
+  if (keyNames === undefined) await requireConfig(backend, { signal })
   let unreadable: unknown
   for await (const { keyId, masterKey } of openKeys(
-    { backend, passwords: secrets, hint: keyHint },
+    { backend, passwords: secrets, hint: keyHint, listed: keyNames },
     { signal },
   )) {
     const cipher = openCipher(masterKey)
