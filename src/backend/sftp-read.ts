@@ -6,7 +6,7 @@ import type { Sftp, SftpHandle } from '../wire/sftp.ts'
 /** 2 MiB on their way fill a line of 160 Mbit/s at a delay of 100 ms. */
 const readsInFlight = 16
 /** A server that lies about a size must not eat this host; callers ask for what they read whole before. */
-const fileBytesMax = 2 * 1024 * 1024 * 1024
+const fileBytesMax = 1024 * 1024 * 1024
 
 /** All of it, or a range; `integrity.truncated` where the file ends within what was asked for. */
 export async function readFile(

@@ -17,7 +17,7 @@ import { after, before, test } from 'node:test'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { patientClock } from '../../test/patient-clock.ts'
 import { type Sshd, startSshd } from '../../test/sshd.ts'
-import { isFailure } from '../base/failure.ts'
+import { isFailure, systemErrorCode } from '../base/failure.ts'
 import { silentReporter } from '../base/progress.ts'
 import { encodePacket, packetType } from '../wire/sftp-packets.ts'
 import type { Backend } from './backend.ts'
@@ -166,6 +166,14 @@ test('a full disk is told as such and leaves nothing behind', async () => {
   }
 })
 
+test('a folder with something else in it takes no repository', async () => {
+  await using place = makePlace('sftp')
+  mkdirSync(place.root)
+  writeFileSync(join(place.root, 'thesis.tex'), 'x')
+  await assert.rejects(place.open().create(), { code: 'exists' })
+  assert.deepEqual(readdirSync(place.root), ['thesis.tex'])
+})
+
 test('names that are not 64 hex digits never become paths', async () => {
   await using place = makePlace('sftp')
   const backend = place.open()
@@ -214,15 +222,23 @@ test('a server that answers against the protocol is told, and neither believed n
         encodePacket(packetType.attributes, [1, 1]),
       ]),
     }
+    const file = join(folder, 'answer')
+    await using sshd = await startSshd({ config: [`Subsystem sftp cat ${file}; cat >/dev/null`] })
     for (const [what, bytes] of Object.entries(answers)) {
-      const file = join(folder, 'answer')
       writeFileSync(file, bytes)
-      await using sshd = await startSshd({ config: [`Subsystem sftp cat ${file}; cat >/dev/null`] })
       await using place = placeOn(sshd)
       const asked = place.open().size({ kind: 'config', name: '' })
-      const timer = setTimeout(() => endSessions(sshd.pid), 1000)
-      await assert.rejects(asked, (error) => isFailure(error, 'remote.protocol', 'unavailable.network'), what)
-      clearTimeout(timer)
+      // Where it has said too little, it must end for that to be known.
+      const timer = setInterval(() => endSessions(sshd.pid), 500)
+      try {
+        await assert.rejects(
+          asked,
+          (error) => isFailure(error, 'remote.protocol', 'unavailable.network'),
+          what,
+        )
+      } finally {
+        clearInterval(timer)
+      }
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -291,6 +307,12 @@ async function grown(folder: string): Promise<void> {
 
 /** Ends what the server started for its guests, not the server. */
 function endSessions(server: number): void {
-  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(server)], { encoding: 'utf8' })
-  for (const pid of children.split(/\s+/).filter((word) => word !== '')) process.kill(Number(pid), 'SIGKILL')
+  const children = readFileSync(`/proc/${server}/task/${server}/children`, 'utf8')
+  for (const pid of children.split(' ').filter((word) => word !== '')) {
+    try {
+      process.kill(Number(pid), 'SIGKILL')
+    } catch (error) {
+      if (systemErrorCode(error) !== 'ESRCH') throw error
+    }
+  }
 }

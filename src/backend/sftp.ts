@@ -135,6 +135,9 @@ export function openSftpBackend(place: SftpLocation, options: SshOptions = {}): 
   }
 }
 
+/** What an `init` that was cut off may have left. */
+const ownNames: readonly string[] = [...Object.values(folderOf), 'tmp']
+
 async function makeFolders(sftp: Sftp, folder: string): Promise<void> {
   const above = folder.split('/').map((_, index, parts) => parts.slice(0, index + 1).join('/'))
   for (const path of above) {
@@ -144,7 +147,12 @@ async function makeFolders(sftp: Sftp, folder: string): Promise<void> {
   }
   if (await sftp.look(at(folder, 'config')))
     throw new VmlError('exists', `Cannot make a repository in "${folder}": one is there`)
-  for (const name of [...Object.values(folderOf), 'tmp']) await makeFolderOnce(sftp, at(folder, name))
+  const foreign = (await readNames(sftp, folder))?.find(({ name }) => !ownNames.includes(name))
+  if (foreign)
+    throw new VmlError('exists', `Cannot make a repository in "${folder}": the folder is not empty`, {
+      hint: 'Name a new or empty folder',
+    })
+  for (const name of ownNames) await makeFolderOnce(sftp, at(folder, name))
   await mapOrdered(
     packFolders,
     foldersInFlight,

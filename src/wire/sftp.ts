@@ -65,8 +65,8 @@ const writeBytesMost = 64 * 1024
 const readBytesMost = 128 * 1024
 /** Longer handles are against the draft, section 6.3. */
 const handleBytesMax = 256
-/** In one folder: each of the 256 of a repository with as many packs is beyond any storage. */
-const namesMax = 4_000_000
+/** In one folder: as many packs in each of the 256 of a repository are 4 PiB. */
+const namesMax = 1_000_000
 
 /** Attributes of which only the mode follows (draft, section 5). */
 const attributesWithMode = 4
