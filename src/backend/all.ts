@@ -41,6 +41,22 @@ const drivers: Readonly<Record<string, Driver>> = {
       )
     },
   },
+  rest: {
+    example: 'rest:https://HOST/PATH/',
+    remote: true,
+    open: async (location, { environment = {} }) => {
+      const { openRestBackend, parseRestLocation } = await import('./rest.ts')
+      return openRestBackend(parseRestLocation(location), { environment })
+    },
+  },
+  rclone: {
+    example: 'rclone:REMOTE:PATH',
+    remote: true,
+    open: async (location, { environment = {} }) => {
+      const { openRcloneBackend, parseRcloneLocation } = await import('./rclone.ts')
+      return openRcloneBackend(parseRcloneLocation(location), { environment })
+    },
+  },
 }
 
 /** Fails with `usage` for a location that none of the drivers knows. Nothing is connected to before the first call. */

@@ -18,11 +18,18 @@ export interface BackendPlace extends AsyncDisposable {
   readonly driver?: DriverOptions
 }
 
-/** `makePlace` makes an empty place, which `create` has not seen yet; `reachable` says whether other processes can open its address. */
+export interface BackendSuiteOptions {
+  /** Whether other processes can open its address. */
+  readonly reachable: boolean
+  /** For a server that shows what it is given before it has all of it: how long it may take to see that the rest never comes. */
+  readonly noticesMs?: number
+}
+
+/** `makePlace` makes an empty place, which `create` has not seen yet. */
 export function testBackend(
   name: string,
   makePlace: () => Promise<BackendPlace>,
-  { reachable }: { readonly reachable: boolean },
+  { reachable, noticesMs = 0 }: BackendSuiteOptions,
 ): void {
   const prepared = async (): Promise<{ place: BackendPlace; backend: Backend }> => {
     const place = await makePlace()
@@ -208,11 +215,25 @@ export function testBackend(
       await new Promise((resolve) => setTimeout(resolve, delayMs))
       child.kill('SIGKILL')
       await once(child, 'exit')
-      for (const file of (await listed(backend, 'pack')).keys()) {
-        assert.equal(digest(await backend.get(named('pack', file))), file)
-      }
+      await within(noticesMs, async () => {
+        for (const file of (await listed(backend, 'pack')).keys()) {
+          assert.equal(digest(await backend.get(named('pack', file))), file)
+        }
+      })
     }
   })
+}
+
+/** The check passes at once or, where the place may take its time, later. */
+async function within(ms: number, check: () => Promise<void>): Promise<void> {
+  for (const end = Date.now() + ms; ;) {
+    try {
+      return await check()
+    } catch (error) {
+      if (Date.now() >= end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
 }
 
 const putterUrl = new URL('./backend-putter.ts', import.meta.url)
