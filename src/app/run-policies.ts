@@ -1,5 +1,5 @@
 // What a timer does: due saves, thinning, and now and then a prune. One machine that fails does not keep the others from theirs.
-import { isFailure, VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Reporter } from '../base/progress.ts'
 import { isImported, listEntries, type LoggedEntry, nextEntryNumber } from '../engine/entries.ts'
@@ -7,7 +7,7 @@ import { localZone } from '../engine/local-zone.ts'
 import { type PruneReport, pruneMarksOf, runPruning } from '../engine/prune.ts'
 import type { RemovePlan } from '../engine/remove.ts'
 import { fitBudget, planForget, type PolicyPlan, removalOf, runForget } from '../engine/retain.ts'
-import { chooseBase, type Saved, type SaveRequest } from '../engine/save.ts'
+import { chooseBase, type Saved, type SaveParts, type SaveRequest } from '../engine/save.ts'
 import { saveIfChanged } from '../engine/save-if-changed.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { dueAtMs, type Policy, policyFor, policyName } from '../model/policy.ts'
@@ -75,6 +75,7 @@ export async function* runPolicies(
     ...options,
     context,
     refusal: undefined,
+    defects: [],
     async agreeTo(removal) {
       try {
         await context.agreeTo(removal)
@@ -95,6 +96,7 @@ export async function* runPolicies(
     if (run.thin) yield* attempt(run, policy, 'thin', () => thinLine(run, policy))
   }
   if (run.prune && !run.dryRun) yield* pruneSometimes(run)
+  if (run.defects.length > 0) throw run.defects[0]
 }
 
 interface Run extends RunOptions {
@@ -103,11 +105,15 @@ interface Run extends RunOptions {
   state: PolicyState
   /** What a no was: it ends the whole run. */
   refusal: unknown
+  readonly defects: unknown[]
   agreeTo(removal: RemovePlan): Promise<void>
   remember(change: Partial<PolicyState>): Promise<void>
 }
 
-/** A failure of the table ends this policy's part and no other; a no, a cancelled run and a defect end all. */
+/**
+ * What fails ends this policy's part and no other; a no and a cancelled run end all. A defect is kept for the end, so that it is told as
+ * one, after the other machines had their turn.
+ */
 async function* attempt(
   run: Run,
   policy: Policy,
@@ -118,8 +124,40 @@ async function* attempt(
     yield* work()
   } catch (error) {
     run.context.signal.throwIfAborted()
-    if (!(error instanceof VmlError) || error === run.refusal) throw error
-    yield { what: 'failed', policy, doing, error }
+    if (error === run.refusal) throw error
+    const failure = failureOf(error)
+    if (failure === undefined) run.defects.push(error)
+    yield {
+      what: 'failed',
+      policy,
+      doing,
+      error: failure ?? new VmlError('failed', `A defect of VML: ${messageOf(error)}`, { cause: error }),
+    }
+  }
+}
+
+/** A failure of the table, or of the system. */
+function failureOf(error: unknown): VmlError | undefined {
+  if (error instanceof VmlError) return error
+  const code = systemErrorCode(error)
+  if (code === undefined) return undefined
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+  return new VmlError(isFull ? 'unavailable.space' : 'failed', messageOf(error), { cause: error })
+}
+
+/** Saves, removals and prunes of others hold their locks for moments or minutes; whoever was told so by a timer has the time. */
+const lockTriesMax = 8
+const lockPauseMs = 15_000
+
+async function patiently<Result>({ context, save }: Run, work: () => Promise<Result>): Promise<Result> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!save || tries === lockTriesMax || !isFailure(error, 'store.locked')) throw error
+      context.reporter.progress({ phase: 'waiting for the logbook' })
+      await context.clock.sleep(lockPauseMs, { signal: context.signal })
+    }
   }
 }
 
@@ -157,20 +195,18 @@ async function* saveDue(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> {
   const chosen =
     chooseBase(ofLine, machine.name, 'incremental') ?? chooseBase(past, machine.name, 'incremental')
   const base = await openBase(context, logbook.repository, chosen)
-  const outcome = await saveIfChanged(
-    {
-      open,
-      repository: logbook.repository,
-      base,
-      reporter: context.reporter,
-      signal: context.signal,
-      imageSha256: await digestOfImage(context, machine, base),
-      folderMemory: openFolderMemory(context.config, logbook.repository.id, machine.name),
-      nextNumber: () => nextEntryNumber(logbook, context),
-      clock: context.clock,
-    },
-    request,
-  )
+  const parts: SaveParts = {
+    open,
+    repository: logbook.repository,
+    base,
+    reporter: context.reporter,
+    signal: context.signal,
+    imageSha256: await digestOfImage(context, machine, base),
+    folderMemory: openFolderMemory(context.config, logbook.repository.id, machine.name),
+    nextNumber: () => nextEntryNumber(logbook, context),
+    clock: context.clock,
+  }
+  const outcome = await patiently(run, async () => await saveIfChanged(parts, request))
   if ('kind' in outcome) {
     await run.remember({ looked: { ...run.state.looked, [policyName(policy)]: nowMs } })
     yield { what: 'unchanged', policy, since: outcome.since }
@@ -222,7 +258,12 @@ async function* thinLine(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> 
   await run.agreeTo(removal)
   // Before the first one goes: a kill in between must not forget that there is space to free.
   await run.remember({ pruneWanted: true })
-  yield { what: 'removed', policy, removal: await runForget(logbook, [plan], signal) }
+  const chosen = [plan]
+  yield {
+    what: 'removed',
+    policy,
+    removal: await patiently(run, async () => await runForget(logbook, chosen, signal)),
+  }
 }
 
 async function limitOf(context: PolicyContext, plan: PolicyPlan): Promise<number | undefined> {

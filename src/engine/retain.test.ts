@@ -118,7 +118,7 @@ test('each machine and project is a line of its own, and a policy of a project c
   ]
   const ofThesis = policy({ keep: { count: { last: 5 }, within: {}, tags: [] } }, 'lab', 'thesis')
   const gone = going(planForget(entries, [ofThesis, policy(keepOne)], options))
-  assert.deepEqual([...gone].map((each) => entries.indexOf(each)).toSorted(), [0, 4])
+  assert.deepEqual(gone, new Set([entries[0], entries[4]]))
 })
 
 test('a policy that only saves lets nothing go', () => {

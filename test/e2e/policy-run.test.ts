@@ -6,7 +6,7 @@ import { readConfig } from '../../src/app/config.ts'
 import { openShell } from '../../src/app/open-shell.ts'
 import { withPolicyLock } from '../../src/app/policy-lock.ts'
 import { type PolicyEvent, runPolicies, type RunOptions } from '../../src/app/run-policies.ts'
-import { systemClock } from '../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentReporter } from '../../src/base/progress.ts'
 import { listEntries } from '../../src/engine/entries.ts'
 import { vmlEnvironment } from '../cli.ts'
@@ -28,6 +28,7 @@ async function tick(
   nowMs: number,
   options: RunOptions = everything,
   on: MachineBench = bench,
+  sleep: Clock['sleep'] = systemClock.sleep,
 ): Promise<readonly PolicyEvent[]> {
   const { home } = on
   const config = readConfig({}, { environment: vmlEnvironment({ home }), workingFolder: home })
@@ -36,7 +37,7 @@ async function tick(
   await using opened = new AsyncDisposableStack()
   const context = {
     config,
-    clock: { ...systemClock, now: () => nowMs },
+    clock: { now: () => nowMs, sleep },
     reporter: silentReporter,
     signal,
     openShell: async (machine: Parameters<typeof openShell>[1]) =>
@@ -180,6 +181,19 @@ test('a machine that cannot be reached does not keep the others from their saves
       ['summary', 2, null],
     ],
   )
+})
+
+test('a run waits for the logbook where another program holds it alone', async () => {
+  bench.sh('echo locked >> w/c')
+  await using other = await openTestLogbook(bench.test)
+  const lock = await other.repository.lock('exclusive')
+  let waits = 0
+  const release = async () => {
+    if (++waits === 2) await lock[Symbol.asyncDispose]()
+  }
+  const events = await tick(startMs + 400 * hourMs, everything, bench, release)
+  assert.deepEqual(words(events), ['saved'])
+  assert.equal(waits, 2)
 })
 
 test('of two runs at once the second does nothing, and says so', async () => {
