@@ -138,7 +138,7 @@ function assemble(parts: Parts): Repository {
       hint:
         version === 1
           ? 'It has version 1 of the format; restic migrate upgrade_repo_v2 makes it version 2'
-          : 'The storage was opened to read',
+          : 'It was opened to read: leave --read-only, VML_READ_ONLY or read_only of config.toml out',
     })
   }
   let exclusiveLocks = 0
