@@ -15,7 +15,7 @@ import { noise, readAll } from '../../test/store-fixture.ts'
 import type { Backend } from '../backend/backend.ts'
 import { silentReporter } from '../base/progress.ts'
 import type { Repository } from '../store/store.ts'
-import { measureCopy, planCopy } from './copy.ts'
+import { measureCopy, planCopy, runCopy } from './copy.ts'
 import { importedTag, listEntries } from './entries.ts'
 
 const files = {
@@ -171,6 +171,22 @@ test('an imported entry stays marked, and what comes from somebody else becomes 
     )
   assert.deepEqual(await marks(own), [1, 0])
   assert.deepEqual(await marks(theirs), [1, 1])
+})
+
+test('an entry that was removed there meanwhile, with all its packs, is no base', async () => {
+  const [from, into] = [await makeLogbook(), await makeLogbook()]
+  const first = await saveEntry(from.repository, { number: 1, day: 1, files })
+  await copyAll(from, into)
+  await saveEntry(from.repository, { number: 2, day: 2, files: { ...files, 'etc/new': noise(500, 'new') } })
+  await editEntry(from.repository, first.id, 'a better title')
+  const context = await copyContext(from, into)
+  const plan = planCopy(context.source, context)
+  // Another program's rm and prune, between the look and the lock.
+  for (const path of [...into.files.keys()]) if (/^(snapshot|index|pack)/.test(path)) into.files.delete(path)
+  const late = await openLogbookAgain(into.files)
+  await runCopy(plan, { ...context, into: late })
+  await assertSame(from, late)
+  await assertSound(late)
 })
 
 test('an entry that cannot be read whole is left out, the others are copied, and nothing half shows', async () => {

@@ -152,7 +152,7 @@ export async function runCopy(
       signal,
       item: () => inHand,
     })
-    const bases = basesOf(context.present)
+    const bases = basesOf(await stillThere(context))
     const commit = openCommits(plan, context, writer)
     let group: PlannedCopy[] = []
     let groupStart = 0
@@ -186,6 +186,12 @@ export async function runCopy(
   for (const { planned, snapshots } of outdated)
     tell({ ...planned, outcome: (await removeOutdated(into, snapshots)) ? 'updated' : 'edited' })
   return { outcomes, counts, storedBytes }
+}
+
+/** Asked under the writer's lock: what was removed since it was listed may be gone with all its packs, and proves nothing any more. */
+async function stillThere({ into, present, signal }: CopyContext): Promise<LoggedEntry[]> {
+  const ids = new Set(await Array.fromAsync(into.repository.snapshotIds({ signal })))
+  return present.filter(({ snapshot }) => ids.has(snapshot.id))
 }
 
 /** The damage of the source, where that is why an entry cannot be copied. */
