@@ -62,7 +62,8 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
       refuseWrite()
       const data = files.get(key(file))
       if (!data) throw new VmlError('not-found', `Cannot move "${key(file)}" aside: no such file`)
-      const place = `damaged/${key(file)}`
+      let place = `damaged/${key(file)}`
+      for (let copy = 1; files.has(place); copy++) place = `damaged/${key(file)}.${copy}`
       files.set(place, data)
       files.delete(key(file))
       return place

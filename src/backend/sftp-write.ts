@@ -114,6 +114,28 @@ async function renameNew(sftp: Sftp, from: string, to: string): Promise<void> {
   await sftp.rename(from, to)
 }
 
+/** Below `damaged/` under the path that it had; what was put there before stays. Returns where it lies. */
+export async function moveAside(sftp: Sftp, folder: string, path: string): Promise<string> {
+  const place = at(folder, 'damaged', path.slice(folder.length + 1))
+  const above = place
+    .slice(folder.length + 1)
+    .split('/')
+    .slice(0, -1)
+  for (const depth of above.keys()) await makeFolderOnce(sftp, at(folder, ...above.slice(0, depth + 1)))
+  for (let copy = 0; copy < asideCopiesMax; copy++) {
+    const target = copy === 0 ? place : `${place}.${copy}`
+    if (await sftp.look(target)) continue
+    await sftp.rename(path, target)
+    await syncFolder(sftp, parentOf(target))
+    await syncFolder(sftp, parentOf(path))
+    return target
+  }
+  throw new VmlError('exists', `Cannot move "${path}" aside: "${place}" is there too often`)
+}
+
+/** Files are named for their content: a second damaged one of a name is rare, and a hundredth is a mistake. */
+const asideCopiesMax = 100
+
 async function acceptSame(sftp: Sftp, target: string, data: Uint8Array): Promise<void> {
   const found = await sftp.look(target, { follow: true })
   const same = found?.size === data.length && (await readFile(sftp, target, undefined)).equals(data)

@@ -8,7 +8,7 @@ import type { Backend, FileRef } from './backend.ts'
 import { at, folderOf, namePattern, packFolders, parentOf, pathOf } from './sftp-layout.ts'
 import { formatSftpLocation, sftpLabel, type SftpLocation } from './sftp-location.ts'
 import { readFile } from './sftp-read.ts'
-import { makeFolderOnce, putFile, sweepTemporary, syncFolder } from './sftp-write.ts'
+import { makeFolderOnce, moveAside, putFile, sweepTemporary, syncFolder } from './sftp-write.ts'
 
 /** Folders listed or made at once: each costs the delay of the line a few times over. */
 const foldersInFlight = 32
@@ -126,6 +126,10 @@ export function openSftpBackend(place: SftpLocation, options: SshOptions = {}): 
         })
         await syncFolder(sftp, parentOf(path))
       })
+    },
+    async setAside(file, { signal } = {}) {
+      const path = pathOf(folder, file)
+      return await call(`move "${path}" aside`, signal, async (sftp) => await moveAside(sftp, folder, path))
     },
     async [Symbol.asyncDispose]() {
       closing.abort(new VmlError('cancelled', `The connection to ${label} was closed`))

@@ -116,6 +116,24 @@ export function testBackend(
     assert.equal((await backend.get(file)).toString(), 'y')
   })
 
+  test(`${name}: where it can set a file aside, that is none of the repository any more, however often`, async () => {
+    const { place, backend } = await prepared()
+    await using _ = place
+    const { setAside } = backend
+    if (!setAside) return
+    const places = new Set<string>()
+    for (const file of oneOfEach().filter(({ kind }) => kind !== 'config')) {
+      for (const content of ['damaged', 'damaged again']) {
+        await backend.put(file, Buffer.from(content))
+        places.add(await setAside.call(backend, file))
+        assert.equal(await place.open().size(file), undefined)
+        assert.equal((await listed(place.open(), file.kind)).size, 0)
+      }
+    }
+    assert.equal(places.size, 2 * (oneOfEach().length - 1))
+    await fails('not-found', async () => await setAside.call(backend, named('pack', digest('nothing'))))
+  })
+
   test(`${name}: makes a repository once`, async () => {
     const { place, backend } = await prepared()
     await using _ = place
