@@ -10,6 +10,7 @@ import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.
 import { killCopies } from '../copy-kill.ts'
 import { addEntry } from '../entries.ts'
 import { openResticPeer, resticProgram } from '../restic-peer.ts'
+import { startSshd } from '../sshd.ts'
 import { noise } from '../store-fixture.ts'
 
 const at = (day: number) => `2026-11-${String(day).padStart(2, '0')}T10:00:00Z`
@@ -171,6 +172,40 @@ test('the password of the target comes from this computer, a file or a variable,
     },
   ).toString()
   assert.match(shown, /vml:imported/)
+})
+
+test('from a host that ssh reaches, and to it, a copy goes as to any folder', async () => {
+  await using sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
+  await using home = await openTestHome()
+  for (const day of [1, 2])
+    await addEntry(home, {
+      title: `fit ${day}`,
+      at: at(day),
+      files: Object.fromEntries(
+        Array.from({ length: 60 }, (_, file) => [
+          `/home/lab/${file}`,
+          noise(file === 0 ? 3_000_000 : 900, `${day} ${file}`).toString('latin1'),
+        ]),
+      ),
+    })
+  const place = join(home.home, 'far')
+  const far = `sftp:${sshd.user}@${sshd.host}:${place}`
+  const env = { VML_SSH_CONFIG: sshd.sshConfigFile }
+  const over = async (...args: readonly string[]) => {
+    const outcome = await home.run(args, { env })
+    assert.equal(outcome.status, 0, outcome.stderr)
+    return outcome
+  }
+  await over('init', far, '--like', home.logbook, '--password-file', home.passwordFile)
+  assert.match((await over('copy', '--all', '--to', far)).stderr, /Copied 2 of 2/)
+  assert.match(execRestic(home, place, 'check', '--read-data'), /no errors were found/)
+  await over('init', 'back', '--like', far, '--password-file', home.passwordFile)
+  assert.match((await over('copy', '--all', '--from', far, '--to', 'back')).stderr, /Copied 2 of 2/)
+  const [there, back] = [place, join(home.home, 'back')].map((path) =>
+    snapshotsIn(execRestic(home, path, 'snapshots', '--json')),
+  )
+  assert.deepEqual(back, there)
+  assert.match(execRestic(home, join(home.home, 'back'), 'check', '--read-data'), /no errors were found/)
 })
 
 test('killed at calls of the backend, a copy shows whole entries only, and the next one ends it (Y5)', async (context) => {
