@@ -57,6 +57,15 @@ const drivers: Readonly<Record<string, Driver>> = {
       return openRcloneBackend(parseRcloneLocation(location), { environment })
     },
   },
+  s3: {
+    example: 's3:https://HOST/BUCKET/PATH',
+    remote: true,
+    open: async (location, { environment = {} }) => {
+      const { openS3Backend } = await import('./s3.ts')
+      const { parseS3Location } = await import('./s3-location.ts')
+      return openS3Backend(parseS3Location(location), { environment })
+    },
+  },
 }
 
 /** Fails with `usage` for a location that none of the drivers knows. Nothing is connected to before the first call. */

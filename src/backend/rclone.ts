@@ -1,6 +1,7 @@
 // A repository wherever rclone gets: `rclone:remote:path`. rclone is started as restic starts it and speaks the REST protocol over HTTP/2 on its standard streams.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { constants, connect, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2'
+import { Socket } from 'node:net'
 import { Duplex, type Readable, type Writable } from 'node:stream'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
@@ -140,11 +141,16 @@ function duplexOf(input: Writable, output: Readable): Duplex {
 
 /** A backend that nobody disposes of keeps no process from ending. */
 function release(part: object): void {
-  if ('unref' in part && typeof part.unref === 'function') part.unref()
+  if (isCounted(part)) part.unref()
 }
 
 function hold(part: object | null): void {
-  if (part !== null && 'ref' in part && typeof part.ref === 'function') part.ref()
+  if (part !== null && isCounted(part)) part.ref()
+}
+
+/** Pipes of a child are sockets, though their type does not say so. */
+function isCounted(part: object): part is ChildProcess | Socket {
+  return part instanceof Socket || ('unref' in part && 'ref' in part)
 }
 
 async function stop({ child, session, gone }: Running): Promise<void> {
