@@ -59,8 +59,8 @@ export interface RunOptions {
   readonly dryRun: boolean
 }
 
-/** A prune reads every folder of every entry: once a day is enough. */
-const pruneEveryMs = 24 * 3_600_000
+/** A prune, and the measuring for a budget, read every folder of every entry: for a timer once a day is enough. */
+const dayMs = 24 * 3_600_000
 
 /** The policies are those that were chosen; which entries each is about depends on all that there are. */
 export async function* runPolicies(
@@ -244,7 +244,7 @@ async function* thinLine(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> 
   let plan = all.find((each) => each.policy === policy)
   if (!plan) return
   try {
-    const limitBytes = await limitOf(context, plan)
+    const limitBytes = isMeasuredLately(run, policy) ? undefined : await limitOf(context, plan)
     if (limitBytes !== undefined) plan = await fitBudget(logbook, plan, { limitBytes, signal })
   } catch (error) {
     signal.throwIfAborted()
@@ -254,17 +254,30 @@ async function* thinLine(run: Run, policy: Policy): AsyncGenerator<PolicyEvent> 
   }
   const removal = removalOf([plan])
   yield { what: 'plan', policy, plan, removal }
-  if (run.dryRun || removal.entries.length === 0) return
-  await run.agreeTo(removal)
-  // Before the first one goes: a kill in between must not forget that there is space to free.
-  await run.remember({ pruneWanted: true })
-  const chosen = [plan]
-  yield {
-    what: 'removed',
-    policy,
-    removal: await patiently(run, async () => await runForget(logbook, chosen, signal)),
+  if (run.dryRun) return
+  if (removal.entries.length > 0) {
+    await run.agreeTo(removal)
+    // Before the first one goes: a kill in between must not forget that there is space to free.
+    await run.remember({ pruneWanted: true })
+    const chosen = [plan]
+    const removed = await patiently(run, async () => await runForget(logbook, chosen, signal))
+    yield { what: 'removed', policy, removal: removed }
   }
+  if (plan.budget)
+    await run.remember({ measured: { ...run.state.measured, [policyName(policy)]: clock.now() } })
 }
+
+function isMeasuredLately({ save, dryRun, context, state }: Run, policy: Policy): boolean {
+  const atMs = state.measured[policyName(policy)]
+  return save && !dryRun && atMs !== undefined && isLately(atMs, context.clock.now())
+}
+
+/** A day and no less: a timer that ticks a little early must not make two of it. A clock that was set back makes nothing lately. */
+function isLately(atMs: number, nowMs: number): boolean {
+  return nowMs >= atMs && nowMs - atMs < dayMs - slackMs
+}
+
+const slackMs = 5 * 60_000
 
 async function limitOf(context: PolicyContext, plan: PolicyPlan): Promise<number | undefined> {
   const { budget } = plan.policy
@@ -278,8 +291,7 @@ async function limitOf(context: PolicyContext, plan: PolicyPlan): Promise<number
 async function* pruneSometimes(run: Run): AsyncGenerator<PolicyEvent> {
   const { context, logbook, state } = run
   const nowMs = context.clock.now()
-  const sinceMs = nowMs - state.prunedAtMs
-  if (!state.pruneWanted || (sinceMs >= 0 && sinceMs < pruneEveryMs)) return
+  if (!state.pruneWanted || isLately(state.prunedAtMs, nowMs)) return
   const { reporter, signal } = context
   try {
     const report = await runPruning(logbook.repository, {

@@ -51,8 +51,12 @@ export function printEvent(
       break
     }
     case 'pruned': {
-      const { packs, bytes } = event.report.deleted
-      out.line(`space: deleted ${plural(packs.length, 'pack')}, ${formatBytes(bytes)}`)
+      const { deleted, plan } = event.report
+      const marked = plan.unused.bytes + plan.unindexed.bytes + plan.repack.bytes
+      if (deleted.packs.length > 0)
+        out.line(`space: deleted ${plural(deleted.packs.length, 'pack')}, ${formatBytes(deleted.bytes)}`)
+      if (marked > 0 || out.verbose)
+        out.line(`space: marked ${formatBytes(marked)} that nothing needs, to be looked at again in a day`)
       break
     }
     case 'prune-left':
@@ -76,7 +80,8 @@ function printPlan(out: Context['out'], plan: PolicyPlan, dryRun: boolean): void
     for (const line of table(going.map((decision) => row(decision, `${name}: remove`)))) out.line(line)
   }
   const { budget } = plan
-  if (budget) {
+  // In a journal only what is news.
+  if (budget && (dryRun || budget.exceeded || budget.bytes < budget.bytesByRules)) {
     const [limit, before, after] = [budget.limitBytes, budget.bytesByRules, budget.bytes].map(formatBytes)
     const words = budget.exceeded
       ? `still ${after}: what stays by name or by rule of its own takes more`

@@ -216,6 +216,31 @@ test('nothing goes without a yes', async () => {
   assert.equal((await entriesOf()).length, 1)
 })
 
+test('a budget lets the oldest go before the next day, and is announced (M6)', async () => {
+  await using own = await openMachineBench()
+  own.sh('mkdir w')
+  const only = join(own.home, 'w')
+  await own.vml(['policy', 'set', 'here', '--every', '1h', '--budget', '100%', '--only', only])
+  for (let hour = 0; hour < 4; hour++) {
+    own.sh('head -c 300000 /dev/urandom > w/data')
+    await tick(startMs + hour * hourMs, everything, own)
+  }
+  assert.equal((await entriesOf(own)).length, 4)
+  await own.vml(['policy', 'set', 'here', '--budget', '750KiB'])
+  const dry = await own.vml(['policy', 'apply', '--dry-run'])
+  assert.match(dry.stdout, /over the budget of 750KiB/)
+  // Measured within the day: a timer waits, a person does not.
+  assert.deepEqual(words(await tick(startMs + 5 * hourMs, everything, own)), ['unchanged'])
+  assert.deepEqual(words(await tick(startMs + 26 * hourMs, everything, own)).slice(0, 2), [
+    'unchanged',
+    'removed',
+  ])
+  assert.deepEqual(
+    (await entriesOf(own)).map(({ number }) => number),
+    [3, 4],
+  )
+})
+
 test('a machine without a policy is told how to get one', async () => {
   const refused = await bench.vml(['policy', 'apply', 'other'], { status: 4 })
   assert.match(refused.stderr, /vml policy set other/)
