@@ -3,13 +3,13 @@ import { openFresh } from '../backend/fresh.ts'
 import type { Clock } from '../base/clock.ts'
 import { isFailure, messageOf } from '../base/failure.ts'
 import type { Snapshot } from '../model/entry.ts'
-import { type IndexId, parseId, type SnapshotId } from '../model/ids.ts'
-import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import { parseId, type SnapshotId } from '../model/ids.ts'
+import type { BlobIndex } from './blob-index.ts'
 import { damageMessage } from './damage.ts'
 import { type Fault, type FaultBook, openFaultBook } from './check-faults.ts'
+import { readIndexes } from './check-index.ts'
 import { checkPackFiles, readPacks } from './check-packs.ts'
 import { traceFaults, walkTrees } from './check-trees.ts'
-import { type IndexFile, readIndexFile } from './index-file.ts'
 import { readKeyFile } from './keys.ts'
 import { listLocks } from './lock-file.ts'
 import { thisProcess } from './lock-holder.ts'
@@ -106,21 +106,9 @@ async function readIndex(
   book: FaultBook,
   options: Options,
 ): Promise<{ readonly index: BlobIndex; readonly damaged: readonly Fault[] }> {
-  const files = new Map<IndexId, IndexFile>()
-  const damaged: Fault[] = []
-  for await (const { name, size } of vault.backend.list('index', options)) {
-    const id = parseId<IndexId>(name)
-    if (id === undefined) continue
-    options.reporter.progress({ phase: 'reading indexes', filesDone: files.size })
-    try {
-      files.set(id, await readIndexFile(vault, id, { ...options, sizeBytes: size }))
-    } catch (error) {
-      if (isFailure(error, 'not-found')) continue
-      damaged.push(book.add({ what: 'index', id, message: damageMessage(error) }))
-    }
+  const { table, damaged } = await readIndexes(vault, options)
+  return {
+    index: table,
+    damaged: damaged.map(({ id, message }) => book.add({ what: 'index', id, message })),
   }
-  for (const replaced of [...files.values()].flatMap(({ supersedes }) => supersedes)) files.delete(replaced)
-  const index = openBlobIndex()
-  for (const { packs } of files.values()) for (const { pack, blobs } of packs) index.add(pack, blobs)
-  return { index, damaged }
 }

@@ -4,10 +4,10 @@ import { isFailure } from '../base/failure.ts'
 import type { Snapshot } from '../model/entry.ts'
 import { type IndexId, type PackId, parseId, type SnapshotId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import { readIndexes } from './check-index.ts'
 import { damagedRanges, inspectPack, packBytesMax, sameBlobs } from './check-pack-content.ts'
 import { readWhole } from './check-packs.ts'
 import { damageMessage, isDamage } from './damage.ts'
-import { readIndexFile } from './index-file.ts'
 import { readKeyFile } from './keys.ts'
 import { decodePackHeader, headerLengthBytes, type PackedBlob, parseHeaderLength } from './pack-format.ts'
 import type { DamagedPack, HealPack, RepairOptions, RepairSurvey } from './repair.ts'
@@ -120,48 +120,6 @@ async function readSnapshots(
     }
   }
   return { snapshots, damagedSnapshots }
-}
-
-interface Indexes {
-  /** Of all that count. */
-  readonly table: BlobIndex
-  readonly files: ReadonlyMap<IndexId, readonly PackId[]>
-  readonly replacing: ReadonlySet<IndexId>
-  readonly replaced: ReadonlySet<IndexId>
-  readonly damaged: RepairSurvey['damagedIndexes']
-}
-
-async function readIndexes(vault: Vault, options: RepairOptions): Promise<Indexes> {
-  const files = new Map<IndexId, readonly PackId[]>()
-  const damaged: { id: IndexId; message: string }[] = []
-  const replacing = new Set<IndexId>()
-  const replaced = new Set<IndexId>()
-  const sizes = new Map<IndexId, number>()
-  for await (const { name, size } of vault.backend.list('index', options)) {
-    const id = parseId<IndexId>(name)
-    if (id !== undefined) sizes.set(id, size)
-  }
-  for (const [id, sizeBytes] of sizes) {
-    options.reporter.progress({ phase: 'reading indexes', filesDone: files.size, filesTotal: sizes.size })
-    try {
-      const file = await readIndexFile(vault, id, { ...options, sizeBytes })
-      files.set(
-        id,
-        file.packs.map(({ pack }) => pack),
-      )
-      if (file.supersedes.length > 0) replacing.add(id)
-      for (const old of file.supersedes) replaced.add(old)
-    } catch (error) {
-      if (!isFailure(error, 'not-found')) damaged.push({ id, message: damageMessage(error) })
-    }
-  }
-  const table = openBlobIndex()
-  for (const id of files.keys()) {
-    if (replaced.has(id)) continue
-    const { packs } = await readIndexFile(vault, id, options)
-    for (const { pack, blobs } of packs) table.add(pack, blobs)
-  }
-  return { table, files, replacing, replaced, damaged }
 }
 
 interface Packs {
