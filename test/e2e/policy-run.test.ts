@@ -9,6 +9,8 @@ import { type PolicyEvent, runPolicies, type RunOptions } from '../../src/app/ru
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentReporter } from '../../src/base/progress.ts'
 import { listEntries } from '../../src/engine/entries.ts'
+import type { Machine } from '../../src/model/machine.ts'
+import type { Shell } from '../../src/wire/shell.ts'
 import { vmlEnvironment } from '../cli.ts'
 import { addEntry, openTestLogbook } from '../entries.ts'
 import { type MachineBench, openMachineBench } from './machine-bench.ts'
@@ -23,15 +25,31 @@ before(async () => {
 })
 after(async () => await bench[Symbol.asyncDispose]())
 
+interface TickOptions {
+  readonly sleep?: Clock['sleep']
+  /** The machine lets in a user who may not read everything. */
+  readonly asNobody?: boolean
+}
+
+function withoutRights(shell: Shell): Shell {
+  const drop = ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups']
+  return {
+    ...shell,
+    start: (request) => shell.start({ ...request, argv: [...drop, ...request.argv] }),
+    run: (request) => shell.run({ ...request, argv: [...drop, ...request.argv] }),
+  }
+}
+
 /** One tick of the timer. */
 async function tick(
   nowMs: number,
   options: RunOptions = everything,
   on: MachineBench = bench,
-  sleep: Clock['sleep'] = systemClock.sleep,
+  { sleep = systemClock.sleep, asNobody = false }: TickOptions = {},
 ): Promise<readonly PolicyEvent[]> {
   const { home } = on
-  const config = readConfig({}, { environment: vmlEnvironment({ home }), workingFolder: home })
+  const environment = vmlEnvironment({ home, env: asNobody ? { VML_NO_FFI: '1' } : {} })
+  const config = readConfig({}, { environment, workingFolder: home })
   const { signal } = new AbortController()
   await using logbook = await openTestLogbook(on.test)
   await using opened = new AsyncDisposableStack()
@@ -40,8 +58,10 @@ async function tick(
     clock: { now: () => nowMs, sleep },
     reporter: silentReporter,
     signal,
-    openShell: async (machine: Parameters<typeof openShell>[1]) =>
-      opened.use(await openShell(config, machine, { signal, askPerson: undefined })),
+    openShell: async (machine: Machine) => {
+      const shell = opened.use(await openShell(config, machine, { signal, askPerson: undefined }))
+      return asNobody ? withoutRights(shell) : shell
+    },
     agreeTo: () => Promise.resolve(),
   }
   return await Array.fromAsync(runPolicies(context, logbook, config.policies, options))
@@ -183,6 +203,27 @@ test('a machine that cannot be reached does not keep the others from their saves
   )
 })
 
+test('what could not be read makes no entry an hour, and one as soon as it can be read', async () => {
+  await using own = await openMachineBench()
+  own.sh('mkdir -p w/shut; echo s > w/secret; echo i > w/shut/in; chmod 000 w/secret w/shut; echo o > w/open')
+  own.sh('chmod 711 . ..')
+  await own.vml(['policy', 'set', 'here', '--every', '1h', '--only', join(own.home, 'w')])
+  let hour = 0
+  const next = async () => words(await tick(startMs + hour++ * hourMs, everything, own, { asNobody: true }))
+  assert.deepEqual(await next(), ['saved'])
+  assert.equal((await entriesOf(own)).at(-1)?.facts?.outcome, 'partial')
+  assert.deepEqual(await next(), ['unchanged'])
+  own.sh('chmod 444 w/secret')
+  assert.deepEqual(await next(), ['saved'])
+  assert.deepEqual(await next(), ['unchanged'])
+  own.sh('chmod 755 w/shut')
+  assert.deepEqual(await next(), ['saved'])
+  assert.equal((await entriesOf(own)).at(-1)?.facts?.outcome, 'complete')
+  own.sh('chmod 000 w/shut')
+  assert.deepEqual(await next(), ['saved'])
+  assert.deepEqual(await next(), ['unchanged'])
+})
+
 test('a run waits for the logbook where another program holds it alone', async () => {
   bench.sh('echo locked >> w/c')
   await using other = await openTestLogbook(bench.test)
@@ -191,7 +232,7 @@ test('a run waits for the logbook where another program holds it alone', async (
   const release = async () => {
     if (++waits === 2) await lock[Symbol.asyncDispose]()
   }
-  const events = await tick(startMs + 400 * hourMs, everything, bench, release)
+  const events = await tick(startMs + 400 * hourMs, everything, bench, { sleep: release })
   assert.deepEqual(words(events), ['saved'])
   assert.equal(waits, 2)
 })
