@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, test } from 'node:test'
-import { testBackend } from '../../test/conformance/backend.ts'
-import { startCephRgw } from '../../test/ceph-rgw.ts'
-import { isFailure } from '../base/failure.ts'
-import { parseS3Location } from './s3-location.ts'
-import { openS3Backend } from './s3.ts'
+import { testBackend } from '../conformance/backend.ts'
+import { startCephRgw } from '../ceph-rgw.ts'
+import { isFailure } from '../../src/base/failure.ts'
+import { assertJourney } from './storage-journey.ts'
+import { parseS3Location } from '../../src/backend/s3-location.ts'
+import { openS3Backend } from '../../src/backend/s3.ts'
 
 // One for all tests of this file: it takes ten seconds to start. A bucket of its own is a place of its own.
 const rgw = await startCephRgw()
@@ -49,4 +50,12 @@ test('a listing of more than one page is given whole', async () => {
     )
   const listed = (await Array.fromAsync(backend.list('lock'))).map(({ name }) => name)
   assert.deepEqual(listed.toSorted(), names.toSorted())
+})
+
+test('a logbook on S3 is one for stock restic, too, and one of restic is one for us', async () => {
+  await assertJourney({
+    location: `s3:${rgw.url}/journey/ours`,
+    other: `s3:${rgw.url}/journey/theirs`,
+    environment,
+  })
 })
