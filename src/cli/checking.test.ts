@@ -65,6 +65,29 @@ test('a repair saves what is right, moves damaged files aside and names what is 
   assert.match(again.stderr, /Nothing to repair/)
 })
 
+test('a restore with --delete leaves what damage took alone, with and without the document of the entry', async () => {
+  for (const alsoDocument of [false, true]) {
+    await using home = await homeWithEntry()
+    const folder = join(home.home, 'restored')
+    assert.equal((await home.run(['restore', '1', '--to', folder])).status, 0)
+    for (const pack of filesIn(home, 'data')) {
+      // The large file's chunk comes first; the documents were stored before it, as the first blobs of their pack.
+      const lost = statSync(pack).size > 500_000
+      if (lost) flip(pack, statSync(pack).size - 100_000)
+      if (lost && alsoDocument) flip(pack, 40)
+    }
+    assert.equal((await home.run(['check', '--repair', '--yes'])).status, 3)
+    const document = await home.run(['cat', '1:/.vml/entry.json'])
+    assert.equal(document.status, alsoDocument ? 4 : 0)
+    const planned = await home.run(['restore', '1', '--to', folder, '--delete', '--dry-run', '--json'])
+    assert.ok(planned.status === 0 || planned.status === 3, planned.stderr)
+    assert.doesNotMatch(planned.stdout, /"action":\s*"(?:remove|delete)"[^}]*large\.bin/)
+    const restored = await home.run(['restore', '1', '--to', folder, '--delete', '--yes'])
+    assert.ok(restored.status === 0 || restored.status === 3, restored.stderr)
+    assert.equal(statSync(join(folder, 'home/lab/large.bin')).size, 600_000)
+  }
+})
+
 test('without an index nothing is lost: it is made anew from the packs', async () => {
   await using home = await homeWithEntry()
   for (const index of filesIn(home, 'index')) rmSync(index)

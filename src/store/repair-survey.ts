@@ -7,9 +7,10 @@ import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { readIndexes } from './check-index.ts'
 import { damagedRanges, inspectPack, packBytesMax, sameBlobs } from './check-pack-content.ts'
 import { readWhole } from './check-packs.ts'
-import { damageMessage, isDamage } from './damage.ts'
+import { damageMessage } from './damage.ts'
 import { readKeyFile } from './keys.ts'
-import { decodePackHeader, headerLengthBytes, type PackedBlob, parseHeaderLength } from './pack-format.ts'
+import type { PackedBlob } from './pack-format.ts'
+import { readPackHeader } from './pack-headers.ts'
 import type { DamagedPack, HealPack, RepairOptions, RepairSurvey } from './repair.ts'
 import type { Vault } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
@@ -229,7 +230,7 @@ async function lookAt(vault: Vault, question: PackQuestion, options: RepairOptio
     })
   if (sizeBytes === undefined) return await missing()
   if (!options.readData && sizeBytes <= packBytesMax) {
-    const header = await readHeader(vault, pack, sizeBytes, options)
+    const header = await readPackHeader(vault, { pack, sizeBytes }, options)
     if (header && (!question.named || sameBlobs(header, named))) return soundWith(header)
   }
   if (sizeBytes > packBytesMax) {
@@ -285,28 +286,4 @@ export async function healedBytes(
 ): Promise<Buffer | undefined> {
   const content = await heal?.(pack, ranges)
   return content && hash('sha256', content) === pack ? content : undefined
-}
-
-/** Two small reads, where all of it would be read for the last bytes alone. */
-async function readHeader(
-  { backend, cipher }: Vault,
-  pack: PackId,
-  sizeBytes: number,
-  options: RepairOptions,
-): Promise<readonly PackedBlob[] | undefined> {
-  const file = { kind: 'pack', name: pack } as const
-  try {
-    const end = sizeBytes - headerLengthBytes
-    if (end < 0) return undefined
-    const tail = await backend.get(file, { offset: end, length: headerLengthBytes }, options)
-    const length = parseHeaderLength(tail, sizeBytes)
-    return decodePackHeader(
-      cipher,
-      await backend.get(file, { offset: end - length, length }, options),
-      sizeBytes,
-    )
-  } catch (error) {
-    if (isDamage(error) || isFailure(error, 'not-found')) return undefined
-    throw error
-  }
 }
