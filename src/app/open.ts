@@ -11,6 +11,7 @@ import { openRepository, requireConfig } from '../store/repository.ts'
 import type { LockWatch, Repository } from '../store/store.ts'
 import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
+import { openIndexCache } from './index-cache.ts'
 import { openStorage } from './storage.ts'
 
 export interface Logbook extends AsyncDisposable {
@@ -95,7 +96,14 @@ async function unlock(
   const attempt: Attempt = async (what, secrets, keys) => {
     tried.push(what)
     try {
-      return await openRepository({ backend, secrets, ...keys, signal, onLockWatch: tellWatch(options) })
+      return await openRepository({
+        backend,
+        secrets,
+        ...keys,
+        signal,
+        onLockWatch: tellWatch(options),
+        indexCache: (id) => openIndexCache(config, id),
+      })
     } catch (error) {
       if (isFailure(error, 'auth.key')) return undefined
       // A damaged key file is told only when no other one opens.

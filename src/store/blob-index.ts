@@ -54,28 +54,48 @@ export interface BlobIndex extends BlobClaims {
   share(blobs: number): SharedBlobTable
   /** No other thread claims any more. */
   endSharing(): void
+  /** Views of its memory, valid until it is changed. To be asked for while nothing is claimed. */
+  image(): BlobIndexImage
   /** Forgets what was claimed and never placed: its writer has ended. */
   dropClaims(): void
+}
+
+/** Everything that a table holds, for a copy of it elsewhere. */
+export interface BlobIndexImage {
+  readonly packs: readonly PackId[]
+  readonly packBytes: readonly number[]
+  /** Further places of blobs, by `TYPE/ID`. */
+  readonly others: readonly (readonly [string, readonly OtherPlace[]])[]
+  readonly slots: Uint32Array
+  /** In order, in one piece or several. */
+  readonly entries: readonly Uint32Array[]
+}
+
+interface OtherPlace {
+  readonly packNumber: number
+  readonly location: Omit<BlobLocation, 'pack'>
 }
 
 /** 2^30 packs and 4 GiB a pack are beyond what restic writes. */
 const numberMax = 0xffff_ffff
 const slotsMin = 16 * 1024
 
-export function openBlobIndex(): BlobIndex {
-  const segments: Uint32Array[] = []
-  const packs: PackId[] = []
-  const packBytes: number[] = []
-  const packNumbers = new Map<PackId, number>()
-  const others = new Map<string, { packNumber: number; location: Omit<BlobLocation, 'pack'> }[]>()
+/** `image` fills it; its slots, which must lie in shared memory, become those of the table. */
+export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
+  const segments: Uint32Array[] = image ? segmentsOf(image.entries) : []
+  const packs: PackId[] = [...(image?.packs ?? [])]
+  const packBytes: number[] = [...(image?.packBytes ?? [])]
+  const packNumbers = new Map<PackId, number>(packs.map((pack, number) => [pack, number]))
+  const others = new Map<string, readonly OtherPlace[]>(image?.others)
   // At most 3/4 full.
-  let slots = sharedWords(slotsMin)
+  let slots = image?.slots ?? sharedWords(slotsMin)
   /** What other threads see of the slots, while they differ. */
   let sharedSlots: Uint32Array | undefined
   const control = sharedWords(1)
-  let placed = 0
+  control[0] = image ? image.entries.reduce((sum, { length }) => sum + length, 0) / entryWords : 0
+  let placed = control[0]
   /** No entry before this one is a claim. */
-  let claimsFrom = 0
+  let claimsFrom = placed
   const key = new Uint32Array(placeWord)
   const keyBytes = Buffer.from(key.buffer)
 
@@ -289,6 +309,18 @@ export function openBlobIndex(): BlobIndex {
       if (sharedSlots !== undefined && sharedSlots !== slots) rebuild(used(), true)
       sharedSlots = undefined
     },
+    image() {
+      const full = Math.floor(used() / segmentEntries)
+      const rest = segments[full]?.subarray(0, (used() % segmentEntries) * entryWords)
+      if (placed !== used()) throw new Error('A table with claims has no image')
+      return {
+        packs,
+        packBytes,
+        others: [...others],
+        slots,
+        entries: [...segments.slice(0, full), ...(rest ? [rest] : [])],
+      }
+    },
     dropClaims() {
       const end = used()
       let dropped = false
@@ -298,6 +330,24 @@ export function openBlobIndex(): BlobIndex {
       claimsFrom = end
     },
   }
+}
+
+function segmentsOf(entries: readonly Uint32Array[]): Uint32Array[] {
+  const segments: Uint32Array[] = []
+  let filled = segmentEntries * entryWords
+  for (const piece of entries) {
+    for (let at = 0; at < piece.length;) {
+      if (filled === segmentEntries * entryWords) {
+        segments.push(sharedWords(segmentEntries * entryWords))
+        filled = 0
+      }
+      const part = piece.subarray(at, at + segmentEntries * entryWords - filled)
+      segments.at(-1)?.set(part, filled)
+      filled += part.length
+      at += part.length
+    }
+  }
+  return segments
 }
 
 function sharedWords(words: number): Uint32Array {

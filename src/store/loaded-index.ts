@@ -3,6 +3,7 @@ import { mapOrdered } from '../base/pool.ts'
 import { isFailure } from '../base/failure.ts'
 import { type IndexId, parseId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
+import { decodeIndexCache, encodeIndexCache, type IndexCache } from './index-cache.ts'
 import { type IndexFile, readIndexFile } from './index-file.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
@@ -20,11 +21,30 @@ export interface LoadedIndex {
   wrote(id: IndexId): void
 }
 
-export function openLoadedIndex(vault: Vault): LoadedIndex {
+/** Fewer blobs than this are read from index files in no time. */
+const cachedBlobsMin = 5000
+
+export function openLoadedIndex(vault: Vault, cache?: IndexCache): LoadedIndex {
   let current = openBlobIndex()
   let loaded: Set<IndexId> | undefined
   let superseded = new Set<IndexId>()
   let loading: Promise<BlobIndex> | undefined
+
+  /** At the first load only: what this computer has is taken over where all of it still counts. */
+  const takeCached = async (listed: ReadonlyMap<IndexId, number>) => {
+    const content = await cache?.read()
+    const cached = content && decodeIndexCache(content)
+    if (!cached || ![...cached.files].every((id) => listed.has(id))) return
+    current = cached.table
+    loaded = new Set(cached.files)
+    superseded = new Set(cached.superseded)
+  }
+  const keepCached = async (files: number, blobsBefore: number) => {
+    // Some new index files are read as quickly as a large table is written anew.
+    const many = current.blobs - blobsBefore > current.blobs / 8 || files > filesUncachedMax
+    if (!cache || !loaded || !many || current.blobs < cachedBlobsMin) return
+    await cache.write(encodeIndexCache({ table: current, files: loaded, superseded }))
+  }
 
   const load = async (options: CallOptions): Promise<BlobIndex> => {
     const listed = new Map<IndexId, number>()
@@ -32,6 +52,9 @@ export function openLoadedIndex(vault: Vault): LoadedIndex {
       const id = parseId<IndexId>(name)
       if (id !== undefined) listed.set(id, size)
     }
+    const isFirst = loaded === undefined
+    if (isFirst) await takeCached(listed)
+    const blobsBefore = current.blobs
     const gone = [...(loaded ?? [])].some((id) => !listed.has(id))
     const skip = gone ? new Set<IndexId>() : new Set([...(loaded ?? []), ...superseded])
     const added = [...listed].filter(([id]) => !skip.has(id))
@@ -53,6 +76,8 @@ export function openLoadedIndex(vault: Vault): LoadedIndex {
     current = table
     loaded = new Set([...(gone ? [] : (loaded ?? [])), ...kept.map(({ id }) => id)])
     superseded = new Set([...(gone ? [] : superseded), ...replaced])
+    // Later loads happen beside a writer, whose claims are nobody else's.
+    if (isFirst) await keepCached(files.length, blobsBefore)
     return current
   }
   /** An index file can vanish between the list and the read, while a prune runs. */
@@ -83,6 +108,8 @@ export function openLoadedIndex(vault: Vault): LoadedIndex {
     wrote: (id) => void loaded?.add(id),
   }
 }
+
+const filesUncachedMax = 24
 
 function addFile(table: BlobIndex, file: IndexFile): void {
   for (const { pack, blobs } of file.packs) table.add(pack, blobs)

@@ -9,6 +9,7 @@ import { isDamage } from './damage.ts'
 import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
 import { type Config, encodeConfig, parseConfig } from './config.ts'
 import { createKey, listKeys, openKeys } from './keys.ts'
+import type { IndexCache } from './index-cache.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { HeldLock } from './lock.ts'
 import { randomPolynomial } from './polynomial.ts'
@@ -22,6 +23,8 @@ export interface OpenOptions extends CallOptions {
   readonly backend: Backend
   /** Passwords to try, as bytes. */
   readonly secrets: readonly Uint8Array[]
+  /** Where this computer keeps a copy of the repository's index. */
+  readonly indexCache?: ((id: RepositoryId) => IndexCache) | undefined
   /** The key file to try first. */
   readonly keyHint?: string | undefined
   /** Names of all key files, where the caller has seen the config and then listed them: storage elsewhere is asked once. */
@@ -120,6 +123,7 @@ interface Parts {
   readonly config: Config
   readonly masterKey: MasterKey
   readonly keyId: string
+  readonly indexCache?: ((id: RepositoryId) => IndexCache) | undefined
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
   readonly onLockWatch?: LockWatch | undefined
@@ -130,7 +134,7 @@ function assemble(parts: Parts): Repository {
   const { version } = config
   const vault: Vault = { backend, cipher: openCipher(masterKey), version }
   let opened: Promise<Content> | undefined
-  const content = (): Promise<Content> => (opened ??= openContent(vault))
+  const content = (): Promise<Content> => (opened ??= openContent(vault, parts.indexCache?.(config.id)))
   const readOnly = version === 1 || backend.traits.readOnly
   const refuseWrite = () => {
     if (!readOnly) return
@@ -317,13 +321,13 @@ interface Content {
 }
 
 /** Loaded with the first tree or file that is read: who looks at the log reads none, and shall not wait for it. */
-async function openContent(vault: Vault): Promise<Content> {
+async function openContent(vault: Vault, cache: IndexCache | undefined): Promise<Content> {
   const [{ openLoadedIndex }, { openBlobReader }, { decodeTree }] = await Promise.all([
     import('./loaded-index.ts'),
     import('./blob-reader.ts'),
     import('./tree-codec.ts'),
   ])
-  const index = openLoadedIndex(vault)
+  const index = openLoadedIndex(vault, cache)
   return { index, reader: openBlobReader(vault, index), decodeTree }
 }
 

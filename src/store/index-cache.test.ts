@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { test } from 'node:test'
+import { type BlobId, type IndexId, type PackId, parseId } from '../model/ids.ts'
+import { openMemory } from '../backend/memory.ts'
+import { openBlobIndex } from './blob-index.ts'
+import { decodeIndexCache, encodeIndexCache } from './index-cache.ts'
+import type { PackedBlob } from './pack-format.ts'
+import { initRepository, openRepository } from './repository.ts'
+import { noise } from '../../test/store-fixture.ts'
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+const blobId = (text: string): BlobId => parseId<BlobId>(sha256(text)) ?? assert.fail()
+const packId = (text: string): PackId => parseId<PackId>(sha256(text)) ?? assert.fail()
+const indexId = (text: string): IndexId => parseId<IndexId>(sha256(text)) ?? assert.fail()
+
+function tableOf(blobs: number) {
+  const table = openBlobIndex()
+  for (let at = 0; at < blobs; at += 100) {
+    const inPack = Array.from({ length: 100 }, (_, number): PackedBlob => ({
+      type: number % 7 === 0 ? 'tree' : 'data',
+      id: blobId(`blob ${at + number}`),
+      offset: number * 1000,
+      length: 999,
+      ...(number % 3 === 0 ? { plainLength: 5000 } : {}),
+    }))
+    table.add(packId(`pack ${at}`), inPack)
+  }
+  // One blob in a second place.
+  table.add(packId('again'), [{ type: 'tree', id: blobId('blob 0'), offset: 0, length: 999 }])
+  return table
+}
+
+const files = new Set([indexId('one'), indexId('two')])
+const superseded = new Set([indexId('old')])
+
+test('a table comes back from its copy as it was, and grows on', () => {
+  const table = tableOf(20_000)
+  const cached = decodeIndexCache(Buffer.concat(encodeIndexCache({ table, files, superseded })))
+  assert.ok(cached)
+  assert.deepEqual([cached.files, cached.superseded], [files, superseded])
+  assert.equal(cached.table.blobs, table.blobs)
+  assert.deepEqual([...cached.table.packContents()], [...table.packContents()])
+  assert.equal(cached.table.findAll('tree', blobId('blob 0')).length, 2)
+  const more = { type: 'data', id: blobId('more'), offset: 0, length: 50 } as const
+  cached.table.add(packId('more'), [more])
+  assert.ok(cached.table.has('data', more.id) && cached.table.has('data', blobId('blob 19999')))
+  assert.ok(!cached.table.has('data', blobId('blob 20000')))
+})
+
+test('a copy with any byte changed, cut or added is none: it could call a blob stored that is not', () => {
+  const content = Buffer.concat(encodeIndexCache({ table: tableOf(200), files, superseded }))
+  for (let at = 0; at < content.length; at += 97) {
+    const changed = Buffer.from(content)
+    changed[at] = (changed[at] ?? 0) ^ 0x10
+    assert.equal(decodeIndexCache(changed), undefined)
+    assert.equal(decodeIndexCache(content.subarray(0, at)), undefined)
+  }
+  assert.equal(decodeIndexCache(Buffer.concat([content, Buffer.of(0)])), undefined)
+})
+
+test('a copy is used while all its index files count, and made anew when one is gone', async () => {
+  const backend = openMemory()
+  const password = Buffer.from('secret')
+  const kept: { content?: Buffer; reads: number; writes: number } = { reads: 0, writes: 0 }
+  const indexCache = () => ({
+    read: () => {
+      kept.reads++
+      return Promise.resolve(kept.content)
+    },
+    write: (parts: readonly Uint8Array[]) => {
+      kept.writes++
+      kept.content = Buffer.concat(parts)
+      return Promise.resolve()
+    },
+  })
+  const key = { password, cost: 'cheap', username: 'me', hostname: 'here' } as const
+  await initRepository({ backend, keys: [key] })
+  const open = async () => await openRepository({ backend, secrets: [password], indexCache })
+  const store = async (from: number, to: number) => {
+    const writer = await (await open()).beginWrite()
+    await using _ = writer
+    for (let number = from; number < to; number++) await writer.copyBlob('data', noise(100, String(number)))
+    await writer.flush()
+    return writer.statistics().newBlobs
+  }
+  const listed = async () => (await Array.fromAsync(backend.list('index'))).map(({ name }) => name)
+  assert.equal(await store(0, 6000), 6000)
+  const [first = ''] = await listed()
+  // Read from the index file once, then from the copy.
+  assert.equal(await store(0, 6000), 0)
+  assert.equal(kept.writes, 1)
+  assert.equal(await store(0, 6010), 10)
+  assert.equal(kept.writes, 1)
+  // Somebody removed what the copy was made of: nothing of it counts any more.
+  await backend.remove({ kind: 'index', name: first })
+  for await (const { name } of backend.list('pack')) {
+    const { size } = { size: await backend.size({ kind: 'pack', name }) }
+    if ((size ?? 0) > 100_000) await backend.remove({ kind: 'pack', name })
+  }
+  assert.equal(await store(0, 6010), 6000)
+})
