@@ -5,6 +5,7 @@ import type { RawName } from '../model/raw-path.ts'
 import { isDamage } from '../store/damage.ts'
 import type { BlobType, IndexView, Repository, Writer } from '../store/store.ts'
 import { decodeTree } from '../store/tree-codec.ts'
+import { copyContents } from './copy-contents.ts'
 
 export interface TreeCopier {
   /**
@@ -50,6 +51,7 @@ const wholeMax = 1_000_000
 export async function openTreeCopier(options: TreeCopierOptions): Promise<TreeCopier> {
   const { from, into, writer, reporter, signal } = options
   const there = await from.indexView({ signal })
+  const contents = await from.openContents({ signal })
   const target: Pick<IndexView, 'has'> = writer ? { has: writer.hasBlob } : await into.indexView({ signal })
   const whole = new Set<TreeId>()
   const blobs = new Set<BlobId>()
@@ -72,10 +74,8 @@ export async function openTreeCopier(options: TreeCopierOptions): Promise<TreeCo
   /** Contents before the trees that name them; trees in the order of the walk, deepest first. */
   const pass = async () => {
     if (writer) {
-      for await (const { id, bytes } of from.readBlobs(blobs, { signal })) {
-        await writer.copyBlob('data', bytes)
-        count('data', id)
-      }
+      const onCopied = (id: BlobId) => count('data', id)
+      await copyContents({ from, contents, writer, onCopied, signal }, [...blobs])
       for (const { id, bytes } of trees) {
         await writer.copyBlob('tree', bytes)
         count('tree', id)

@@ -199,17 +199,6 @@ function assemble(parts: Parts): Repository {
     },
     readBlob: async (id, options) => await (await content()).reader.readBlob('data', id, options),
     readTreeBytes: async (id, options) => await (await content()).reader.readBlob('tree', id, options),
-    async *readBlobs(ids, options) {
-      const [{ index, reader }, { readInPackOrder }] = await Promise.all([
-        content(),
-        import('./pack-order.ts'),
-      ])
-      yield* readInPackOrder(
-        { backend, cipher: vault.cipher, index: await index.blobs(options), reader },
-        ids,
-        options,
-      )
-    },
     async indexView(options) {
       const table = await (await content()).index.refresh(options)
       return {

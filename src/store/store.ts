@@ -37,14 +37,6 @@ export interface Repository extends AsyncDisposable {
   readBlob(id: BlobId, options?: CallOptions): Promise<Buffer>
   /** The bytes of a tree as they were stored, for a copy that keeps every field of another program. */
   readTreeBytes(id: TreeId, options?: CallOptions): Promise<Buffer>
-  /**
-   * Blobs of type data, each once, in the order in which they lie in packs, by few large reads: for a copy. Packs come in the
-   * order in which they are first asked for. Holds some 32 MiB beside the blob in hand.
-   */
-  readBlobs(
-    ids: Iterable<BlobId>,
-    options?: CallOptions,
-  ): AsyncIterable<{ readonly id: BlobId; readonly bytes: Buffer }>
   /** For threads that read packs and open blobs by themselves. */
   openContents(options?: CallOptions): Promise<ContentAccess>
   /** Content of a file in order; long runs of zeros come as holes. */
