@@ -1,5 +1,5 @@
 // What policies did, in lines that a journal can keep, and as JSON.
-import type { PolicyEvent } from '../app/run-policies.ts'
+import type { PolicyEvent } from '../app/policy-events.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import type { Decision, PolicyPlan } from '../engine/retain.ts'
 import { policyName, policySettings } from '../model/policy.ts'

@@ -1,7 +1,7 @@
 // `vml policy apply` and `vml policy run`: entries go by the rules; due saves come before them.
 import { choosePolicies } from '../../app/policies.ts'
 import { withPolicyLock } from '../../app/policy-lock.ts'
-import type { PolicyContext, PolicyEvent, RunOptions } from '../../app/run-policies.ts'
+import type { PolicyContext, PolicyEvent, RunOptions } from '../../app/policy-events.ts'
 import { VmlError } from '../../base/failure.ts'
 import { type Context, defineCommand, dryRun, flag, type Operand } from '../command.ts'
 import { plural } from '../format.ts'
