@@ -145,7 +145,7 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
   const sound = new Set<PackId>()
   const unindexed = new Set<PackId>()
   const misnamed = new Set<PackId>()
-  const faulty: (Looked & { readonly pack: PackId; readonly bytes: number })[] = []
+  const faulty: (Looked & { readonly pack: PackId; readonly bytes: number; readonly isNamed: boolean })[] = []
   let bytesDone = 0
   let filesDone = 0
   const look = async (pack: PackId, named: readonly PackedBlob[] | undefined, bytes: number) => {
@@ -165,7 +165,7 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
       if (!named) unindexed.add(pack)
       else if (!sameBlobs(looked.header, named)) misnamed.add(pack)
     } else {
-      faulty.push({ ...looked, pack, bytes: sizeBytes ?? bytes })
+      faulty.push({ ...looked, pack, bytes: sizeBytes ?? bytes, isNamed: named !== undefined })
       // Given back under its name it is what the index says.
       if (named && !(looked.healed && looked.state === 'missing')) misnamed.add(pack)
     }
@@ -176,8 +176,10 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
   // First what is sound, then what damaged packs add to it: of each blob the first place counts.
   const damaged = new Map<PackId, SurveyedPack>()
   const lost = openBlobIndex()
-  for (const { pack, state, message, bytes, good, healed } of faulty) {
+  for (const { pack, state, message, bytes, good, healed, isNamed } of faulty) {
     const salvaged = good.filter(({ type, id }) => !index.has(type, id))
+    // Saved by an earlier repair, and left where it is by a storage that cannot set it aside: nobody needs it.
+    if (!isNamed && salvaged.length === 0 && !vault.backend.setAside) continue
     index.add(pack, salvaged)
     damaged.set(pack, {
       pack,

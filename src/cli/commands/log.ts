@@ -1,7 +1,7 @@
 // `vml log`: the timeline of entries, newest first, by day.
 import { printableText } from '../../base/raw-text.ts'
 import { VmlError } from '../../base/failure.ts'
-import { entryName, isImported, listEntries, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, isImported, listEntries, type LoggedEntry, lostTag } from '../../engine/entries.ts'
 import { count, defineCommand, flag, type Operand, text, texts } from '../command.ts'
 import { describeEntry } from '../describe-entry.ts'
 import { formatBytes, formatDay, formatTime, plural } from '../format.ts'
@@ -101,7 +101,9 @@ function printTimeline(out: Output, entries: readonly LoggedEntry[]): void {
     const marks = [
       entry.kind === 'environment' ? '' : style.dim(`[${entry.kind}]`),
       isImported(entry) ? style.dim('[imported]') : '',
-      entry.facts?.outcome === 'partial' ? style.red('[partial]') : '',
+      entry.facts?.outcome === 'partial' || entry.snapshot.tags.includes(lostTag)
+        ? style.red('[partial]')
+        : '',
       entry.project === undefined ? '' : style.green(`{${shown(entry.project)}}`),
       ...entry.tags.map((tag) => style.green(`+${shown(tag)}`)),
     ].filter((mark) => mark !== '')
