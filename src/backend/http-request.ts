@@ -170,7 +170,9 @@ async function exchange(
   const sent = start()
   const answered = Promise.withResolvers<IncomingMessage>()
   sent.on('response', answered.resolve).on('error', (error) => {
-    const stale = sent.reusedSocket && systemErrorCode(error) === 'ECONNRESET'
+    // What has a body may have been taken in part: then its sender looks first, and decides.
+    const again = sent.reusedSocket && request.body === undefined
+    const stale = again && systemErrorCode(error) === 'ECONNRESET'
     answered.reject(stale ? new StaleConnectionError('stale', { cause: error }) : error)
   })
   sent.end(request.body)

@@ -52,10 +52,11 @@ export function openRestStorage(storage: RestStorage): Backend {
     if (listing.status !== 200) throw answerFailure(task, { ...listing, status: 500 }, 'not even a listing')
   }
 
-  const head = async (file: FileRef, { signal }: CallOptions) => {
+  const head = async (file: FileRef, { signal }: CallOptions, { sure } = { sure: true }) => {
     const task = { task: `look at ${fileLabel(file)}`, changes: false, location }
     const ask = async () => await send({ ...task, method: 'HEAD', path: pathOf(file), signal })
     let answer = await ask()
+    if (answer.status === 404 && !sure) return undefined
     if (answer.status === 404) {
       await requireAbsent(task, answer, { signal })
       if (claimsTooMuch(answer)) answer = await ask()
@@ -121,6 +122,14 @@ export function openRestStorage(storage: RestStorage): Backend {
     return await head(file, options)
   }
 
+  /** What bears the name of its content may be written over with that: there, "not there" need not be sure. */
+  const beforePut = {
+    location,
+    get,
+    size: async (file: FileRef, options: CallOptions = {}) =>
+      await head(file, options, { sure: file.kind === 'config' }),
+  }
+
   const post = async (file: FileRef, data: Uint8Array, { signal }: CallOptions) => {
     const task = { task: `write ${fileLabel(file)}`, changes: true, location }
     const answer = await send({
@@ -133,12 +142,15 @@ export function openRestStorage(storage: RestStorage): Backend {
     })
     if (answer.status === 200 || answer.status === 201) return
     // restic's own server refuses so what is there already, and what may only be added to.
-    if (
-      answer.status === 403 &&
-      (await lookForPut({ location, get, size }, file, data, { signal })) === 'same'
-    )
-      return
+    if (answer.status === 403 && (await lookForPut(beforePut, file, data, { signal })) === 'same') return
     throw answerFailure(task, answer)
+  }
+
+  /** rclone remembers what it has seen, with its size of then, until it lists. */
+  const haveForgotten = async ({ kind }: FileRef, { signal }: CallOptions) => {
+    if (kind === 'config') return
+    const asked = { task: `list every ${kind}`, changes: false, path: `${folderOf[kind]}/` }
+    await send({ ...asked, method: 'GET', answerBytesMax: listBytesMax, signal })
   }
 
   const remove: Backend['remove'] = async (file, { signal } = {}) => {
@@ -148,11 +160,7 @@ export function openRestStorage(storage: RestStorage): Backend {
     if (answer.status === 200 || answer.status === 204) return
     if (answer.status !== 404 && !(answer.status >= 500 && isRclone(answer)))
       throw answerFailure(task, answer)
-    // rclone remembers what it has seen, until it lists; a file that somebody else removed is an error to it.
-    if (isRclone(answer) && file.kind !== 'config') {
-      const path = `${folderOf[file.kind]}/`
-      await send({ ...task, changes: false, method: 'GET', path, answerBytesMax: listBytesMax, signal })
-    }
+    if (isRclone(answer)) await haveForgotten(file, { signal })
     if ((await head(file, { signal })) !== undefined) throw answerFailure(task, { ...answer, status: 500 })
   }
 
@@ -190,10 +198,11 @@ export function openRestStorage(storage: RestStorage): Backend {
    */
   const putAlone = async (file: FileRef, data: Uint8Array, options: CallOptions) => {
     for (let looks = 1; ; looks++) {
-      const found = await lookForPut({ location, get, size }, file, data, options).catch((error: unknown) => {
+      const found = await lookForPut(beforePut, file, data, options).catch(async (error: unknown) => {
         // Some servers show a file that grows, and break off a read of it.
-        if (looks < looksMax && isFailure(error, 'unavailable.network')) return 'torso'
-        throw error
+        if (looks === looksMax || !isFailure(error, 'unavailable.network')) throw error
+        if (looks % 4 === 0) await haveForgotten(file, options)
+        return 'torso' as const
       })
       if (found === 'same') return
       if (found === 'torso' && looks < looksMax) {
