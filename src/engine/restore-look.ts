@@ -23,13 +23,13 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const own: { path: RawPath; why: string }[] = []
   const without = new Set(request.without)
   const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
-  const isOut = (path: RawPath): boolean => {
+  const isOut = (path: RawPath, target: RawPath): boolean => {
     if (isVmlDocument(path) || without.has(path)) return true
-    const rule = never.get(destination.map.forward(path))
-    if (rule !== undefined) own.push({ path: destination.map.forward(path), why: rule })
+    const rule = never.get(target)
+    if (rule !== undefined) own.push({ path: target, why: rule })
     return rule !== undefined
   }
-  const take = (path: RawPath, node: TreeNode) => {
+  const take = (path: RawPath, target: RawPath, node: TreeNode) => {
     if (node.type === 'socket' || node.type === 'irregular') return
     if (request.exactly && !request.exactly.has(path)) return
     if (wanted.length >= entryPathsMax) {
@@ -37,7 +37,7 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
         hint: 'Nothing was changed. Restore folders of it one by one: ENTRY:/path',
       })
     }
-    wanted.push({ path: destination.map.forward(path), node: destination.mapOwner(node) })
+    wanted.push({ path: target, node: destination.mapOwner(node) })
   }
   for (const path of outermost(request.paths)) {
     const node = await reader.node(path)
@@ -48,18 +48,20 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
         })
       }
       if (isVmlDocument(path) || nearest(path, without) !== undefined) continue
-      const rule = nearest(destination.map.forward(path), never)
-      if (rule !== undefined) own.push({ path: destination.map.forward(path), why: rule })
+      const target = destination.map.forward(path)
+      const rule = nearest(target, never)
+      if (rule !== undefined) own.push({ path: target, why: rule })
       if (rule !== undefined) continue
-      take(path, node)
+      take(path, target, node)
     }
     const tree = path === rootPath ? request.tree : node?.subtree
     if (tree === undefined) continue
     const out = new Set<RawPath>()
     const enter = (inner: RawPath) => !out.has(inner)
     for await (const each of walkTree(repository, tree, { at: path, signal, enter })) {
-      if (isOut(each.path)) out.add(each.path)
-      else take(each.path, each.node)
+      const target = destination.map.forward(each.path)
+      if (isOut(each.path, target)) out.add(each.path)
+      else take(each.path, target, each.node)
     }
   }
   return { wanted, own }
