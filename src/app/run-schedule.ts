@@ -1,7 +1,6 @@
 // Carries out the steps that install or remove a timer.
 import { execFile } from 'node:child_process'
-import { rm } from 'node:fs/promises'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
 import { VmlError } from '../base/failure.ts'
@@ -12,8 +11,14 @@ const execute = promisify(execFile)
 /** A manager that does not answer would hold the command for ever. */
 const programMsMax = 60_000
 
-/** In order; what was done stays where a later step fails, and the steps can be repeated. */
-export async function runSchedule(steps: readonly ScheduleStep[], signal: AbortSignal): Promise<void> {
+/**
+ * In order; what was done stays where a later step fails, and the steps can be repeated. Returns what optional programs complained of.
+ */
+export async function runSchedule(
+  steps: readonly ScheduleStep[],
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const complaints: string[] = []
   for (const step of steps) {
     signal.throwIfAborted()
     if (step.kind === 'write') {
@@ -21,27 +26,29 @@ export async function runSchedule(steps: readonly ScheduleStep[], signal: AbortS
       // No secret stands in it, and a manager of the system may run as somebody else.
       await writeFileDurable(step.path, Buffer.from(step.content, step.encoding), { mode: 0o644 })
     } else if (step.kind === 'remove') await rm(step.path, { force: true })
-    else await runProgram(step, signal)
+    else {
+      const complaint = await runProgram(step, signal)
+      if (complaint !== undefined) complaints.push(complaint)
+    }
   }
+  return complaints
 }
 
 async function runProgram(
   { argv: [program = '', ...words], optional }: Extract<ScheduleStep, { kind: 'run' }>,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
   try {
     await execute(program, words, { timeout: programMsMax, signal })
+    return undefined
   } catch (error) {
     signal.throwIfAborted()
-    if (optional) return
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : ''
-    throw new VmlError(
-      'failed',
-      `Cannot have a timer call VML: ${program} ${words.join(' ')} failed${said === '' ? '' : `: ${said.slice(0, 500)}`}`,
-      {
-        cause: error,
-        hint: 'Its files are written. Correct what keeps that program from working, and run this command again; or call vml policy run --all --yes from a timer of your own',
-      },
-    )
+    const what = `${program} ${words.join(' ')} failed${said === '' ? '' : `: ${said.slice(0, 500)}`}`
+    if (optional) return what
+    throw new VmlError('failed', `Cannot have a timer call VML: ${what}`, {
+      cause: error,
+      hint: 'Its files are written. Correct what keeps that program from working, and run this command again; or call vml policy run --all --yes from a timer of your own',
+    })
   }
 }

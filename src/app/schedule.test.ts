@@ -236,10 +236,11 @@ test('steps are carried out in order, end at what fails, and can be repeated', a
       (error) => isFailure(error, 'failed') && error.message.includes('no bus'),
     )
     assert.equal(readFileSync(file, 'utf8'), 'x\n')
-    await runSchedule(
+    const complaints = await runSchedule(
       [write, run(true, 'false'), run(true, '/no/such/program'), { kind: 'remove', path: file }],
       signal,
     )
+    assert.equal(complaints.length, 2)
     assert.throws(() => readFileSync(file))
   } finally {
     rmSync(folder, { recursive: true, force: true })

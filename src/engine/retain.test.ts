@@ -121,6 +121,12 @@ test('each machine and project is a line of its own, and a policy of a project c
   assert.deepEqual(gone, new Set([entries[0], entries[4]]))
 })
 
+test('an entry that lies in the future does not stand for the newest that was made', () => {
+  const entries = [entry({ daysAgo: 3 }), entry({ daysAgo: 2 }), entry({ daysAgo: -900 })]
+  const tagged = policy({ keep: { count: {}, within: {}, tags: [['paper']] } })
+  assert.deepEqual(going(planForget(entries, [tagged], options)), new Set(entries.slice(0, 1)))
+})
+
 test('a policy that only saves lets nothing go', () => {
   const entries = [entry({ daysAgo: 400, kind: 'safety' }), entry({ daysAgo: 300 }), entry({ daysAgo: 1 })]
   assert.equal(going(planForget(entries, [policy({ everyMs: 1000 })], options)).size, 0)

@@ -75,8 +75,12 @@ function decideLine(
   const rules: KeepRules = { ...keep, tags: [...keep.tags.filter((list) => !isKeepList(list)), [keepTag]] }
   // Without rules, only the budget counts: then everything stays by the rules.
   const verdicts = thins({ keep }) ? verdictsOf(environment, rules, options) : withTags(environment, rules)
+  // One that a wrong clock has put into the future is not the state that is worth the most.
+  const newestByNow = verdicts.findIndex(({ item }) => item.entry.takenAt.getTime() <= options.nowMs)
   return [
-    ...verdicts.map(decideEnvironment),
+    ...verdicts.map((rated, position) =>
+      decideEnvironment(rated, position === 0 || position === newestByNow),
+    ),
     ...decideSafety(safety, { policy, newest: verdicts[0]?.item, options }),
   ]
 }
@@ -115,8 +119,7 @@ function byAge(left: LoggedEntry, right: LoggedEntry): number {
   return right.takenAt.getTime() - left.takenAt.getTime() || (right.number ?? 0) - (left.number ?? 0)
 }
 
-function decideEnvironment({ item: { entry }, reasons }: Rated, position: number): Decision {
-  const isNewest = position === 0
+function decideEnvironment({ item: { entry }, reasons }: Rated, isNewest: boolean): Decision {
   const fixed = isNewest || reasons.some((reason) => reason.startsWith('tag '))
   if (reasons.length > 0) return { entry, stays: true, reasons, fixed }
   return isNewest

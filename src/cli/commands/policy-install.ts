@@ -3,6 +3,7 @@ import { choosePolicies } from '../../app/policies.ts'
 import { VmlError } from '../../base/failure.ts'
 import { choice, defineCommand, dryRun, flag } from '../command.ts'
 import { shown } from '../options.ts'
+import { printableLines } from '../output.ts'
 import type { ScheduleStep } from '../../app/schedule.ts'
 
 export const install = defineCommand({
@@ -52,7 +53,10 @@ export const install = defineCommand({
     } else for (const step of steps) out.line(`${options.dryRun ? 'Would ' : ''}${describe(step)}`)
     if (!options.print && !options.dryRun) {
       const { runSchedule } = await import('../../app/run-schedule.ts')
-      await runSchedule(steps, signal)
+      for (const complaint of await runSchedule(steps, signal)) {
+        // Where there was no timer there is nothing to stop; whoever had one should know.
+        if (options.uninstall) out.note(`  ${printableLines(complaint)}`)
+      }
     }
     out.document({
       schema: 1,
