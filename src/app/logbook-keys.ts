@@ -47,7 +47,7 @@ async function whatOpens(
   options: Options,
 ): Promise<string | undefined> {
   try {
-    return await repository.findKey(secret, options)
+    return await repository.findKey(secret, { ...options, hint: repository.keyId })
   } catch (error) {
     if (isFailure(error, 'integrity.format', 'integrity.hash')) return undefined
     throw error
@@ -81,7 +81,7 @@ export async function addComputerKey(
   await (await open(lock, 'a', 0o600)).close()
   return await withFileLock(lock, clock, async () => {
     const known = await computerSecret(folders, repository.id)
-    const present = known && (await repository.findKey(known, options))
+    const present = known && (await repository.findKey(known, { ...options, hint: repository.keyId }))
     if (present !== undefined) {
       await noteComputerKey(folders, repository.id, present)
       return { id: present, made: false }

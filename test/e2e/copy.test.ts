@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -131,6 +131,15 @@ test('a logbook is not copied to itself, and nothing is guessed', async () => {
   const dry = await well(home, 'copy', '1', '--to', 'second', '--dry-run')
   assert.match(dry.stdout, /would be copied/)
   assert.deepEqual(JSON.parse((await well(home, 'log', '--logbook', 'second', '--json')).stdout).entries, [])
+
+  // What cannot even be listed was meant as well: the rest is copied, and that is no success.
+  const { id } = await addEntry(home, { title: 'lost', at: at(2), files: { '/home/lab/a': 'two\n' } })
+  writeFileSync(join(home.logbook, 'snapshots', id), 'damaged')
+  rmSync(join(home.home, '.cache'), { recursive: true })
+  const partly = await home.run(['copy', '--all', '--to', 'second'])
+  assert.equal(partly.status, 20, partly.stderr)
+  assert.match(partly.stdout, /#1 {2}copied/)
+  assert.match(partly.stderr, /left out/)
 })
 
 test('the password of the target comes from this computer, a file or a variable, and a wrong one is told', async () => {

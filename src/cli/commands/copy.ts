@@ -69,7 +69,12 @@ export const command = defineCommand({
     )
     refuseSame(from, into)
     opened.use((await keepPrunesOut(context, from.repository, 'careful')) ?? nothingToClose)
-    const source = await listEntries(from, context)
+    let leftOut = 0
+    const warn: typeof context.reporter.warn = (event) => {
+      leftOut++
+      context.reporter.warn(event)
+    }
+    const source = await listEntries(from, { signal, reporter: { ...context.reporter, warn } })
     const present = await listEntries(into, context)
     const imported = options.from !== undefined && !(await isOwnLogbook(config, from))
     const plan = planCopy(choose(source, operands, options), {
@@ -120,7 +125,8 @@ export const command = defineCommand({
         bytes_stored: storedBytes,
       },
     )
-    return statusOf(outcomes)
+    // What was chosen by a rule may be what cannot even be listed.
+    return operands.length === 0 && leftOut > 0 ? damageStatus : statusOf(outcomes)
   },
 })
 
