@@ -60,6 +60,8 @@ export interface WriterOptions {
 
 /** Files in hand of one thread. */
 const openPartsMax = 32
+/** What linkat says where there are no hard links, or no more of them. */
+const withoutLinks: ReadonlySet<string> = new Set(['EPERM', 'EOPNOTSUPP', 'ENOTSUP', 'ENOSYS', 'EMLINK'])
 
 export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOptions): LocalWriter {
   const parts = new Map<number, number>()
@@ -83,10 +85,29 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     const { name } = folders.openParent(item.path)
     try {
       if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
-      else libc.linkAt({ folder, name: temporary }, { folder, name })
+      else giveName(folder, { temporary, name })
     } finally {
       // A rename between two names of one file leaves both (rename(2)).
       removeIfThere(folder, temporary)
+    }
+  }
+  /** Unlike a rename, a link never replaces what came there. */
+  const giveName = (folder: number, { temporary, name }: { temporary: RawText; name: RawText }) => {
+    try {
+      libc.linkAt({ folder, name: temporary }, { folder, name })
+    } catch (error) {
+      // A file system without hard links (FAT, some network ones): the look and the rename are two calls.
+      if (!withoutLinks.has(codeOf(error)) || stands(folder, name)) throw error
+      libc.renameAt({ folder, name: temporary }, { folder, name })
+    }
+  }
+  const stands = (folder: number, name: RawText): boolean => {
+    try {
+      libc.statAt(folder, name)
+      return true
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return false
+      throw error
     }
   }
   const removeIfThere = (folder: number, name: RawText) => {
@@ -120,6 +141,48 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     for (const name of libc.listXattrs(place))
       if (name === accessAclName || name === defaultAclName) libc.removeXattr(place, name)
   }
+  /** All of a file but its name; attributes that were refused are for the caller to tell. */
+  const fill = (file: number, { attributes }: LocalItem, bytes: Uint8Array): Trouble => {
+    const size = attributes.size ?? bytes.length
+    if (writeContent(file, { at: 0, bytes, size })) ftruncateSync(file, size)
+    const trouble = openTrouble()
+    setAttributes(file, attributes, trouble)
+    return trouble
+  }
+  const writeNamed = (item: LocalItem, bytes: Uint8Array) => {
+    const { folder } = folders.openParent(item.path)
+    const temporary = nextName()
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+    const file = libc.openAt(folder, temporary, flags, 0o600)
+    let trouble: Trouble | undefined
+    try {
+      trouble = fill(file, item, bytes)
+    } finally {
+      libc.close(file)
+      if (!trouble) removeIfThere(folder, temporary)
+    }
+    publish(folder, { temporary, item })
+    trouble.end()
+  }
+  /** A kill leaves nothing of it. False where it cannot be given a name after all, as without /proc. */
+  const writeUnnamed = (
+    item: LocalItem,
+    { file, bytes }: { readonly file: number; readonly bytes: Uint8Array },
+  ): boolean => {
+    let trouble: Trouble
+    try {
+      trouble = fill(file, item, bytes)
+      libc.linkOpen(file, folders.openParent(item.path))
+    } catch (error) {
+      if (!isSystems(error, 'linkat') || codeOf(error) === 'EEXIST') throw error
+      anonymous = false
+      return false
+    } finally {
+      libc.close(file)
+    }
+    trouble.end()
+    return true
+  }
   const openPart = (item: LocalItem, part: number): number => {
     const known = parts.get(part)
     if (known !== undefined) return known
@@ -138,25 +201,10 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
   }
   return {
     writeWhole(item, bytes) {
-      const { folder, name } = folders.openParent(item.path)
+      const { folder } = folders.openParent(item.path)
       const unnamed = item.replaces || !anonymous ? undefined : openAnonymous(folder)
-      const temporary = nextName()
-      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-      const file = unnamed ?? libc.openAt(folder, temporary, flags, 0o600)
-      const trouble = openTrouble()
-      let whole = false
-      try {
-        const size = item.attributes.size ?? bytes.length
-        if (writeContent(file, { at: 0, bytes, size })) ftruncateSync(file, size)
-        setAttributes(file, item.attributes, trouble)
-        if (unnamed !== undefined) libc.linkOpen(unnamed, { folder, name })
-        whole = true
-      } finally {
-        libc.close(file)
-        if (unnamed === undefined && !whole) removeIfThere(folder, temporary)
-      }
-      if (unnamed === undefined) publish(folder, { temporary, item })
-      trouble.end()
+      if (unnamed === undefined) writeNamed(item, bytes)
+      else if (!writeUnnamed(item, { bytes, file: unnamed })) writeNamed(item, bytes)
     },
     writePart(item, { part, at, bytes }) {
       writeContent(openPart(item, part), { at, bytes, size: item.attributes.size ?? 0 })
@@ -294,6 +342,10 @@ function typeBits(type: Attributes['type']): number {
     default:
       throw new TypeError(`No node of type ${type} is made`)
   }
+}
+
+function isSystems(error: unknown, call: string): boolean {
+  return error instanceof Error && 'syscall' in error && error.syscall === call
 }
 
 function codeOf(error: unknown): string {
