@@ -1,5 +1,6 @@
 // The part of a check that looks at packs: by their size, and byte by byte.
 import { isFailure } from '../base/failure.ts'
+import { readAhead } from '../base/read-ahead.ts'
 import { type PackId, parseId } from '../model/ids.ts'
 import type { BlobIndex } from './blob-index.ts'
 import type { Fault, FaultBook } from './check-faults.ts'
@@ -67,13 +68,16 @@ export async function readPacks(
   const unsound = new Map<PackId, { readonly fault: Fault; readonly lost: readonly PackedBlob[] }>()
   let bytesDone = 0
   let filesDone = 0
-  const read = async (pack: PackId, named: readonly PackedBlob[] | undefined) => {
+  const wanted = function* () {
+    for (const named of index.packContents()) if (chosen.has(named.pack)) yield named
+    for (const pack of chosen.keys())
+      if (!index.hasPack(pack)) yield { pack, bytes: undefined, blobs: undefined }
+  }
+  const sizeOf = (pack: PackId) => chosen.get(pack) ?? 0
+  for await (const [{ pack, bytes, blobs }, content] of readPacksAhead(vault, wanted(), sizeOf, { signal })) {
     signal?.throwIfAborted()
-    const size = chosen.get(pack)
     // One of another size was named already.
-    if (size === undefined || size > packBytesMax) return undefined
-    const content = await readWhole(vault, pack, { signal })
-    if (!content) return undefined
+    if (!content) continue
     bytesDone += content.length
     reporter.progress({
       phase: 'reading packs',
@@ -82,24 +86,13 @@ export async function readPacks(
       filesDone: ++filesDone,
       filesTotal: chosen.size,
     })
-    return findProblems(vault, { pack, content, named })
-  }
-  for (const { pack, bytes, blobs } of index.packContents()) {
-    const found = await read(pack, blobs)
-    if (found?.message === undefined) continue
-    if (present.get(pack) === bytes || found.lost.length > 0) {
-      unsound.set(pack, {
-        fault: book.add({ what: 'pack', id: pack, message: found.message }),
-        lost: found.lost,
-      })
-    }
-  }
-  for (const pack of chosen.keys()) {
-    if (index.hasPack(pack)) continue
-    const found = await read(pack, undefined)
+    const { message, lost } = findProblems(vault, { pack, content, named: blobs })
+    if (message === undefined) continue
     // Nothing needs it: a writer on storage that tears files apart, or an index that is missing, which is told by itself.
-    if (found?.message !== undefined)
-      book.add({ severity: 'notice', what: 'pack', id: pack, message: `${found.message}; no index names it` })
+    if (!blobs)
+      book.add({ severity: 'notice', what: 'pack', id: pack, message: `${message}; no index names it` })
+    else if (present.get(pack) === bytes || lost.length > 0)
+      unsound.set(pack, { fault: book.add({ what: 'pack', id: pack, message }), lost })
   }
   const isLost = (pack: PackId, id: string) => unsound.get(pack)?.lost.some((blob) => blob.id === id) ?? false
   for (const [pack, { fault, lost }] of unsound) {
@@ -107,6 +100,27 @@ export async function readPacks(
       blameLost({ index, book }, { fault, pack, lost: [blob], sound: (other) => !isLost(other, blob.id) })
   }
   return { packs: filesDone, bytes: bytesDone }
+}
+
+/** Packs of usual size are read ahead, which storage far away takes most of the time for; a larger one in its turn. */
+const aheadBytesMax = 32 * 1024 * 1024
+const aheadMax = 2
+
+/** Each pack with its bytes; undefined for one that is gone or too large for memory. Holds three packs of usual size. */
+export async function* readPacksAhead<Item extends { readonly pack: PackId }>(
+  vault: Pick<Vault, 'backend'>,
+  items: Iterable<Item>,
+  sizeOf: (pack: PackId) => number,
+  options: Pick<CheckOptions, 'signal'>,
+): AsyncIterable<readonly [Item, Buffer | undefined]> {
+  const ahead = Math.min(aheadMax, vault.backend.traits.connections - 1)
+  const early = async ({ pack }: Item) =>
+    sizeOf(pack) <= aheadBytesMax ? { content: await readWhole(vault, pack, options) } : undefined
+  for await (const [item, read] of readAhead(items, ahead, early)) {
+    if (read) yield [item, read.content]
+    else
+      yield [item, sizeOf(item.pack) > packBytesMax ? undefined : await readWhole(vault, item.pack, options)]
+  }
 }
 
 /** Undefined for one that is gone since it was listed: a prune runs beside this. */

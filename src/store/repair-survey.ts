@@ -6,7 +6,7 @@ import { type IndexId, type PackId, parseId, type SnapshotId } from '../model/id
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { readIndexes } from './check-index.ts'
 import { damagedRanges, inspectPack, packBytesMax, sameBlobs } from './check-pack-content.ts'
-import { readWhole } from './check-packs.ts'
+import { readPacksAhead, readWhole } from './check-packs.ts'
 import { damageMessage } from './damage.ts'
 import { readKeyFile } from './keys.ts'
 import type { PackedBlob } from './pack-format.ts'
@@ -148,10 +148,16 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
   const faulty: (Looked & { readonly pack: PackId; readonly bytes: number; readonly isNamed: boolean })[] = []
   let bytesDone = 0
   let filesDone = 0
-  const look = async (pack: PackId, named: readonly PackedBlob[] | undefined, bytes: number) => {
+  const all = function* () {
+    for (const { pack, bytes, blobs } of table.packContents()) yield { pack, bytes, named: blobs }
+    for (const pack of sizes.keys()) if (!table.hasPack(pack)) yield { pack, bytes: 0, named: undefined }
+  }
+  // What need not be read is too large to be read ahead.
+  const sizeAhead = (pack: PackId) => (options.readData ? (sizes.get(pack) ?? 0) : Number.POSITIVE_INFINITY)
+  for await (const [{ pack, bytes, named }, content] of readPacksAhead(vault, all(), sizeAhead, options)) {
     options.signal?.throwIfAborted()
     const sizeBytes = sizes.get(pack)
-    const looked = await lookAt(vault, { pack, named, expectedBytes: bytes, sizeBytes }, options)
+    const looked = await lookAt(vault, { pack, named, expectedBytes: bytes, sizeBytes, content }, options)
     options.reporter.progress({
       phase: 'reading packs',
       bytesDone: (bytesDone += sizeBytes ?? 0),
@@ -170,8 +176,6 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
       if (named && !(looked.healed && looked.state === 'missing')) misnamed.add(pack)
     }
   }
-  for (const { pack, bytes, blobs } of table.packContents()) await look(pack, blobs, bytes)
-  for (const pack of sizes.keys()) if (!table.hasPack(pack)) await look(pack, undefined, 0)
 
   // First what is sound, then what damaged packs add to it: of each blob the first place counts.
   const damaged = new Map<PackId, SurveyedPack>()
@@ -218,6 +222,8 @@ interface PackQuestion {
   readonly expectedBytes: number
   /** Undefined where it is missing. */
   readonly sizeBytes: number | undefined
+  /** Where it was read already. */
+  readonly content: Buffer | undefined
 }
 
 async function lookAt(vault: Vault, question: PackQuestion, options: RepairOptions): Promise<Looked> {
@@ -239,11 +245,12 @@ async function lookAt(vault: Vault, question: PackQuestion, options: RepairOptio
     const message = `It has ${sizeBytes} bytes, more than any pack`
     return { state: 'damaged', message, header: undefined, good: [], bad: named, healed: false }
   }
-  const content = await readWhole(vault, pack, options)
+  const content = question.content ?? (await readWhole(vault, pack, options))
   if (!content) return await missing()
   const inspected = inspectPack(vault.cipher, { pack, content, named })
   const { intact, header, headerProblem, good, lost } = inspected
-  if (intact && header && header.every((blob) => good.includes(blob))) return soundWith(header)
+  const bad = new Set(lost)
+  if (intact && header && !header.some((blob) => bad.has(blob))) return soundWith(header)
   const problems = [
     ...(intact ? [] : ['its content does not have the hash in its name']),
     ...(headerProblem === undefined ? [] : [headerProblem]),
