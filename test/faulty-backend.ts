@@ -34,6 +34,8 @@ export type Operation = 'create' | 'put' | 'get' | 'size' | 'list' | 'remove'
 export interface Call {
   /** From 1. */
   readonly number: number
+  /** The how-manieth of its operation and kind, from 1: stays when other calls come in another order. */
+  readonly nth: number
   readonly operation: Operation
   readonly kind: FileKind | undefined
 }
@@ -69,9 +71,13 @@ const slowMs = 5
 
 export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | undefined): FaultyBackend {
   const calls: Call[] = []
+  const counts = new Map<string, number>()
   let gone = false
   const begin = (operation: Operation, kind: FileKind | undefined): Fault | undefined => {
-    const call = { number: calls.length + 1, operation, kind }
+    const name = `${operation} ${kind ?? ''}`
+    const nth = (counts.get(name) ?? 0) + 1
+    counts.set(name, nth)
+    const call = { number: calls.length + 1, nth, operation, kind }
     calls.push(call)
     const fault = faultAt(call)
     const met = fault !== undefined && canMeet(fault, operation) ? fault : undefined
@@ -136,4 +142,37 @@ export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | unde
 
 function broken(): VmlError {
   return new VmlError('unavailable.network', 'The line broke')
+}
+
+export interface FaultPoint {
+  readonly fault: Fault
+  readonly call: Call
+  /** For messages: `zeros at get pack 3`. */
+  readonly title: string
+  /** For openFaulty; told once, since the point is one call. */
+  faultAt(call: Call): Fault | undefined
+  /** Whether the call came: how many packs there are differs from run to run. */
+  wasMet(): boolean
+}
+
+/** Every fault at each of the calls that it can meet. */
+export function faultPoints(calls: readonly Call[], chosen: readonly Fault[]): FaultPoint[] {
+  return chosen.flatMap((fault) =>
+    calls
+      .filter(({ operation }) => canMeet(fault, operation))
+      .map((call) => {
+        let met = false
+        return {
+          fault,
+          call,
+          title: `${fault} at ${call.operation} ${call.kind ?? ''} ${call.nth}`,
+          faultAt: ({ operation, kind, nth }) => {
+            if (operation !== call.operation || kind !== call.kind || nth !== call.nth) return undefined
+            met = true
+            return fault
+          },
+          wasMet: () => met,
+        }
+      }),
+  )
 }

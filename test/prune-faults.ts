@@ -8,8 +8,8 @@ import { isFailure } from '../src/base/failure.ts'
 import { silentReporter } from '../src/base/progress.ts'
 import type { PackId } from '../src/model/ids.ts'
 import { openMemoryMarks } from '../src/store/prune-marks.ts'
-import type { Around } from './fault-matrix.ts'
-import { type Call, canMeet, type Fault, faults, openFaulty } from './faulty-backend.ts'
+import { type Around, untrue } from './fault-matrix.ts'
+import { type Call, type Fault, faultPoints, faults, openFaulty } from './faulty-backend.ts'
 import { patientClock } from './patient-clock.ts'
 import { makePruneHistory, packBytes, pruneOnce } from './prune-history.ts'
 import { fakeClock, readAll, reopen } from './store-fixture.ts'
@@ -28,25 +28,20 @@ export interface PruneFaultTally {
   locksLeft: number
 }
 
-/** Storage that says it wrote and has not can take what a prune rewrites: found only where each write is confirmed. */
-const lies: readonly Fault[] = ['lying-write', 'lost-write']
-
 /** Every `stride`-th point: a fault at one call of the backend during two prunes, the second of which deletes. */
 export async function runPruneFaults(around: Around, stride: number): Promise<PruneFaultTally> {
   const start = await begin()
   const { calls } = await prune(start, new Map(start.files), around, () => undefined)
   const tally = { points: 0, told: 0, locksLeft: 0 }
-  const points = faults
-    .filter((fault) => around === 'remote' || !lies.includes(fault))
-    .flatMap((fault) =>
-      calls.filter(({ operation }) => canMeet(fault, operation)).map((call) => ({ fault, ...call })),
-    )
-  for (const { fault, number, operation } of points.filter((_, at) => at % stride === 0)) {
-    tally.points++
-    const point = `${fault} at call ${number} (${operation})`
+  const chosen = faults.filter((fault) => around === 'remote' || !untrue.includes(fault))
+  for (const { title: point, faultAt, wasMet } of faultPoints(calls, chosen).filter(
+    (_, at) => at % stride === 0,
+  )) {
     const files = new Map(start.files)
-    const faultAt = (call: Call) => (call.number === number ? fault : undefined)
-    if ((await prune(start, files, around, faultAt)).error !== undefined) tally.told++
+    const { error } = await prune(start, files, around, faultAt)
+    if (!wasMet()) continue
+    tally.points++
+    if (error !== undefined) tally.told++
     await expectWhole(point, files, start.content)
     // As vml unlock does: this process lives on, so that its locks are not stale.
     for (const path of Array.from(files.keys()))

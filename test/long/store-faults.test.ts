@@ -6,9 +6,9 @@ import { runPruneFaults } from '../prune-faults.ts'
 
 for (const around of ['bare', 'remote'] as const) {
   test(`a storage that goes wrong once, ${around}, at every call: an error is told or nothing is lost`, async (context) => {
-    const { points, told, halfLocks } = await runFaults(around, 1)
+    const { points, told, locksLeft } = await runFaults(around, 1)
     assert.ok(points > 200)
-    context.diagnostic(`${points} points; an error was told at ${told}, half a lock was left at ${halfLocks}`)
+    context.diagnostic(`${points} points; an error was told at ${told}, a lock was left at ${locksLeft}`)
   })
 }
 
