@@ -1,6 +1,6 @@
 // Random histories and rules, asked of ours and of stock `restic forget --dry-run --json`: what stays, and why.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -99,21 +99,22 @@ interface ResticReason {
 }
 
 function askRestic(folder: string, host: string, { rules, zone, snapshots }: History): string {
-  const flags = flagsOf(rules)
-  const output = execFileSync(
+  const { status, stdout, stderr } = spawnSync(
     resticProgram('0.19'),
     [
       ...['-r', folder, '--no-cache', '--no-lock', 'forget', '--dry-run', '--json'],
       ...['--host', host, '--group-by', ''],
       ...(isEmptyRules(rules) ? [] : ['--unsafe-allow-remove-all']),
-      ...flags,
+      ...flagsOf(rules),
     ],
-    {
-      env: { ...process.env, TZ: zone, RESTIC_PASSWORD: password.toString() },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  ).toString()
-  if (isEmptyRules(rules)) return sortedLines(snapshots.map((each) => ({ ...each, reasons: 'no rules' })))
+    { env: { ...process.env, TZ: zone, RESTIC_PASSWORD: password.toString() }, maxBuffer: 2 ** 28 },
+  )
+  if (isEmptyRules(rules)) {
+    assert.match(stderr.toString(), /no policy was specified, no snapshots will be removed/)
+    return sortedLines(snapshots.map((each) => ({ ...each, reasons: 'no rules' })))
+  }
+  assert.equal(status, 0, stderr.toString())
+  const output = stdout.toString()
   const [group] = JSON.parse(output.trim() || '[]') as [{ readonly reasons: readonly ResticReason[] | null }]
   return sortedLines(
     (group.reasons ?? []).map(({ snapshot, matches }) => ({
