@@ -4,4 +4,7 @@ import { openBlobClaims, type SharedBlobTable } from '../src/store/blob-table.ts
 
 const { shared, ids } = workerData as { readonly shared: SharedBlobTable; readonly ids: readonly string[] }
 const { claim } = openBlobClaims(shared)
-parentPort?.postMessage(ids.filter((id) => claim('data', id)))
+parentPort?.postMessage(
+  ids.filter((id) => claim('data', id)),
+  [],
+)

@@ -4,7 +4,7 @@ import { isFailure, type VmlError } from '../base/failure.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
 import { joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import type { CaptureBase, CapturedFile, Run } from './capture-run.ts'
+import type { CaptureBase, Run } from './capture-run.ts'
 import type { FolderMemory, RememberedFolder } from './folder-memory.ts'
 import { fingerprintBytes, type Listing, type Row, rootRow } from './listing.ts'
 import { clockTickNs, isSettled, isUnchanged } from './unchanged.ts'
@@ -67,15 +67,14 @@ async function compareFolder(work: Work, { row, path, tree }: Place): Promise<bo
   const { run, everyPath = false } = work
   const { listing } = run
   const nodes = tree === undefined ? undefined : await readBase(work, tree)
-  const taken: [Row, CapturedFile][] = []
+  const taken: [Row, TreeNode][] = []
   let same = nodes !== undefined && row !== rootRow && !everyPath
   let seen = 0
   for (const child of listing.children(row)) {
     const node = nodes?.get(listing.name(child))
     if (node) seen++
     const attributes = listing.isKnown(child) ? listing.attributes(child) : undefined
-    if (attributes && node && isTakenOver(work, node, attributes))
-      taken.push([child, takeOver(node, attributes)])
+    if (attributes && node && isTakenOver(work, node, attributes)) taken.push([child, node])
     else {
       same = false
       if (attributes) work.changed.push(child)
@@ -89,13 +88,13 @@ async function compareFolder(work: Work, { row, path, tree }: Place): Promise<bo
     run.trees.set(row, tree)
     return true
   }
-  for (const [child, file] of taken) run.files.set(child, file)
+  for (const [child, node] of taken) takeOver(run, child, node)
   return false
 }
 
 /** A folder that is itself as it was: only the folders in it are looked into. */
 async function visitRemembered(work: Work, { row, path, tree }: Place): Promise<boolean> {
-  const { listing, trees, files } = work.run
+  const { listing, trees } = work.run
   const unknown: Row[] = []
   let same = true
   for (const child of listing.children(row)) {
@@ -113,7 +112,7 @@ async function visitRemembered(work: Work, { row, path, tree }: Place): Promise<
   const nodes = await readBase(work, tree)
   for (const child of listing.children(row)) {
     const node = nodes?.get(listing.name(child))
-    if (node) files.set(child, takeOver(node, listing.attributes(child)))
+    if (node) takeOver(work.run, child, node)
     else work.changed.push(child)
     if (!unknown.includes(child)) continue
     const below = { row: child, path: joinPath(path, listing.name(child)), tree: node?.subtree }
@@ -160,16 +159,19 @@ function isDamage(error: unknown): error is VmlError {
   )
 }
 
-function takeOver(node: TreeNode, now: Attributes): CapturedFile {
-  const attributes: Attributes = {
-    ...now,
-    mtimeNs: node.mtimeNs,
-    ...(node.ctimeNs === undefined ? {} : { ctimeNs: node.ctimeNs }),
-    ...(node.linkTarget === undefined ? {} : { linkTarget: node.linkTarget }),
-    ...(node.xattrs === undefined ? {} : { xattrs: node.xattrs }),
-    ...(node.device === undefined ? {} : { device: node.device }),
-  }
-  return node.content === undefined ? { attributes } : { attributes, content: node.content }
+function takeOver({ files }: Run, row: Row, node: TreeNode): void {
+  const { mtimeNs, ctimeNs, linkTarget, xattrs, device } = node
+  files.set(
+    row,
+    {
+      mtimeNs,
+      ...(ctimeNs === undefined ? {} : { ctimeNs }),
+      ...(linkTarget === undefined ? {} : { linkTarget }),
+      ...(xattrs === undefined ? {} : { xattrs }),
+      ...(device === undefined ? {} : { device }),
+    },
+    node.content,
+  )
 }
 
 let scratch = Buffer.alloc(64 * 1024)

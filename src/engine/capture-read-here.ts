@@ -32,14 +32,14 @@ export async function readHere(
     if (found.moved) moved.add(row)
     const { content, size } = found
     if (listing.type(row) !== 'file') {
-      if (!found.moved) run.files.set(row, { attributes: withMore(listing.attributes(row), found) })
+      if (!found.moved) run.files.set(row, moreOf(found))
       return
     }
     regular.push(row)
     if (content === undefined || size === undefined) return
     run.filesRead++
     run.bytesRead += size
-    run.files.set(row, { attributes: { ...withMore(listing.attributes(row), found), size }, content })
+    run.files.set(row, { ...moreOf(found), size }, content)
     reporter.progress({
       phase: 'reading',
       filesDone: regular.length,
@@ -86,10 +86,8 @@ function laneFile({ listing }: Run, row: Row): LaneFile {
   return { path: listing.path(row), type, size, inode, mtimeNs, ctimeNs }
 }
 
-function withMore(attributes: Attributes, found: Extract<LaneRead, { kind: 'read' }>): Attributes {
-  const { linkTarget, device, xattrs } = found
+function moreOf({ linkTarget, device, xattrs }: Extract<LaneRead, { kind: 'read' }>): Partial<Attributes> {
   return {
-    ...attributes,
     ...(linkTarget === undefined ? {} : { linkTarget }),
     ...(device === undefined ? {} : { device }),
     ...(xattrs === undefined ? {} : { xattrs }),

@@ -44,7 +44,7 @@ async function readAll(run: Run, writer: Writer, wanted: readonly Row[]): Promis
     if (record.hardLinkTo !== undefined) links.push({ row, to: rows.get(record.hardLinkTo) ?? row })
     else if (attributes.type === 'file')
       await storing.start(row, attributes, await sendFile(writer, record, attributes, run))
-    else run.files.set(row, { attributes })
+    else run.files.set(row, moreOf(attributes))
     if (attributes.type === 'file') regular.push(row)
     reporter.progress({
       phase: 'reading',
@@ -86,6 +86,16 @@ function merged(run: Run, row: Row, record: ReadFile): Attributes {
   }
 }
 
+/** What the listing does not know. */
+function moreOf({ mtimeNs, linkTarget, device, xattrs }: Attributes): Partial<Attributes> {
+  return {
+    mtimeNs,
+    ...(linkTarget === undefined ? {} : { linkTarget }),
+    ...(device === undefined ? {} : { device }),
+    ...(xattrs === undefined ? {} : { xattrs }),
+  }
+}
+
 /** Where the scan tells whole seconds and the stream more, the stream's time is the file's. */
 function finerTime(scanned: bigint, streamed: bigint): bigint {
   return scanned % nsPerSecond === 0n && floorTo(streamed, nsPerSecond) === scanned ? streamed : scanned
@@ -108,7 +118,7 @@ function openStoring(run: Run) {
         .then(
           ({ content, size }) => {
             // Meanwhile the machine may have taken it back.
-            if (run.listing.isKnown(row)) run.files.set(row, { attributes: { ...attributes, size }, content })
+            if (run.listing.isKnown(row)) run.files.set(row, { ...moreOf(attributes), size }, content)
           },
           (error: unknown) => {
             failure ??= { error }
@@ -157,9 +167,8 @@ async function findMoved(run: Run, read: readonly Row[]): Promise<Row[]> {
       continue
     }
     const row = rows.get(record.path)
-    const file = row === undefined ? undefined : run.files.get(row)
-    if (row === undefined || !file || !listing.isKnown(row)) continue
-    if (heldStill(listing.attributes(row), record.attributes, file.attributes.size, resolution)) continue
+    if (row === undefined || !run.files.has(row) || !listing.isKnown(row)) continue
+    if (heldStill(listing.attributes(row), record.attributes, run.files.bytes(row), resolution)) continue
     moved.push(listing.add(record.path, record.attributes))
   }
   return moved

@@ -27,7 +27,7 @@ export async function readChanged(run: Run, writer: Writer, changed: readonly Ro
 
 function keepAsRead(run: Run, row: Row): void {
   const path = run.listing.path(row)
-  if (run.files.get(row) === undefined) {
+  if (!run.files.has(row)) {
     addProblem(run, path, 'unreadable', 'It became another kind of file each time it was read')
     forget(run, path)
     return

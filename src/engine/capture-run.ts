@@ -2,11 +2,11 @@
 import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { Fidelity, PathProblem } from '../model/entry.ts'
-import type { BlobId, TreeId } from '../model/ids.ts'
+import type { TreeId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import type { Attributes } from '../model/tree.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
+import type { CapturedFiles } from './captured-files.ts'
 import type { Excluded, ExclusionRules } from './exclusion.ts'
 import type { FolderMemory } from './folder-memory.ts'
 import type { Listing, Row } from './listing.ts'
@@ -42,17 +42,12 @@ export interface CaptureRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-export interface CapturedFile {
-  readonly attributes: Attributes
-  readonly content?: readonly BlobId[]
-}
-
 /** Changes as the capture goes on. */
 export interface Run {
   readonly request: CaptureRequest
   readonly listing: Listing
   /** What is known beyond the listing: what was read, and what was taken over in folders in which something changed. */
-  readonly files: Map<Row, CapturedFile>
+  readonly files: CapturedFiles
   /** Folders that are with all below as the base has them. */
   readonly trees: Map<Row, TreeId>
   /** Of some of these folders (capture-decide.ts). */
@@ -93,9 +88,4 @@ export function forgetBelow(run: Run, path: RawPath): void {
     for (const below of run.listing.below(child)) run.files.delete(below)
     run.listing.remove(child)
   }
-}
-
-/** What is known of a path by now. */
-export function attributesOf(run: Run, row: Row): Attributes {
-  return run.files.get(row)?.attributes ?? run.listing.attributes(row)
 }

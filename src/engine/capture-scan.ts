@@ -4,6 +4,7 @@ import { printable } from '../base/raw-text.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ReadFile, ScanRecord } from '../source/source.ts'
 import { addProblem, type CaptureRequest, type CaptureRoot, type Run } from './capture-run.ts'
+import { CapturedFiles } from './captured-files.ts'
 import {
   applyExclusion,
   cacheTagName,
@@ -18,10 +19,11 @@ import { Listing, type Row, rootRow } from './listing.ts'
 
 export async function scanRoots(request: CaptureRequest): Promise<Run> {
   const { source, signal } = request
+  const listing = new Listing()
   const run: Run = {
     request,
-    listing: new Listing(),
-    files: new Map(),
+    listing,
+    files: new CapturedFiles(listing),
     trees: new Map(),
     fingerprints: new Map(),
     excluded: [],

@@ -9,7 +9,7 @@ export function takeUnread(run: Run, record: ScanProblem): void {
   const { path, problem, message } = record
   const row = run.listing.find(path)
   if (row >= 0 && run.listing.isFolder(row) && problem !== 'vanished') {
-    run.files.set(row, { attributes: run.listing.attributes(row) })
+    run.files.set(row, {})
     if (!run.above.has(row)) addProblem(run, path, problem, message)
     return
   }
@@ -28,17 +28,17 @@ export function takeLink(run: Run, row: Row, to: Row): void {
     return
   }
   const { size, linkTarget, device, xattrs, mtimeNs } = target.attributes
-  files.set(row, {
-    attributes: {
-      ...listing.attributes(row),
+  files.set(
+    row,
+    {
       mtimeNs,
       ...(size === undefined ? {} : { size }),
       ...(linkTarget === undefined ? {} : { linkTarget }),
       ...(device === undefined ? {} : { device }),
       ...(xattrs === undefined ? {} : { xattrs }),
     },
-    ...(target.content === undefined ? {} : { content: target.content }),
-  })
+    target.content,
+  )
 }
 
 /** Where a folder on the way became something else meanwhile, what was read below it may be the file of a stranger. */

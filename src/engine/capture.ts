@@ -4,7 +4,8 @@ import type { CachePart, EntryStatistics, PathProblem } from '../model/entry.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Writer } from '../store/store.ts'
 import { readChanged } from './capture-read.ts'
-import type { CapturedFile, CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
+import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
+import type { CapturedFile } from './captured-files.ts'
 import { decideChanged } from './capture-decide.ts'
 import { addFoldersAbove, applyRules, requireRoots, scanRoots } from './capture-scan.ts'
 import { type Row, rootRow } from './listing.ts'
@@ -57,14 +58,24 @@ export async function survey(request: CaptureRequest): Promise<Survey> {
   await applyRules(run)
   await addFoldersAbove(run)
   const changed = await decideChanged(run, { isStored: () => true, everyPath: true })
-  for (const row of changed) run.files.set(row, { attributes: run.listing.attributes(row) })
   return {
-    files: new Map([...run.files].map(([row, file]) => [run.listing.path(row), file])),
+    files: filesOf(run, changed),
     changed: changed.map((row) => run.listing.path(row)),
     excluded: run.excluded,
     problems: [...run.problems.values()],
     mounts: run.mounts,
   }
+}
+
+/** Changed ones without content. */
+function filesOf({ listing, files }: Run, changed: readonly Row[]): Map<RawPath, CapturedFile> {
+  const found = new Map<RawPath, CapturedFile>()
+  for (const row of files.rows()) {
+    const file = files.get(row)
+    if (file) found.set(listing.path(row), file)
+  }
+  for (const row of changed) found.set(listing.path(row), { attributes: listing.attributes(row) })
+  return found
 }
 
 function finish(run: Run): Captured {
@@ -92,7 +103,7 @@ function count(
     if (listing.isFolder(row)) sum.folders++
     else if (listing.type(row) === 'file') {
       sum.files++
-      sum.bytes += files.get(row)?.attributes.size ?? listing.bytes(row)
+      sum.bytes += files.bytes(row)
     } else sum.others++
   }
   return sum

@@ -130,6 +130,10 @@ export class Listing {
     return this.#words[row * rowWords + inLinks] ?? 0
   }
 
+  mtimeNs(row: Row): bigint {
+    return this.#longs[row * rowLongs] ?? 0n
+  }
+
   ctimeNs(row: Row): bigint | undefined {
     return this.#has(row, hasCtime) ? this.#longs[row * rowLongs + 1] : undefined
   }

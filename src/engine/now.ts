@@ -6,7 +6,7 @@ import type { TreeNode } from '../model/tree.ts'
 import { readMachinePackages } from '../packages/machine-packages.ts'
 import type { Repository } from '../store/store.ts'
 import type { Survey } from './capture.ts'
-import type { CapturedFile } from './capture-run.ts'
+import type { CapturedFile } from './captured-files.ts'
 import type { Side } from './compare-side.ts'
 import { rawPathOf } from './protection.ts'
 import {

@@ -5,7 +5,8 @@ import type { TreeId } from '../model/ids.ts'
 import type { RawName, RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Writer } from '../store/store.ts'
-import { attributesOf, type CapturedFile, type Run } from './capture-run.ts'
+import type { Run } from './capture-run.ts'
+import type { CapturedFile } from './captured-files.ts'
 import { type Row, rootRow } from './listing.ts'
 
 /** A folder that nothing is known of: it stands above a path whose own folder could not be looked at. */
@@ -39,7 +40,7 @@ export async function storeFolders(writer: Writer, run: Run): Promise<BuiltFolde
         subtree = await writer.storeTree(await build(row))
         trees.set(row, subtree)
       }
-      const attributes = run.listing.isKnown(row) ? attributesOf(run, row) : unknownFolder
+      const attributes = run.listing.isKnown(row) ? run.files.attributes(row) : unknownFolder
       nodes.push({ ...attributes, name, subtree })
     }
     return nodes

@@ -29,6 +29,7 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
   const worker = new Worker(new URL('./lane-worker.ts', import.meta.url), {
     workerData: start,
     transferList: [theirs],
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
     name: 'lane',
   })
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>()
