@@ -19,6 +19,53 @@ export const time = z
 /** printable() form of a path: each byte may take four characters. */
 export const printedPath = z.string().max(pathBytesMax * 10)
 
+/**
+ * Stops at the first item that is not as it must be: zod would tell every one of millions, each with half a kilobyte, for a document of
+ * two bytes an item.
+ */
+export function listOf<Item extends z.ZodType>(
+  item: Item,
+  max: number,
+): z.ZodType<readonly z.output<Item>[]> {
+  return z
+    .array(z.unknown())
+    .max(max)
+    .transform((values, context) => {
+      const items: z.output<Item>[] = []
+      for (const [at, value] of values.entries()) {
+        const result = item.safeParse(value)
+        if (result.success) {
+          items.push(result.data)
+          continue
+        }
+        const [issue] = result.error.issues
+        context.addIssue({
+          code: 'custom',
+          message: issue?.message ?? 'not as it must be',
+          path: [at, ...(issue?.path ?? [])],
+        })
+        return z.NEVER
+      }
+      return items
+    })
+}
+
+/** Texts by name; stops at the first that is none, as a list does. */
+export function textsByName(max: number): z.ZodType<Readonly<Record<string, string>>> {
+  return z.record(z.string(), z.unknown()).transform((values, context) => {
+    const names = Object.keys(values)
+    const wrong = names.find((name) => name.length > 256 || !text.safeParse(values[name]).success)
+    if (wrong === undefined && names.length <= max)
+      return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)]))
+    context.addIssue({
+      code: 'custom',
+      message: 'no texts by name',
+      path: wrong === undefined ? [] : [wrong],
+    })
+    return z.NEVER
+  })
+}
+
 /** A path's bytes in base64, absolute and without `..`: it may come to be written to. */
 export const base64Path = z
   .string()

@@ -201,3 +201,14 @@ test('the name of a variable may be as long as a program can get it', () => {
   const variables = new Map([[rawFromString('N'.repeat(100_000)), rawFromString('x')]])
   assert.deepEqual(parseEnvironment(encodeEnvironment(variables)), variables)
 })
+
+test('a list of millions of wrong items is refused at the first one, without a word on each of the others', () => {
+  const items = `[${'0,'.repeat(3_900_000)}0]`
+  const before = process.resourceUsage().maxRSS
+  for (const parse of [parseEntryDocument, parseLibraries]) {
+    const document = JSON.parse(`{"schema":1,"excluded":${items},"needs":[${items}]}`) as unknown
+    assert.throws(() => parse(document), { code: 'integrity.format' })
+  }
+  const grownMiB = (process.resourceUsage().maxRSS - before) / 1024
+  assert.ok(grownMiB < 600, `${grownMiB} MiB`)
+})

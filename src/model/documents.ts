@@ -3,7 +3,7 @@
 import * as z from 'zod'
 import { VmlError } from '../base/failure.ts'
 import { printableText, type RawText } from '../base/raw-text.ts'
-import { bytesPath, bytesText, count, encodeBytes, listMax, sha256, text } from './document-fields.ts'
+import { bytesPath, bytesText, count, encodeBytes, listMax, listOf, sha256, text } from './document-fields.ts'
 import { entrySchema } from './entry-schema.ts'
 import type { EntryDocument } from './entry.ts'
 import type { LibrariesDocument } from './libraries.ts'
@@ -29,14 +29,13 @@ export function parseEntryDocument(input: unknown): EntryDocument {
 
 const environmentSchema = z.object({
   schema: z.literal(1),
-  variables: z
-    .array(
-      z.object({
-        name: bytesText(variableBytesMax).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
-        value: bytesText(variableBytesMax).refine((value) => !value.includes('\0'), 'holds a NUL'),
-      }),
-    )
-    .max(variablesMax),
+  variables: listOf(
+    z.object({
+      name: bytesText(variableBytesMax).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
+      value: bytesText(variableBytesMax).refine((value) => !value.includes('\0'), 'holds a NUL'),
+    }),
+    variablesMax,
+  ),
 })
 
 /** Sorted by name. Text where it is UTF-8, else `{ "raw": base64 }`. */
@@ -57,9 +56,10 @@ const packageField = z.string().regex(/^[\x21-\x7e]{1,256}$/)
 const packagesSchema = z.object({
   schema: z.literal(1),
   manager: z.enum(['dpkg', 'rpm', 'apk']),
-  packages: z
-    .array(z.object({ name: packageField, version: packageField, architecture: packageField }))
-    .max(packagesMax),
+  packages: listOf(
+    z.object({ name: packageField, version: packageField, architecture: packageField }),
+    packagesMax,
+  ),
 })
 
 export function encodePackages(set: PackageSet): Buffer {
@@ -76,30 +76,28 @@ const kind = { bits: z.union([z.literal(32), z.literal(64)]), machine: z.string(
 const librariesSchema = z.object({
   schema: z.literal(1),
   complete: z.boolean(),
-  needs: z
-    .array(
-      z.object({
-        soname,
-        ...kind,
-        folders: z.array(bytesPath).max(listMax),
-        neededBy: z.array(bytesPath).max(listMax),
-        programs: count,
-      }),
-    )
-    .max(librariesMax),
-  libraries: z
-    .array(
-      z.object({
-        soname,
-        ...kind,
-        path: bytesPath,
-        target: bytesPath,
-        package: text.exactOptional(),
-        packageVersion: text.exactOptional(),
-        sha256: sha256.exactOptional(),
-      }),
-    )
-    .max(librariesMax),
+  needs: listOf(
+    z.object({
+      soname,
+      ...kind,
+      folders: listOf(bytesPath, listMax),
+      neededBy: listOf(bytesPath, listMax),
+      programs: count,
+    }),
+    librariesMax,
+  ),
+  libraries: listOf(
+    z.object({
+      soname,
+      ...kind,
+      path: bytesPath,
+      target: bytesPath,
+      package: text.exactOptional(),
+      packageVersion: text.exactOptional(),
+      sha256: sha256.exactOptional(),
+    }),
+    librariesMax,
+  ),
 })
 
 export function encodeLibraries({ needs, libraries, complete }: LibrariesDocument): Buffer {

@@ -1,12 +1,24 @@
 // The schema of `/.vml/entry.json` (docs/format.md). Loads zod: import on use.
 import * as z from 'zod'
-import { base64Path, count, listMax, printedPath, sha256, text, time } from './document-fields.ts'
+import {
+  base64Path,
+  count,
+  listMax,
+  listOf,
+  printedPath,
+  sha256,
+  text,
+  textsByName,
+  time,
+} from './document-fields.ts'
 import type { EntryDocument } from './entry.ts'
 import type { EntryId } from './ids.ts'
 import { isMachineName, parseImageReference } from './machine.ts'
 
 const nanoseconds = z.string().regex(/^-?\d{1,24}$/)
-const list = <Item extends z.ZodType>(item: Item) => z.array(item).max(listMax).readonly()
+const list = <Item extends z.ZodType>(item: Item) => listOf(item, listMax)
+/** os-release has some twenty. */
+const systemFieldsMax = 1000
 const path = { path: printedPath, raw: base64Path }
 
 const image = z
@@ -19,7 +31,7 @@ const image = z
   .refine(({ name, version }) => parseImageReference(`${name}@${version}`) !== undefined, 'no NAME@VERSION')
 
 const facts = z.object({
-  os: z.record(z.string().max(256), text).exactOptional(),
+  os: textsByName(systemFieldsMax).exactOptional(),
   cernvmRelease: text.exactOptional(),
   kernel: text.exactOptional(),
   architecture: text.exactOptional(),

@@ -1,7 +1,7 @@
 // `/.vml/lost.json` of an entry that was repaired: what damage took from it (docs/format.md). Untrusted input. Loads zod: import on use.
 import * as z from 'zod'
 import { VmlError } from '../base/failure.ts'
-import { base64Path, count, listMax, printedPath } from './document-fields.ts'
+import { base64Path, count, listMax, listOf, printedPath } from './document-fields.ts'
 
 export interface LostPath {
   /** printable() form of the path. */
@@ -22,26 +22,20 @@ const documentBytesMax = 256 * 1024 * 1024
 
 const schema: z.ZodType<{ schema: 1; lost: readonly LostPath[] }> = z.object({
   schema: z.literal(1),
-  lost: z
-    .array(
-      z.object({
-        path: printedPath,
-        raw: base64Path,
-        type: z.enum(['file', 'folder']),
-        size: count.exactOptional(),
-        rest: z
-          .string()
-          .regex(/^\d{1,10}$/)
-          .exactOptional(),
-        missing: z
-          .array(z.object({ offset: count, length: count }))
-          .max(listMax)
-          .readonly()
-          .exactOptional(),
-      }),
-    )
-    .max(listMax)
-    .readonly(),
+  lost: listOf(
+    z.object({
+      path: printedPath,
+      raw: base64Path,
+      type: z.enum(['file', 'folder']),
+      size: count.exactOptional(),
+      rest: z
+        .string()
+        .regex(/^\d{1,10}$/)
+        .exactOptional(),
+      missing: listOf(z.object({ offset: count, length: count }), listMax).exactOptional(),
+    }),
+    listMax,
+  ),
 })
 
 export function encodeLost(lost: readonly LostPath[]): Buffer {
