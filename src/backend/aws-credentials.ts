@@ -1,5 +1,6 @@
 // Keys for S3, where the programs of Amazon look for them: the environment, then ~/.aws/credentials.
 import { readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import type { AwsCredentials } from './aws-signature.ts'
@@ -22,7 +23,8 @@ export async function readAwsCredentials(environment: Environment): Promise<AwsC
     }
   const profile = environment['AWS_PROFILE'] || 'default'
   const file =
-    environment['AWS_SHARED_CREDENTIALS_FILE'] || join(environment['HOME'] ?? '', '.aws', 'credentials')
+    environment['AWS_SHARED_CREDENTIALS_FILE'] ||
+    join(environment['HOME'] || homedir(), '.aws', 'credentials')
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     if (systemErrorCode(error) === 'ENOENT')
       throw missing(`AWS_ACCESS_KEY_ID is not set, and there is no "${file}"`)

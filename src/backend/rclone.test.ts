@@ -21,12 +21,13 @@ testBackend(
     const owned = resources.move()
     return {
       address,
+      driver: { environment },
       open: (): Backend =>
         owned.use(openRcloneBackend(parseRcloneLocation(address), { environment, settleMs: 300 })),
       [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
     }
   },
-  { reachable: false },
+  { reachable: true, noticesMs: 10_000 },
 )
 
 test('a remote that rclone does not know, and a rclone that is not there, are told as such', async () => {

@@ -69,6 +69,8 @@ interface Running {
   /** The end of what it said on standard error. */
   readonly said: () => string
   readonly gone: Promise<unknown>
+  /** Under way: as long as there are any, this process waits for rclone. */
+  requests: number
 }
 
 function openRcloneClient(location: RcloneLocation, options: RcloneOptions): HttpClient {
@@ -122,7 +124,7 @@ function start({ remote }: RcloneLocation, { environment = {} }: RcloneOptions):
   session.on('error', () => {})
   void gone.promise.then(() => session.destroy(missing))
   for (const part of [child, child.stdin, child.stdout, child.stderr]) release(part)
-  return { child, session, said: () => missing?.message ?? said, gone: gone.promise }
+  return { child, session, said: () => missing?.message ?? said, gone: gone.promise, requests: 0 }
 }
 
 function duplexOf(input: Writable, output: Readable): Duplex {
@@ -154,7 +156,7 @@ function isCounted(part: object): part is ChildProcess | Socket {
 }
 
 async function stop({ child, session, gone }: Running): Promise<void> {
-  hold(child)
+  for (const part of [child, child.stdin, child.stdout, child.stderr]) hold(part)
   session.destroy()
   child.stdin?.end()
   const timer = setTimeout(() => child.kill('SIGKILL'), exitMs)
@@ -166,7 +168,8 @@ async function exchange(running: Running, request: HttpRequest, times: HttpTimes
   const { child, session } = running
   const { signal } = request
   const idleMs = times.idleMs ?? idleMsDefault
-  const held = [child, child.stdin, child.stdout]
+  const held = [child, child.stdin, child.stdout, child.stderr]
+  running.requests++
   held.forEach(hold)
   const total = AbortSignal.timeout(times.totalMs ?? totalMsDefault)
   let idle = false
@@ -189,7 +192,7 @@ async function exchange(running: Running, request: HttpRequest, times: HttpTimes
     if (idle) throw wayFailure(request, 'unavailable.timeout', `rclone gave no sign for ${idleMs / 1000} s`)
     throw await endFailure(running, request, error)
   } finally {
-    if (!session.destroyed) held.forEach((part) => part && release(part))
+    if (--running.requests === 0) held.forEach((part) => part && release(part))
   }
 }
 
@@ -232,7 +235,7 @@ async function collect(stream: ClientHttp2Stream, request: HttpRequest): Promise
 async function endFailure(running: Running, request: HttpRequest, error: unknown): Promise<VmlError> {
   if (!running.session.destroyed && !running.session.closed) return socketFailure(request, error)
   const { child } = running
-  await Promise.race([running.gone, new Promise((resolve) => setTimeout(resolve, 1000).unref())])
+  await Promise.race([running.gone, new Promise((resolve) => setTimeout(resolve, 1000))])
   if (systemErrorCode(error) === 'ENOENT' || child.pid === undefined)
     return new VmlError(
       'unsupported',

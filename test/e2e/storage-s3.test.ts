@@ -4,6 +4,7 @@ import { after, test } from 'node:test'
 import { testBackend } from '../conformance/backend.ts'
 import { startCephRgw } from '../ceph-rgw.ts'
 import { isFailure } from '../../src/base/failure.ts'
+import { spoiledWay } from './s3-spoiled-way.ts'
 import { assertJourney } from './storage-journey.ts'
 import { parseS3Location } from '../../src/backend/s3-location.ts'
 import { openS3Backend } from '../../src/backend/s3.ts'
@@ -19,11 +20,12 @@ testBackend(
     const address = `s3:${rgw.url}/test-${randomBytes(8).toString('hex')}/log books/one`
     return {
       address,
+      driver: { environment },
       open: () => openS3Backend(parseS3Location(address), { environment }),
       async [Symbol.asyncDispose]() {},
     }
   },
-  { reachable: false },
+  { reachable: true },
 )
 
 const config = { kind: 'config', name: '' } as const
@@ -37,6 +39,38 @@ test('keys that are wrong or missing, and a bucket that is not there, are told a
   const absent = openS3Backend(place, { environment })
   await assert.rejects(Array.fromAsync(absent.list('lock')), (error) => isFailure(error, 'not-found'))
 })
+
+test('where the answer to a put is lost, the same put again finds the file and succeeds', async () => {
+  await using way = await spoiledWay(rgw.url, { losePuts: 1 })
+  const backend = openS3Backend(parseS3Location(`s3:${way.url}/lost/book`), { environment })
+  // The bucket itself is put, too.
+  await openS3Backend(parseS3Location(`s3:${rgw.url}/lost/book`), { environment }).create()
+  const data = randomBytes(100_000)
+  const file = { kind: 'lock', name: randomBytes(32).toString('hex') } as const
+  await assert.rejects(
+    backend.put(file, data),
+    (error) => isFailure(error, 'unavailable.network') && error.details['outcome'] === 'unknown',
+  )
+  await backend.put(file, data)
+  assert.deepEqual(await backend.get(file), data)
+  await assert.rejects(backend.put(file, randomBytes(100_000)), (error) => isFailure(error, 'exists'))
+})
+
+for (const conditions of ['refused', 'ignored'] as const)
+  test(`where "only if it is new" is ${conditions}, of two that make a repository at once one is told that it has not`, async () => {
+    await using way = await spoiledWay(rgw.url, { conditions })
+    const place = parseS3Location(`s3:${way.url}/conditions-${conditions}/book`)
+    const open = () => openS3Backend(place, { environment, settleMs: 500 })
+    await openS3Backend(parseS3Location(`s3:${rgw.url}/conditions-${conditions}/book`), {
+      environment,
+    }).create()
+    const contents = ['one', 'two', 'three'].map((text) => Buffer.from(text))
+    const puts = await Promise.allSettled(contents.map(async (data) => await open().put(config, data)))
+    const winners = contents.filter((_, at) => puts[at]?.status === 'fulfilled')
+    assert.equal(winners.length, 1)
+    assert.deepEqual(await open().get(config), winners[0])
+    assert.deepEqual(await Array.fromAsync(open().list('key')), [])
+  })
 
 test('a listing of more than one page is given whole', async () => {
   const backend = openS3Backend(parseS3Location(`s3:${rgw.url}/pages`), { environment })
