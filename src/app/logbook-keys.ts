@@ -33,18 +33,18 @@ export async function listLogbookKeys(
   options: Options = {},
 ): Promise<readonly LogbookKey[]> {
   const secret = await computerSecret(folders, repository.id)
-  const here = secret && (await whatOpens(repository, secret, options))
+  const here = secret && (await opensWith(repository, secret, options))
   const keys = await Array.fromAsync(repository.keys(options))
   return keys
     .map((key) => ({ ...key, here: key.id === here }))
     .sort((left, right) => (left.created < right.created ? -1 : 1))
 }
 
-/** A damaged key file is told of in the list; that a secret opens none of the others is no failure. */
-async function whatOpens(
+/** The key that it opens. Damage of other key files is told where keys are listed, and is no failure here. */
+export async function opensWith(
   repository: Repository,
   secret: Uint8Array,
-  options: Options,
+  options: Options = {},
 ): Promise<string | undefined> {
   try {
     return await repository.findKey(secret, { ...options, hint: repository.keyId })
@@ -76,6 +76,11 @@ export async function addComputerKey(
   repository: Repository,
   options: Options = {},
 ): Promise<{ readonly id: string; readonly made: boolean }> {
+  // Before there is a secret for nothing.
+  if (repository.readOnly)
+    throw new VmlError('unsupported', `Cannot add a key to "${repository.location}": it is read only`, {
+      hint: 'Nothing was changed. Open it without --read-only',
+    })
   await makePrivateFolder(keysFolder(folders))
   const lock = join(keysFolder(folders), 'lock')
   await (await open(lock, 'a', 0o600)).close()

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path'
 import { absoluteLocation, type Config, type Setting } from './config.ts'
 import { computerSecret } from './keyring.ts'
+import { opensWith } from './logbook-keys.ts'
 import { type Logbook, openLogbook, type OpenOptions } from './open.ts'
 
 export interface OtherLogbook {
@@ -34,5 +35,6 @@ export function otherPasswordFile(
 
 /** Whether this computer has a key of its own for it: then it is the user's own, and not only one whose password they were told. */
 export async function isOwnLogbook({ folders }: Config, { repository }: Logbook): Promise<boolean> {
-  return (await computerSecret(folders, repository.id)) !== undefined
+  const secret = await computerSecret(folders, repository.id)
+  return secret !== undefined && (await opensWith(repository, secret)) !== undefined
 }
