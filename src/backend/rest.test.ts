@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { startRclone } from '../../test/rclone.ts'
@@ -58,4 +59,44 @@ test('a location is a URL of http or https; a wrong one is not repeated, since i
       (error: Error) => isFailure(error, 'usage') && !/secret/.test(error.message),
     )
   }
+})
+
+test('what a server that mistakes trouble for absence says is not believed', async () => {
+  // rclone before 1.66, whose storage cannot be reached: every answer is 404. A newer one says 500 then.
+  for (const [version, size] of [
+    ['rclone/v1.60.1', 'unavailable.network'],
+    ['rclone/v1.66.0', undefined],
+  ] as const) {
+    const server = createServer((_, answer) => answer.writeHead(404, { server: version }).end())
+    await new Promise<undefined>((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+    const address = server.address()
+    assert.ok(typeof address === 'object' && address !== null)
+    await using backend = openRestBackend(parseRestLocation(`rest:http://127.0.0.1:${address.port}/`))
+    const file = { kind: 'pack', name: 'ab'.repeat(32) } as const
+    const told = async (call: Promise<unknown>) =>
+      await call.catch((error: unknown) => (isFailure(error) ? error.code : assert.fail(String(error))))
+    assert.equal(await told(backend.size(file)), size)
+    assert.equal(await told(backend.get(file)), size ?? 'not-found')
+    assert.equal(await told(Array.fromAsync(backend.list('pack'))), 'unavailable.network')
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
+test('a server of version 1 of the protocol, which lists names alone, is asked for the sizes', async () => {
+  const names = ['ab'.repeat(32), 'cd'.repeat(32)]
+  const server = createServer((request, answer) => {
+    if (request.method === 'HEAD') answer.writeHead(200, { 'content-length': 7 }).end()
+    else answer.end(JSON.stringify([...names, 'notes.txt']))
+  })
+  await new Promise<undefined>((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  await using backend = openRestBackend(parseRestLocation(`rest:http://127.0.0.1:${address.port}/`))
+  assert.deepEqual(
+    await Array.fromAsync(backend.list('lock')),
+    names.map((name) => ({ name, size: 7 })),
+  )
+  server.closeAllConnections()
+  server.close()
 })
