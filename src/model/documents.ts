@@ -2,6 +2,7 @@
 // foreign program may have written them. Loads zod: import on use, never from what every start needs.
 import * as z from 'zod'
 import { VmlError } from '../base/failure.ts'
+import { isDenseJson } from '../base/json-density.ts'
 import { printableText, type RawText } from '../base/raw-text.ts'
 import { bytesPath, bytesText, count, encodeBytes, listMax, listOf, sha256, text } from './document-fields.ts'
 import { entrySchema } from './entry-schema.ts'
@@ -177,6 +178,8 @@ function parse<Document>(name: string, schema: z.ZodType<Document>, input: unkno
 function parseJson(name: string, bytes: Uint8Array): unknown {
   if (bytes.length > documentBytesMax)
     throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 256 MiB`)
+  if (isDenseJson(bytes))
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it names nothing many times over`)
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {

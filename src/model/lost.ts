@@ -1,6 +1,7 @@
 // `/.vml/lost.json` of an entry that was repaired: what damage took from it (docs/format.md). Untrusted input. Loads zod: import on use.
 import * as z from 'zod'
 import { VmlError } from '../base/failure.ts'
+import { isDenseJson } from '../base/json-density.ts'
 import { base64Path, count, listMax, listOf, printedPath } from './document-fields.ts'
 
 export interface LostPath {
@@ -45,10 +46,10 @@ export function encodeLost(lost: readonly LostPath[]): Buffer {
 /** `integrity.format` for anything else. */
 export function parseLost(bytes: Uint8Array): readonly LostPath[] {
   try {
-    if (bytes.length <= documentBytesMax)
+    if (bytes.length <= documentBytesMax && !isDenseJson(bytes))
       return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))).lost
   } catch (cause) {
     throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is not as it must be', { cause })
   }
-  throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is larger than 256 MiB')
+  throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is too large')
 }

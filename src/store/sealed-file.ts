@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import type { Backend, FileKind, FileRef } from '../backend/backend.ts'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { isDenseJson } from '../base/json-density.ts'
 import { shortId } from '../model/ids.ts'
 import type { Cipher } from './cipher.ts'
 import type { CallOptions } from './store.ts'
@@ -93,6 +94,7 @@ async function unwrap(plain: Buffer, bytesMax: number): Promise<Buffer> {
 }
 
 function parseJson(text: Buffer): unknown {
+  if (isDenseJson(text)) throw new VmlError('integrity.format', 'It names nothing many times over')
   return JSON.parse(text.toString('utf8')) as unknown
 }
 
