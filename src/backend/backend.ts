@@ -1,6 +1,7 @@
 // The face of a place where the files of a repository lie.
 
-export type FileKind = 'config' | 'key' | 'lock' | 'snapshot' | 'index' | 'pack'
+/** `parity` is recovery data, which only VML knows: docs/format.md. Only where `traits.parity` says so can the storage keep it. */
+export type FileKind = 'config' | 'key' | 'lock' | 'snapshot' | 'index' | 'pack' | 'parity'
 
 /** `name` is 64 hex digits; empty for `config`. */
 export interface FileRef {
@@ -34,7 +35,12 @@ export interface ListedFile {
 export interface Backend extends AsyncDisposable {
   /** For messages; never a secret. */
   readonly location: string
-  readonly traits: { readonly connections: number; readonly readOnly: boolean }
+  readonly traits: {
+    readonly connections: number
+    readonly readOnly: boolean
+    /** Keeps files of kind `parity`; absent is no. Elsewhere they are never there, and a put of one is `unsupported`. */
+    readonly parity?: boolean
+  }
   /** Makes the folders of an empty repository; `exists` when a config is already there. */
   create(options?: CallOptions): Promise<void>
   put(file: FileRef, data: Uint8Array, options?: CallOptions): Promise<void>

@@ -16,7 +16,7 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
   }
   return {
     location: folder,
-    traits: { connections: 4, readOnly },
+    traits: { connections: 4, readOnly, parity: true },
     async create({ signal } = {}) {
       signal?.throwIfAborted()
       refuseWrite()
@@ -88,6 +88,7 @@ const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
   snapshot: 'snapshots',
   index: 'index',
   pack: 'data',
+  parity: 'parity',
 }
 const namePattern = /^[0-9a-f]{64}$/
 const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
@@ -105,7 +106,8 @@ async function makeFolders(folder: string): Promise<void> {
   if (await lstat(join(folder, 'config')).catch(absent)) {
     throw new VmlError('exists', `Cannot make a repository in "${folder}": one is there`)
   }
-  for (const name of [...Object.values(folderOf), 'tmp']) {
+  // `parity` is made when there is any.
+  for (const name of [...Object.values(folderOf).filter((each) => each !== 'parity'), 'tmp']) {
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 })
   }
   // restic makes all 256 at once too; a put then needs no folder.

@@ -14,7 +14,7 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
   }
   return {
     location: 'memory',
-    traits: { connections: 4, readOnly },
+    traits: { connections: 4, readOnly, parity: true },
     async create({ signal } = {}) {
       signal?.throwIfAborted()
       refuseWrite()

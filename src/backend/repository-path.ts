@@ -7,6 +7,7 @@ export const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
   snapshot: 'snapshots',
   index: 'index',
   pack: 'data',
+  parity: 'parity',
 }
 
 export const fileNamePattern = /^[0-9a-f]{64}$/

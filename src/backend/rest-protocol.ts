@@ -171,6 +171,8 @@ export function openRestStorage(storage: RestStorage): Backend {
       if (bytes !== undefined) yield { name: '', size: bytes }
       return
     }
+    // Nothing could ever put one.
+    if (kind === 'parity') return
     const task = { task: `list every ${kind}`, changes: false, location }
     const path = `${folderOf[kind]}/`
     const answer = await send({ ...task, method: 'GET', path, answerBytesMax: listBytesMax, signal })
@@ -248,6 +250,12 @@ export function openRestStorage(storage: RestStorage): Backend {
     async put(file, data, options = {}) {
       options.signal?.throwIfAborted()
       const label = fileLabel(file)
+      // The protocol has restic's own kinds of files and no other.
+      if (file.kind === 'parity')
+        throw new VmlError(
+          'unsupported',
+          `Cannot keep recovery data in "${location}": the protocol has no place for it`,
+        )
       if (data.length > fileBytesMax)
         throw new VmlError('unsupported', `Cannot write ${label} in "${location}": it is too large`)
       const key = `${location} ${pathOf(file)}`

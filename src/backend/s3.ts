@@ -201,7 +201,7 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
 
   return {
     location,
-    traits: { connections, readOnly: false },
+    traits: { connections, readOnly: false, parity: true },
     /** The bucket is made where it is missing, as restic does. */
     async create({ signal } = {}) {
       signal?.throwIfAborted()

@@ -7,6 +7,7 @@ export const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
   snapshot: 'snapshots',
   index: 'index',
   pack: 'data',
+  parity: 'parity',
 }
 /** restic makes all at once too; a put then needs no folder. */
 export const packFolders: readonly string[] = Array.from({ length: 256 }, (_, byte) =>

@@ -64,7 +64,7 @@ export function openSftpBackend(place: SftpLocation, options: SshOptions = {}): 
   }
   return {
     location: formatSftpLocation(place),
-    traits: { connections: 4, readOnly: false },
+    traits: { connections: 4, readOnly: false, parity: true },
     async create({ signal } = {}) {
       await call(`make a repository in "${folder}"`, signal, async (sftp) => await makeFolders(sftp, folder))
     },
@@ -156,7 +156,8 @@ async function makeFolders(sftp: Sftp, folder: string): Promise<void> {
     throw new VmlError('exists', `Cannot make a repository in "${folder}": the folder is not empty`, {
       hint: 'Name a new or empty folder',
     })
-  for (const name of ownNames) await makeFolderOnce(sftp, at(folder, name))
+  // That one is made when there is any.
+  for (const name of ownNames) if (name !== folderOf.parity) await makeFolderOnce(sftp, at(folder, name))
   await mapOrdered(
     packFolders,
     foldersInFlight,

@@ -40,6 +40,7 @@ const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
   snapshot: 'snapshots',
   index: 'index',
   pack: 'data',
+  parity: 'parity',
 }
 
 /** Every name that a share may hold; anything else makes it none. */

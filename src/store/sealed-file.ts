@@ -22,6 +22,7 @@ const plainBytesMax: Readonly<Record<SealedKind, number>> = {
   lock: 64 * 1024,
   snapshot: 16 * 1024 * 1024,
   index: 512 * 1024 * 1024,
+  parity: 64 * 1024,
 }
 const compressedJson = 2
 
