@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -50,4 +51,20 @@ test('secrets in a remote on the fly are not shown', () => {
   assert.equal(shown('rclone::sftp,host=h,pass=secret:path'), 'rclone::sftp,…:path')
   assert.equal(shown('rclone:box,pass="se:cret":path'), 'rclone:box,…:path')
   assert.equal(shown('rclone:box:path,with=commas'), 'rclone:box:path,with=commas')
+})
+
+test('many packs at once go out and come back whole', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'vml-rclone-'))
+  try {
+    await using backend = openRcloneBackend(parseRcloneLocation(`rclone:${folder}`), { environment })
+    const packs = Array.from({ length: 10 }, () => {
+      const data = randomBytes(8 * 1024 * 1024)
+      return { data, file: { kind: 'pack', name: createHash('sha256').update(data).digest('hex') } as const }
+    })
+    await Promise.all(packs.map(async ({ data, file }) => await backend.put(file, data)))
+    const equal = await Promise.all(packs.map(async ({ data, file }) => data.equals(await backend.get(file))))
+    assert.ok(equal.every(Boolean))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })

@@ -34,6 +34,8 @@ const connections = 5
 const exitMs = 5000
 const saidBytesMax = 4096
 const windowBytes = 8 * 1024 * 1024
+// Of bodies that wait to be sent; at Node's own 10 MiB it ends the stream of a pack with ENHANCE_YOUR_CALM.
+const sessionMiBMax = 4096
 
 /** `rclone:REMOTE`; fails with `usage` where it is none. */
 export function parseRcloneLocation(text: string): RcloneLocation {
@@ -119,6 +121,7 @@ function start({ remote }: RcloneLocation, { environment = {} }: RcloneOptions):
   const session = connect('http://localhost', {
     createConnection: () => pipes,
     settings: { enablePush: false, initialWindowSize: windowBytes },
+    maxSessionMemory: sessionMiBMax,
   })
   session.on('connect', () => session.setLocalWindowSize(windowBytes))
   session.on('error', () => {})
