@@ -1,5 +1,6 @@
 // A lane in a thread of its own: does what its writer orders, one thing after the other.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { openSweep } from '../base/sweep.ts'
 import { type BlobClaims, openBlobClaims } from './blob-table.ts'
 import { type Lane, openLane } from './lane.ts'
 import { type LaneOrder, type LaneReport, type LaneStart, sendError } from './lane-messages.ts'
@@ -24,6 +25,7 @@ function openWorkerLane({ buffers, signal, ...setup }: LaneStart, port: MessageP
       Atomics.wait(returned, 0, seen)
     }
   }
+  const sweep = openSweep()
   const lane = openLane({
     ...setup,
     takeBuffer,
@@ -33,7 +35,9 @@ function openWorkerLane({ buffers, signal, ...setup }: LaneStart, port: MessageP
     },
     onFull: (pack) => {
       const report: LaneReport = { kind: 'pack', pack }
+      const bytes = pack.content.length
       port.postMessage(report, [pack.content.buffer as ArrayBuffer])
+      sweep(bytes)
     },
   })
   return {
