@@ -1,5 +1,5 @@
 // Runs one program to its end and says what it and everything that it started took: CPU, time, memory.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
 export interface Measured {
@@ -10,7 +10,7 @@ export interface Measured {
   readonly peakBytes: number
 }
 
-export interface MeasuredRun {
+export interface Work {
   readonly command: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly cwd: string
@@ -18,6 +18,9 @@ export interface MeasuredRun {
 
 /** What goes to standard error is kept up to here, for the message of a run that failed. */
 const saidBytesMax = 64 * 1024
+
+/** How long a program that was asked to end may take over it. */
+const endingMs = 5000
 
 /**
  * Every process of the tree is counted when it has been waited for, as getrusage(RUSAGE_CHILDREN) does it. Orphans would
@@ -44,23 +47,75 @@ printf $report '{"status":%d,"cpuSeconds":%.3f,"wallSeconds":%.3f,"peakBytes":%d
 `
 
 /** Fails where the program does: a failed run is no measurement. */
-export async function measure({ command, env, cwd }: MeasuredRun): Promise<Measured> {
-  const child = spawn('perl', ['-e', watcher, ...command], {
+export async function measure(work: Work, signal: AbortSignal): Promise<Measured> {
+  const { status, said, report } = await launch(
+    { ...work, command: ['perl', '-e', watcher, ...work.command] },
+    { signal, listen: false },
+  )
+  if (status !== 0) throw new Error(`Cannot measure ${work.command.join(' ')}: ${said}`)
+  const { status: own, ...measured } = JSON.parse(report) as Measured & { status: number }
+  if (own !== 0) throw new Error(`${work.command.join(' ')} ended with wait status ${own}: ${said}`)
+  return measured
+}
+
+/** Not measured. Gives what the program wrote to standard output. */
+export async function run(work: Work, signal: AbortSignal): Promise<string> {
+  const { status, said, output } = await launch(work, { signal, listen: true })
+  if (status !== 0) throw new Error(`${work.command.join(' ')} ended with ${status}: ${said}`)
+  return output
+}
+
+interface Outcome {
+  readonly status: number | null
+  readonly output: string
+  readonly said: string
+  readonly report: string
+}
+
+/** In a process group of its own, which ends as a whole when the signal comes. Without `listen` its output goes nowhere. */
+async function launch(
+  { command, env, cwd }: Work,
+  { signal, listen }: { readonly signal: AbortSignal; readonly listen: boolean },
+): Promise<Outcome> {
+  signal.throwIfAborted()
+  const [program = '', ...args] = command
+  const child = spawn(program, args, {
     cwd,
     env,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+    detached: true,
+    stdio: ['ignore', listen ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   })
   let said = ''
   let report = ''
+  let output = ''
+  child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString()))
   child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-saidBytesMax)))
   child.stdio[3]?.on('data', (chunk: Buffer) => (report += chunk.toString()))
+  let late: NodeJS.Timeout | undefined
+  const end = () => {
+    killGroup(child, 'SIGTERM')
+    late = setTimeout(() => killGroup(child, 'SIGKILL'), endingMs)
+  }
+  signal.addEventListener('abort', end, { once: true })
   const closed = Promise.withResolvers<number | null>()
   child.on('error', closed.reject).on('close', closed.resolve)
-  const own = await closed.promise
-  if (own !== 0) throw new Error(`Cannot measure ${command.join(' ')}: ${said}`)
-  const { status, ...measured } = JSON.parse(report) as Measured & { status: number }
-  if (status !== 0) throw new Error(`${command.join(' ')} ended with wait status ${status}: ${said}`)
-  return measured
+  try {
+    const status = await closed.promise
+    signal.throwIfAborted()
+    return { status, output, said, report }
+  } finally {
+    signal.removeEventListener('abort', end)
+    clearTimeout(late)
+  }
+}
+
+function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals) {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 /** CPU seconds of a server and of all its children that have ended, from /proc (proc(5), `stat`). */

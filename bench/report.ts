@@ -6,17 +6,40 @@ export interface Run extends Measured {
   readonly pair: number
   /** Bytes of the repository or copy after the run; undefined where nothing is stored. */
   readonly storedBytes?: number
+  /** By how much the repository grew. */
+  readonly addedBytes?: number
   /** What the other end of ssh took. */
   readonly serverCpuSeconds?: number
 }
 
-export interface CaseResult {
+export interface PairedResult {
+  readonly kind: 'pairs'
   readonly name: string
   readonly ours: string
   readonly peer: string
   readonly runs: readonly Run[]
   readonly figures: readonly Figure[]
+  /** A sentence for the table, where a ratio says too little. */
+  readonly note?: string
 }
+
+/** What one path costs among few and among many; ours alone. */
+export interface GrowthResult {
+  readonly kind: 'growth'
+  readonly name: string
+  readonly rows: readonly GrowthRow[]
+  readonly note: string
+}
+
+export interface GrowthRow {
+  readonly step: string
+  readonly files: number
+  readonly cpuMicrosecondsPerFile: number
+  readonly wallMicrosecondsPerFile: number
+  readonly peakBytes: number
+}
+
+export type Result = PairedResult | GrowthResult
 
 /** A ratio is the median over the pairs of ours divided by the peer's, with its range. */
 export interface Figure {
@@ -28,13 +51,21 @@ export interface Figure {
   readonly ratioMax: number
 }
 
-const columns = ['cpuSeconds', 'wallSeconds', 'peakBytes', 'storedBytes', 'serverCpuSeconds'] as const
+const columns = [
+  'cpuSeconds',
+  'wallSeconds',
+  'peakBytes',
+  'storedBytes',
+  'addedBytes',
+  'serverCpuSeconds',
+] as const
 type Column = (typeof columns)[number]
 const titles: Readonly<Record<Column, string>> = {
   cpuSeconds: 'CPU s',
   wallSeconds: 'wall s',
   peakBytes: 'peak MiB',
   storedBytes: 'stored MB',
+  addedBytes: 'added MB',
   serverCpuSeconds: "server's CPU s",
 }
 
@@ -64,21 +95,40 @@ export function figuresOf(runs: readonly Run[], { ours, peer }: { ours: string; 
 }
 
 /** As Markdown has tables, so that it can be pasted. */
-export function renderTable(results: readonly CaseResult[]): string {
-  const rows = results.flatMap(({ name, ours, peer, figures }) =>
-    figures.map((figure) => [
-      name,
-      titles[figure.what],
-      `${ours} ${inUnit(figure.what, figure.ours)}`,
-      `${peer} ${inUnit(figure.what, figure.peer)}`,
-      `${figure.ratio.toFixed(2)} (${figure.ratioMin.toFixed(2)}-${figure.ratioMax.toFixed(2)})`,
-    ]),
-  )
-  const all = [['case', 'of', 'ours', 'peer', 'ratio (range)'], ...rows]
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? []
+export function renderResults(results: readonly Result[]): string {
+  const paired = results.filter((result) => result.kind === 'pairs')
+  const growth = results.filter((result) => result.kind === 'growth')
+  const parts: string[] = []
+  if (paired.length > 0) {
+    const rows = paired.flatMap(({ name, ours, peer, figures }) =>
+      figures.map((figure) => [
+        name,
+        titles[figure.what],
+        `${ours} ${inUnit(figure.what, figure.ours)}`,
+        `${peer} ${inUnit(figure.what, figure.peer)}`,
+        `${figure.ratio.toFixed(2)} (${figure.ratioMin.toFixed(2)}-${figure.ratioMax.toFixed(2)})`,
+      ]),
+    )
+    parts.push(table([['case', 'of', 'ours', 'peer', 'ratio (range)'], ...rows]))
+  }
+  for (const { name, rows } of growth) {
+    const cells = rows.map((row) => [
+      `${name}, ${row.step}`,
+      String(row.files),
+      row.cpuMicrosecondsPerFile.toFixed(1),
+      row.wallMicrosecondsPerFile.toFixed(1),
+      inUnit('peakBytes', row.peakBytes),
+    ])
+    parts.push(table([['case', 'files', 'CPU µs per file', 'wall µs per file', 'peak MiB'], ...cells]))
+  }
+  const notes = results.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`]))
+  return [...parts, ...notes].join('\n\n')
+}
+
+function table([head = [], ...body]: readonly (readonly string[])[]): string {
+  const widths = head.map((_, column) => Math.max(...[head, ...body].map((row) => row[column]?.length ?? 0)))
   const line = (row: readonly string[]) =>
     `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`
-  const [head = [], ...body] = all
   return [line(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(line)].join(
     '\n',
   )
@@ -86,11 +136,12 @@ export function renderTable(results: readonly CaseResult[]): string {
 
 function inUnit(what: Column, value: number): string {
   if (what === 'peakBytes') return (value / 2 ** 20).toFixed(0)
-  if (what === 'storedBytes') return (value / 1e6).toFixed(value < 1e8 ? 2 : 0)
-  return value.toFixed(2)
+  if (what === 'storedBytes' || what === 'addedBytes')
+    return (value / 1e6).toFixed(Math.abs(value) < 1e6 ? 4 : Math.abs(value) < 1e8 ? 2 : 0)
+  return value.toFixed(value < 1 ? 3 : 2)
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((left, right) => left - right)
   const middle = Math.floor(sorted.length / 2)
   return sorted.length % 2 === 1

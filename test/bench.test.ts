@@ -1,37 +1,72 @@
 // The benchmark runs to its end on a thousandth of its data, and its JSON holds what it should. No figure is judged.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFile, spawn } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import type { CaseResult } from '../bench/report.ts'
+import type { PairedResult } from '../bench/report.ts'
 
-test('a quick look at a save measures both programs and checks what they wrote', async () => {
+const program = join(import.meta.dirname, '../bench/bench.ts')
+
+async function bench(words: readonly string[]): Promise<{ results: PairedResult[]; stdout: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'vml-bench-'))
   try {
     const json = join(folder, 'results.json')
-    const program = join(import.meta.dirname, '../bench/bench.ts')
-    const args = [program, 'save-local', '--scale', '0.001', '--pairs', '1', '--json', json]
+    const args = [program, ...words, '--scale', '0.001', '--pairs', '1', '--json', json]
     const { stdout } = await promisify(execFile)(process.execPath, args)
-    const { results } = JSON.parse(readFileSync(json, 'utf8')) as { results: CaseResult[] }
-    assert.deepEqual(
-      results.map(({ name, runs }) => [name, runs.map(({ who }) => who)]),
-      [
-        ['save-local, first', ['vml', 'restic']],
-        ['save-local, unchanged', ['vml', 'restic']],
-      ],
-    )
-    for (const { name, runs, figures } of results) {
-      assert.ok(stdout.includes(name))
-      for (const { cpuSeconds, wallSeconds, peakBytes } of runs) {
-        assert.ok(cpuSeconds > 0 && wallSeconds > 0)
-        assert.ok(peakBytes > 1024 * 1024, 'the memory of the program, not of what starts it')
-      }
-      assert.ok(figures.every(({ ratio }) => Number.isFinite(ratio) && ratio > 0))
-    }
+    return { ...(JSON.parse(readFileSync(json, 'utf8')) as { results: PairedResult[] }), stdout }
   } finally {
     rmSync(folder, { recursive: true })
   }
+}
+
+test('a quick look at saves and a restore measures both programs and checks what they wrote', async () => {
+  const { results, stdout } = await bench(['small'])
+  const both = ['vml', 'restic']
+  assert.deepEqual(
+    results.map(({ name, runs }) => [name, runs.map(({ who }) => who)]),
+    ['first', 'unchanged', 'changed', 'restore'].map((step) => [`small-${step}`, both]),
+  )
+  for (const { name, runs, figures } of results) {
+    assert.ok(stdout.includes(name))
+    for (const { cpuSeconds, wallSeconds, peakBytes } of runs) {
+      assert.ok(cpuSeconds > 0 && wallSeconds > 0)
+      assert.ok(peakBytes > 1024 * 1024, 'the memory of the program, not of what starts it')
+    }
+    assert.ok(figures.every(({ ratio }) => Number.isFinite(ratio) && ratio > 0))
+  }
+})
+
+test('a logbook that was filled with blobs is one that restic calls whole and both programs list', async () => {
+  const { results } = await bench(['noop-ls'])
+  assert.deepEqual(
+    results.map(({ name, runs }) => [name, runs.map(({ who }) => who)]),
+    [['noop-ls', ['vml', 'restic']]],
+  )
+})
+
+test('a benchmark that needs more room than there is says so and makes nothing', async () => {
+  const child = spawn(process.execPath, [program, 'big', '--scale', '10', '--pairs', '1000', '--keep'])
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  const status = await new Promise((resolve) => child.on('close', resolve))
+  assert.equal(status, 1)
+  assert.match(said, /^Needs up to [\d.]+ GB and \d+ files below .*; [\d.]+ GB and \d+ are free$/m)
+  assert.match(said, /not enough/)
+})
+
+test('a benchmark that is interrupted leaves nothing but the data it had made', async () => {
+  const child = spawn(process.execPath, [program, 'small-first', '--scale', '0.001', '--pairs', '1000'])
+  const folder = Promise.withResolvers<string>()
+  child.stderr.on('data', (chunk: Buffer) => {
+    const place = /files below (.*);/.exec(chunk.toString())?.[1]
+    if (place !== undefined) folder.resolve(place)
+    if (chunk.includes('vml 1:')) child.kill('SIGINT')
+  })
+  const status = await new Promise((resolve) => child.on('close', resolve))
+  assert.equal(status, 130)
+  const left = readdirSync(await folder.promise).filter((name) => name.startsWith(`run-${child.pid}-`))
+  assert.deepEqual(left, [])
 })
