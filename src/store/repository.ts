@@ -253,7 +253,20 @@ function assemble(parts: Parts): Repository {
       const { checkRepository } = await import('./check.ts')
       return await checkRepository(vault, { ...options, clock })
     },
-    async beginRepair(options) {
+    async openParity() {
+      const [{ openParity }, { index }] = await Promise.all([import('./parity-keeper.ts'), content()])
+      return openParity({
+        vault,
+        clock,
+        index: async (options) => await index.refresh(options),
+        async lock({ signal }) {
+          refuseWrite()
+          return await take('shared', signal)
+        },
+      })
+    },
+    async beginRepair(given) {
+      const options = { ...given, heal: given.heal ?? (await this.openParity()).healer(given) }
       const lock = options.look ? await this.lock('shared', options) : await take('exclusive', options.signal)
       try {
         const { openRepair } = await import('./repair-run.ts')

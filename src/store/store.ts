@@ -5,6 +5,7 @@ import type { Segment, TreeNode } from '../model/tree.ts'
 import type { Reporter } from '../base/progress.ts'
 import type { ContentAccess } from './content-access.ts'
 import type { PackSample } from './check-sample.ts'
+import type { Parity } from './parity.ts'
 import type { Repair, RepairOptions } from './repair.ts'
 import type { PruneOptions, PruneRun } from './prune.ts'
 
@@ -65,7 +66,9 @@ export interface Repository extends AsyncDisposable {
   /** Looks for what no snapshot needs, under a shared lock; `waitMs` is how long to try for a lock, here and for the exclusive one later. */
   beginPrune(options: PruneOptions & { readonly waitMs?: number }): Promise<PruneRun>
   check(options: CheckOptions): Promise<CheckReport>
-  /** Takes an exclusive lock, or a shared one to look only, and finds out what is damaged and what can be done. */
+  /** Recovery data for packs. */
+  openParity(): Promise<Parity>
+  /** Takes an exclusive lock, or a shared one to look only, and finds out what is damaged and what can be done; by recovery data, too, unless `heal` is given. */
   beginRepair(options: RepairOptions): Promise<Repair>
   /** Lets one more password open the repository; returns the id of its key file. */
   addKey(key: NewKey, options?: CallOptions): Promise<string>
