@@ -41,6 +41,7 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
         roots: request.roots.map((root) => root.path),
         prune: request.never.map((each) => each.path),
         settle: true,
+        onOwners: (names) => listing.nameOwners(names),
         signal,
       })
   for await (const record of records) {

@@ -10,6 +10,7 @@ import {
   rootPath,
 } from '../model/raw-path.ts'
 import type { Attributes, NodeType } from '../model/tree.ts'
+import type { OwnerNames } from '../source/source.ts'
 
 /** Number of a path in its listing. The root has 0. */
 export type Row = number
@@ -221,6 +222,12 @@ export class Listing {
     this.#children.get(this.parent(row))?.delete(this.name(row))
     if (this.isFolder(row)) this.#folders.delete(this.path(row))
     if (this.#lastRow === row) this.#setLast(rootPath, rootRow)
+  }
+
+  /** For all paths of these owners. */
+  nameOwners({ users, groups }: OwnerNames): void {
+    for (const [uid, name] of users) this.#users.set(uid, name)
+    for (const [gid, name] of groups) this.#groups.set(gid, name)
   }
 
   #has(row: Row, flag: number): boolean {

@@ -1,9 +1,8 @@
 // One thread of a restore to this host: reads a piece of a pack, opens each blob once, writes it to all its places; reads back.
 import { closeSync, openSync, readSync } from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { parentPort, workerData } from 'node:worker_threads'
 import { isFailure } from '../base/failure.ts'
+import { openSweep } from '../base/sweep.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
 import { type Chunk, openLocalReader } from '../source/local-digest.ts'
 import { openLocalWriter } from '../source/local-write.ts'
@@ -193,25 +192,6 @@ function listed(failures: ReadonlyMap<number, string>): ItemFailure[] {
 function codeOf(error: unknown): string | undefined {
   const isSystems = error instanceof Error && 'syscall' in error && 'code' in error
   return isSystems ? String(error.code) : undefined
-}
-
-/** Memory that the cipher may leave behind before it is collected. */
-const garbageBytesMax = 16 * 1024 * 1024
-
-/**
- * Node's cipher gives out fresh memory for every 64 KiB, and V8 lets some 64 MiB of that pile up in each thread. A small
- * collection now and then takes a thousandth of the time and keeps it from growing. Where V8 has no such call it goes without.
- */
-function openSweep(): (bytes: number) => void {
-  setFlagsFromString('--expose-gc')
-  const collect: unknown = runInNewContext('globalThis.gc')
-  let left = garbageBytesMax
-  return (bytes) => {
-    left -= bytes
-    if (left > 0) return
-    left = garbageBytesMax
-    if (typeof collect === 'function') Reflect.apply(collect, undefined, [{ type: 'minor' }])
-  }
 }
 
 /** The last pack stays open, its bytes go into one buffer over and over. */

@@ -1,6 +1,6 @@
 // The words that tell find where to start, where to stop, and how to show that it came to its end.
 import type { RawPath } from '../model/raw-path.ts'
-import { endMark, findFormat } from './scan-records.ts'
+import { endMark, walkFormat } from './scan-records.ts'
 
 export interface WalkPlan {
   readonly starts: readonly RawPath[]
@@ -8,11 +8,11 @@ export interface WalkPlan {
   readonly prune: readonly RawPath[]
 }
 
-/** GNU find prints `findFormat` behind the verdict: p pruned, u cannot be entered, i anything else. */
+/** GNU find prints `walkFormat` behind the verdict: p pruned, u cannot be entered, i anything else. */
 export function gnuFindWords(plan: WalkPlan): string[] {
   return [
     ...startWords(plan),
-    ...['(', ...pruneTests(plan), ')', '-printf', `p${findFormat}`, '-prune', '-o'],
+    ...['(', ...pruneTests(plan), ')', '-printf', `p${walkFormat}`, '-prune', '-o'],
     // Asked of the system, not read from messages: what find would fail to open is known before it tries.
     ...[
       '-type',
@@ -25,11 +25,11 @@ export function gnuFindWords(plan: WalkPlan): string[] {
       '-executable',
       ')',
       '-printf',
-      `u${findFormat}`,
+      `u${walkFormat}`,
       '-prune',
       '-o',
     ],
-    ...['-printf', `i${findFormat}`],
+    ...['-printf', `i${walkFormat}`],
   ]
 }
 

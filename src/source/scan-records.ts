@@ -1,6 +1,6 @@
 // What GNU find and `stat -c` are asked to print of a path, and how it is read back. Nothing they print is trusted.
 import type { RawText } from '../base/raw-text.ts'
-import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import { parseRawPath, pathBytesMax, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, NodeType } from '../model/tree.ts'
 
 /** What the walk decided on a path: read on, do not enter, cannot enter. */
@@ -66,6 +66,24 @@ export const findFormat = [
   .map((field) => `${field}\\0`)
   .join('')
 export const findFieldCount = 15
+
+/**
+ * For a walk: without the names of owners, for each of which find opens /etc/passwd and /etc/group anew, and without
+ * the time of access.
+ */
+export const walkFormat = ['%y', '%m', '%U', '%G', '%s', '%T@', '%C@', '%i', '%D', '%n', '%l', '%p']
+  .map((field) => `${field}\\0`)
+  .join('')
+export const walkFieldCount = 12
+
+/** A record of `walkFormat`, or undefined when it is not one. */
+export function parseWalkRecord(fields: readonly string[]): FoundRecord | undefined {
+  const [head = '', mode, uid, gid, size, mtime, ctime, inode, device, links, target, name] = fields
+  const owners = ['', '']
+  const times = [mtime, '0', ctime]
+  const full = [head, mode, uid, gid, ...owners, size, ...times, inode, device, links, target, name]
+  return full.some((field) => field === undefined) ? undefined : parseFindRecord(full as string[])
+}
 
 /** A record of `findFormat`, or undefined when it is not one. */
 export function parseFindRecord(fields: readonly string[]): FoundRecord | undefined {
@@ -212,14 +230,22 @@ function isOwnerName(name: string | undefined, id: number): name is RawText {
 
 /** The path when it is written in its one form; a machine that writes another one is not to be trusted. */
 function exactPath(text: string): RawPath | undefined {
+  // Most are: no empty part, none that begins with a dot, no slash at the end.
+  const simple = text.startsWith('/') && text.length <= pathBytesMax && !text.endsWith('/')
+  if (simple && !text.includes('//') && !text.includes('/.')) return text as RawPath
   const path = parseRawPath(text as RawText)
   return path === text ? path : undefined
 }
 
 function integer(text: string | undefined): number | undefined {
-  if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined
-  const value = Number(text)
-  return Number.isSafeInteger(value) ? value : undefined
+  if (text === undefined || text.length > 16) return undefined
+  let value = 0
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 0x30
+    if (digit < 0 || digit > 9) return undefined
+    value = value * 10 + digit
+  }
+  return text.length > 0 && Number.isSafeInteger(value) ? value : undefined
 }
 
 function octal(text: string | undefined): number | undefined {
@@ -232,9 +258,17 @@ function big(text: string | undefined): bigint | undefined {
 
 /** find prints the seconds, which may be negative, and behind the point always counts upwards. */
 function findTime(text: string | undefined): bigint | undefined {
-  const match = /^(-?\d{1,12})(?:\.(\d{1,10}))?$/.exec(text ?? '')
-  if (match?.[1] === undefined) return undefined
-  return BigInt(match[1]) * 1_000_000_000n + BigInt((match[2] ?? '').padEnd(9, '0').slice(0, 9))
+  if (text === undefined) return undefined
+  const point = text.indexOf('.')
+  const whole = point < 0 ? text : text.slice(0, point)
+  const negative = whole.startsWith('-')
+  const digits = negative ? whole.slice(1) : whole
+  const seconds = digits.length <= 12 ? integer(digits) : undefined
+  const fraction = point < 0 ? '0' : text.slice(point + 1)
+  const nanoseconds = fraction.length <= 10 ? integer(fraction.slice(0, 9).padEnd(9, '0')) : undefined
+  if (seconds === undefined || nanoseconds === undefined || fraction === '') return undefined
+  const from = BigInt(seconds) * 1_000_000_000n
+  return (negative ? -from : from) + BigInt(nanoseconds)
 }
 
 function statTime(seconds: string | undefined, text: string | undefined): bigint | undefined {

@@ -25,8 +25,8 @@ import {
 import type { Mount } from './mount-table.ts'
 import { neverEntered, surveyTerrain, type Terrain, type WalkRoot } from './mounts.ts'
 import type { Tools } from './probe.ts'
-import { statFormat } from './scan-records.ts'
-import type { ScanProblem, ScanRecord, ScanRequest } from './source.ts'
+import { parseWalkRecord, statFormat, walkFieldCount } from './scan-records.ts'
+import type { OwnerNames, ScanProblem, ScanRecord, ScanRequest } from './source.ts'
 import {
   attributeScript,
   explainMissing,
@@ -67,18 +67,54 @@ export async function* scanFiles(
     await writeOutMapped(shell, tools, roots, signal)
   }
   const unseen = [...prune, ...neverEntered]
+  const owners = openOwners()
   const walks = walksOf(terrain.roots, unseen)
   const walked = new Set(walks.flat())
   const inner: RawPath[] = []
   for (const roots of walks)
-    yield* walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), signal })
+    yield* owners.watch(
+      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), signal }),
+    )
   // A root inside a file system that only the walk brought to light was not met after all.
   const left = terrain.roots.filter(
     (root) => !walked.has(root) && inner.some((path) => isWithin(root.path, path)),
   )
   for (const root of left)
-    yield* walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, signal })
+    yield* owners.watch(walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, signal }))
+  if (request.onOwners && tools.find === 'gnu') request.onOwners(await owners.name(shell, tools, signal))
 }
+
+/** Owners are a few, and named by looking at one path of each. */
+function openOwners() {
+  const users = new Map<number, RawPath>()
+  const groups = new Map<number, RawPath>()
+  return {
+    async *watch(records: AsyncIterable<ScanRecord>): AsyncIterable<ScanRecord> {
+      for await (const record of records) {
+        if (record.kind === 'item') {
+          const { uid, gid } = record.attributes
+          if (!users.has(uid) && users.size < ownersMax) users.set(uid, record.path)
+          if (!groups.has(gid) && groups.size < ownersMax) groups.set(gid, record.path)
+        }
+        yield record
+      }
+    },
+    async name(shell: Shell, tools: Tools, signal: AbortSignal | undefined): Promise<OwnerNames> {
+      const found = { users: new Map<number, RawText>(), groups: new Map<number, RawText>() }
+      const samples = [...new Set([...users.values(), ...groups.values()])]
+      for await (const record of statFiles(shell, tools, samples, signal)) {
+        if (record.kind !== 'item') continue
+        const { uid, gid, user, group } = record.attributes
+        if (user !== undefined) found.users.set(uid, user)
+        if (group !== undefined) found.groups.set(gid, group)
+      }
+      return found
+    },
+  }
+}
+
+/** More are numbers only: a machine of so many users has them elsewhere. */
+const ownersMax = 10_000
 
 /** Which roots one walk takes: none that another root's walk meets anyway, none below another root of the same walk. */
 function walksOf(roots: readonly WalkRoot[], unseen: readonly RawPath[]): WalkRoot[][] {
@@ -243,7 +279,7 @@ async function* runWalk(
   })
   let ended = false
   const records = gnu
-    ? readFindRecords(shell, process.stdout)
+    ? readFindRecords(shell, process.stdout, { count: walkFieldCount, parse: parseWalkRecord })
     : readAttributeBatches(shell, tools, process.stdout, nonce)
   for await (const record of records) {
     if (ended) throw protocolFailure(shell, 'its list of files does not end where it should')

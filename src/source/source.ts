@@ -1,4 +1,5 @@
 // The face of a machine's files: where entries come from and go back to. Names are bytes and stay bytes.
+import type { RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes, Segment } from '../model/tree.ts'
 import type { Fidelity } from '../model/entry.ts'
@@ -21,6 +22,11 @@ export interface ScannedMount {
   readonly path: RawPath
   readonly type: string
 }
+/** Names of users and groups by their numbers. */
+export interface OwnerNames {
+  readonly users: ReadonlyMap<number, RawText>
+  readonly groups: ReadonlyMap<number, RawText>
+}
 export type ScanRecord = Scanned | ScanProblem | ScannedMount
 
 export interface ScanRequest {
@@ -30,6 +36,8 @@ export interface ScanRequest {
   readonly prune?: readonly RawPath[]
   /** The times that are listed will be relied on: what programs change from now on must give files new ones. */
   readonly settle?: boolean
+  /** Told at the end who the owners are, whose names the records need not have. */
+  readonly onOwners?: (names: OwnerNames) => void
   readonly signal?: AbortSignal | undefined
 }
 

@@ -1,7 +1,7 @@
 // The lanes of a writer that run in other threads, seen from the writer's own.
-import { Worker } from 'node:worker_threads'
 import { MessageChannel } from 'node:worker_threads'
 import { VmlError } from '../base/failure.ts'
+import { startThread } from '../base/thread.ts'
 import type { SharedBlobTable } from './blob-table.ts'
 import type { LaneCounts, LaneSetup } from './lane.ts'
 import { type LaneOrder, type LaneReport, type LaneStart, receiveError } from './lane-messages.ts'
@@ -26,7 +26,7 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
   const { port1: ours, port2: theirs } = new MessageChannel()
   const signal = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
   const start: LaneStart = { ...setup, buffers: theirs, signal }
-  const worker = new Worker(new URL('./lane-worker.ts', import.meta.url), {
+  const worker = startThread(new URL('./lane-worker.ts', import.meta.url), {
     workerData: start,
     transferList: [theirs],
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
