@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises'
 import { shownLocation } from '../backend/location.ts'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { silentReporter } from '../base/progress.ts'
 import { parseId, type RepositoryId } from '../model/ids.ts'
 import { initRepository } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
@@ -26,10 +27,19 @@ const repositoryNames = new Set(['config', 'data', 'index', 'keys', 'locks', 'sn
 export async function requireFreePlace(
   config: Config,
   location: string,
-  options: StorageOptions,
+  options: StorageOptions & {
+    /** Whether recovery data shall lie there, too. */
+    readonly parity?: boolean
+  },
 ): Promise<void> {
   const { backend: opened } = await openStorage(config, location, options)
   await using backend = opened
+  if (options.parity && !backend.traits.parity)
+    throw new VmlError(
+      'unsupported',
+      `Cannot keep recovery data in "${shownLocation(location)}": only restic's own files can lie there`,
+      { hint: 'Nothing was made. Leave --parity out, or take a folder, sftp or S3' },
+    )
   if ((await backend.size({ kind: 'config', name: '' }, options)) !== undefined)
     throw new VmlError(
       'exists',
@@ -56,9 +66,11 @@ export async function makeLogbook(
   options: StorageOptions & {
     /** Of another logbook, so that copies between the two store nothing twice. */
     readonly chunker?: Repository['chunker'] | undefined
+    /** Share of recovery data. */
+    readonly parity?: number | undefined
   },
 ): Promise<MadeLogbook> {
-  await requireFreePlace(config, location, options)
+  await requireFreePlace(config, location, { ...options, parity: options.parity !== undefined })
   const id = parseId<RepositoryId>(randomBytes(32).toString('hex'))
   if (id === undefined) throw new TypeError('32 random bytes are 64 hex digits')
   // The secret is durable before the repository exists; the repository's config is its commit and comes last.
@@ -82,6 +94,10 @@ export async function makeLogbook(
       signal: options.signal,
     })
     await noteComputerKey(config.folders, id, repository.keyId)
+    if (options.parity !== undefined)
+      await (
+        await repository.openParity()
+      ).set(options.parity, { reporter: silentReporter, signal: options.signal })
   } catch (error) {
     // Only where it is certain that no config was written: otherwise this secret may be a logbook's key.
     const written = await backend.size({ kind: 'config', name: '' }).catch(() => 0)

@@ -4,6 +4,7 @@ import type { Policy } from '../model/policy.ts'
 import type { Logbook } from './open.ts'
 import type { PolicyContext, PolicyEvent, PolicyRun, RunOptions } from './policy-events.ts'
 import { saveDue } from './policy-save.ts'
+import { protectPacks } from './protect.ts'
 import { policyStateFile, readPolicyState, writePolicyState } from './policy-state.ts'
 import { pruneSometimes, thinLine } from './policy-thin.ts'
 
@@ -41,6 +42,7 @@ export async function* runPolicies(
     if (run.thin) yield* attempt(run, policy, 'thin', () => thinLine(run, policy))
   }
   if (run.prune && !run.dryRun) yield* pruneSometimes(run)
+  if ((run.save || run.prune) && !run.dryRun) await protectPacks(run.logbook.repository, run.context)
   if (run.defects.length > 0) throw run.defects[0]
 }
 

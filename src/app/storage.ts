@@ -84,7 +84,7 @@ export async function measureStorage(
   const { backend: opened } = await openStorage(config, location, options)
   await using backend = opened
   const use = { packs: 0, bytes: 0, locks: 0 }
-  for (const kind of ['pack', 'index', 'snapshot', 'key', 'lock'] as const)
+  for (const kind of ['pack', 'index', 'snapshot', 'key', 'lock', 'parity'] as const)
     for await (const { size } of backend.list(kind, { signal: options.signal })) {
       if (kind === 'pack') use.packs++
       if (kind === 'lock') use.locks++

@@ -107,6 +107,12 @@ export const commands: readonly CommandEntry[] = [
     async () => (await import('./commands/check.ts')).command,
   ),
   noun(
+    'parity',
+    'Keep order',
+    'recovery data for damaged and lost packs: show, set, update',
+    async () => (await import('./commands/parity.ts')).noun,
+  ),
+  noun(
     'key',
     'Keep order',
     'what opens the logbook: list, add, remove, password',

@@ -45,7 +45,7 @@ const blockBytesMin = 4096
 const blockBytesMax = 16 * 1024 * 1024
 
 /** As much of a file as holds what most groups are. */
-export const likelyHeadBytes = 128 * 1024
+export const likelyHeadBytes = 64 * 1024
 
 export function checksumsOf(content: Uint8Array, blockBytes: number): Uint32Array {
   const checksums = new Uint32Array(Math.ceil(content.length / blockBytes))

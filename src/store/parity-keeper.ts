@@ -41,6 +41,8 @@ export function openParity({ vault: given, clock, index, lock }: ParityParts): P
   return {
     async state(options) {
       const files = await findParityFiles(vault, options)
+      // Where nobody wants any, nothing more is read.
+      if (!files.settings && files.groups.length === 0) return stateOf(files, noPacks, new Map())
       return stateOf(files, await index(options), await listPacks(vault, options))
     },
     settings: async (options = {}) => (await findParityFiles(vault, options)).settings,
@@ -76,6 +78,7 @@ export function openParity({ vault: given, clock, index, lock }: ParityParts): P
   }
 }
 
+const noPacks: Pick<BlobIndex, 'packs'> = { packs: () => [] }
 const nothingDone: ParityUpdate = {
   packs: 0,
   bytesRead: 0,

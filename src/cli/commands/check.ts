@@ -3,7 +3,7 @@ import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
 import type { PackSample } from '../../store/check-sample.ts'
-import type { CheckReport } from '../../store/store.ts'
+import type { CheckFinding, CheckReport, Repository } from '../../store/store.ts'
 import { type Context, defineCommand, dryRun, flag, type Option } from '../command.ts'
 import { formatBytes, formatDuration, plural } from '../format.ts'
 import { shown } from '../options.ts'
@@ -41,7 +41,12 @@ export const command = defineCommand({
   ],
   async run(context, { options }) {
     const sample = await parseSubset(options)
-    if (options.repair) return await repair(context, options)
+    if (options.repair) {
+      const status = await repair(context, options)
+      // Packs may be new now, and their groups out of date.
+      if (!options.dryRun) await remakeRecoveryData(context)
+      return status
+    }
     if (options.dryRun || options.skipData)
       throw new VmlError(
         'usage',
@@ -88,7 +93,9 @@ async function check(
   const started = clock.now()
   const logbook = await context.openLogbook()
   await using _lock = lock ? await keepPrunesOut(context, logbook.repository, 'strict') : undefined
-  const report = await logbook.repository.check({ readData, reporter: context.reporter, signal })
+  const checked = await logbook.repository.check({ readData, reporter: context.reporter, signal })
+  const recovery = await lookAtRecoveryData(context, logbook.repository, readData === true)
+  const report = { ...checked, findings: [...checked.findings, ...recovery.findings] }
   const damage = report.findings.filter((finding) => finding.severity === 'damage')
   // Only for names: where the log itself cannot be read the finding says so already.
   const entries = await listEntries(logbook, { signal }).catch(() => [])
@@ -96,6 +103,7 @@ async function check(
   const { snapshots, packs, blobs, bytesRead, packsRead } = report
   const part = typeof readData === 'object' ? ` of ${plural(packsRead, 'pack')}` : ''
   const read = readData === false ? '' : `, ${formatBytes(bytesRead)}${part} read`
+  for (const line of recovery.lines) out.note(`  ${line}`)
   out.summary(
     `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? 'no damage' : `${damage.length} damaged`}`,
     {
@@ -106,6 +114,7 @@ async function check(
       packs_read: packsRead,
       num_errors: damage.length,
       unused_packs: report.unusedPacks.length,
+      recovery_data: recovery.facts,
     },
   )
   if (damage.length > 0)
@@ -117,6 +126,41 @@ async function check(
         hint: 'Entries that are not named above are whole. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it',
       },
     )
+}
+
+/** Nothing where there is none. Where the index is damaged it cannot be told which packs need it; that is found already. */
+async function lookAtRecoveryData(
+  context: Context,
+  repository: Repository,
+  readData: boolean,
+): Promise<{
+  readonly findings: readonly CheckFinding[]
+  readonly lines: readonly string[]
+  readonly facts: Readonly<Record<string, unknown>> | null
+}> {
+  const none = { findings: [], lines: [], facts: null }
+  const [{ parityFacts, parityLines }, { isDamage }] = await Promise.all([
+    import('./parity.ts'),
+    import('../../store/damage.ts'),
+  ])
+  const parity = await repository.openParity()
+  const state = await parity.state({ ...context, readData }).catch((error: unknown) => {
+    if (!isDamage(error)) throw error
+  })
+  if (!state || (!state.settings && state.groups === 0 && state.damaged.length === 0)) return none
+  const findings = state.damaged.map(
+    ({ name, message }) => ({ severity: 'damage', what: 'parity', id: name, message, affects: [] }) as const,
+  )
+  return { findings, lines: parityLines(state), facts: parityFacts(state) }
+}
+
+async function remakeRecoveryData(context: Context): Promise<void> {
+  const { repository } = await context.openLogbook()
+  const { protectPacks } = await import('../../app/protect.ts')
+  // The summary was printed: nothing but words comes after it.
+  const reporter = { ...context.reporter, progress: () => {} }
+  const done = await protectPacks(repository, { reporter, signal: context.signal, verify: true })
+  if (done && done.packs > 0) context.out.note(`  Recovery data was made for ${plural(done.packs, 'pack')}`)
 }
 
 function printFindings({ out }: Context, report: CheckReport, names: ReadonlyMap<string, string>): void {

@@ -108,6 +108,8 @@ export const command = defineCommand({
         if (outcome.damage) context.reporter.warn({ warning: outcome.damage.message })
       },
     })
+    const { protectPacks } = await import('../../app/protect.ts')
+    await protectPacks(into.repository, context)
     const copied = outcomes.filter(({ outcome }) => outcome === 'copied').length
     const updated = outcomes.filter(({ outcome }) => outcome === 'updated' || outcome === 'edited').length
     const where = updated > 0 ? `, brought ${updated} up to date in` : ' to'

@@ -60,6 +60,8 @@ export const command = defineCommand({
       reporter: context.reporter,
       signal,
     })
+    const { protectPacks } = await import('../../app/protect.ts')
+    await protectPacks(logbook.repository, context)
     await takeImage(context, share)
     for (const { entry, outcome, number } of imported) {
       const name = number === undefined ? shortId(entry.id) : `#${number}`

@@ -15,6 +15,7 @@ export const command = defineCommand({
       'cut files as this logbook does: for copies between the two (vml copy)',
       'folder',
     ),
+    parity: text('--parity <share>', 'keep recovery data: 5% brings lost packs back (vml parity)'),
     dryRun,
   },
   examples: [
@@ -22,6 +23,7 @@ export const command = defineCommand({
     { line: 'vml init ~/logbook --password-file key.txt', does: 'take the recovery key from a file' },
     { line: 'vml init sftp:ana@nas:/srv/logbook', does: 'on another computer, over ssh' },
     { line: 'vml init /mnt/usb/logbook --like ~/logbook', does: 'a second one, for vml copy' },
+    { line: 'vml init ~/logbook --parity 5%', does: 'with recovery data for damaged packs' },
     { line: 'vml init /mnt/usb/logbook --dry-run', does: 'only look whether that would work' },
   ],
   async run(context, { operands: [place = ''], options }) {
@@ -30,7 +32,8 @@ export const command = defineCommand({
     const { absoluteLocation } = await import('../../app/config.ts')
     const location = absoluteLocation(place, { home: config.home, base: config.workingFolder })
     const shown = shownLocation(location)
-    await requireFreePlace(config, location, context)
+    const share = options.parity === undefined ? undefined : await parityShare(options.parity)
+    await requireFreePlace(config, location, { ...context, parity: share !== undefined })
     const chunker = options.like === undefined ? undefined : await chunkerOf(context, options.like)
     if (options.dryRun) {
       out.line(`Would make a logbook in ${shown}`)
@@ -43,6 +46,7 @@ export const command = defineCommand({
       signal: context.signal,
       reporter: context.reporter,
       chunker,
+      parity: share,
     })
     out.line(`Made logbook ${shortId(made.id)} in ${shown}`)
     if (recovery === undefined) showOnce(context, secret.toString())
@@ -51,6 +55,11 @@ export const command = defineCommand({
     out.document({ schema: 1, id: made.id, location: shown, default: made.isDefault })
   },
 })
+
+async function parityShare(typed: string): Promise<number | undefined> {
+  const { parseParityShare } = await import('./parity.ts')
+  return parseParityShare(typed, '--parity')
+}
 
 async function chunkerOf(context: Context, typed: string): Promise<Repository['chunker']> {
   const { openOtherLogbook } = await import('../../app/other-logbook.ts')

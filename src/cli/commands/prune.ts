@@ -49,6 +49,8 @@ export const command = defineCommand({
       return
     }
     const report = await runPruning(repository, request, (plan) => printPlan(context, plan, options))
+    const { protectPacks } = await import('../../app/protect.ts')
+    await protectPacks(repository, context)
     const duration = clock.now() - started
     out.summary(`${sentenceOf(report)} in ${formatDuration(duration)}`, {
       schema: 1,

@@ -102,6 +102,8 @@ export const command = defineCommand({
       clock: context.clock,
     }
     const saved = await save(parts, request)
+    const { protectPacks } = await import('../../app/protect.ts')
+    await protectPacks(logbook.repository, context)
     printSaved(context.out, saved)
     return saved.document.outcome === 'partial' ? 3 : 0
   },
