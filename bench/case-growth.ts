@@ -23,7 +23,7 @@ export const growthCase: Case = {
     const results: Result[] = []
     for (const step of ['first', 'unchanged'].filter((name) => steps.has(name))) {
       const own = rows.filter((row) => row.step === step)
-      results.push({ kind: 'growth', name: 'growth', rows: own, note: describeGrowth(own) })
+      results.push({ kind: 'growth', name: `growth-${step}`, rows: own, note: describeGrowth(own) })
     }
     return results
   },
@@ -76,5 +76,5 @@ function describeGrowth(rows: readonly GrowthRow[]): string {
     const cpu = row.cpuMicrosecondsPerFile * row.files - before.cpuMicrosecondsPerFile * before.files
     return `${(cpu / (row.files - before.files)).toFixed(1)} µs of CPU for each further file up to ${row.files}`
   })
-  return `${rows[0]?.step ?? ''}: ${steps.length === 0 ? 'one size only' : steps.join(', ')}`
+  return steps.length === 0 ? 'one size only' : steps.join(', ')
 }

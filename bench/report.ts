@@ -113,7 +113,7 @@ export function renderResults(results: readonly Result[]): string {
   }
   for (const { name, rows } of growth) {
     const cells = rows.map((row) => [
-      `${name}, ${row.step}`,
+      name,
       String(row.files),
       row.cpuMicrosecondsPerFile.toFixed(1),
       row.wallMicrosecondsPerFile.toFixed(1),
