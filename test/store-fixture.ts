@@ -8,7 +8,7 @@ import type { Snapshot } from '../src/model/entry.ts'
 import type { BlobId, TreeId } from '../src/model/ids.ts'
 import { isRawName, type RawName } from '../src/model/raw-path.ts'
 import type { TreeNode } from '../src/model/tree.ts'
-import { initRepository, openRepository } from '../src/store/repository.ts'
+import { initRepository, type OpenOptions, openRepository } from '../src/store/repository.ts'
 import type { NewKey, Repository, StoredFile, Writer } from '../src/store/store.ts'
 
 export const password = Buffer.from('of a test')
@@ -18,6 +18,7 @@ export interface FixtureOptions {
   readonly packBytes?: number
   readonly clock?: Clock
   readonly polynomial?: bigint
+  readonly onIndexDamage?: OpenOptions['onIndexDamage']
 }
 
 /** A repository, and the files that it lies in. */

@@ -103,6 +103,10 @@ async function unlock(
         signal,
         onLockWatch: tellWatch(options),
         indexCache: (id) => openIndexCache(config, id),
+        onIndexDamage: (id) =>
+          options.reporter?.warn({
+            warning: `Index ${id.slice(0, 8)} of the logbook is damaged; going on without it. See vml check, then vml check --repair`,
+          }),
       })
     } catch (error) {
       if (isFailure(error, 'auth.key')) return undefined

@@ -1,10 +1,12 @@
 // All index files of a repository, loaded at first use and brought up to date when something is not found.
 import { mapOrdered } from '../base/pool.ts'
-import { isFailure } from '../base/failure.ts'
-import { type IndexId, parseId } from '../model/ids.ts'
+import { isFailure, type VmlError } from '../base/failure.ts'
+import { type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { decodeIndexCache, encodeIndexCache, type IndexCache } from './index-cache.ts'
+import { isDamage } from './damage.ts'
 import { type IndexFile, readIndexFile } from './index-file.ts'
+import { readPackHeader } from './pack-headers.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
 
@@ -15,8 +17,10 @@ export interface LoadedIndex {
   readonly current: BlobIndex
   /** Takes in what other programs wrote or removed. */
   refresh(options?: CallOptions): Promise<BlobIndex>
-  /** The files that count by now. */
+  /** The files that count by now, without damaged ones. */
   readonly files: ReadonlySet<IndexId>
+  /** Packs in the table that no readable index names. */
+  readonly unnamed: ReadonlySet<PackId>
   /** Takes in a file that this process wrote, whose packs are in `current` already. */
   wrote(id: IndexId): void
 }
@@ -24,12 +28,44 @@ export interface LoadedIndex {
 /** Fewer blobs than this are read from index files in no time. */
 const cachedBlobsMin = 5000
 
-export function openLoadedIndex(vault: Vault, cache?: IndexCache): LoadedIndex {
+export interface LoadedIndexOptions {
+  readonly cache?: IndexCache | undefined
+  /** Told once of each index file that cannot be read. */
+  readonly onDamage?: ((id: IndexId, error: VmlError) => void) | undefined
+}
+
+/**
+ * A damaged index file hides nothing from readers: packs that no index names are asked for their own headers then, and
+ * every blob that is read is proven by its hash. Writers do not rely on such packs (`unnamed`).
+ */
+export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOptions = {}): LoadedIndex {
   let current = openBlobIndex()
   let loaded: Set<IndexId> | undefined
   let superseded = new Set<IndexId>()
   let loading: Promise<BlobIndex> | undefined
+  const damaged = new Set<IndexId>()
+  const unnamed = new Set<PackId>()
 
+  const readFile = async (id: IndexId, options: CallOptions & { readonly sizeBytes: number }) => {
+    try {
+      return [{ id, file: await readIndexFile(vault, id, options) }]
+    } catch (error) {
+      if (!isDamage(error) || !isFailure(error)) throw error
+      damaged.add(id)
+      onDamage?.(id, error)
+      return []
+    }
+  }
+  const addUnnamed = async (table: BlobIndex, options: CallOptions) => {
+    for await (const { name, size } of vault.backend.list('pack', options)) {
+      const pack = parseId<PackId>(name)
+      if (pack === undefined || table.hasPack(pack)) continue
+      const blobs = await readPackHeader(vault, { pack, sizeBytes: size }, options)
+      if (!blobs) continue
+      table.add(pack, blobs)
+      unnamed.add(pack)
+    }
+  }
   /** At the first load only: what this computer has is taken over where all of it still counts. */
   const takeCached = async (listed: ReadonlyMap<IndexId, number>) => {
     const content = await cache?.read()
@@ -57,11 +93,14 @@ export function openLoadedIndex(vault: Vault, cache?: IndexCache): LoadedIndex {
     const blobsBefore = current.blobs
     const gone = [...(loaded ?? [])].some((id) => !listed.has(id))
     const skip = gone ? new Set<IndexId>() : new Set([...(loaded ?? []), ...superseded])
-    const added = [...listed].filter(([id]) => !skip.has(id))
-    const files = await mapOrdered(added, vault.backend.traits.connections, async ([id, sizeBytes]) => ({
-      id,
-      file: await readIndexFile(vault, id, { ...options, sizeBytes }),
-    }))
+    const added = [...listed].filter(([id]) => !skip.has(id) && !damaged.has(id))
+    const damagedBefore = damaged.size
+    const read = await mapOrdered(
+      added,
+      vault.backend.traits.connections,
+      async ([id, sizeBytes]) => await readFile(id, { ...options, sizeBytes }),
+    )
+    const files = read.flat()
     const replaced = new Set(files.flatMap(({ file }) => file.supersedes))
     // Packs cannot be taken out one index at a time, so a removed or replaced index means to begin anew.
     if (!gone && [...replaced].some((id) => loaded?.has(id))) {
@@ -73,11 +112,12 @@ export function openLoadedIndex(vault: Vault, cache?: IndexCache): LoadedIndex {
     const kept = files.filter(({ id }) => !replaced.has(id))
     const table = gone ? openBlobIndex() : current
     for (const { file } of kept) addFile(table, file)
+    if (damaged.size > damagedBefore || (gone && damaged.size > 0)) await addUnnamed(table, options)
     current = table
     loaded = new Set([...(gone ? [] : (loaded ?? [])), ...kept.map(({ id }) => id)])
     superseded = new Set([...(gone ? [] : superseded), ...replaced])
     // Later loads happen beside a writer, whose claims are nobody else's.
-    if (isFirst) await keepCached(files.length, blobsBefore)
+    if (isFirst && damaged.size === 0) await keepCached(files.length, blobsBefore)
     return current
   }
   /** An index file can vanish between the list and the read, while a prune runs. */
@@ -105,6 +145,7 @@ export function openLoadedIndex(vault: Vault, cache?: IndexCache): LoadedIndex {
     get files() {
       return loaded ?? new Set<IndexId>()
     },
+    unnamed,
     wrote: (id) => void loaded?.add(id),
   }
 }

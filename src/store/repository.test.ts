@@ -214,6 +214,22 @@ test('what an index names but is gone or cut off is stored again', async () => {
   assert.ok((await readAll(await reopen(files))).get(`${snapshot.id}/files/0`)?.equals(content))
 })
 
+test('behind a damaged index everything is still read, and a save stores it again rather than rely on it', async () => {
+  const { repository, files } = await makeRepository({ packBytes: 1_000_000 })
+  const content = noise(3_000_000, 'behind an index')
+  const first = await save(repository, [content])
+  const index = [...files.keys()].find((name) => name.startsWith('index/')) ?? assert.fail()
+  const bytes = files.get(index) ?? assert.fail()
+  files.set(index, Buffer.concat([bytes.subarray(0, 100), Buffer.of(1), bytes.subarray(101)]))
+  const told: string[] = []
+  const reader = await reopen(files, { onIndexDamage: (id) => void told.push(`index/${id}`) })
+  assert.ok((await readAll(reader)).get(`${first.id}/files/0`)?.equals(content))
+  assert.deepEqual(told, [index])
+  const second = await save(reader, [content])
+  files.delete(index)
+  assert.ok((await readAll(await reopen(files))).get(`${second.id}/files/0`)?.equals(content))
+})
+
 test('a reader that opened before sees what another program saved since', async () => {
   const { repository, files } = await makeRepository()
   await save(repository, [Buffer.from('one')])

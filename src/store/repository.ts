@@ -10,7 +10,7 @@ import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
 import { type Config, encodeConfig, parseConfig } from './config.ts'
 import { createKey, listKeys, openKeys } from './keys.ts'
 import type { IndexCache } from './index-cache.ts'
-import type { LoadedIndex } from './loaded-index.ts'
+import type { LoadedIndex, LoadedIndexOptions } from './loaded-index.ts'
 import type { HeldLock } from './lock.ts'
 import { randomPolynomial } from './polynomial.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
@@ -31,6 +31,8 @@ export interface OpenOptions extends CallOptions {
   readonly keyNames?: readonly string[] | undefined
   /** Hears of locks that stand in the way and are watched for some minutes, since they look as if they were left behind. */
   readonly onLockWatch?: LockWatch | undefined
+  /** Told of each index file that cannot be read; reading goes on without it. */
+  readonly onIndexDamage?: LoadedIndexOptions['onDamage']
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
 }
@@ -127,6 +129,8 @@ interface Parts {
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
   readonly onLockWatch?: LockWatch | undefined
+  /** Told of each index file that cannot be read; reading goes on without it. */
+  readonly onIndexDamage?: LoadedIndexOptions['onDamage']
 }
 
 function assemble(parts: Parts): Repository {
@@ -134,7 +138,8 @@ function assemble(parts: Parts): Repository {
   const { version } = config
   const vault: Vault = { backend, cipher: openCipher(masterKey), version }
   let opened: Promise<Content> | undefined
-  const content = (): Promise<Content> => (opened ??= openContent(vault, parts.indexCache?.(config.id)))
+  const content = (): Promise<Content> =>
+    (opened ??= openContent(vault, { cache: parts.indexCache?.(config.id), onDamage: parts.onIndexDamage }))
   const readOnly = version === 1 || backend.traits.readOnly
   const refuseWrite = () => {
     if (!readOnly) return
@@ -323,13 +328,13 @@ interface Content {
 }
 
 /** Loaded with the first tree or file that is read: who looks at the log reads none, and shall not wait for it. */
-async function openContent(vault: Vault, cache: IndexCache | undefined): Promise<Content> {
+async function openContent(vault: Vault, options: LoadedIndexOptions): Promise<Content> {
   const [{ openLoadedIndex }, { openBlobReader }, { decodeTree }] = await Promise.all([
     import('./loaded-index.ts'),
     import('./blob-reader.ts'),
     import('./tree-codec.ts'),
   ])
-  const index = openLoadedIndex(vault, cache)
+  const index = openLoadedIndex(vault, options)
   return { index, reader: openBlobReader(vault, index), decodeTree }
 }
 

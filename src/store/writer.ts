@@ -53,7 +53,9 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   const { vault, index, lock, config, clock = systemClock, packBytes = packBytesDefault } = options
   const loaded = await index.refresh({ signal })
   const { unusable, unindexed } = await comparePacks(vault, loaded, { signal })
-  const table = unusable.size === 0 ? loaded : withoutPacks(loaded, unusable)
+  // Nor on packs that a damaged index named: an entry that needs them could only be read by guessing.
+  const unreliable = new Set([...unusable, ...index.unnamed])
+  const table = unreliable.size === 0 ? loaded : withoutPacks(loaded, unreliable)
   const unwritten: IndexedPack[] = []
   let unwrittenBlobs = 0
   let indexEveryMs = indexEveryMsMin
@@ -278,7 +280,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     indexes: () => new Set<string>(index.files),
     hasAll(indexes) {
       const { files } = index
-      return unusable.size === 0 && [...indexes].every((id) => files.has(id as IndexId))
+      return unreliable.size === 0 && [...indexes].every((id) => files.has(id as IndexId))
     },
     get lanes() {
       return crew.size
