@@ -1,4 +1,4 @@
-// Gets the bytes of a damaged or missing pack back from the others of its group. Only what has the hash in its name is given.
+// Gets the bytes of a damaged or missing pack back from the others of its group, as far as there is recovery data for it.
 import { hash } from 'node:crypto'
 import type { FileRef } from '../backend/backend.ts'
 import { isFailure } from '../base/failure.ts'
@@ -11,10 +11,12 @@ import { checksumsOf, type ParityGroup, parityHeadBytes, readParityHead } from '
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
 
-export type Healed =
-  | { readonly content: Buffer }
-  /** Why there is no way; nothing was changed. */
-  | { readonly problem: string }
+export interface Healed {
+  /** Undefined where nothing of it could be read. */
+  readonly content?: Buffer
+  /** Why it is not what the name of the pack says: what could be made right is right, the rest is as it lies there, or zeros. */
+  readonly problem?: string
+}
 
 /** Undefined where no recovery data names the pack. */
 export async function healPack(
@@ -27,7 +29,7 @@ export async function healPack(
   for (const found of groups) {
     if (!found.members.some((member) => member.pack === pack)) continue
     const healed = await healFrom(vault, found, pack, options)
-    if ('content' in healed) return healed
+    if (healed.problem === undefined) return healed
     failed = healed
   }
   return failed
@@ -60,17 +62,18 @@ async function healFrom(
       blockEnd(block, group, member.bytes) > (present?.length ?? 0),
   )
   const lacks = await gatherRest(vault, { found, group, column, places }, options)
+  let problem: string | undefined
   for (const [at, place] of places.entries()) {
     const { rows, columns } = lacks.at(at)
-    if (columns.length > rows.length)
-      return {
-        problem: `${columns.length} packs of its group are damaged in the same place, and recovery data is there for ${rows.length}`,
-      }
+    if (columns.length > rows.length) {
+      problem ??= `${columns.length} packs of its group are damaged in the same place, and recovery data is there for ${rows.length}`
+      continue
+    }
     const block = lacks.combine(at, rows.slice(0, columns.length), columns)
     block.copy(content, place * blockBytes, 0, blockEnd(place, group, member.bytes) - place * blockBytes)
   }
   if (hash('sha256', content) === pack) return { content }
-  return { problem: 'what its recovery data gives is not what its name says' }
+  return { content, problem: problem ?? 'what its recovery data gives is not what its name says' }
 }
 
 interface Search {

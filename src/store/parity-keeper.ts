@@ -1,5 +1,4 @@
 // Keeps recovery data in step with the packs of a repository. See parity.ts for what it promises, parity-plan.ts for who is protected with whom.
-import { hash } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import { type PackId, parseId, shortId } from '../model/ids.ts'
@@ -244,19 +243,16 @@ function openHealer(vault: Vault, options: ParityOptions): HealPack {
   const warned = new Set<PackId>()
   return async (pack) => {
     if (!vault.backend.traits.parity) return undefined
-    if (last?.pack === pack && hash('sha256', last.content) === pack) return last.content
+    if (last?.pack === pack) return last.content
     const { groups } = await (found ??= findParityFiles(vault, options))
     const healed = await healPack(vault, groups, pack, options)
     if (!healed) return undefined
-    if ('content' in healed) {
-      last = { pack, content: healed.content }
-      return healed.content
-    }
-    if (!warned.has(pack))
+    if (healed.problem !== undefined && !warned.has(pack))
       options.reporter.warn({
-        warning: `Cannot bring pack ${shortId(pack)} back by recovery data: ${healed.problem}`,
+        warning: `Cannot bring all of pack ${shortId(pack)} back by recovery data: ${healed.problem}`,
       })
     warned.add(pack)
-    return undefined
+    if (healed.content) last = { pack, content: healed.content }
+    return healed.content
   }
 }

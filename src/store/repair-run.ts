@@ -14,7 +14,7 @@ import type { HeldLock } from './lock.ts'
 import type { PackedBlob } from './pack-format.ts'
 import type { Repair, RepairOptions, RepairResult, RepairTarget } from './repair.ts'
 import { openRepairPacker, type RepairPacker } from './repair-packer.ts'
-import { comesBack, healedBytes, type Survey, type SurveyedPack, surveyRepository } from './repair-survey.ts'
+import { comesBack, type Survey, type SurveyedPack, surveyRepository } from './repair-survey.ts'
 import { editTree } from './repair-tree.ts'
 import type { Vault } from './sealed-file.ts'
 import { writeSnapshotFile } from './snapshot-file.ts'
@@ -148,8 +148,12 @@ async function salvage(run: Run, packer: RepairPacker): Promise<readonly Indexed
     if (pack.good.length === 0 && !comesBack(pack)) continue
     const content = await contentOf(vault, pack, options)
     if (!content) continue
-    const { header, good } = inspectPack(vault.cipher, { pack: pack.pack, content, named: pack.good })
-    if (comesBack(pack) && header) {
+    const { intact, header, good } = inspectPack(vault.cipher, {
+      pack: pack.pack,
+      content,
+      named: pack.good,
+    })
+    if (comesBack(pack) && intact && header) {
       await ensureHeld()
       await vault.backend.put({ kind: 'pack', name: pack.pack }, content)
       if (survey.reindexed.has(pack.pack) || run.needed.has(pack.pack))
@@ -166,10 +170,10 @@ async function salvage(run: Run, packer: RepairPacker): Promise<readonly Indexed
 
 async function contentOf(
   vault: Vault,
-  { pack, healed, bytes }: SurveyedPack,
+  { pack, healed, partly, bytes }: SurveyedPack,
   options: RepairOptions,
 ): Promise<Buffer | undefined> {
-  const content = healed ? await healedBytes(options.heal, pack, [{ offset: 0, length: bytes }]) : undefined
+  const content = healed || partly ? await options.heal?.(pack, [{ offset: 0, length: bytes }]) : undefined
   return content ?? (await readWhole(vault, pack, options))
 }
 
@@ -263,9 +267,10 @@ function healing(backend: Backend, { damaged }: Survey, { heal }: RepairOptions)
     ...backend,
     async get(file, range, options) {
       const pack = damaged.get(file.name as PackId)
-      if (file.kind !== 'pack' || !pack?.healed) return await backend.get(file, range, options)
+      if (file.kind !== 'pack' || !(pack?.healed || pack?.partly))
+        return await backend.get(file, range, options)
       if (last?.name !== file.name) {
-        const content = await healedBytes(heal, pack.pack, [{ offset: 0, length: pack.bytes }])
+        const content = await heal?.(pack.pack, [{ offset: 0, length: pack.bytes }])
         if (!content) return await backend.get(file, range, options)
         last = { name: file.name, content }
       }

@@ -16,8 +16,10 @@ import type { Vault } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 
 export interface SurveyedPack extends DamagedPack {
-  /** What is right of it; empty for one that is missing. */
+  /** What is right of it. */
   readonly good: readonly PackedBlob[]
+  /** That is more than lies there: the rest came back by other means. */
+  readonly partly: boolean
 }
 
 export interface Survey {
@@ -180,7 +182,7 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
   // First what is sound, then what damaged packs add to it: of each blob the first place counts.
   const damaged = new Map<PackId, SurveyedPack>()
   const lost = openBlobIndex()
-  for (const { pack, state, message, bytes, good, healed, isNamed } of faulty) {
+  for (const { pack, state, message, bytes, good, healed, partly = false, isNamed } of faulty) {
     const salvaged = good.filter(({ type, id }) => !index.has(type, id))
     // Saved by an earlier repair, and left where it is by a storage that cannot set it aside: nobody needs it.
     if (!isNamed && salvaged.length === 0 && !vault.backend.setAside) continue
@@ -194,6 +196,7 @@ async function readPacks(vault: Vault, table: BlobIndex, options: RepairOptions)
       salvaged: salvaged.length,
       lost: 0,
       healed,
+      partly,
     })
   }
   for (const { pack, bad } of faulty) {
@@ -213,6 +216,7 @@ interface Looked {
   readonly good: readonly PackedBlob[]
   readonly bad: readonly PackedBlob[]
   readonly healed: boolean
+  readonly partly?: boolean
 }
 
 interface PackQuestion {
@@ -281,18 +285,27 @@ async function mend(
     bad,
   }: Pick<Looked, 'state' | 'message' | 'good' | 'bad'> & { readonly ranges: Parameters<HealPack>[1] },
 ): Promise<Looked> {
-  const content = await healedBytes(heal, pack, ranges)
-  if (!content) return { state, message, header: undefined, good, bad, healed: false }
-  const { header, good: all, lost } = inspectPack(vault.cipher, { pack, content, named })
-  return { state, message, header, good: all, bad: lost, healed: true }
-}
-
-/** Only what has the hash in its name counts. */
-export async function healedBytes(
-  heal: HealPack | undefined,
-  pack: PackId,
-  ranges: Parameters<HealPack>[1],
-): Promise<Buffer | undefined> {
   const content = await heal?.(pack, ranges)
-  return content && hash('sha256', content) === pack ? content : undefined
+  const inspected = content && inspectPack(vault.cipher, { pack, content, named })
+  if (inspected?.intact)
+    return {
+      state,
+      message,
+      header: inspected.header,
+      good: inspected.good,
+      bad: inspected.lost,
+      healed: true,
+    }
+  // Each blob was proved by its MAC and its hash, wherever it came from.
+  if (inspected && inspected.good.length > good.length)
+    return {
+      state,
+      message,
+      header: undefined,
+      good: inspected.good,
+      bad: inspected.lost,
+      healed: false,
+      partly: true,
+    }
+  return { state, message, header: undefined, good, bad, healed: false }
 }

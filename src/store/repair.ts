@@ -9,8 +9,8 @@ import type { ByteRange } from './check-pack-content.ts'
 import type { BlobType, CallOptions } from './store.ts'
 
 /**
- * Another way to the bytes of a pack: recovery data, a second copy. Gives all of the pack, which is taken only if it has the hash in its
- * name; undefined where there is no way.
+ * Another way to the bytes of a pack: recovery data, a second copy. It is healed only if they have the hash in its name; else each blob is taken
+ * that is right. Undefined where there is no way.
  */
 export type HealPack = (pack: PackId, damaged: readonly ByteRange[]) => Promise<Buffer | undefined>
 
