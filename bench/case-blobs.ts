@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fillWithBlobs } from './blob-logbook.ts'
-import { type Bench, type Case, collect, discard, scaled } from './case.ts'
+import { type Bench, type Case, collect, discard, pathOnly, scaled } from './case.ts'
 import { addEntries } from './case-start.ts'
 import { run, type Work } from './measure.ts'
 import { checkWithRestic, type Keeper, openKeeper, password, resticOn } from './programs.ts'
@@ -94,10 +94,11 @@ export const memoryCase: Case = {
   },
 }
 
-/** What both programs keep on this computer about the repository. */
+/** What both programs keep on this computer about the repository; V8's compiled code is no matter of blobs. */
 function clearCaches({ folder }: Keeper): Work {
-  const caches = [join(folder, 'home/.cache'), join(folder, 'restic-cache')]
-  return { command: ['rm', '-rf', '--', ...caches], env: {}, cwd: folder }
+  const script =
+    'rm -rf restic-cache; find home/.cache/vml -mindepth 1 -maxdepth 1 ! -name code -exec rm -rf {} +'
+  return { command: ['sh', '-c', script], env: pathOnly(), cwd: folder }
 }
 
 /** Ten entries, then all the blobs; restic says that it is whole before anything is measured on it. */

@@ -19,9 +19,9 @@ export const cases: ReadonlyMap<string, Case> = new Map([
 export function chooseCases(words: readonly string[]): ReadonlyMap<string, ReadonlySet<string>> | undefined {
   const chosen = new Map<string, Set<string>>()
   for (const word of words) {
-    const [name = '', step] = word.split('-', 2)
+    const [name = '', step, ...rest] = word.split('-')
     const found = cases.get(name)
-    if (!found || (step !== undefined && !found.steps.includes(step))) return undefined
+    if (!found || rest.length > 0 || (step !== undefined && !found.steps.includes(step))) return undefined
     const steps = chosen.get(name) ?? new Set()
     for (const one of step === undefined ? found.steps : [step]) steps.add(one)
     chosen.set(name, steps)

@@ -81,8 +81,13 @@ export async function openData(cache: string, request: DataRequest, signal: Abor
         JSON.stringify({ files: maker.written.length, bytes: maker.bytes }),
       )
       for (const older of globSync(`${name}-*`, { cwd: cache }))
-        rmSync(join(cache, older), { recursive: true, force: true })
-      renameSync(work, home)
+        if (join(cache, older) !== home) rmSync(join(cache, older), { recursive: true, force: true })
+      try {
+        renameSync(work, home)
+      } catch (error) {
+        // Somebody else made the same files meanwhile.
+        if (!isMade(cache, request)) throw error
+      }
     } finally {
       rmSync(work, { recursive: true, force: true })
     }
