@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openTestHome, type TestHome } from '../cli.ts'
+import { cutHealing } from '../parity-cut.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { startRclone } from '../rclone.ts'
 import { noise } from '../store-fixture.ts'
@@ -111,4 +112,8 @@ test('storage that keeps only files of restic refuses recovery data with 17, and
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+})
+
+test('cut at some calls of the backend, healing loses nothing, and the next one ends it: all of them in test/long (G6)', async () => {
+  assert.ok((await cutHealing(11)) > 10)
 })
