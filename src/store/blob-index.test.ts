@@ -7,7 +7,7 @@ import * as fc from 'fast-check'
 import { type BlobId, type PackId, parseId } from '../model/ids.ts'
 import { openBlobIndex } from './blob-index.ts'
 import { openBlobClaims } from './blob-table.ts'
-import type { PackedBlob } from './pack-format.ts'
+import { type PackedBlob, packHeaderBytes } from './pack-format.ts'
 
 function idOf(text: string): BlobId {
   const id = parseId<BlobId>(createHash('sha256').update(text).digest('hex'))
@@ -137,4 +137,21 @@ test('what one thread adds while others claim beyond their memory is stored, be 
   for (const id of before) assert.ok(!lane.claim('tree', id))
   const other = openBlobClaims({ ...shared, segments: [] })
   assert.ok(other.claim('tree', idOf('no memory for it')))
+})
+
+test('a pack that several indexes name, whole and in parts, has the bytes of all its blobs', () => {
+  const blobs = Array.from({ length: 10 }, (_, at): PackedBlob => ({
+    type: at % 2 === 0 ? 'data' : 'tree',
+    id: idOf(`part ${at}`),
+    offset: at * 100,
+    length: 100,
+    ...(at % 3 === 0 ? { plainLength: 300 } : {}),
+  }))
+  const whole = openBlobIndex()
+  whole.add(packOf('whole'), blobs)
+  const parts = openBlobIndex()
+  for (const part of [blobs.slice(0, 3), blobs.slice(3), blobs, blobs.slice(2, 7)])
+    parts.add(packOf('whole'), part)
+  assert.equal(whole.packBytes(packOf('whole')), 1000 + packHeaderBytes(blobs))
+  assert.equal(parts.packBytes(packOf('whole')), whole.packBytes(packOf('whole')))
 })

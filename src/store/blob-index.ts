@@ -191,22 +191,24 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
       (blob.plainLength === undefined ? 0 : compressedBit)
     placed++
   }
-  const addBlob = (packNumber: number, blob: PackedBlob) => {
+  /** False for a place that is known already. */
+  const addBlob = (packNumber: number, blob: PackedBlob): boolean => {
     keyBytes.write(blob.id, 0, 'hex')
     const { entry } = enter(blob.type === 'tree')
     if (!isPlaced(segmentOf(entry), (entry % segmentEntries) * entryWords)) {
       place(entry, packNumber, blob)
-      return
+      return true
     }
     const known = locationOf(entry)
-    if ((wordOf(entry, placeWord) & packMask) !== packNumber + 1 || known.offset !== blob.offset) {
-      const name = `${blob.type}/${blob.id}`
-      const { offset, length, plainLength } = blob
-      const elsewhere = others.get(name) ?? []
-      if (elsewhere.some((other) => other.packNumber === packNumber && other.location.offset === offset))
-        return
-      others.set(name, [...elsewhere, { packNumber, location: { offset, length, plainLength } }])
-    }
+    const inPack = (wordOf(entry, placeWord) & packMask) - 1
+    if (inPack === packNumber && known.offset === blob.offset) return false
+    const name = `${blob.type}/${blob.id}`
+    const { offset, length, plainLength } = blob
+    const elsewhere = others.get(name) ?? []
+    if (elsewhere.some((other) => other.packNumber === packNumber && other.location.offset === offset))
+      return false
+    others.set(name, [...elsewhere, { packNumber, location: { offset, length, plainLength } }])
+    return true
   }
   const findAll = (type: BlobType, id: string) => {
     const entry = findPlaced(type, id)
@@ -228,19 +230,18 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
         if (packNumber >= packMask - 1)
           throw new VmlError('unsupported', 'Cannot load the index: too many packs')
         packs.push(pack)
-        packBytes.push(0)
+        packBytes.push(packHeaderBytes([]))
         packNumbers.set(pack, packNumber)
       }
-      let bytes = packHeaderBytes([])
+      // Two indexes may each name a part of a pack (an old restic did), or all of it.
+      let bytes = packBytes[packNumber] ?? 0
       for (const blob of blobs) {
         if (blob.offset + blob.length > numberMax) {
           throw new VmlError('integrity.format', `Pack ${pack} cannot hold a blob at ${blob.offset}`)
         }
-        addBlob(packNumber, blob)
-        bytes += blob.length + packHeaderBytes([blob]) - packHeaderBytes([])
+        if (addBlob(packNumber, blob)) bytes += blob.length + packHeaderBytes([blob]) - packHeaderBytes([])
       }
-      // Two indexes may each name a part of a pack (an old restic did); the larger sum is the lower bound.
-      packBytes[packNumber] = Math.max(packBytes[packNumber] ?? 0, bytes)
+      packBytes[packNumber] = bytes
     },
     has: (type, id) => findPlaced(type, id) >= 0,
     isKnown(type, id) {
