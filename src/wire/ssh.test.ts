@@ -171,8 +171,10 @@ test('a killed session is a lost connection, its output does not look complete, 
 
 /** The process of sshd that holds the connection made last. */
 function lastConnection(): number {
-  const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(sshd.pid)]).toString()
-  return Math.max(...children.trim().split(/\s+/).map(Number))
+  // By time: numbers of processes begin anew when they have run out.
+  const sorted = ['-o', 'pid=', '--sort=start_time', '--ppid', String(sshd.pid)]
+  const children = execFileSync('ps', sorted).toString()
+  return Number(children.trim().split(/\s+/).at(-1) ?? assert.fail())
 }
 
 test('a refused key, no one listening, an unknown name and a silent port are told apart', async () => {
