@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { noise } from '../../test/store-fixture.ts'
-import { coefficient, columnsMax, openErasureMemory, rowsMax, solve } from './erasure.ts'
+import { coefficient, columnsMax, openErasureArena, rowsMax, solve } from './erasure.ts'
 
 /** Multiplication as it is defined: bit by bit, modulo x^8 + x^4 + x^3 + x^2 + 1. */
 function slowProduct(left: number, right: number): number {
@@ -17,7 +17,7 @@ function slowProduct(left: number, right: number): number {
 }
 
 test('every product of two bytes is what the definition of the field gives', () => {
-  const memory = openErasureMemory(2, 256)
+  const memory = openErasureArena().take(2, 256)
   const [target, source] = memory.buffers
   assert.ok(target && source)
   for (let byte = 0; byte < 256; byte++) source[byte] = byte
@@ -32,14 +32,15 @@ test('every product of two bytes is what the definition of the field gives', () 
   }
 })
 
-test('a product is added to its range alone, whatever its length', () => {
+test('a product is added to its range alone, whatever its length and whatever was there before', () => {
+  const arena = openErasureArena()
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 300 }),
       fc.integer({ min: 0, max: 9 }),
       fc.nat(255),
       (bytes, step, factor) => {
-        const memory = openErasureMemory(3, bytes)
+        const memory = arena.take(3, bytes)
         const [before, target, source] = memory.buffers
         assert.ok(before && target && source)
         source.set(noise(bytes, 'source'))

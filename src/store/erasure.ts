@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs'
 export const rowsMax = 16
 export const columnsMax = 256 - rowsMax
 
-/** Memory for some buffers of one length, and arithmetic on it. It goes when the last reference to it does. */
+/** Memory for some buffers of one length, and arithmetic on it; valid until the arena is asked for another. */
 export interface ErasureMemory {
   /** Zero at first. */
   readonly buffers: readonly Buffer[]
@@ -20,6 +20,11 @@ export interface ErasureMemory {
   ): void
 }
 
+/** Memory that is used again and again: what each group took for itself would wait for the collector. */
+export interface ErasureArena {
+  take(count: number, bytes: number): ErasureMemory
+}
+
 /** What is multiplied at once is a multiple of this. */
 const stepBytes = 32
 const pageBytes = 64 * 1024
@@ -27,26 +32,30 @@ const pageBytes = 64 * 1024
 const buffersStart = pageBytes
 const memoryBytesMax = 2 ** 32 - pageBytes
 
-export function openErasureMemory(count: number, bytes: number): ErasureMemory {
-  const stride = Math.ceil(bytes / stepBytes) * stepBytes
-  const total = buffersStart + count * stride
-  if (total > memoryBytesMax) throw new RangeError('Recovery data of this size needs more than 4 GiB')
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(total / pageBytes) })
+export function openErasureArena(): ErasureArena {
+  const memory = new WebAssembly.Memory({ initial: buffersStart / pageBytes })
   compiled ??= new WebAssembly.Module(readFileSync(new URL('gf256.wasm', import.meta.url)))
   const { addProduct } = new WebAssembly.Instance(compiled, { env: { memory } }).exports
-  const buffers = Array.from({ length: count }, (_, at) =>
-    Buffer.from(memory.buffer, buffersStart + at * stride, bytes),
-  )
   return {
-    buffers,
-    addProduct(target, source, factor, { offset, length }) {
-      const inside = offset >= 0 && length >= 0 && offset + length <= bytes && offset % stepBytes === 0
-      if (!inside || !(target >= 0 && target < count && source >= 0 && source < count))
-        throw new RangeError(`Cannot multiply ${length} bytes at ${offset}: outside of the buffer`)
-      // What lies between the end of a buffer and the next one is zero in all of them.
-      const padded = Math.min(stride - offset, Math.ceil(length / stepBytes) * stepBytes)
-      const at = (buffer: number) => buffersStart + buffer * stride + offset
-      addProduct(at(target), at(source), padded, factor)
+    take(count, bytes) {
+      const stride = Math.ceil(bytes / stepBytes) * stepBytes
+      const total = buffersStart + count * stride
+      if (total > memoryBytesMax) throw new RangeError('Recovery data of this size needs more than 4 GiB')
+      const missing = total - memory.buffer.byteLength
+      if (missing > 0) memory.grow(Math.ceil(missing / pageBytes))
+      Buffer.from(memory.buffer, buffersStart, count * stride).fill(0)
+      const place = (buffer: number) => buffersStart + buffer * stride
+      return {
+        buffers: Array.from({ length: count }, (_, at) => Buffer.from(memory.buffer, place(at), bytes)),
+        addProduct(target, source, factor, { offset, length }) {
+          const inside = offset >= 0 && length >= 0 && offset + length <= bytes && offset % stepBytes === 0
+          if (!inside || !(target >= 0 && target < count && source >= 0 && source < count))
+            throw new RangeError(`Cannot multiply ${length} bytes at ${offset}: outside of the buffer`)
+          // What lies between the end of a buffer and the next one is zero in all of them.
+          const padded = Math.min(stride - offset, Math.ceil(length / stepBytes) * stepBytes)
+          addProduct(place(target) + offset, place(source) + offset, padded, factor)
+        },
+      }
     },
   }
 }
@@ -133,6 +142,7 @@ interface CompiledModule {
 }
 interface WasmMemory {
   readonly buffer: ArrayBuffer
+  grow(pages: number): number
 }
 /** Of the browser's types, which this program does not load, the part that is used here. */
 declare const WebAssembly: {

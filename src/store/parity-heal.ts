@@ -5,7 +5,7 @@ import { isFailure } from '../base/failure.ts'
 import type { PackId } from '../model/ids.ts'
 import { packBytesMax } from './check-pack-content.ts'
 import { isDamage } from './damage.ts'
-import { coefficient, type ErasureMemory, openErasureMemory, solve } from './erasure.ts'
+import { coefficient, type ErasureArena, type ErasureMemory, solve } from './erasure.ts'
 import type { FoundGroup } from './parity.ts'
 import { checksumsOf, type ParityGroup, parityHeadBytes, readParityHead } from './parity-format.ts'
 import type { Vault } from './sealed-file.ts'
@@ -18,12 +18,14 @@ export interface Healed {
   readonly problem?: string
 }
 
+type HealOptions = CallOptions & { readonly arena: ErasureArena }
+
 /** Undefined where no recovery data names the pack. */
 export async function healPack(
   vault: Vault,
   groups: readonly FoundGroup[],
   pack: PackId,
-  options: CallOptions = {},
+  options: HealOptions,
 ): Promise<Healed | undefined> {
   let failed: Healed | undefined
   for (const found of groups) {
@@ -43,7 +45,7 @@ async function healFrom(
   vault: Vault,
   found: FoundGroup,
   pack: PackId,
-  options: CallOptions,
+  options: HealOptions,
 ): Promise<Healed> {
   const group = await readGroup(vault, found, options)
   if (!group) return { problem: 'no file of its recovery data can be read' }
@@ -94,13 +96,13 @@ interface Lacks {
 async function gatherRest(
   vault: Vault,
   { found, group, column, places }: Search,
-  options: CallOptions,
+  options: HealOptions,
 ): Promise<Lacks> {
   const { blockBytes, members, rows, rowBytes } = group
   const rowsAt = places.map((): number[] => [])
   const columnsAt = places.map(() => [column])
   const [source, output] = [rows.length, rows.length + 1]
-  const memory = openErasureMemory(rows.length + 2, Math.max(1, places.length) * blockBytes)
+  const memory = options.arena.take(rows.length + 2, Math.max(1, places.length) * blockBytes)
   const load = async (
     file: FileRef,
     what: Pick<BlockRequest, 'offset' | 'bytes' | 'checksums'>,

@@ -5,6 +5,7 @@ import { type PackId, parseId, shortId } from '../model/ids.ts'
 import type { BlobIndex } from './blob-index.ts'
 import { openFresh } from '../backend/fresh.ts'
 import type { FoundGroup, Parity, ParityOptions, ParityState, ParityUpdate } from './parity.ts'
+import { openErasureArena } from './erasure.ts'
 import { findParityFiles, type ParityFiles, writeParitySettings } from './parity-files.ts'
 import { healPack } from './parity-heal.ts'
 import { planParity } from './parity-plan.ts'
@@ -201,12 +202,13 @@ async function runUpdate(
     for (const name of filesOf(found)) await remove(name)
   }
   const order = (rest: Omit<GroupOrder, 'sizes'>): GroupOrder => ({ ...rest, sizes: present })
+  const making = { ...options, arena: openErasureArena() }
   for (const { found, packs } of plan.extend) {
     const rows = found.files.length
-    const extended = await writeGroup(vault, order({ rows, packs, from: found }), options)
+    const extended = await writeGroup(vault, order({ rows, packs, from: found }), making)
     // Its files cannot be taken over: then from the packs themselves.
     const all = [...found.members.map(({ pack }) => pack), ...packs]
-    const group = extended ?? (await writeGroup(vault, order({ rows, packs: all }), options))
+    const group = extended ?? (await writeGroup(vault, order({ rows, packs: all }), making))
     if (!group) continue
     take(group)
     sum.packs += Math.max(0, group.members.length - (extended ? found.members.length : 0))
@@ -214,7 +216,7 @@ async function runUpdate(
     else for (const { pack } of found.members) covered.add(pack)
   }
   for (const { rows, packs } of plan.make) {
-    const group = await writeGroup(vault, order({ rows, packs }), options)
+    const group = await writeGroup(vault, order({ rows, packs }), making)
     if (!group) continue
     take(group)
     sum.packs += group.members.length
@@ -236,16 +238,16 @@ function filesOf({ files }: FoundGroup): readonly string[] {
   return files.flatMap((file) => (file ? [file.name] : []))
 }
 
-/** Asked for the same pack several times by one repair. */
+/** Asked for the same pack several times by one repair. One after the other: they share the memory. */
 function openHealer(vault: Vault, options: ParityOptions): HealPack {
+  const healing = { ...options, arena: openErasureArena() }
   let found: Promise<ParityFiles> | undefined
   let last: { readonly pack: PackId; readonly content: Buffer } | undefined
   const warned = new Set<PackId>()
-  return async (pack) => {
-    if (!vault.backend.traits.parity) return undefined
+  const heal = async (pack: PackId): Promise<Buffer | undefined> => {
     if (last?.pack === pack) return last.content
     const { groups } = await (found ??= findParityFiles(vault, options))
-    const healed = await healPack(vault, groups, pack, options)
+    const healed = await healPack(vault, groups, pack, healing)
     if (!healed) return undefined
     if (healed.problem !== undefined && !warned.has(pack))
       options.reporter.warn({
@@ -254,5 +256,12 @@ function openHealer(vault: Vault, options: ParityOptions): HealPack {
     warned.add(pack)
     if (healed.content) last = { pack, content: healed.content }
     return healed.content
+  }
+  let turn: Promise<unknown> = Promise.resolve()
+  return async (pack) => {
+    if (!vault.backend.traits.parity) return undefined
+    const mine = turn.then(async () => await heal(pack))
+    turn = mine.catch(() => {})
+    return await mine
   }
 }

@@ -4,7 +4,7 @@ import type { FileRef } from '../backend/backend.ts'
 import { isFailure } from '../base/failure.ts'
 import type { PackId } from '../model/ids.ts'
 import { readWhole } from './check-packs.ts'
-import { coefficient, openErasureMemory } from './erasure.ts'
+import { coefficient, type ErasureArena } from './erasure.ts'
 import type { FoundGroup, FoundRow, ParityOptions } from './parity.ts'
 import {
   checksumsOf,
@@ -42,10 +42,10 @@ export interface WrittenGroup {
 export async function writeGroup(
   vault: Vault,
   { rows, packs, from, sizes }: GroupOrder,
-  options: Pick<ParityOptions, 'signal'>,
+  options: Pick<ParityOptions, 'signal'> & { readonly arena: ErasureArena },
 ): Promise<WrittenGroup | undefined> {
   const rowBytes = Math.max(from?.rowBytes ?? 0, ...packs.map((pack) => sizes.get(pack) ?? 0))
-  const memory = openErasureMemory(rows + 1, rowBytes)
+  const memory = options.arena.take(rows + 1, rowBytes)
   const source = memory.buffers[rows]
   if (!source) throw new RangeError('There is no buffer for a pack')
   let bytesRead = 0
