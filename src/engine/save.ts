@@ -205,14 +205,14 @@ async function rootsOf(
           ...request.include.map((path) => ({ path, why: 'include' as const })),
         ]
   for (const { name, path } of request.caches) asked.push({ path, why: 'cache', name })
-  const real = await findRealPaths(
-    open.shell,
-    asked.map(({ path }) => path),
-    signal,
-  )
+  // The home is known by its real name.
+  const { home } = open.facts.user
+  const unsure = asked.map(({ path }) => path).filter((path) => path !== home)
+  const found = unsure.length === 0 ? [] : await findRealPaths(open.shell, unsure, signal)
+  const realNames = new Map(unsure.map((path, index) => [path, found[index] ?? path]))
   const roots = new Map<RawPath, CaptureRoot>()
-  for (const [index, root] of asked.entries()) {
-    const path = real[index] ?? root.path
+  for (const root of asked) {
+    const path = realNames.get(root.path) ?? root.path
     if (path !== root.path)
       reporter.warn({ warning: `Saved under its real name, ${printable(path)}`, item: printable(root.path) })
     if (!roots.has(path)) roots.set(path, { ...root, path })
