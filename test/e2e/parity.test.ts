@@ -8,6 +8,7 @@ import { openTestHome, type TestHome } from '../cli.ts'
 import { cutHealing } from '../parity-cut.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { startRclone } from '../rclone.ts'
+import { startSshd } from '../sshd.ts'
 import { noise } from '../store-fixture.ts'
 
 async function filesIn(folder: string): Promise<string[]> {
@@ -92,6 +93,30 @@ test('with recovery data, lost packs and flipped bits are healed byte for byte; 
   await ok(home, 'parity', 'set', 'off', '--yes')
   assert.match(await ok(home, 'parity', 'show'), /off/)
   assert.equal((await filesIn(join(logbook, 'parity'))).length, 2)
+})
+
+test('over sftp recovery data lies beside the packs, and brings a lost one back', async () => {
+  await using sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
+  await using home = await openTestHome({ logbook: false })
+  const location = `sftp://${sshd.user}@127.0.0.1:${sshd.port}/${home.logbook}`
+  const run = async (...args: readonly string[]) => {
+    const done = await home.run(args, { env: { VML_SSH_CONFIG: sshd.sshConfigFile } })
+    assert.equal(done.status, 0, `vml ${args.join(' ')}: ${done.stderr}`)
+    return done.stdout
+  }
+  await run('init', location, '--password-file', home.passwordFile, '--parity', '10%')
+  const folder = join(home.home, 'data')
+  await mkdir(folder)
+  await writeFile(join(folder, 'file'), noise(2_000_000, 'file'))
+  await run('machine', 'add', 'here', 'local')
+  await run('save', 'here', '--only', folder)
+  for (const lost of await filesIn(join(home.logbook, 'data'))) {
+    const content = await readFile(lost)
+    await rm(lost)
+    assert.match(await run('check', '--repair', '--yes'), /healed/)
+    assert.deepEqual(await readFile(lost), content)
+  }
+  await run('check', '--read-data')
 })
 
 test('storage that keeps only files of restic refuses recovery data with 17, and nothing is made', async () => {
