@@ -21,7 +21,8 @@ export interface RunOptions {
 }
 
 /** Without this the variables of whoever runs the tests would decide. */
-const keptVariables = ['PATH', 'LANG', 'TMPDIR'] as const
+/** Each test has a home of its own, and would compile the whole program for it. */
+const keptVariables = ['PATH', 'LANG', 'TMPDIR', 'NODE_COMPILE_CACHE'] as const
 const startFile = fileURLToPath(new URL('../src/cli/vml.js', import.meta.url))
 
 /** The words that start the program, for tests that start it by other means. */

@@ -1,8 +1,8 @@
 // Runs everything that can be checked: `npm test`; `npm test -- PATTERN` runs the test files whose path has the pattern.
 // `npm run test:long` runs those of `test/long/` instead, which take longer than a change should wait for.
 import { globSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { dirname, relative } from 'node:path'
+import { availableParallelism, homedir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
 import { run } from 'node:test'
 import { renderCheck, runChecks } from './check.ts'
 
@@ -23,6 +23,12 @@ const longFolder = 'test/long/'
 const startsGuests = /^test\/e2e\/(?:demo|guests|open|open-refused|qemu)\.test\.ts$/
 // Above this the name and time of a file help to find what is slow.
 const slowFileMs = 20_000
+
+// Some two hundred files and a thousand programs load the same modules: what was compiled once is found by all.
+const cacheFolder =
+  process.env['VML_TEST_CACHE'] ??
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'vml-build')
+process.env['NODE_COMPILE_CACHE'] ??= join(cacheFolder, 'code')
 
 const words = process.argv.slice(2)
 const long = words[0] === '--long'
