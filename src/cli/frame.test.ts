@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
-import { chmod, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
 import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../../test/cli.ts'
@@ -154,11 +154,8 @@ test('Ctrl-D at a question cancels it as Ctrl-C does, and nothing is written', a
     [`--logbook ${home.logbook} log`, 'Password of', 'written'],
     [`--logbook ${home.logbook} --password-file ${home.passwordFile} rm 1`, 'Remove 1 entry', 'changed'],
   ] as const)
-    for (const key of ['\\004', '\\003']) {
-      const { stdout: told } = await shell(
-        `(sleep 1; printf '${key}'; sleep 1) | script -qec 'stty cols 100; "$NODE" "$VML" ${line}; echo status $?' /dev/null`,
-        fresh.home,
-      )
+    for (const key of ['\u0004', '\u0003']) {
+      const told = await atTerminal(line, fresh.home, { question, key })
       assert.ok(told.includes(question), told)
       assert.match(told, new RegExp(`Cancelled: nothing was ${word}[^]*status 130`))
       assert.ok(!told.includes('top-level await'), told)
@@ -171,10 +168,10 @@ test('Ctrl-D at a question cancels it as Ctrl-C does, and nothing is written', a
 
 test('on a terminal init makes up a recovery key, shows it once, and stock restic takes it', async () => {
   await using fresh = await openTestHome({ logbook: false })
-  const { stdout } = await shell(
-    `(sleep 1; printf '\\r') | script -qec '"$NODE" "$VML" init ${fresh.logbook}' /dev/null; echo`,
-    fresh.home,
-  )
+  const stdout = await atTerminal(`init ${fresh.logbook}`, fresh.home, {
+    question: 'Recovery key',
+    key: '\r',
+  })
   const [key] = /(?:[0-9a-z]{5}-){7}[0-9a-z]{5}/.exec(stdout) ?? []
   assert.ok(key, stdout)
   await writeFile(join(fresh.home, 'key'), key)
@@ -204,6 +201,7 @@ test('what nobody foresaw is a defect: 70, with the stack in a log of the state 
 
 test('a cache folder that cannot be written is no reason to fail', async () => {
   await using fresh = await openTestHome()
+  await mkdir(join(fresh.home, '.cache'), { recursive: true })
   await chmod(join(fresh.home, '.cache'), 0o500)
   const cache = join(fresh.home, 'no-folder')
   await writeFile(cache, '')
@@ -233,6 +231,30 @@ async function allCommands(): Promise<{ name: string; command: Command }[]> {
         all.push({ name: `${entry.name} ${verb}`, command })
   }
   return all
+}
+
+/** A terminal that answers with one key as soon as it is asked. */
+async function atTerminal(
+  line: string,
+  folder: string,
+  { question, key }: { readonly question: string; readonly key: string },
+): Promise<string> {
+  const [NODE = '', VML = ''] = vmlCommand
+  const env = { ...vmlEnvironment({ home: folder }), NODE, VML, TERM: 'xterm', SHELL: '/bin/sh' }
+  const command = `stty cols 100; "$NODE" "$VML" ${line}; echo status $?`
+  const child = spawn('script', ['-qec', command, '/dev/null'], { env, cwd: folder, stdio: 'pipe' })
+  let told = ''
+  let answered = false
+  child.stdin.on('error', () => {}) // The program may have ended.
+  child.stdout.on('data', (part: Buffer) => {
+    told += part.toString()
+    // The line is drawn before keys are read: with the cursor hidden both are done.
+    if (answered || !told.includes(question)) return
+    answered = true
+    setTimeout(() => child.stdin.write(key), 300)
+  })
+  await new Promise((resolve) => child.on('close', resolve))
+  return told
 }
 
 async function shell(line: string, folder = home.home) {
