@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import { shownLocation } from '../backend/location.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Policy } from '../model/policy.ts'
 import { type Config, userConfigFile } from './config.ts'
@@ -116,6 +117,15 @@ function vmlCommand(platform: SchedulePlatform): readonly string[] {
 function flagsOf(config: Config): readonly string[] {
   const { logbook, passwordFile } = config
   const own = userConfigFile(config)
+  if (logbook && logbook.from !== own && shownLocation(logbook.value) !== logbook.value) {
+    throw new VmlError(
+      'usage',
+      `Cannot give "${shownLocation(logbook.value)}" to a timer: everybody on this computer could read its password`,
+      {
+        hint: `Nothing was installed. Put the location into ${own} as logbook, or leave the password out of it`,
+      },
+    )
+  }
   return [
     ...(logbook && logbook.from !== own ? ['--logbook', logbook.value] : []),
     ...(passwordFile && passwordFile.from !== own ? ['--password-file', passwordFile.value] : []),
