@@ -115,3 +115,14 @@ test('patterns are matched as bytes and with their case', () => {
   const { kept } = keptAfter(listingOf(paths), rulesWith({ exclude: ['café.o', '*.o'] }))
   assert.deepEqual(kept, ['/home/lab', '/home/lab/X.O'])
 })
+
+test('what a restore left that was cut off is no part of an entry, and the entry says so', () => {
+  const left = '/home/lab/.vml-restore-0123456789abcdef-7'
+  const { kept, rules } = keptAfter(
+    listingOf(['/home/lab/', left, '/home/lab/.vml-restore-mine', '/home/lab/x']),
+    rulesWith({}),
+    true,
+  )
+  assert.deepEqual(kept, ['/home/lab', '/home/lab/.vml-restore-mine', '/home/lab/x'])
+  assert.deepEqual(rules, { [left]: 'left by a restore that was cut off' })
+})

@@ -1,7 +1,16 @@
 // What an entry leaves out, and by which rule. The same rules tell a restore what it must never delete.
 import ignore, { type Ignore } from 'ignore'
 import { type RawText, rawFromString, rawToUtf8 } from '../base/raw-text.ts'
-import { isWithin, joinPath, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import {
+  baseName,
+  isWithin,
+  joinPath,
+  parentPath,
+  type RawName,
+  type RawPath,
+  rootPath,
+} from '../model/raw-path.ts'
+import { isRestoreLeftover } from '../source/restore-leftover.ts'
 import type { Listing, Row } from './listing.ts'
 
 export interface ExclusionRules {
@@ -91,6 +100,8 @@ export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: bo
       const absolute = never.get(path) ?? aroundRoot
       if (absolute !== undefined) return absolute
       if (path === root) return undefined
+      // Nobody's file: a part of one, or the whole of one that never got its name.
+      if (!isFolder && isRestoreLeftover(baseName(path))) return 'left by a restore that was cut off'
       // A restore must know the rules of what it finds: their files are in every entry that has the folder.
       if (!isFolder && path.endsWith(`/${ignoreFileName}`)) return undefined
       const parent = parentPath(path)
