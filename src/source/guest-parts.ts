@@ -209,9 +209,10 @@ function partScript(
   return `if [ -f ${path} ] && [ -r ${path} ]; then\n${run}\nelse\nprintf '${frame}skip;'\nfi`
 }
 
-// A shell gives background programs no standard input, hence the third file; and it tells of killed ones.
+// A shell gives background programs no standard input, hence the third file; and it tells of killed ones. The end may come before
+// the number of the sleep is known: nothing may be left to sleep on.
 const takeScript = ({ mark }: PartWords): string => `
-unset vml_program vml_reader vml_watch vml_sleep
+unset vml_program vml_reader vml_watch vml_sleep vml_ended
 vml_take() {
   {
     read -r vml_program
@@ -220,8 +221,9 @@ vml_take() {
     vml_reader=$!
     exec 3<&-
     (
-      trap 'kill "$vml_sleep"; exit 0' TERM
+      trap 'vml_ended=1; [ -z "$vml_sleep" ] || { kill "$vml_sleep"; exit 0; }' TERM
       sleep "$1" & vml_sleep=$!
+      [ -z "$vml_ended" ] || { kill "$vml_sleep"; exit 0; }
       wait "$vml_sleep"
       kill -KILL "$vml_reader"
       kill -TERM "$vml_program"
