@@ -91,7 +91,7 @@ test('every node comes back whole, whatever the order in which nodes are given',
       assert.deepEqual(encodeTree(sorted), json)
       assert.doesNotThrow(() => JSON.parse(json.toString()))
     }),
-    { numRuns: 500 },
+    { numRuns: 150 },
   )
 })
 
@@ -221,7 +221,7 @@ test('a damaged tree is read or refused, and nothing else happens', () => {
         )
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: 700 },
   )
 })
 
