@@ -23,6 +23,7 @@ const longFolder = 'test/long/'
 const startsGuests = /^test\/e2e\/(?:demo|guests|open|open-refused|qemu)\.test\.ts$/
 // Above this the name and time of a file help to find what is slow.
 const slowFileMs = 20_000
+const attemptsMax = 3
 
 // Some two hundred files and a thousand programs load the same modules: what was compiled once is found by all.
 const cacheFolder =
@@ -64,7 +65,7 @@ async function main(pattern: string | undefined): Promise<number> {
 
 async function runFiles(
   files: readonly string[],
-  { atOnce, tally, again = false }: { atOnce: number; tally: Tally; again?: boolean },
+  { atOnce, tally, attempt = 1 }: { atOnce: number; tally: Tally; attempt?: number },
 ) {
   if (files.length === 0) return
   const silent: string[] = []
@@ -76,7 +77,7 @@ async function runFiles(
     timeout: long ? longTimeoutMs : timeoutMs,
     signal: AbortSignal.timeout(long ? longTestsMs : allTestsMs),
     // Without it a file whose test has timed out waits on for what that test waited for.
-    execArgv: ['--test-force-exit'],
+    execArgv: attempt === 1 ? ['--test-force-exit'] : [],
   })
   events.on('test:stderr', ({ message }) => process.stderr.write(message))
   events.on('test:pass', ({ name, file, details, skip, todo }) => {
@@ -101,14 +102,14 @@ async function runFiles(
   await ended.promise
   for (const file of files) {
     const ms = seen.get(file)
-    // A process that is made to exit can lose the last of what it said: a quick file is asked once more.
-    if (ms === undefined && !again) silent.push(file)
+    // A process that is made to exit can lose the last of what it said: a quick file is asked again, and may end by itself.
+    if (ms === undefined && attempt < attemptsMax) silent.push(file)
     else if (ms === undefined) {
       console.log(`FAIL ${file}: has no test`)
       count(tally, false)
     } else if (ms > slowFileMs) console.log(`slow ${file} (${(ms / 1000).toFixed(0)} s)`)
   }
-  await runFiles(silent, { atOnce: 1, tally, again: true })
+  await runFiles(silent, { atOnce: 1, tally, attempt: attempt + 1 })
 
   function note(file: string | undefined, ms: number) {
     if (file !== undefined) seen.set(place(file), (seen.get(place(file)) ?? 0) + ms)
