@@ -3,6 +3,7 @@ import { systemClock } from '../base/clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { Backend, CallOptions, FileKind, FileRef } from './backend.ts'
 import { answerFailure, type HttpTask } from './http-failure.ts'
+import { readOverHttp } from './http-read.ts'
 import type { HttpAnswer, HttpClient, HttpRequest } from './http-request.ts'
 import { lookForPut, otherContent } from './present-file.ts'
 import { fileBytesMax, fileLabel, fileNamePattern, folderAndName, folderOf } from './repository-path.ts'
@@ -71,50 +72,19 @@ export function openRestStorage(storage: RestStorage): Backend {
   const get: Backend['get'] = async (file, range, { signal } = {}) => {
     signal?.throwIfAborted()
     const task = { task: `read ${fileLabel(file)}`, changes: false, location }
-    const { offset, length } = range ?? { offset: 0, length: fileBytesMax }
-    const missing = () =>
-      new VmlError('not-found', `Cannot ${task.task} in "${location}": it is not there`, {
-        details: { location },
-      })
-    const tooShort = () =>
-      new VmlError(
-        'integrity.truncated',
-        `Cannot ${task.task} in "${location}": it is shorter than expected`,
-        {
-          details: { location, offset, length },
-        },
-      )
-    if (length === 0) {
-      // A range of no bytes cannot be asked for (RFC 9110, section 14.1.2).
-      const size = await head(file, { signal })
-      if (size === undefined) throw missing()
-      if (offset > size) throw tooShort()
-      return Buffer.alloc(0)
-    }
-    const headers = range === undefined ? {} : { range: `bytes=${offset}-${offset + length - 1}` }
-    // A server that knows no ranges sends all of it.
-    const answerBytesMax = range === undefined ? fileBytesMax : Math.max(length, wholeInsteadBytesMax)
-    const answer = await send({ ...task, method: 'GET', path: pathOf(file), headers, answerBytesMax, signal })
-    const { body, status } = answer
-    if (status === 404) {
-      if (!claimsTooMuch(answer) || (await head(file, { signal })) === undefined) throw missing()
-      throw answerFailure(task, { ...answer, status: 500 }, 'it is there and is not given')
-    }
-    if (status === 416) throw tooShort()
-    if (range === undefined) {
-      if (status !== 200) throw answerFailure(task, answer)
-      return body
-    }
-    if (status === 200) {
-      if (body.length < offset + length) throw tooShort()
-      return body.subarray(offset, offset + length)
-    }
-    if (status !== 206) throw answerFailure(task, answer)
-    return rangeOf(
-      answer,
-      { offset, length },
-      { tooShort, wrong: () => answerFailure(task, answer, 'of another range') },
-    )
+    const size = async () => await head(file, { signal })
+    return await readOverHttp({
+      task,
+      range,
+      size,
+      ask: async (headers, answerBytesMax) =>
+        await send({ ...task, method: 'GET', path: pathOf(file), headers, answerBytesMax, signal }),
+      doubt: async (answer) =>
+        claimsTooMuch(answer) && (await size()) !== undefined
+          ? answerFailure(task, { ...answer, status: 500 }, 'it is there and is not given')
+          : undefined,
+      refused: (answer) => answerFailure(task, answer),
+    })
   }
 
   const size: Backend['size'] = async (file, options = {}) => {
@@ -286,8 +256,6 @@ const looksMax = 20
 const lookPauseMs = 100
 // A million packs are 16 TiB and a listing of 90 MB.
 const listBytesMax = 256 * 1024 * 1024
-// Some way in front of a server leaves out the range: a pack of the usual size is taken as it comes.
-const wholeInsteadBytesMax = 128 * 1024 * 1024
 
 async function pause(ms: number, options: CallOptions): Promise<void> {
   await systemClock.sleep(ms, options)
@@ -306,16 +274,4 @@ function claimsTooMuch(answer: HttpAnswer): boolean {
 function serverOf({ headers }: HttpAnswer): string {
   const { server } = headers
   return typeof server === 'string' ? server : ''
-}
-
-function rangeOf(
-  { body, headers }: HttpAnswer,
-  { offset, length }: { readonly offset: number; readonly length: number },
-  failure: { readonly tooShort: () => VmlError; readonly wrong: () => VmlError },
-): Buffer {
-  const match = /^bytes (\d+)-(\d+)\/(?:\d+|\*)$/.exec(headers['content-range'] ?? '')
-  if (Number(match?.[1]) !== offset) throw failure.wrong()
-  if (body.length < length) throw failure.tooShort()
-  if (body.length > length) throw failure.wrong()
-  return body
 }

@@ -6,6 +6,7 @@ import { readAwsCredentials } from './aws-credentials.ts'
 import { type AwsCredentials, encodeAws, signAws } from './aws-signature.ts'
 import type { Backend, CallOptions, FileKind, FileRef } from './backend.ts'
 import { answerFailure, wayFailure, type HttpTask } from './http-failure.ts'
+import { readOverHttp } from './http-read.ts'
 import { openHttpClient, type HttpAnswer, type HttpRequest, type HttpTimes } from './http-request.ts'
 import { lookForPut, otherContent } from './present-file.ts'
 import { fileBytesMax, fileLabel, fileNamePattern, folderAndName, folderOf } from './repository-path.ts'
@@ -88,44 +89,14 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
   const get: Backend['get'] = async (file, range, { signal } = {}) => {
     signal?.throwIfAborted()
     const task = taskOf(`read ${fileLabel(file)}`)
-    const { offset, length } = range ?? { offset: 0, length: fileBytesMax }
-    const missing = () =>
-      new VmlError('not-found', `Cannot ${task.task} in "${location}": it is not there`, {
-        details: { location },
-      })
-    const tooShort = () =>
-      new VmlError(
-        'integrity.truncated',
-        `Cannot ${task.task} in "${location}": it is shorter than expected`,
-        {
-          details: { location, offset, length },
-        },
-      )
-    if (length === 0) {
-      // A range of no bytes cannot be asked for (RFC 9110, section 14.1.2).
-      const size = await head(file, { signal })
-      if (size === undefined) throw missing()
-      if (offset > size) throw tooShort()
-      return Buffer.alloc(0)
-    }
-    const headers: Record<string, string> =
-      range === undefined ? {} : { range: `bytes=${offset}-${offset + length - 1}` }
-    const answer = await send({
-      ...task,
-      method: 'GET',
-      key: keyOf(file),
-      headers,
-      answerBytesMax: length,
-      signal,
+    return await readOverHttp({
+      task,
+      range,
+      size: async () => await head(file, { signal }),
+      ask: async (headers, answerBytesMax) =>
+        await send({ ...task, method: 'GET', key: keyOf(file), headers, answerBytesMax, signal }),
+      refused: (answer) => refused(task, answer),
     })
-    const { body, status } = answer
-    if (status === 404) throw missing()
-    if (status === 416) throw tooShort()
-    if (status !== (range === undefined ? 200 : 206)) throw refused(task, answer)
-    if (range !== undefined && !String(answer.headers['content-range']).startsWith(`bytes ${offset}-`))
-      throw answerFailure(task, answer, 'of another range')
-    if (range !== undefined && body.length < length) throw tooShort()
-    return body
   }
 
   const size: Backend['size'] = async (file, callOptions = {}) => {
