@@ -8,6 +8,7 @@ import { mkdir, open, readdir, readFile, rename, stat, unlink, utimes } from 'no
 import { join } from 'node:path'
 import { setAsideOf } from './aside.ts'
 import type { Backend, FileKind, FileRef } from './backend.ts'
+import { fileNamePattern, folderOf } from './repository-path.ts'
 
 export interface CacheOptions {
   /** Where copies of this repository lie; its own, since a list of another one would drop them. */
@@ -20,19 +21,20 @@ export interface CachedBackend extends Backend {
   keepCopies(options: CacheOptions): void
 }
 
-const kinds = { index: 'index', snapshot: 'snapshots' } as const satisfies Partial<Record<FileKind, string>>
+const kinds = { index: folderOf.index, snapshot: folderOf.snapshot } satisfies Partial<
+  Record<FileKind, string>
+>
 /** Larger ones are read once in a while, and would push everything else out. */
 const fileBytesMax = 64 * 1024 * 1024
 /** How often what is kept is measured, counted in files that were added. */
 const measureEvery = 256
 /** Down to this share of the limit, so that it is not done for every file. */
 const keptShare = 0.8
-const namePattern = /^[0-9a-f]{64}$/
 
 export function openCached(inner: Backend): CachedBackend {
   let cache: CacheFolder | undefined
   const placeOf = ({ kind, name }: FileRef): string | undefined => {
-    if (!cache || (kind !== 'index' && kind !== 'snapshot') || !namePattern.test(name)) return undefined
+    if (!cache || (kind !== 'index' && kind !== 'snapshot') || !fileNamePattern.test(name)) return undefined
     return join(cache.folder, kinds[kind], name)
   }
   return {
@@ -135,7 +137,7 @@ function openFolder({ folder, bytesMax }: CacheOptions): CacheFolder {
     },
     async names(inner) {
       const names = await readdir(join(folder, inner)).catch(() => [])
-      return new Set(names.filter((name) => namePattern.test(name)))
+      return new Set(names.filter((name) => fileNamePattern.test(name)))
     },
   }
 }

@@ -4,7 +4,8 @@ import { link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink } fro
 import { dirname, join, relative, resolve } from 'node:path'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
-import type { Backend, FileKind, FileRef } from './backend.ts'
+import type { Backend, FileRef } from './backend.ts'
+import { fileNamePattern, folderOf, packFolders, pathInRepository } from './repository-path.ts'
 
 /** `root` need not exist: `create` makes it. */
 export function openLocal(root: string, options: { readOnly?: boolean } = {}): Backend {
@@ -82,23 +83,12 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
   }
 }
 
-const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
-  key: 'keys',
-  lock: 'locks',
-  snapshot: 'snapshots',
-  index: 'index',
-  pack: 'data',
-  parity: 'parity',
-}
-const namePattern = /^[0-9a-f]{64}$/
 const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
 // A put of one file (16 MiB as a rule) takes seconds; what was not touched for this long has no writer any more.
 const temporaryAgeMsMax = 60 * 60 * 1000
 
-function pathOf(folder: string, { kind, name }: FileRef): string {
-  if (kind === 'config') return join(folder, 'config')
-  if (!namePattern.test(name)) throw new TypeError('The name of a repository file is 64 hex digits')
-  return kind === 'pack' ? join(folder, 'data', name.slice(0, 2), name) : join(folder, folderOf[kind], name)
+function pathOf(folder: string, file: FileRef): string {
+  return join(folder, pathInRepository(file))
 }
 
 async function makeFolders(folder: string): Promise<void> {
@@ -110,10 +100,10 @@ async function makeFolders(folder: string): Promise<void> {
   for (const name of [...Object.values(folderOf).filter((each) => each !== 'parity'), 'tmp']) {
     await mkdir(join(folder, name), { recursive: true, mode: 0o700 })
   }
-  // restic makes all 256 at once too; a put then needs no folder.
-  const parts = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
   await Promise.all(
-    parts.map(async (part) => await mkdir(join(folder, 'data', part), { recursive: true, mode: 0o700 })),
+    packFolders.map(
+      async (part) => await mkdir(join(folder, 'data', part), { recursive: true, mode: 0o700 }),
+    ),
   )
   await syncFolder(join(folder, 'data'))
   await syncFolder(folder)
@@ -247,7 +237,7 @@ async function* listFolder(
   names: readonly string[],
   signal: AbortSignal | undefined,
 ): AsyncIterable<{ name: string; size: number }> {
-  for (const name of names.filter((candidate) => namePattern.test(candidate)).sort()) {
+  for (const name of names.filter((candidate) => fileNamePattern.test(candidate)).sort()) {
     signal?.throwIfAborted()
     const found = await lstat(join(base, name)).catch(absent)
     if (found?.isFile()) yield { name, size: found.size }

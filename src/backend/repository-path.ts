@@ -10,6 +10,11 @@ export const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
   parity: 'parity',
 }
 
+/** The folders in that of packs: restic makes all at once, and a put then needs none. */
+export const packFolders: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, '0'),
+)
+
 export const fileNamePattern = /^[0-9a-f]{64}$/
 
 /** A larger file is neither written nor read: packs of restic end at 128 MiB, and one is held in memory whole. */
@@ -20,6 +25,12 @@ export function folderAndName({ kind, name }: FileRef): { readonly folder: strin
   if (kind === 'config') return { folder: '', name: 'config' }
   if (!fileNamePattern.test(name)) throw new TypeError('The name of a repository file is 64 hex digits')
   return { folder: `${folderOf[kind]}/`, name }
+}
+
+/** In folders of files, where packs lie in those that `packFolders` names; with slashes. */
+export function pathInRepository(file: FileRef): string {
+  const { folder, name } = folderAndName(file)
+  return `${folder}${file.kind === 'pack' ? `${name.slice(0, 2)}/` : ''}${name}`
 }
 
 /** For messages: the kind, and as much of the name as restic shows. */

@@ -9,7 +9,7 @@ import { answerFailure, wayFailure, type HttpTask } from './http-failure.ts'
 import { readOverHttp } from './http-read.ts'
 import { openHttpClient, type HttpAnswer, type HttpRequest, type HttpTimes } from './http-request.ts'
 import { lookForPut, otherContent } from './present-file.ts'
-import { fileBytesMax, fileLabel, fileNamePattern, folderAndName, folderOf } from './repository-path.ts'
+import { fileBytesMax, fileLabel, fileNamePattern, folderOf, pathInRepository } from './repository-path.ts'
 import { parseS3Error, parseS3Listing } from './s3-answers.ts'
 import { regionOf, s3LocationText, type S3Location } from './s3-location.ts'
 
@@ -45,10 +45,7 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
   let region = environment['AWS_REGION'] || environment['AWS_DEFAULT_REGION'] || regionOf(place)
   let credentials: Promise<AwsCredentials> | undefined
   const root = prefix === '' ? '' : `${prefix}/`
-  const keyOf = (file: FileRef) => {
-    const { folder, name } = folderAndName(file)
-    return `${root}${folder}${file.kind === 'pack' ? `${name.slice(0, 2)}/` : ''}${name}`
-  }
+  const keyOf = (file: FileRef) => `${root}${pathInRepository(file)}`
 
   const send = async ({ key, query = {}, headers = {}, ...asked }: Asked): Promise<HttpAnswer> => {
     asked.signal?.throwIfAborted()

@@ -1,28 +1,13 @@
-// Where the files of a repository lie below a folder of an sftp server (restic, doc/design.rst, "Repository Layout").
-import type { FileKind, FileRef } from './backend.ts'
-
-export const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
-  key: 'keys',
-  lock: 'locks',
-  snapshot: 'snapshots',
-  index: 'index',
-  pack: 'data',
-  parity: 'parity',
-}
-/** restic makes all at once too; a put then needs no folder. */
-export const packFolders: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
-  byte.toString(16).padStart(2, '0'),
-)
-export const namePattern = /^[0-9a-f]{64}$/
+// Paths on an sftp server, and where the files of a repository lie below a folder of it.
+import type { FileRef } from './backend.ts'
+import { pathInRepository } from './repository-path.ts'
 
 export function at(folder: string, ...names: readonly string[]): string {
   return [folder === '/' ? '' : folder, ...names].join('/')
 }
 
-export function pathOf(folder: string, { kind, name }: FileRef): string {
-  if (kind === 'config') return at(folder, 'config')
-  if (!namePattern.test(name)) throw new TypeError('The name of a repository file is 64 hex digits')
-  return kind === 'pack' ? at(folder, 'data', name.slice(0, 2), name) : at(folder, folderOf[kind], name)
+export function pathOf(folder: string, file: FileRef): string {
+  return at(folder, pathInRepository(file))
 }
 
 export function parentOf(path: string): string {

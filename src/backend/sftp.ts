@@ -5,7 +5,8 @@ import { mayBeFile } from '../wire/sftp-packets.ts'
 import { openSftp, type Sftp, type SftpName } from '../wire/sftp.ts'
 import type { SshOptions } from '../wire/ssh-client.ts'
 import type { Backend, FileRef } from './backend.ts'
-import { at, folderOf, namePattern, packFolders, parentOf, pathOf } from './sftp-layout.ts'
+import { fileNamePattern, folderOf, packFolders } from './repository-path.ts'
+import { at, parentOf, pathOf } from './sftp-layout.ts'
 import { formatSftpLocation, sftpLabel, type SftpLocation } from './sftp-location.ts'
 import { readFile } from './sftp-read.ts'
 import { makeFolderOnce, moveAside, putFile, sweepTemporary, syncFolder } from './sftp-write.ts'
@@ -186,7 +187,7 @@ async function filesIn(sftp: Sftp, path: string): Promise<readonly Listed[] | un
   const names = await readNames(sftp, path)
   if (!names) return undefined
   const files: Listed[] = []
-  for (const found of names.filter(({ name }) => namePattern.test(name))) {
+  for (const found of names.filter(({ name }) => fileNamePattern.test(name))) {
     // A server may tell sizes only when it is asked for one.
     const known = found.mode !== undefined && found.size !== undefined
     const file = known ? found : await sftp.look(at(path, found.name))

@@ -7,7 +7,8 @@ import { syncFolder } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import type { RawText } from '../base/raw-text.ts'
 import { blockBytes, decodeHeader, encodeHeader, isZeroBlock } from '../wire/tar-header.ts'
-import type { Backend, FileKind, FileRef } from './backend.ts'
+import type { Backend, FileRef } from './backend.ts'
+import { folderOf, pathInRepository } from './repository-path.ts'
 
 export interface ShareMember {
   readonly name: string
@@ -33,15 +34,6 @@ const keyBytesMax = 4096
 /** A pack holds 16 MiB: this many are 16 TiB. */
 const membersMax = 1_000_000
 const copyBytes = 1024 * 1024
-
-const folderOf: Readonly<Record<Exclude<FileKind, 'config'>, string>> = {
-  key: 'keys',
-  lock: 'locks',
-  snapshot: 'snapshots',
-  index: 'index',
-  pack: 'data',
-  parity: 'parity',
-}
 
 /** Every name that a share may hold; anything else makes it none. */
 const memberPattern =
@@ -302,9 +294,8 @@ async function* readMember(
   }
 }
 
-function memberName({ kind, name }: FileRef): string {
-  if (kind === 'config') return 'logbook/config'
-  return kind === 'pack' ? `logbook/data/${name.slice(0, 2)}/${name}` : `logbook/${folderOf[kind]}/${name}`
+function memberName(file: FileRef): string {
+  return `logbook/${pathInRepository(file)}`
 }
 
 function archiveBackend(file: FileHandle, members: ReadonlyMap<string, Placed>, path: string): Backend {
