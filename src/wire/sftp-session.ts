@@ -1,6 +1,6 @@
 // The line to an sftp server, over the system's own OpenSSH client: many requests under way at once, each answer found
 // by its number.
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { VmlError } from '../base/failure.ts'
 import { openByteReader } from './byte-reader.ts'
 import { startChild, type Child } from './child-process.ts'
 import {
@@ -13,15 +13,9 @@ import {
   packetType,
   readStatus,
 } from './sftp-packets.ts'
-import {
-  connectionWords,
-  connectTimeoutSDefault,
-  destinationWords,
-  option,
-  type SshAddress,
-  type SshOptions,
-} from './ssh-client.ts'
+import { connectionWords, destinationWords, option, type SshAddress, type SshOptions } from './ssh-client.ts'
 import { lastLine, sshFailure, troubleOf } from './ssh-failure.ts'
+import { awaitLogin } from './ssh-login.ts'
 
 export interface SftpRequest {
   readonly address: SshAddress
@@ -46,8 +40,6 @@ export interface SftpSession extends AsyncDisposable {
 }
 
 const protocolVersion = 3
-/** For all of the log-in, beyond what the connection itself may take. */
-const loginTimeoutMs = 30_000
 /** The longest silence while something was asked: a sync on a busy disk takes its time; a dead line ssh finds by itself. */
 const silenceMsMax = 120_000
 const silenceLookMs = 5000
@@ -71,27 +63,13 @@ export async function openSftpSession(request: SftpRequest): Promise<SftpSession
     label: `the sftp session on ${label}`,
     signal,
   })
-  const limitMs = (options.connectTimeoutS ?? connectTimeoutSDefault) * 1000 + loginTimeoutMs
-  const timer = setTimeout(
-    () => child.fail(new VmlError('unavailable.timeout', `No log-in on ${label} within ${limitMs} ms`)),
-    limitMs,
-  )
-  try {
+  return await awaitLogin(child, { options, label }, async () => {
     const packets = readPackets(child, label)
     outbox.add(encodePacket(packetType.init, [protocolVersion]))
     const { value: hello } = await packets.next()
     if (!hello) throw await explainRefusal(child, label)
     return listen({ child, outbox, packets, extensions: readVersion(hello), label })
-  } catch (error) {
-    await child[Symbol.asyncDispose]()
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    throw new VmlError('unsupported', 'Cannot run ssh: it is not installed', {
-      cause: error,
-      hint: 'Install the OpenSSH client',
-    })
-  } finally {
-    clearTimeout(timer)
-  }
+  })
 }
 
 interface Line {

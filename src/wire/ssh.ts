@@ -4,26 +4,19 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { VmlError, systemErrorCode } from '../base/failure.ts'
+import { VmlError } from '../base/failure.ts'
 import { startChild, type Child } from './child-process.ts'
 import { runToEnd } from './collect-output.ts'
 import { askHostKey } from './host-key.ts'
 import { execScript } from './quote.ts'
 import type { Shell, ShellOutcome, ShellProcess, ShellRequest } from './shell.ts'
-import {
-  connectTimeoutSDefault,
-  masterWords,
-  sessionWords,
-  type SshAddress,
-  type SshOptions,
-} from './ssh-client.ts'
+import { masterWords, sessionWords, type SshAddress, type SshOptions } from './ssh-client.ts'
 import { lastLine, sshFailure, troubleOf } from './ssh-failure.ts'
+import { awaitLogin } from './ssh-login.ts'
 import { readMark, startMark, statusMark } from './ssh-marks.ts'
 
 /** sshd allows 10 sessions on a connection: these, the one that holds it, and one to end a program. */
 const sessionsMax = 8
-/** For all of the log-in, beyond what the connection itself may take. */
-const loginTimeoutMs = 30_000
 const killTimeoutMs = 5000
 /** A socket's path is at most 108 bytes long, and ssh adds 17 while it makes it. */
 const socketPathBytesMax = 88
@@ -142,25 +135,14 @@ async function connect({ address, options, label, folder, signal }: ConnectReque
   })
   const onAbort = () => child.fail(new VmlError('cancelled', `Cancelled connecting to ${label}`))
   signal?.addEventListener('abort', onAbort, { once: true })
-  const limitMs = (options.connectTimeoutS ?? connectTimeoutSDefault) * 1000 + loginTimeoutMs
-  const timer = setTimeout(
-    () => child.fail(new VmlError('unavailable.timeout', `No log-in on ${label} within ${limitMs} ms`)),
-    limitMs,
-  )
   try {
-    const mark = await readMark(child.stdout[Symbol.asyncIterator](), nonce, label)
-    if (mark) return holdConnection(child, socket)
-    const { status, stderr } = await child.outcome
-    throw await explainRefusal({ address, options, label, folder, signal }, status, stderr)
-  } catch (error) {
-    await child[Symbol.asyncDispose]()
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    throw new VmlError('unsupported', 'Cannot run ssh: it is not installed', {
-      cause: error,
-      hint: 'Install the OpenSSH client',
+    return await awaitLogin(child, { options, label }, async () => {
+      const mark = await readMark(child.stdout[Symbol.asyncIterator](), nonce, label)
+      if (mark) return holdConnection(child, socket)
+      const { status, stderr } = await child.outcome
+      throw await explainRefusal({ address, options, label, folder, signal }, status, stderr)
     })
   } finally {
-    clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
   }
 }
