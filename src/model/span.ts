@@ -1,4 +1,5 @@
-// Spans of time and sizes as people write them in rules: `1y6m`, `30d`, `15min`, `8%`, `20GiB`.
+// What the rules of a policy are made of, as people write them: spans `1y6m`, how often `15min`, budgets `8%` and `20GiB`.
+import { durationUnits, parseDuration, parsePercent, parseSize, sizeUnits } from './quantities.ts'
 
 /** By the calendar, as restic's durations. */
 export interface Span {
@@ -29,44 +30,31 @@ export function formatSpan({ years, months, days, hours }: Span): string {
   return parts.filter((part) => part !== 0).join('') || '0h'
 }
 
-const everyUnits = { m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 } as const
 /** Ten years, by no calendar. */
-const everyMsMax = 3_660 * everyUnits.d
+const everyMsMax = 3_660 * durationUnits.d
 
-/** How often: `15min` (or `15m`: unlike in a span these are minutes), `1h`, `1d`, `1w`, in milliseconds. */
+/** `15min` (or `15m`: unlike in a span these are minutes), `1h`, `1d`, `1w`, in milliseconds. */
 export function parseEvery(text: string): number | undefined {
-  const match = /^(\d{1,6})(m|min|h|d|w)$/.exec(text)
-  const unit = match?.[2]
-  if (unit !== 'm' && unit !== 'min' && unit !== 'h' && unit !== 'd' && unit !== 'w') return undefined
-  const ms = Number(match?.[1]) * everyUnits[unit]
-  return ms > 0 && ms <= everyMsMax ? ms : undefined
+  const ms = parseDuration(text, ['m', 'min', 'h', 'd', 'w'])
+  return ms !== undefined && ms > 0 && ms <= everyMsMax ? ms : undefined
 }
 
 export function formatEvery(ms: number): string {
   for (const unit of ['w', 'd', 'h'] as const)
-    if (ms % everyUnits[unit] === 0) return `${ms / everyUnits[unit]}${unit}`
-  return `${ms / everyUnits.min}min`
+    if (ms % durationUnits[unit] === 0) return `${ms / durationUnits[unit]}${unit}`
+  return `${ms / durationUnits.min}min`
 }
 
 export type Budget =
   /** Of the space that is in use on the machine's own disks. */
   { readonly kind: 'share'; readonly percent: number } | { readonly kind: 'bytes'; readonly bytes: number }
 
-const sizeUnits = ['', 'K', 'M', 'G', 'T', 'P'] as const
-
-/** `8%`, or a size: `20GiB`, `20G` (as restic, by 1024), `20GB` (by 1000). More than nothing. */
+/** A share or a size, more than nothing. */
 export function parseBudget(text: string): Budget | undefined {
-  const share = /^(\d{1,3}(?:\.\d{1,3})?)\s?%$/.exec(text)
-  if (share) {
-    const percent = Number(share[1])
-    return percent > 0 && percent <= 100 ? { kind: 'share', percent } : undefined
-  }
-  const size = /^(\d{1,15}(?:\.\d{1,3})?)\s?([KMGTP]?)(iB|B|)$/i.exec(text)
-  if (!size) return undefined
-  const [, number = '', letter = '', suffix = ''] = size
-  const power = sizeUnits.findIndex((unit) => unit === letter.toUpperCase())
-  const bytes = Math.floor(Number(number) * (suffix.toUpperCase() === 'B' ? 1000 : 1024) ** power)
-  return bytes > 0 && Number.isSafeInteger(bytes) ? { kind: 'bytes', bytes } : undefined
+  const percent = parsePercent(text)
+  if (percent !== undefined) return percent > 0 ? { kind: 'share', percent } : undefined
+  const bytes = parseSize(text)
+  return bytes !== undefined && bytes > 0 ? { kind: 'bytes', bytes } : undefined
 }
 
 export function formatBudget(budget: Budget): string {

@@ -2,6 +2,7 @@
 import { printableText } from '../../base/raw-text.ts'
 import { VmlError } from '../../base/failure.ts'
 import { entryName, isImported, listEntries, type LoggedEntry, lostTag } from '../../engine/entries.ts'
+import { parseDuration } from '../../model/quantities.ts'
 import { count, defineCommand, flag, type Operand, text, texts } from '../command.ts'
 import { describeEntry } from '../describe-entry.ts'
 import { formatBytes, formatDay, formatTime, plural } from '../format.ts'
@@ -129,9 +130,8 @@ function shown(text: string): string {
 
 /** A span back from now, or the start of a day. */
 function parseSince(text: string, now: number): number {
-  const span = /^(\d{1,5})\s*([mhdwy])$/.exec(text)
-  const unit = spanMs[span?.[2] ?? '']
-  if (span && unit !== undefined) return now - Number(span[1]) * unit
+  const span = parseDuration(text, ['m', 'min', 'h', 'd', 'w', 'y'])
+  if (span !== undefined) return now - span
   const day = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?$/.exec(text)
   if (day) {
     const [year = 0, month = 1, date = 1, hour = 0, minute = 0] = day
@@ -142,13 +142,4 @@ function parseSince(text: string, now: number): number {
   throw new VmlError('usage', `Cannot read "${text}" as a time`, {
     hint: 'Write 12h, 3d, 2w, 1y, or a day such as 2026-11-03',
   })
-}
-
-const minuteMs = 60_000
-const spanMs: Readonly<Record<string, number>> = {
-  m: minuteMs,
-  h: 60 * minuteMs,
-  d: 24 * 60 * minuteMs,
-  w: 7 * 24 * 60 * minuteMs,
-  y: 365 * 24 * 60 * minuteMs,
 }
