@@ -135,8 +135,8 @@ async function readRuleFiles(run: Run): Promise<Pick<ExclusionRules, 'ignoreFile
   const { listing } = run
   for (const row of listing.below(rootRow)) {
     if (listing.type(row) !== 'file' || listing.bytes(row) > ignoreFileBytesMax) continue
-    const name = listing.name(row)
-    if (name === ignoreFileName || name === cacheTagName) wanted.push(listing.path(row))
+    if (listing.isNamed(row, ignoreFileName) || listing.isNamed(row, cacheTagName))
+      wanted.push(listing.path(row))
   }
   if (wanted.length === 0) return { ignoreFiles, cacheFolders }
   for await (const record of run.request.source.read(wanted, run.request.signal)) {

@@ -57,13 +57,15 @@ interface Matcher {
   readonly folder: RawPath
   readonly matcher: Ignore
   /** Quickly tells of most paths that no pattern can mean them. */
-  readonly mayMatch?: (relative: string) => boolean
+  readonly mayMatch?: (relative: string, isFolder: boolean) => boolean
   readonly describe: (rule: { pattern: string; mark?: string | undefined }) => string
 }
 
 export interface Exclusion {
   /** The rule that leaves this path out, given that its parent folder is kept; undefined when it is kept. */
   ruleFor(path: RawPath, isFolder: boolean): string | undefined
+  /** That every file directly in this folder whose name does not begin with a dot is kept. False where that needs a look at each. */
+  keepsFiles(folder: RawPath): boolean
 }
 
 /**
@@ -95,7 +97,16 @@ export function openExclusion(rules: ExclusionRules, root: RawPath, explicit: bo
     }
     return [...general, ...inner.reverse()]
   }
+  const aroundNever = new Set(rules.never.map(({ path }) => parentPath(path)))
   return {
+    keepsFiles: (folder) =>
+      aroundRoot === undefined &&
+      !aroundNever.has(folder) &&
+      !rules.cacheFolders.has(folder) &&
+      rules.exclude.length === 0 &&
+      // The default patterns are of folders.
+      (rules.ignoreFiles.size === 0 ||
+        matchersFor(joinPath(folder, anyName)).every(({ mayMatch }) => mayMatch)),
     ruleFor(path, isFolder) {
       const absolute = never.get(path) ?? aroundRoot
       if (absolute !== undefined) return absolute
@@ -133,7 +144,9 @@ export function applyExclusion(
   }
   const stack = [{ row: start, path: root }]
   for (let folder = stack.pop(); folder; folder = stack.pop()) {
+    const keepsFiles = exclusion.keepsFiles(folder.path)
     for (const row of listing.children(folder.row)) {
+      if (keepsFiles && !listing.isFolder(row) && !listing.isHidden(row)) continue
       if (done.has(row)) continue
       const path = joinPath(folder.path, listing.name(row))
       const isFolder = listing.isFolder(row)
@@ -153,7 +166,7 @@ function verdict(matchers: readonly Matcher[], path: RawPath, isFolder: boolean)
     const entry = matchers[index]
     if (!entry || path === entry.folder || !isWithin(path, entry.folder)) continue
     const relative = relativeTo(path, entry.folder)
-    if (entry.mayMatch?.(relative) === false) continue
+    if (entry.mayMatch?.(relative, isFolder) === false) continue
     const result = entry.matcher.test(isFolder ? `${relative}/` : relative)
     if (result.unignored) return undefined
     if (!result.ignored || !result.rule) continue
@@ -169,6 +182,8 @@ function relativeTo(path: RawPath, folder: RawPath): string {
   return folder === '/' ? path.slice(1) : path.slice(folder.length + 1)
 }
 
+const anyName = 'x' as RawName
+
 const options = { ignorecase: false, allowRelativePaths: true }
 
 function defaultMatcher(folder: RawPath): Matcher {
@@ -182,8 +197,9 @@ function defaultMatcher(folder: RawPath): Matcher {
   }
 }
 
-/** A pattern without a slash in it means a folder of any depth; all of them begin with a dot. */
-function mayBeDefault(relative: string): boolean {
+/** All patterns are of folders, and what lies in one goes with it; one without a slash in it means any depth; all begin with a dot. */
+function mayBeDefault(relative: string, isFolder: boolean): boolean {
+  if (!isFolder) return false
   const slash = relative.lastIndexOf('/')
   return relative.charCodeAt(0) === dot || relative.charCodeAt(slash + 1) === dot
 }

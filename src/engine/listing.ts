@@ -18,6 +18,7 @@ export const rootRow: Row = 0
 export const noRow: Row = -1
 
 const types: readonly NodeType[] = ['file', 'dir', 'symlink', 'fifo', 'socket', 'dev', 'chardev', 'irregular']
+const dot = 0x2e
 const dirType = types.indexOf('dir')
 
 // A row: times and inode as 64-bit integers, size as a double, then words. What comes first makes up a fingerprint.
@@ -144,6 +145,16 @@ export class Listing {
     const start = this.#words[at + inNameStart] ?? 0
     const end = start + ((this.#words[at + inNameLength] ?? 0) & 0xffff)
     return this.#names.toString('latin1', start, end) as RawName
+  }
+
+  isNamed(row: Row, name: RawName): boolean {
+    const length = (this.#words[row * rowWords + inNameLength] ?? 0) & 0xffff
+    return length === name.length && this.name(row) === name
+  }
+
+  /** The name begins with a dot. */
+  isHidden(row: Row): boolean {
+    return this.#names[this.#words[row * rowWords + inNameStart] ?? 0] === dot
   }
 
   linkTarget(row: Row): RawText | undefined {
