@@ -5,7 +5,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { Writer } from '../store/store.ts'
 import { readChanged } from './capture-read.ts'
 import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
-import type { CapturedFile } from './captured-files.ts'
+import { type CapturedFile, CapturedFiles } from './captured-files.ts'
 import { decideChanged } from './capture-decide.ts'
 import { addFoldersAbove, applyRules, requireRoots, scanRoots } from './capture-scan.ts'
 import { type Row, rootRow } from './listing.ts'
@@ -24,14 +24,20 @@ export interface Captured {
   readonly partial: boolean
 }
 
-export async function capture(request: CaptureRequest, writer: Writer): Promise<Captured> {
+/** What is there, by the rules of the request. Nothing is read but the rule files, nothing is stored. */
+export async function look(request: CaptureRequest): Promise<Run> {
   const run = await scanRoots(request)
   if (!request.exactly) {
     requireRoots(run)
     await applyRules(run)
   }
   await addFoldersAbove(run)
-  const memory = request.base?.memory
+  return run
+}
+
+/** Of a machine that was looked at just now: what changes until its files are read is found out then. */
+export async function capture(run: Run, writer: Writer): Promise<Captured> {
+  const memory = run.request.base?.memory
   const changed = await decideChanged(run, {
     isStored: (id) => writer.hasBlob('data', id),
     memory: memory && writer.hasAll(memory.indexes) ? memory : undefined,
@@ -51,12 +57,9 @@ export interface Survey {
   readonly mounts: readonly { readonly path: RawPath; readonly type: string }[]
 }
 
-/** Nothing is read but the rule files, nothing is stored. */
-export async function survey(request: CaptureRequest): Promise<Survey> {
-  const run = await scanRoots(request)
-  requireRoots(run)
-  await applyRules(run)
-  await addFoldersAbove(run)
+/** Leaves the run as it is: it can be captured afterwards. */
+export async function survey(looked: Run): Promise<Survey> {
+  const run: Run = { ...looked, files: new CapturedFiles(looked.listing) }
   const changed = await decideChanged(run, { isStored: () => true, everyPath: true })
   return {
     files: filesOf(run, changed),

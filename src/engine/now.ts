@@ -1,5 +1,6 @@
 // The machine as it is now, as one side of a comparison: files that did not change since an entry carry its content.
 import type { Reporter } from '../base/progress.ts'
+import type { PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { baseName, parentPath, rootPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
@@ -34,19 +35,31 @@ export interface Now {
 
 /** Looks at the machine; files that may have changed are not read here: a comparison asks for their digests. */
 export async function lookAtNow(request: NowRequest): Promise<Now> {
-  const { open, signal } = request
-  const found = await surveyMachine(request, requestOf(request.base))
+  const { open, base, signal } = request
+  const survey = await surveyMachine(request, requestOf(base))
   const packages = await readMachinePackages(open.packageManagers, open.shell, { signal })
-  const side: Side = {
+  return { side: sideNow({ open, base, survey, packages }), survey }
+}
+
+/** Of what was found when the machine was looked at. */
+export function sideNow({
+  open,
+  base,
+  survey,
+  packages,
+}: Pick<NowRequest, 'open' | 'base'> & {
+  readonly survey: Survey
+  readonly packages: PackageSet | undefined
+}): Side {
+  return {
     label: 'now',
-    tree: { children: foldersOf(found.files) },
+    tree: { children: foldersOf(survey.files) },
     facts: baseFactsOf(open.facts),
     fidelity: open.source.fidelity,
     environment: variablesOf(open.facts),
     ...(packages ? { packages } : {}),
-    scope: scopeNow(request.base, found),
+    scope: scopeNow(base, survey),
   }
-  return { side, survey: found }
 }
 
 /** The question that the entry answered, asked again. */

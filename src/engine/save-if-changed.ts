@@ -1,16 +1,24 @@
 // A save that makes no entry where it would change nothing (requirement T2).
 import type { PathProblem } from '../model/entry.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import type { Survey } from './capture.ts'
+import { survey, type Survey } from './capture.ts'
 import { findRealPaths } from '../source/real-paths.ts'
 import { compareEntries } from './compare.ts'
 import { readContent, type SameContent } from './compare-content.ts'
 import { entrySide } from './compare-side.ts'
 import { entryName, type LoggedEntry } from './entries.ts'
 import { describeEntryFully } from './look.ts'
-import { lookAtNow } from './now.ts'
+import { sideNow } from './now.ts'
 import { rawPathOf } from './protection.ts'
-import { type Saved, save, type SaveBase, type SaveParts, type SaveRequest } from './save.ts'
+import {
+  lookForSave,
+  type Saved,
+  type SaveBase,
+  type SaveLook,
+  saveLooked,
+  type SaveParts,
+  type SaveRequest,
+} from './save.ts'
 
 export interface Unchanged {
   readonly kind: 'unchanged'
@@ -19,21 +27,30 @@ export interface Unchanged {
 }
 
 /**
- * Looks first, as `vml status` does: files, attributes and times, packages, variables, facts. Where anything differs, where something else
- * is asked for than the entry before answered, or where there is none, it saves.
+ * Looks, and compares as `vml status` does: files, attributes and times, packages, variables, facts. Where anything differs, where something
+ * else is asked for than the entry before answered, or where there is none, it saves what it has seen: the machine is looked at once.
  */
 export async function saveIfChanged(parts: SaveParts, request: SaveRequest): Promise<Saved | Unchanged> {
   const { base } = parts
-  if (base && request.mode !== 'full' && (await isAsBefore(parts, base, request)))
+  const looked = await lookForSave(parts, request)
+  if (
+    base &&
+    request.mode !== 'full' &&
+    (await asksTheSame(parts, request, base)) &&
+    (await isAsBefore(parts, base, looked))
+  )
     return { kind: 'unchanged', since: base.entry }
-  return await save(parts, request)
+  return await saveLooked(parts, request, looked)
 }
 
-async function isAsBefore(parts: SaveParts, base: SaveBase, request: SaveRequest): Promise<boolean> {
-  if (!(await asksTheSame(parts, request, base))) return false
-  const { open, repository, reporter, signal } = parts
-  const now = await lookAtNow({ open, repository, base, reporter, signal })
-  if (!(await hasSameGaps(parts, base, now.survey))) return false
+async function isAsBefore(
+  parts: SaveParts,
+  base: SaveBase,
+  { run, packages: packagesNow }: SaveLook,
+): Promise<boolean> {
+  const { open, repository, signal } = parts
+  const found = await survey(run)
+  if (!(await hasSameGaps(parts, base, found))) return false
   const { document, packages, variables } = await describeEntryFully(repository, base.entry, { signal })
   const left = entrySide({
     label: entryName(base.entry),
@@ -46,9 +63,9 @@ async function isAsBefore(parts: SaveParts, base: SaveBase, request: SaveRequest
   })
   const { identical } = await compareEntries({
     left,
-    right: now.side,
+    right: sideNow({ open, base, survey: found, packages: packagesNow }),
     times: true,
-    sameContent: mayAskDigests(now.survey)
+    sameContent: mayAskDigests(found)
       ? readContent({ repository, source: open.source, signal })
       : nothingIsTheSame,
     repository,

@@ -15,8 +15,8 @@ import { findRealPaths } from '../source/real-paths.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
-import { capture, type Captured, survey, type Survey } from './capture.ts'
-import type { CaptureBase, CaptureRequest, CaptureRoot } from './capture-run.ts'
+import { capture, type Captured, look, survey, type Survey } from './capture.ts'
+import type { CaptureBase, CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { isImported, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { rememberFolders } from './capture-decide.ts'
 import {
@@ -87,15 +87,39 @@ export interface Saved {
   readonly durationMs: number
 }
 
-/** Writes the entry. Order: file contents and trees, `/.vml/` documents, root tree, then the snapshot: the commit. */
-export async function save(parts: SaveParts, request: SaveRequest): Promise<Saved> {
+/** A machine as a save finds it, before anything is read of its files or stored. */
+export interface SaveLook {
+  readonly startedAt: number
+  readonly packages: PackageSet | undefined
+  readonly run: Run
+}
+
+export async function lookForSave(parts: SaveParts, request: SaveRequest): Promise<SaveLook> {
   const startedAt = parts.clock.now()
   const packages = await readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
   const roots = await rootsOf(parts, request)
   const memory = await recall(parts)
+  return { startedAt, packages, run: await look(captureRequest(parts, request, roots, memory)) }
+}
+
+/** Looks, and writes the entry. */
+export async function save(parts: SaveParts, request: SaveRequest): Promise<Saved> {
+  return await saveLooked(parts, request, await lookForSave(parts, request))
+}
+
+/**
+ * Order: file contents and trees, `/.vml/` documents, root tree, then the snapshot: the commit. What the base's blobs are good for is
+ * decided under the lock that comes first here.
+ */
+export async function saveLooked(
+  parts: SaveParts,
+  request: SaveRequest,
+  { startedAt, packages, run }: SaveLook,
+): Promise<Saved> {
   const writer = await parts.repository.beginWrite({ signal: parts.signal })
   await using _closing = writer
-  const captured = await capture(captureRequest(parts, request, roots, memory), writer)
+  const captured = await capture(run, writer)
+  const { roots } = run.request
   const number = await parts.nextNumber()
   const document = describeEntry(parts, request, { captured, roots, number, startedAt })
   return await commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
@@ -106,7 +130,7 @@ export async function surveyMachine(
   parts: SurveyParts,
   request: Pick<SaveRequest, 'mode' | 'include' | 'exclude' | 'only' | 'caches'>,
 ): Promise<Survey> {
-  return await survey(captureRequest(parts, request, await rootsOf(parts, request)))
+  return await survey(await look(captureRequest(parts, request, await rootsOf(parts, request))))
 }
 
 function captureRequest(
@@ -139,20 +163,18 @@ export async function saveSafety(
   const startedAt = parts.clock.now()
   const writer = await parts.repository.beginWrite({ signal: parts.signal })
   await using _closing = writer
-  const captured = await capture(
-    {
-      source: parts.open.source,
-      ...captureBase(parts, { mode: 'incremental' }),
-      roots: [],
-      exactly: paths,
-      never: [],
-      exclude: [],
-      defaults: false,
-      reporter: parts.reporter,
-      signal: parts.signal,
-    },
-    writer,
-  )
+  const run = await look({
+    source: parts.open.source,
+    ...captureBase(parts, { mode: 'incremental' }),
+    roots: [],
+    exactly: paths,
+    never: [],
+    exclude: [],
+    defaults: false,
+    reporter: parts.reporter,
+    signal: parts.signal,
+  })
+  const captured = await capture(run, writer)
   const lost = captured.problems.find(({ problem }) => problem !== 'socket' && problem !== 'vanished')
   if (lost) {
     throw new VmlError('conflict', `Cannot keep "${lost.path}" in a safety entry: it is ${lost.problem}`, {

@@ -30,6 +30,8 @@ interface TickOptions {
   readonly sleep?: Clock['sleep']
   /** The machine lets in a user who may not read everything. */
   readonly asNobody?: boolean
+  /** Hears what is run on the machine, which then is asked as any other: by its own programs. */
+  readonly onProgram?: (argv: readonly string[]) => void
 }
 
 function withoutRights(shell: Shell): Shell {
@@ -41,15 +43,27 @@ function withoutRights(shell: Shell): Shell {
   }
 }
 
+function heard(shell: Shell, onProgram: (argv: readonly string[]) => void): Shell {
+  const start: Shell['start'] = async (request) => {
+    onProgram(request.argv)
+    return await shell.start(request)
+  }
+  const run: Shell['run'] = async (request) => {
+    onProgram(request.argv)
+    return await shell.run(request)
+  }
+  return { ...shell, start, run }
+}
+
 /** One tick of the timer. */
 async function tick(
   nowMs: number,
   options: RunOptions = everything,
   on: MachineBench = bench,
-  { sleep = systemClock.sleep, asNobody = false }: TickOptions = {},
+  { sleep = systemClock.sleep, asNobody = false, onProgram }: TickOptions = {},
 ): Promise<readonly PolicyEvent[]> {
   const { home } = on
-  const environment = vmlEnvironment({ home, env: asNobody ? { VML_NO_FFI: '1' } : {} })
+  const environment = vmlEnvironment({ home, env: asNobody || onProgram ? { VML_NO_FFI: '1' } : {} })
   const config = readConfig({}, { environment, workingFolder: home })
   const { signal } = new AbortController()
   await using logbook = await openTestLogbook(on.test)
@@ -61,6 +75,7 @@ async function tick(
     signal,
     openShell: async (machine: Machine) => {
       const shell = opened.use(await openShell(config, machine, { signal, askPerson: undefined }))
+      if (onProgram) return heard(shell, onProgram)
       return asNobody ? withoutRights(shell) : shell
     },
     agreeTo: () => Promise.resolve(),
@@ -98,6 +113,25 @@ test('a day of hourly saves makes an entry for each hour in which something chan
     assert.deepEqual(words(events), [changes.has(hour) ? 'saved' : 'unchanged'], `hour ${hour}`)
   }
   assert.equal((await entriesOf()).length, changes.size)
+})
+
+test('a machine is scanned once for each due save, whether anything has changed or not (T2)', async () => {
+  await using own = await openMachineBench()
+  own.sh('mkdir w; echo 1 > w/a; echo 2 > w/b')
+  await own.vml(['policy', 'set', 'here', '--every', '1h', '--only', join(own.home, 'w')])
+  const changes = [':', ':', 'echo more >> w/a; rm w/b', ':']
+  const seen: string[] = []
+  for (const [hour, change] of changes.entries()) {
+    own.sh(change)
+    let scans = 0
+    const onProgram = (argv: readonly string[]) => {
+      if (argv.some((word) => /xargs .* find$/m.test(word))) scans++
+    }
+    const [what] = words(await tick(startMs + hour * hourMs, everything, own, { onProgram }))
+    seen.push(`${what} ${scans}`)
+  }
+  assert.deepEqual(seen, ['saved 1', 'unchanged 1', 'saved 1', 'unchanged 1'])
+  own.check()
 })
 
 test('a file that was written again with the same content and time is no change', async () => {
