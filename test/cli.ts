@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { markVariable } from '../tools/test-processes.ts'
 
 export interface VmlOutcome {
   readonly status: number
@@ -20,9 +21,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal
 }
 
-/** Without this the variables of whoever runs the tests would decide. */
-/** Each test has a home of its own, and would compile the whole program for it. */
-const keptVariables = ['PATH', 'LANG', 'TMPDIR', 'NODE_COMPILE_CACHE'] as const
+// The variables of whoever runs the tests must not decide, but for these. Each test has a home of its own, and would compile the whole program for it. By its mark the runner finds what a file has started.
+const keptVariables = ['PATH', 'LANG', 'TMPDIR', 'NODE_COMPILE_CACHE', markVariable] as const
 const startFile = fileURLToPath(new URL('../src/cli/vml.js', import.meta.url))
 
 /** The words that start the program, for tests that start it by other means. */

@@ -2,9 +2,10 @@
 // `npm run test:long` runs those of `test/long/` instead, which take longer than a change should wait for.
 import { globSync } from 'node:fs'
 import { availableParallelism, homedir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
-import { run } from 'node:test'
+import { dirname, join } from 'node:path'
+import { mapOrdered } from '../src/base/pool.ts'
 import { renderCheck, runChecks } from './check.ts'
+import { runTestFile } from './test-file.ts'
 
 interface Tally {
   passed: number
@@ -14,16 +15,15 @@ interface Tally {
 const root = dirname(import.meta.dirname)
 
 // A test that boots a guest under load takes half a minute; one that takes longer than this hangs.
-const timeoutMs = 240_000
-const longTimeoutMs = 2 * 3600_000
-// Ends even a file that is stuck in a loop, with everything it started.
-const allTestsMs = 30 * 60_000
-const longTestsMs = 12 * 3600_000
+const testMs = 4 * 60_000
+// The slowest file takes two minutes on a busy computer.
+const fileMs = 8 * 60_000
+const allFilesMs = 30 * 60_000
+const longMs = { testMs: 2 * 3600_000, fileMs: 4 * 3600_000, allFilesMs: 12 * 3600_000 }
 const longFolder = 'test/long/'
 const startsGuests = /^test\/e2e\/(?:demo|guests|open|open-refused|qemu)\.test\.ts$/
 // Above this the name and time of a file help to find what is slow.
-const slowFileMs = 20_000
-const attemptsMax = 3
+const slowFileSeconds = 20
 
 // Some two hundred files and a thousand programs load the same modules: what was compiled once is found by all.
 const cacheFolder =
@@ -51,89 +51,43 @@ async function main(pattern: string | undefined): Promise<number> {
     console.log(`FAIL no test file${pattern === undefined ? '' : ` has "${pattern}" in its path`}`)
     count(tally, false)
   }
+  // What takes long begins first: a core that waits at the end for a last file is a core that rests.
+  const inOrder = [...files.filter(isLong), ...files.filter((file) => !isLong(file))]
   // An emulated guest takes a core for itself: of the files that start any, one at a time, beside the others.
-  const withGuests = files.filter((file) => startsGuests.test(file))
-  const without = files.filter((file) => !withGuests.includes(file))
+  const withGuests = inOrder.filter((file) => startsGuests.test(file))
+  const without = inOrder.filter((file) => !withGuests.includes(file))
+  const signal = AbortSignal.timeout(long ? longMs.allFilesMs : allFilesMs)
   await Promise.all([
-    runFiles(withGuests, { atOnce: 1, tally }),
+    mapOrdered(withGuests, 1, async (file) => await runFile(file, signal, tally)),
     // Many wait for programs: one more than there are cores keeps those busy.
-    runFiles(without, { atOnce: availableParallelism() + 1, tally }),
+    mapOrdered(without, availableParallelism() + 1, async (file) => await runFile(file, signal, tally)),
   ])
   console.log(`${tally.passed} passed, ${tally.failed} failed`)
   return tally.failed === 0 ? 0 : 1
 }
 
-async function runFiles(
-  files: readonly string[],
-  { atOnce, tally, attempt = 1 }: { atOnce: number; tally: Tally; attempt?: number },
-) {
-  if (files.length === 0) return
-  const silent: string[] = []
-  const seen = new Map<string, number>()
-  const events = run({
-    files,
-    cwd: root,
-    concurrency: atOnce,
-    timeout: long ? longTimeoutMs : timeoutMs,
-    signal: AbortSignal.timeout(long ? longTestsMs : allTestsMs),
-    // Without it a file whose test has timed out waits on for what that test waited for.
-    execArgv: attempt === 1 ? ['--test-force-exit'] : [],
-  })
-  events.on('test:stderr', ({ message }) => process.stderr.write(message))
-  events.on('test:pass', ({ name, file, details, skip, todo }) => {
-    if (details.type === 'suite' || isFile(name)) return
-    note(file, details.duration_ms)
-    // A test that did not run has proven nothing.
-    const ran = skip === undefined && todo === undefined
-    if (!ran) console.log(`FAIL ${name} (${place(file)}): skipped or left to do`)
-    count(tally, ran)
-  })
-  events.on('test:fail', ({ name, file, line, details }) => {
-    // A suite fails because of its tests, which are counted; a file fails by itself only where it could not run.
-    if (details.type === 'suite' || failedThroughSubtests(details.error)) return
-    note(file, details.duration_ms)
-    console.log(`FAIL ${isFile(name) ? place(name) : `${name} (${place(file)}:${line ?? '?'})`}`)
-    console.log(describe(details.error).replaceAll(/^/gm, '     '))
-    count(tally, false)
-  })
-  const ended = Promise.withResolvers<undefined>()
-  events.on('end', () => ended.resolve(undefined)).on('error', ended.reject)
-  events.resume()
-  await ended.promise
-  for (const file of files) {
-    const ms = seen.get(file)
-    // A process that is made to exit can lose the last of what it said: a quick file is asked again, and may end by itself.
-    if (ms === undefined && attempt < attemptsMax) silent.push(file)
-    else if (ms === undefined) {
-      console.log(`FAIL ${file}: has no test`)
-      count(tally, false)
-    } else if (ms > slowFileMs) console.log(`slow ${file} (${(ms / 1000).toFixed(0)} s)`)
-  }
-  await runFiles(silent, { atOnce: 1, tally, attempt: attempt + 1 })
+function isLong(file: string): boolean {
+  return file.startsWith('test/e2e/')
+}
 
-  function note(file: string | undefined, ms: number) {
-    if (file !== undefined) seen.set(place(file), (seen.get(place(file)) ?? 0) + ms)
+async function runFile(file: string, signal: AbortSignal, tally: Tally) {
+  if (signal.aborted) {
+    console.log(`FAIL ${file}: was not run, the time for all files was over`)
+    count(tally, false)
+    return
   }
+  const limits = long ? longMs : { testMs, fileMs }
+  const { passed, failures, seconds } = await runTestFile(file, { cwd: root, ...limits, signal })
+  tally.passed += passed
+  for (const { where, name, text } of failures) {
+    console.log(`FAIL ${where}: ${name}`)
+    if (text !== '') console.log(text.replaceAll(/^/gm, '     '))
+    count(tally, false)
+  }
+  if (seconds > slowFileSeconds) console.log(`slow ${file} (${seconds.toFixed(0)} s)`)
 }
 
 function count(tally: Tally, passed: boolean) {
   if (passed) tally.passed += 1
   else tally.failed += 1
-}
-
-function isFile(name: string): boolean {
-  return /\.test\.tsx?$/.test(name)
-}
-
-function place(file: string | undefined): string {
-  return file === undefined ? '?' : file.startsWith('/') ? relative(root, file) : file
-}
-
-function failedThroughSubtests(error: Error): boolean {
-  return 'failureType' in error && error.failureType === 'subtestsFailed'
-}
-
-function describe(error: Error): string {
-  const cause = error.cause instanceof Error ? error.cause : error
-  return cause.stack ?? cause.message
 }
