@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import type { Backend } from '../src/backend/backend.ts'
 import { openMemory } from '../src/backend/memory.ts'
 import type { Clock } from '../src/base/clock.ts'
+import type { Reporter } from '../src/base/progress.ts'
 import { rawFromString } from '../src/base/raw-text.ts'
 import type { Snapshot } from '../src/model/entry.ts'
 import type { BlobId, TreeId } from '../src/model/ids.ts'
@@ -15,6 +16,7 @@ export const password = Buffer.from('of a test')
 export const cheapKey: NewKey = { password, cost: 'cheap', username: 'user', hostname: 'host' }
 
 export interface FixtureOptions {
+  readonly reporter?: Reporter
   readonly packBytes?: number
   readonly clock?: Clock
   readonly polynomial?: bigint

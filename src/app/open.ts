@@ -102,6 +102,7 @@ async function unlock(
         ...keys,
         signal,
         onLockWatch: tellWatch(options),
+        reporter: options.reporter,
         indexCache: (id) => openIndexCache(config, id),
         onIndexDamage: (id) =>
           options.reporter?.warn({

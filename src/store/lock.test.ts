@@ -5,7 +5,9 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { openMemory } from '../backend/memory.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
-import { fakeClock } from '../../test/store-fixture.ts'
+import { silentReporter } from '../base/progress.ts'
+import { patientClock } from '../../test/patient-clock.ts'
+import { fakeClock, makeRepository, reopen, save } from '../../test/store-fixture.ts'
 import { openCipher, randomMasterKey } from './cipher.ts'
 import { thisProcess } from './lock-holder.ts'
 import { acquireLock } from './lock.ts'
@@ -270,3 +272,38 @@ async function passMinute(clock: ReturnType<typeof fakeClock>): Promise<void> {
 async function writeLockFile(vault: Vault, lock: Record<string, unknown>): Promise<void> {
   await writeSealedJson(vault, 'lock', lock)
 }
+
+test('a writer waits for the moments in which a prune holds the logbook alone', async () => {
+  const { files, repository } = await makeRepository()
+  const lock = await repository.lock('exclusive')
+  const { sleep, ...clock } = patientClock(Date.now())
+  let pauses = 0
+  const phases: string[] = []
+  const other = await reopen(files, {
+    clock: {
+      ...clock,
+      async sleep(ms, options) {
+        await sleep(ms, options)
+        if (++pauses === 2) await lock[Symbol.asyncDispose]()
+      },
+    },
+    reporter: { ...silentReporter, progress: ({ phase }) => void phases.push(phase) },
+  })
+  const snapshot = await save(other, [Buffer.from('waited')])
+  assert.deepEqual(await Array.fromAsync(repository.snapshotIds()), [snapshot.id])
+  assert.deepEqual([...new Set(phases)], ['waiting for the lock'])
+})
+
+test('a writer does not wait longer than some seconds, and says who is there', async () => {
+  const { files, repository } = await makeRepository()
+  await using _lock = await repository.lock('exclusive')
+  const clock = patientClock(Date.now())
+  const other = await reopen(files, { clock })
+  await assert.rejects(other.beginWrite(), (error) => {
+    assert.ok(isFailure(error, 'store.locked'))
+    assert.match(error.message, new RegExp(`process ${process.pid} .* holds it alone`))
+    return true
+  })
+  assert.ok(clock.slept.length > 1 && clock.slept.every((ms) => ms > 0))
+  assert.equal([...files.keys()].filter((path) => path.startsWith('lock/')).length, 1)
+})

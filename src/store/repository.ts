@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Backend } from '../backend/backend.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
+import { type Reporter, silentReporter } from '../base/progress.ts'
 import { parseId, type RepositoryId, type SnapshotId } from '../model/ids.ts'
 import type { BlobReader } from './blob-reader.ts'
 import { isDamage } from './damage.ts'
@@ -35,6 +36,8 @@ export interface OpenOptions extends CallOptions {
   readonly onIndexDamage?: LoadedIndexOptions['onDamage']
   readonly packBytes?: number | undefined
   readonly clock?: Clock | undefined
+  /** Hears that a writer waits for its lock. */
+  readonly reporter?: Reporter | undefined
 }
 
 export interface InitOptions extends CallOptions {
@@ -131,7 +134,11 @@ interface Parts {
   readonly onLockWatch?: LockWatch | undefined
   /** Told of each index file that cannot be read; reading goes on without it. */
   readonly onIndexDamage?: LoadedIndexOptions['onDamage']
+  readonly reporter?: Reporter | undefined
 }
+
+/** A prune holds the logbook alone for as long as it deletes what an earlier one marked: mostly that is over within this. */
+const writeWaitMs = 5000
 
 function assemble(parts: Parts): Repository {
   const { backend, config, masterKey, keyId, packBytes, clock = systemClock } = parts
@@ -222,7 +229,13 @@ function assemble(parts: Parts): Repository {
 
     async beginWrite({ signal, lock: kind = 'shared' } = {}) {
       refuseWrite()
-      const lock = await take(kind, signal)
+      const { waitForLock } = await import('./wait-for-lock.ts')
+      const lock = await waitForLock(async () => await take(kind, signal), {
+        waitMs: writeWaitMs,
+        clock,
+        reporter: parts.reporter ?? silentReporter,
+        signal,
+      })
       try {
         const [{ openWriter }, { index }] = await Promise.all([import('./writer.ts'), content()])
         return await openWriter({ vault, masterKey, index, lock, config, packBytes, clock }, { signal })

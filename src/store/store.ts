@@ -49,7 +49,7 @@ export interface Repository extends AsyncDisposable {
 
   /**
    * Takes a lock (shared unless asked otherwise), which is refreshed until the writer is disposed. `store.locked`
-   * when another program holds the repository alone, or holds it at all where the lock is exclusive. Under an
+   * when another program holds the repository alone, or holds it at all where the lock is exclusive, and does so for some seconds. Under an
    * exclusive one `removeSnapshot` may be called: an edit writes the new snapshot, then removes the old.
    */
   beginWrite(options?: CallOptions & { readonly lock?: 'shared' | 'exclusive' }): Promise<Writer>
