@@ -1,9 +1,8 @@
 // Looks for damage: names each damaged file, and the snapshots and paths that cannot be read whole because of it.
 import { openFresh } from '../backend/fresh.ts'
 import type { Clock } from '../base/clock.ts'
-import { isFailure, messageOf } from '../base/failure.ts'
+import { messageOf } from '../base/failure.ts'
 import type { Snapshot } from '../model/entry.ts'
-import { parseId, type SnapshotId } from '../model/ids.ts'
 import type { BlobIndex } from './blob-index.ts'
 import { damageMessage } from './damage.ts'
 import { type Fault, type FaultBook, openFaultBook } from './check-faults.ts'
@@ -15,7 +14,7 @@ import { listLocks } from './lock-file.ts'
 import { thisProcess } from './lock-holder.ts'
 import type { Vault } from './sealed-file.ts'
 import { isStale } from './stale-locks.ts'
-import { readSnapshotFile } from './snapshot-file.ts'
+import { readSnapshotFiles } from './snapshot-file.ts'
 import type { CheckOptions, CheckReport } from './store.ts'
 
 /** Reads without a lock: a caller that wants no prune beside it takes a shared one. */
@@ -85,20 +84,11 @@ async function checkLocks(
 }
 
 async function readSnapshots(vault: Vault, book: FaultBook, options: Options): Promise<Snapshot[]> {
-  const snapshots: Snapshot[] = []
-  for await (const { name, size } of vault.backend.list('snapshot', options)) {
-    const id = parseId<SnapshotId>(name)
-    if (id === undefined) continue
-    options.reporter.progress({ phase: 'reading snapshots', filesDone: snapshots.length })
-    try {
-      snapshots.push(await readSnapshotFile(vault, id, { ...options, sizeBytes: size }))
-    } catch (error) {
-      if (isFailure(error, 'not-found')) continue
-      const fault = book.add({ what: 'snapshot', id, message: damageMessage(error) })
-      book.affect(fault, id, '/')
-    }
-  }
-  return snapshots
+  return await readSnapshotFiles(
+    vault,
+    ({ id, message }) => book.affect(book.add({ what: 'snapshot', id, message }), id, '/'),
+    options,
+  )
 }
 
 async function readIndex(

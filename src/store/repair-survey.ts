@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto'
 import { isFailure } from '../base/failure.ts'
 import type { Snapshot } from '../model/entry.ts'
-import { type IndexId, type PackId, parseId, type SnapshotId } from '../model/ids.ts'
+import { type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { readIndexes } from './check-index.ts'
 import { damagedRanges, inspectPack, packBytesMax, sameBlobs } from './check-pack-content.ts'
@@ -13,7 +13,7 @@ import type { PackedBlob } from './pack-format.ts'
 import { readPackHeader } from './pack-headers.ts'
 import type { DamagedPack, HealPack, RepairOptions, RepairSurvey } from './repair.ts'
 import type { Vault } from './sealed-file.ts'
-import { readSnapshotFile } from './snapshot-file.ts'
+import { readSnapshotFiles } from './snapshot-file.ts'
 
 export interface SurveyedPack extends DamagedPack {
   /** What is right of it. */
@@ -40,7 +40,8 @@ export interface Survey {
 export async function surveyRepository(vault: Vault, options: RepairOptions): Promise<Survey> {
   const damagedKeys = await readKeys(vault, options)
   // Snapshots before the index: whatever an older snapshot names, an index that is read later knows.
-  const { snapshots, damagedSnapshots } = await readSnapshots(vault, options)
+  const damagedSnapshots: RepairSurvey['damagedSnapshots'][number][] = []
+  const snapshots = await readSnapshotFiles(vault, (damage) => void damagedSnapshots.push(damage), options)
   const indexes = await readIndexes(vault, options)
   const packs = await readPacks(vault, indexes.table, options)
 
@@ -101,28 +102,6 @@ async function readKeys({ backend }: Vault, options: RepairOptions): Promise<Rep
     }
   }
   return damaged
-}
-
-async function readSnapshots(
-  vault: Vault,
-  options: RepairOptions,
-): Promise<{
-  readonly snapshots: readonly Snapshot[]
-  readonly damagedSnapshots: RepairSurvey['damagedSnapshots']
-}> {
-  const snapshots: Snapshot[] = []
-  const damagedSnapshots: { id: SnapshotId; message: string }[] = []
-  for await (const { name, size } of vault.backend.list('snapshot', options)) {
-    const id = parseId<SnapshotId>(name)
-    if (id === undefined) continue
-    options.reporter.progress({ phase: 'reading snapshots', filesDone: snapshots.length })
-    try {
-      snapshots.push(await readSnapshotFile(vault, id, { ...options, sizeBytes: size }))
-    } catch (error) {
-      if (!isFailure(error, 'not-found')) damagedSnapshots.push({ id, message: damageMessage(error) })
-    }
-  }
-  return { snapshots, damagedSnapshots }
 }
 
 interface Packs {

@@ -1,9 +1,10 @@
 // Changes a tree without reading the nodes that stay: what another program wrote in them is kept byte for byte.
 import type { RawName } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
-import { jsonKeys, JsonReader } from './json-reader.ts'
+import { JsonReader } from './json-reader.ts'
 import type { TreeEdit } from './repair.ts'
 import { decodeTree, encodeTree } from './tree-codec.ts'
+import { readNodes } from './tree-frame.ts'
 
 /** `bytes` can be read by `decodeTree`. */
 export function editTree(bytes: Buffer, { drop, subtrees, put }: TreeEdit): Buffer {
@@ -30,24 +31,15 @@ export function editTree(bytes: Buffer, { drop, subtrees, put }: TreeEdit): Buff
 
 const before = '{"nodes":['
 const after = ']}\n'
-const treeKeys = jsonKeys(['nodes'])
 
 function nodesAsWritten(bytes: Buffer): readonly Buffer[] {
   const json = new JsonReader(bytes)
   const nodes: Buffer[] = []
-  json.expect('{')
-  for (let first = true; json.more('}', first); first = false) {
-    if (json.key(treeKeys, 0) === -1) {
-      json.skip()
-      continue
-    }
-    json.expect('[')
-    for (let firstNode = true; json.more(']', firstNode); firstNode = false) {
-      const start = json.offset
-      json.skip()
-      nodes.push(bytes.subarray(start, json.offset))
-    }
-  }
+  readNodes(json, () => {
+    const start = json.offset
+    json.skip()
+    nodes.push(bytes.subarray(start, json.offset))
+  })
   return nodes
 }
 

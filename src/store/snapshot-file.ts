@@ -1,7 +1,9 @@
 // Snapshot files, which commit an entry by being there (restic, doc/design.rst, "Snapshots").
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import type { Reporter } from '../base/progress.ts'
 import type { Snapshot } from '../model/entry.ts'
 import { parseId, type SnapshotId, type TreeId } from '../model/ids.ts'
+import { damageMessage } from './damage.ts'
 import { jsonId, jsonObject, jsonOptionalText, jsonText, jsonTexts } from './json-fields.ts'
 import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
@@ -12,6 +14,26 @@ export async function readSnapshotFile(
   options: CallOptions & { readonly sizeBytes?: number } = {},
 ): Promise<Snapshot> {
   return parseSnapshot(id, await readSealedJson(vault, { kind: 'snapshot', name: id }, options))
+}
+
+/** Every one that can be read. Damage is told; what is gone meanwhile is none. */
+export async function readSnapshotFiles(
+  vault: Vault,
+  onDamage: (damage: { readonly id: SnapshotId; readonly message: string }) => void,
+  options: CallOptions & { readonly reporter: Reporter },
+): Promise<Snapshot[]> {
+  const snapshots: Snapshot[] = []
+  for await (const { name, size } of vault.backend.list('snapshot', options)) {
+    const id = parseId<SnapshotId>(name)
+    if (id === undefined) continue
+    options.reporter.progress({ phase: 'reading snapshots', filesDone: snapshots.length })
+    try {
+      snapshots.push(await readSnapshotFile(vault, id, { ...options, sizeBytes: size }))
+    } catch (error) {
+      if (!isFailure(error, 'not-found')) onDamage({ id, message: damageMessage(error) })
+    }
+  }
+  return snapshots
 }
 
 /** The tree must be durable, and an index must name it. */

@@ -7,7 +7,8 @@ import type { TreeNode, Xattr } from '../model/tree.ts'
 import { formatGoTime, goJsonString, goZeroTime } from './go-json.ts'
 import { toGoMode } from './go-mode.ts'
 import { goQuote } from './go-quote.ts'
-import { jsonKeys, JsonProblem, JsonReader } from './json-reader.ts'
+import { JsonProblem, JsonReader } from './json-reader.ts'
+import { readNodes } from './tree-frame.ts'
 import { readNode, type Place } from './tree-node-reader.ts'
 
 /** V8 and memory end somewhere above; a folder of a million files takes some 400 MB. */
@@ -122,30 +123,15 @@ export function decodeTree(data: Uint8Array): TreeNode[] {
 }
 
 function readTree(json: JsonReader, nodes: TreeNode[], place: Place): void {
-  let found = false
-  json.expect('{')
-  for (let first = true; json.more('}', first); first = false) {
-    if (json.key(treeKeys, 0) === -1) {
-      json.skip()
-      continue
+  readNodes(json, () => {
+    if (nodes.length === treeNodesMax) throw new JsonProblem(`has more than ${treeNodesMax} nodes`)
+    const node = readNode(json, place)
+    const before = nodes.at(-1)
+    if (before !== undefined && before.name >= node.name) {
+      place.field = 'name'
+      throw new JsonProblem('is not in order or stands twice')
     }
-    if (found) throw new JsonProblem('names its nodes twice')
-    found = true
-    json.expect('[')
-    for (let firstNode = true; json.more(']', firstNode); firstNode = false) {
-      if (nodes.length === treeNodesMax) throw new JsonProblem(`has more than ${treeNodesMax} nodes`)
-      const node = readNode(json, place)
-      const before = nodes.at(-1)
-      if (before !== undefined && before.name >= node.name) {
-        place.field = 'name'
-        throw new JsonProblem('is not in order or stands twice')
-      }
-      nodes.push(node)
-      place.field = ''
-    }
-  }
-  json.end()
-  if (!found) throw new JsonProblem('has no nodes')
+    nodes.push(node)
+    place.field = ''
+  })
 }
-
-const treeKeys = jsonKeys(['nodes'])

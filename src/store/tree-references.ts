@@ -3,13 +3,13 @@ import { VmlError } from '../base/failure.ts'
 import { type BlobId, parseId, type TreeId } from '../model/ids.ts'
 import { jsonKeys, JsonProblem, JsonReader } from './json-reader.ts'
 import { treeBytesMax } from './tree-codec.ts'
+import { readNodes } from './tree-frame.ts'
 
 export interface ReferenceVisitor {
   data(id: BlobId): void
   tree(id: TreeId): void
 }
 
-const treeKeys = jsonKeys(['nodes'])
 const nodeKeys = jsonKeys(['content', 'subtree'])
 
 /**
@@ -19,28 +19,12 @@ const nodeKeys = jsonKeys(['content', 'subtree'])
 export function readTreeReferences(bytes: Uint8Array, visitor: ReferenceVisitor): void {
   try {
     if (bytes.length > treeBytesMax) throw new JsonProblem(`has more than ${treeBytesMax} bytes`)
-    readTree(new JsonReader(bytes), visitor)
+    const json = new JsonReader(bytes)
+    readNodes(json, () => readNode(json, visitor), { lenient: true })
   } catch (cause) {
     if (!(cause instanceof JsonProblem)) throw cause
     throw new VmlError('integrity.format', `the tree ${cause.message}`, { cause })
   }
-}
-
-function readTree(json: JsonReader, visitor: ReferenceVisitor): void {
-  let found = false
-  json.expect('{')
-  for (let first = true; json.more('}', first); first = false) {
-    if (json.key(treeKeys, 0) === -1) {
-      json.skip()
-      continue
-    }
-    found = true
-    if (json.null()) continue
-    json.expect('[')
-    for (let firstNode = true; json.more(']', firstNode); firstNode = false) readNode(json, visitor)
-  }
-  json.end()
-  if (!found) throw new JsonProblem('has no nodes')
 }
 
 function readNode(json: JsonReader, visitor: ReferenceVisitor): void {
