@@ -52,7 +52,7 @@ export interface Backend extends AsyncDisposable {
   remove(file: FileRef, options?: CallOptions): Promise<void>
   /**
    * Takes a damaged file out of the repository and keeps it beside it, in a folder that restic passes over; returns where it
-   * lies then, for people. One rename, so that a crash leaves it in one place or the other. Absent where the storage cannot.
+   * lies then, for people. A crash leaves it in one place or the other, or in both, never in none. Absent where the storage cannot.
    */
   setAside?(file: FileRef, options?: CallOptions): Promise<string>
 }

@@ -35,6 +35,8 @@ const settleMsDefault = 1000
 const pageBytesMax = 16 * 1024 * 1024
 // A thousand names each: ten million files.
 const pagesMax = 10_000
+/** Files are named for their content: a second damaged one of a name is rare, and a hundredth is a mistake. */
+const asideCopiesMax = 100
 
 /** Nothing is asked of the server, and no keys are read, before the first call. */
 export function openS3Backend(place: S3Location, options: S3Options = {}): Backend {
@@ -73,9 +75,10 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
   }
   const taskOf = (task: string, changes = false): HttpTask => ({ task, changes, location })
 
-  const head = async (file: FileRef, { signal }: CallOptions) => {
-    const task = taskOf(`look at ${fileLabel(file)}`)
-    const answer = await send({ ...task, method: 'HEAD', key: keyOf(file), signal })
+  const head = async (file: FileRef, { signal }: CallOptions) =>
+    await headKey(keyOf(file), taskOf(`look at ${fileLabel(file)}`), signal)
+  const headKey = async (key: string, task: HttpTask, signal: AbortSignal | undefined) => {
+    const answer = await send({ ...task, method: 'HEAD', key, signal })
     if (answer.status === 404) return undefined
     if (answer.status !== 200) throw refused(task, answer)
     const size = Number(answer.headers['content-length'] ?? NaN)
@@ -122,6 +125,30 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
   const removeKey = async (key: string, task: HttpTask, signal: AbortSignal | undefined) => {
     const answer = await send({ ...task, method: 'DELETE', key, signal })
     if (answer.status !== 204 && answer.status !== 200 && answer.status !== 404) throw refused(task, answer)
+  }
+
+  /** The server copies, then the old name goes: cut off between the two, both are there, and doing it again makes one more copy. */
+  const setAside: Backend['setAside'] = async (file, { signal } = {}) => {
+    signal?.throwIfAborted()
+    const task = taskOf(`move ${fileLabel(file)} aside`, true)
+    const from = keyOf(file)
+    const bytes = await headKey(from, task, signal)
+    if (bytes === undefined)
+      throw new VmlError('not-found', `Cannot ${task.task} in "${location}": it is not there`)
+    for (let copy = 0; copy < asideCopiesMax; copy++) {
+      const to = `${root}damaged/${pathInRepository(file)}${copy === 0 ? '' : `.${copy}`}`
+      if ((await headKey(to, task, signal)) !== undefined) continue
+      const source = `/${[bucket, ...from.split('/')].map(encodeAws).join('/')}`
+      const headers = { 'x-amz-copy-source': source }
+      const answer = await send({ ...task, method: 'PUT', key: to, headers, signal })
+      // What goes wrong while it copies is told in the body of an answer that has begun as 200.
+      if (answer.status !== 200 || parseS3Error(answer.body).code !== undefined) throw refused(task, answer)
+      if ((await headKey(to, task, signal)) !== bytes)
+        throw wayFailure(task, 'remote.protocol', 'the copy is not as long as the file')
+      await removeKey(from, task, signal)
+      return s3LocationText({ origin, bucket, prefix: to })
+    }
+    throw new VmlError('exists', `Cannot ${task.task} in "${location}": it is there too often`)
   }
 
   /** Tries out whether a second put of a name is refused, as `If-None-Match` asks for. */
@@ -206,6 +233,7 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
     size,
     list,
     remove,
+    setAside,
     async [Symbol.asyncDispose]() {
       await client[Symbol.asyncDispose]()
     },
