@@ -1,9 +1,9 @@
 // What has changed since the base: folder by folder, and without a look into the base where a folder is as it was.
 import { hash } from 'node:crypto'
-import { isFailure, type VmlError } from '../base/failure.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
 import { joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
+import { isDamage } from '../store/damage.ts'
 import type { CaptureBase, Run } from './capture-run.ts'
 import type { FolderMemory, RememberedFolder } from './folder-memory.ts'
 import { fingerprintBytes, type Listing, type Row, rootRow } from './listing.ts'
@@ -146,17 +146,6 @@ async function readBase(
     run.warned = true
     return undefined
   }
-}
-
-function isDamage(error: unknown): error is VmlError {
-  return isFailure(
-    error,
-    'integrity.format',
-    'integrity.hash',
-    'integrity.mac',
-    'integrity.missing',
-    'integrity.truncated',
-  )
 }
 
 function takeOver({ files }: Run, row: Row, node: TreeNode): void {

@@ -6,6 +6,7 @@ import { rawFromString } from '../base/raw-text.ts'
 import type { Catalog, CatalogRow, EntryFacts } from '../catalog/catalog.ts'
 import { type Entry, type EntryDocument, type EntryKind, type Snapshot, vmlFolder } from '../model/entry.ts'
 import { parseId, shortId, type EntryId, type SnapshotId } from '../model/ids.ts'
+import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 
 /** An entry with what its own document says of it, where it has one. */
@@ -204,17 +205,6 @@ async function readRow(
     })
     return { snapshot, facts: undefined, whole: false }
   }
-}
-
-function isDamage(error: unknown): boolean {
-  return isFailure(
-    error,
-    'integrity.format',
-    'integrity.hash',
-    'integrity.mac',
-    'integrity.missing',
-    'integrity.truncated',
-  )
 }
 
 function factsOf(document: EntryDocument): EntryFacts {
