@@ -210,7 +210,7 @@ function partScript(
 }
 
 // A shell gives background programs no standard input, hence the third file; and it tells of killed ones. The end may come before
-// the number of the sleep is known: nothing may be left to sleep on.
+// the number of the sleep is known, or before it has become one: until then it is a shell that catches TERM, and would forget it.
 const takeScript = ({ mark }: PartWords): string => `
 unset vml_program vml_reader vml_watch vml_sleep vml_ended
 vml_take() {
@@ -221,9 +221,9 @@ vml_take() {
     vml_reader=$!
     exec 3<&-
     (
-      trap 'vml_ended=1; [ -z "$vml_sleep" ] || { kill "$vml_sleep"; exit 0; }' TERM
+      trap 'vml_ended=1; [ -z "$vml_sleep" ] || { kill -KILL "$vml_sleep"; exit 0; }' TERM
       sleep "$1" & vml_sleep=$!
-      [ -z "$vml_ended" ] || { kill "$vml_sleep"; exit 0; }
+      [ -z "$vml_ended" ] || { kill -KILL "$vml_sleep"; exit 0; }
       wait "$vml_sleep"
       kill -KILL "$vml_reader"
       kill -TERM "$vml_program"
