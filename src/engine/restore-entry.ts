@@ -1,5 +1,4 @@
 // `vml restore`: an entry, or a part of it, goes back to a machine or below a folder of this host.
-import type { Reporter } from '../base/progress.ts'
 import { asRaw, printable, printableText, rawFromString } from '../base/raw-text.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryDocument } from '../model/entry.ts'
@@ -15,8 +14,7 @@ import {
   type RawPath,
   rootPath,
 } from '../model/raw-path.ts'
-import type { Attributes, TreeNode } from '../model/tree.ts'
-import type { Repository } from '../store/store.ts'
+import type { TreeNode } from '../model/tree.ts'
 import { entryName, type LoggedEntry, readVmlFile } from './entries.ts'
 import { openProtection, rawPathOf } from './protection.ts'
 import {
@@ -30,11 +28,12 @@ import type { Destination, RestoreRequest } from './restore-request.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './unchanged.ts'
 import { openTreeReader } from './tree-reader.ts'
-import type { Overwrite } from './restore-plan.ts'
 import { type OpenMachine, type Saved } from './save.ts'
 
-export interface RestoreEntryRequest {
-  readonly repository: Repository
+export interface RestoreEntryRequest extends Pick<
+  RestoreRequest,
+  'repository' | 'overwrite' | 'remove' | 'removeWithin' | 'extras' | 'reporter' | 'signal'
+> {
   readonly entry: LoggedEntry
   /** Undefined for an entry of another program: everything in it is restored, no rules are known. */
   readonly document: EntryDocument | undefined
@@ -45,17 +44,6 @@ export interface RestoreEntryRequest {
   readonly ownPaths: OpenMachine['ownPaths']
   /** Names of cache parts that come along; `all` by default. */
   readonly caches: 'all' | 'none' | readonly string[]
-  readonly overwrite: Overwrite
-  readonly remove: boolean
-  /** Folders of the entry to which `remove` is kept; everything without it. */
-  readonly removeWithin?: readonly RawPath[] | undefined
-  readonly extras: readonly {
-    readonly path: RawPath
-    readonly bytes: Buffer
-    readonly attributes: Attributes
-  }[]
-  readonly reporter: Reporter
-  readonly signal?: AbortSignal | undefined
 }
 
 /** Looks and plans; nothing is changed. */

@@ -37,7 +37,7 @@ export interface RestoreRequest {
   readonly settledBeforeNs: bigint
   readonly overwrite: Overwrite
   readonly remove: boolean
-  /** Folders of the entry to which `remove` is kept; all of `paths` without it. */
+  /** Folders of the entry to which `remove` is kept; everything that is restored without it. */
   readonly removeWithin?: readonly RawPath[] | undefined
   /** The rule, in the words of the entry, that keeps a path of the entry's machine from being removed. */
   readonly protectedBy: (path: RawPath, isFolder: boolean) => string | undefined

@@ -8,6 +8,9 @@ import type { BlobType } from './store.ts'
 export interface Packer {
   /** The payload is free again afterwards. */
   add(blob: NewBlob): void
+  /** Whether `add` would close a pack to make room for it. */
+  isFullFor(blob: NewBlob): boolean
+  close(type: BlobType): void
   /** Closes what is open. */
   flush(): void
 }
@@ -17,7 +20,7 @@ export interface NewBlob {
   readonly id: BlobId | TreeId
   /** Compressed where `plainLength` is set. */
   readonly payload: Uint8Array
-  readonly plainLength?: number
+  readonly plainLength?: number | undefined
 }
 
 /** A pack that is whole and not stored yet. */
@@ -59,28 +62,35 @@ export function openPacker({ cipher, packBytes, takeBuffer, onFull }: PackerOpti
     const content = buffer.subarray(0, used + encodePackHeader(cipher, blobs).copy(buffer, used))
     onFull({ pack: hash('sha256', content) as PackId, blobs, content })
   }
+  const isFullFor = (blob: NewBlob): boolean => {
+    const current = open.get(blob.type)
+    return current !== undefined && !hasRoom(current, blob.payload.length + sealBytes + entryBytesOf(blob))
+  }
   return {
-    add({ type, id, payload, plainLength }) {
+    add(blob) {
+      const { type, id, payload, plainLength } = blob
       const length = payload.length + sealBytes
       const compressed = plainLength === undefined ? {} : { plainLength }
-      const entryBytes = packHeaderBytes([compressed]) - packHeaderBytes([])
-      let current = open.get(type)
-      if (current && !hasRoom(current, length + entryBytes)) {
-        close(type)
-        current = undefined
-      }
-      current ??= begin(length + packHeaderBytes([compressed]))
+      const entryBytes = entryBytesOf(blob)
+      if (isFullFor(blob)) close(type)
+      const current = open.get(type) ?? begin(length + entryBytes + packHeaderBytes([]))
       open.set(type, current)
       cipher.sealInto(current.buffer, current.used, payload)
       current.blobs.push({ type, id, offset: current.used, length, ...compressed })
       current.used += length
       current.headerBytes += entryBytes
     },
+    isFullFor,
+    close,
     flush() {
       close('data')
       close('tree')
     },
   }
+}
+
+function entryBytesOf({ plainLength }: NewBlob): number {
+  return packHeaderBytes([plainLength === undefined ? {} : { plainLength }]) - packHeaderBytes([])
 }
 
 function hasRoom({ used, headerBytes, buffer, blobs }: OpenPack, bytes: number): boolean {
