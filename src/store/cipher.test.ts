@@ -101,3 +101,35 @@ test('bits of r that Poly1305 clears may be set in a stored key', () => {
   const clamped = { ...key, macR: Buffer.from('ffffff0ffcffff0ffcffff0ffcffff0f', 'hex') }
   assert.deepEqual(openCipher(clamped).open(openCipher(loose).seal(Buffer.from('x'))), Buffer.from('x'))
 })
+
+test('OpenSSL without Node and Node seal and open alike, in place, shifted and of any length', () => {
+  const direct = openCipher(key, { directAfter: -1 })
+  const plainly = openCipher(key, { directAfter: Infinity })
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 5000 }), fc.nat({ max: 40 }), (plain, shift) => {
+      for (const [sealer, opener] of [
+        [direct, plainly],
+        [plainly, direct],
+        [direct, direct],
+      ] as const) {
+        const sealed = sealer.seal(plain)
+        assert.deepEqual(opener.open(sealed), Buffer.from(plain))
+        // The result begins before, at or after what is opened.
+        const memory = Buffer.alloc(sealed.length + 40)
+        memory.set(sealed, 16)
+        const opened = opener.openInto(memory.subarray(shift), memory.subarray(16, 16 + sealed.length))
+        if (shift <= 32) assert.deepEqual(Buffer.from(opened), Buffer.from(plain))
+      }
+    }),
+  )
+})
+
+test('OpenSSL tells a change of any bit', () => {
+  const cipher = openCipher(key, { directAfter: -1 })
+  const sealed = cipher.seal(Buffer.from('a secret of the logbook'))
+  for (let bit = 0; bit < sealed.length * 8; bit++) {
+    const changed = Buffer.from(sealed)
+    changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+    assert.throws(() => cipher.open(changed), { code: 'integrity.mac' })
+  }
+})

@@ -1,13 +1,7 @@
 // AES-256-CTR with Poly1305-AES over `IV || ciphertext || MAC` (restic, doc/design.rst, "Keys, Encryption and MAC").
-import {
-  type Cipheriv,
-  createCipheriv,
-  createDecipheriv,
-  createMac,
-  randomFillSync,
-  timingSafeEqual,
-} from 'node:crypto'
+import { createCipheriv, createMac, randomFillSync, timingSafeEqual } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
+import { type OpenSsl, openOpenSsl } from '../wire/openssl.ts'
 
 // Missing in @types/node 26; there since Node 26 as OpenSSL's EVP_MAC.
 declare module 'node:crypto' {
@@ -44,20 +38,46 @@ const ivBytes = 16
 const macBytes = 16
 // AES runs from cache in pieces of this size; one fresh output buffer per MiB would cost more than the cipher.
 const pieceBytes = 64 * 1024
+/** From here on it pays to open OpenSSL itself. */
+const directAfterBytes = 4 * 1024 * 1024
 
-export function openCipher(key: MasterKey): Cipher {
+/** `directAfter`: bytes that go Node's way before OpenSSL is called without it, where that can be done. */
+export function openCipher(
+  key: MasterKey,
+  { directAfter = directAfterBytes }: { directAfter?: number } = {},
+): Cipher {
   if (key.encrypt.length !== 32 || key.macK.length !== 16 || key.macR.length !== 16) {
     throw new TypeError('A key has 32 + 16 + 16 bytes')
   }
   const nonceCipher = createCipheriv('aes-128-ecb', key.macK, null).setAutoPadding(false)
   const nextIv = openNonces()
+  let passedBytes = 0
+  const findDirect = (bytes: number): OpenSsl | undefined => {
+    passedBytes += bytes
+    return passedBytes > directAfter ? openOpenSsl() : undefined
+  }
+  /** The same for both ways. `into` may be `from`. */
+  const encrypt = (iv: Uint8Array, from: Uint8Array, into: Buffer) => {
+    if (findDirect(from.length)?.aes256Ctr(key.encrypt, iv, from, into)) return
+    pour(createCipheriv('aes-256-ctr', key.encrypt, iv), from, into)
+  }
+  /**
+   * Poly1305-AES (Bernstein 2005): the one-time key is r || AES_k(nonce). OpenSSL clears the bits of r that the
+   * paper says to clear, so r goes in as it is stored.
+   */
+  const authenticate = (iv: Uint8Array, body: Uint8Array): Buffer => {
+    const oneTimeKey = Buffer.concat([key.macR, nonceCipher.update(iv)], 32)
+    const mac = Buffer.allocUnsafe(macBytes)
+    if (findDirect(0)?.poly1305(oneTimeKey, body, mac)) return mac
+    return createMac('poly1305', oneTimeKey).update(body).final()
+  }
 
   const sealInto = (target: Buffer, offset: number, plain: Uint8Array) => {
     const iv = target.subarray(offset, offset + ivBytes)
     iv.set(nextIv())
     const body = target.subarray(offset + ivBytes, offset + ivBytes + plain.length)
-    pour(createCipheriv('aes-256-ctr', key.encrypt, iv), plain, body)
-    target.set(authenticate(nonceCipher, key.macR, iv, body), offset + ivBytes + plain.length)
+    encrypt(iv, plain, body)
+    target.set(authenticate(iv, body), offset + ivBytes + plain.length)
     return plain.length + sealBytes
   }
   const openInto = (target: Buffer, sealed: Uint8Array) => {
@@ -65,11 +85,11 @@ export function openCipher(key: MasterKey): Cipher {
     const iv = sealed.subarray(0, ivBytes)
     const body = sealed.subarray(ivBytes, sealed.length - macBytes)
     const mac = sealed.subarray(sealed.length - macBytes)
-    if (!timingSafeEqual(authenticate(nonceCipher, key.macR, iv, body), mac)) {
+    if (!timingSafeEqual(authenticate(iv, body), mac)) {
       throw new VmlError('integrity.mac', 'Cannot decrypt: the bytes were changed, or belong to another key')
     }
     const plain = target.subarray(0, body.length)
-    pour(createDecipheriv('aes-256-ctr', key.encrypt, iv), body, plain)
+    encrypt(iv, body, plain)
     return plain
   }
   return {
@@ -90,15 +110,6 @@ export function randomMasterKey(randomBytes: (length: number) => Uint8Array): Ma
     macK: Buffer.from(randomBytes(16)),
     macR: Buffer.from(randomBytes(16)),
   }
-}
-
-/**
- * Poly1305-AES (Bernstein 2005): the one-time key is r || AES_k(nonce). OpenSSL clears the bits of r that the
- * paper says to clear, so r goes in as it is stored.
- */
-function authenticate(nonceCipher: Cipheriv, macR: Buffer, iv: Uint8Array, body: Uint8Array): Buffer {
-  const oneTimeKey = Buffer.concat([macR, nonceCipher.update(iv)], 32)
-  return createMac('poly1305', oneTimeKey).update(body).final()
 }
 
 function pour(stream: { update(data: Uint8Array): Buffer }, from: Uint8Array, to: Buffer): void {

@@ -112,7 +112,7 @@ export function openLibc(temporaryFolder: string): Libc | undefined {
 type Ffi = typeof ffiModule
 
 /** Node says that it is an experiment each time it is loaded; that, and nothing else, is not passed on. */
-function loadFfi(): Ffi {
+export function loadFfi(): Ffi {
   const emit = process.emitWarning
   process.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
     if (!String(warning).startsWith('FFI is an experimental feature'))
