@@ -75,14 +75,6 @@ test('data larger than any chunk is compressed too', () => {
   assert.deepEqual(decompress(frame, data.length), data)
 })
 
-test('the level that was asked for is used', () => {
-  for (const level of [1, 12]) {
-    const expected = zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: level } })
-    assert.deepEqual(openCompressor({ level }).compress(text), expected)
-    assert.notDeepEqual(reusing.compress(text), expected)
-  }
-})
-
 test('another length than the index says is integrity.format', () => {
   const frame = reusing.compress(text)
   assert.ok(frame)
