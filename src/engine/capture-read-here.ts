@@ -4,9 +4,8 @@ import type { Attributes } from '../model/tree.ts'
 import type { LocalFiles } from '../source/source.ts'
 import { chunkBytesMin } from '../store/chunker.ts'
 import type { Writer } from '../store/store.ts'
-import { forget, forgetBelow, type Run } from './capture-run.ts'
-import { takeScanned } from './capture-scan.ts'
-import { dropBehindLinks, takeLink, takeUnread } from './capture-taken.ts'
+import { forgetBelow, type Run } from './capture-run.ts'
+import { dropBehindLinks, lookAgain, takeLink, takeUnread } from './capture-taken.ts'
 import type { Row } from './listing.ts'
 import type { LaneFile, LaneRead, ReadLaneTask } from './read-lane.ts'
 
@@ -71,7 +70,7 @@ export async function readHere(
     else takeLink(run, row, to)
   }
   const still = new Set(await dropBehindLinks(run, regular))
-  return await lookAgain(
+  return await listAgain(
     run,
     [...moved].filter((row) => still.has(row) || listing.type(row) !== 'file'),
   )
@@ -141,18 +140,11 @@ function splitHardLinks(
 }
 
 /** Brings up to date what is known of paths that moved, and returns those that are still there. */
-async function lookAgain(run: Run, rows: readonly Row[]): Promise<Row[]> {
-  const { listing, request } = run
+async function listAgain(run: Run, rows: readonly Row[]): Promise<Row[]> {
+  const { listing } = run
   const left: Row[] = []
-  if (rows.length === 0) return left
   const paths = rows.map((row) => listing.path(row))
-  for await (const record of request.source.stat(paths, request.signal)) {
-    if (record.kind === 'mount') continue
-    if (record.kind === 'problem') {
-      takeScanned(run, record)
-      forget(run, record.path)
-      continue
-    }
+  for await (const record of lookAgain(run, paths)) {
     const before = listing.find(record.path)
     if (before < 0) continue
     if (listing.type(before) !== record.attributes.type) {

@@ -5,8 +5,7 @@ import type { Attributes } from '../model/tree.ts'
 import type { ReadFile } from '../source/source.ts'
 import type { FileSink, Writer } from '../store/store.ts'
 import { addProblem, forget, forgetBelow, type Run } from './capture-run.ts'
-import { takeScanned } from './capture-scan.ts'
-import { dropBehindLinks, takeLink, takeUnread } from './capture-taken.ts'
+import { dropBehindLinks, lookAgain, takeLink, takeUnread } from './capture-taken.ts'
 import type { Row } from './listing.ts'
 import { floorTo, nsPerSecond, sameTime } from './unchanged.ts'
 
@@ -154,18 +153,10 @@ async function sendFile(writer: Writer, record: ReadFile, { size }: Attributes, 
 /** Looks again at what was read; the newer attributes count, and a file that moved is named. */
 async function findMoved(run: Run, read: readonly Row[]): Promise<Row[]> {
   const { listing, request } = run
-  const { source, signal } = request
   const moved: Row[] = []
-  if (read.length === 0) return moved
-  const resolution = BigInt(Math.max(source.fidelity.timeResolutionNs, 1))
+  const resolution = BigInt(Math.max(request.source.fidelity.timeResolutionNs, 1))
   const rows = new Map<RawPath, Row>(read.map((row) => [listing.path(row), row]))
-  for await (const record of source.stat([...rows.keys()], signal)) {
-    if (record.kind === 'mount') continue
-    if (record.kind === 'problem') {
-      takeScanned(run, record)
-      forget(run, record.path)
-      continue
-    }
+  for await (const record of lookAgain(run, [...rows.keys()])) {
     const row = rows.get(record.path)
     if (row === undefined || !run.files.has(row) || !listing.isKnown(row)) continue
     if (heldStill(listing.attributes(row), record.attributes, run.files.bytes(row), resolution)) continue

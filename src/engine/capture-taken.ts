@@ -1,7 +1,8 @@
 // What both ways of reading do with what they find: problems, other names of a file, folders that were replaced.
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import type { ScanProblem } from '../source/source.ts'
+import type { ScanProblem, ScanRecord } from '../source/source.ts'
 import { addProblem, forget, type Run } from './capture-run.ts'
+import { takeScanned } from './capture-scan.ts'
 import { type Row, rootRow } from './listing.ts'
 
 /** A folder that cannot be opened keeps what the scan knows of it; what is above the roots is no loss at all. */
@@ -39,6 +40,20 @@ export function takeLink(run: Run, row: Row, to: Row): void {
     },
     target.content,
   )
+}
+
+/** What paths are by now. What is gone meanwhile, or cannot be looked at any more, is forgotten, and the entry says so. */
+export async function* lookAgain(
+  run: Run,
+  paths: readonly RawPath[],
+): AsyncGenerator<Extract<ScanRecord, { kind: 'item' }>> {
+  if (paths.length === 0) return
+  for await (const record of run.request.source.stat(paths, run.request.signal)) {
+    if (record.kind === 'item') yield record
+    if (record.kind !== 'problem') continue
+    takeScanned(run, record)
+    forget(run, record.path)
+  }
 }
 
 /** Where a folder on the way became something else meanwhile, what was read below it may be the file of a stranger. */
