@@ -13,6 +13,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
   /** From the storage itself, never from a copy that this computer keeps: for checks. */
   readonly fresh?: boolean | undefined
+  /** A part of a pack that will be asked for again: worth a copy on this computer where the storage is another one. */
+  readonly keep?: boolean | undefined
 }
 
 /** A part of a file; it must lie within it. */

@@ -15,37 +15,47 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { openFaulty } from '../../test/faulty-backend.ts'
-import type { FileKind, FileRef } from './backend.ts'
+import { fileNode, folderNode, makeRepository, reopen, snapshotOf } from '../../test/store-fixture.ts'
+import type { TreeId } from '../model/ids.ts'
+import type { Backend, FileKind, FileRef } from './backend.ts'
 import { openCached } from './cached.ts'
 import { openMemory } from './memory.ts'
 
-testBackend(
-  'cached over memory',
-  async () => {
-    const files = new Map<string, Buffer>()
-    const folder = mkdtempSync(join(tmpdir(), 'vml-cached-'))
-    return {
-      open: () => {
-        const backend = openCached(openMemory({ files }))
-        backend.keepCopies({ folder, bytesMax: 1_000_000 })
-        return backend
-      },
-      async [Symbol.asyncDispose]() {
-        rmSync(folder, { recursive: true, force: true })
-      },
-    }
-  },
-  { reachable: false },
-)
+for (const keep of [false, true])
+  testBackend(
+    `cached over memory${keep ? ', parts of packs kept' : ''}`,
+    async () => {
+      const files = new Map<string, Buffer>()
+      const folder = mkdtempSync(join(tmpdir(), 'vml-cached-'))
+      return {
+        open: () => {
+          const backend = openCached(openMemory({ files }))
+          backend.keepCopies({ folder, bytesMax: 1_000_000 })
+          const get: Backend['get'] = async (file, range, options) =>
+            await backend.get(file, range, { ...options, keep })
+          return { ...backend, get }
+        },
+        async [Symbol.asyncDispose]() {
+          rmSync(folder, { recursive: true, force: true })
+        },
+      }
+    },
+    { reachable: false },
+  )
 
-function openPlace(options: { readonly bytesMax?: number } = {}) {
+function openPlace(options: { readonly bytesMax?: number; readonly files?: Map<string, Buffer> } = {}) {
   const folder = join(mkdtempSync(join(tmpdir(), 'vml-cached-')), 'copies')
-  const files = new Map<string, Buffer>()
+  const { files = new Map<string, Buffer>() } = options
   const open = () => {
     const storage = openFaulty(openMemory({ files }), () => undefined)
     const backend = openCached(storage)
     backend.keepCopies({ folder, bytesMax: options.bytesMax ?? 1_000_000 })
-    return { backend, gets: () => storage.calls.filter(({ operation }) => operation === 'get').length }
+    const gets = () => storage.calls.filter(({ operation }) => operation === 'get')
+    return {
+      backend,
+      gets: () => gets().length,
+      packGets: () => gets().filter(({ kind }) => kind === 'pack').length,
+    }
   }
   const copies = () =>
     existsSync(folder)
@@ -162,4 +172,80 @@ test('a folder that cannot be made, or goes away, costs nothing but time', async
   const other = randomBytes(100)
   await backend.put(named('index', other), other)
   assert.deepEqual(await backend.get(file), data)
+})
+
+test('parts of packs that are worth it are asked for once, wherever a part begins and ends, for the owner alone', async () => {
+  using place = openPlace({ bytesMax: 4_000_000 })
+  const data = randomBytes(700_001)
+  const file = named('pack', data)
+  place.files.set(`pack/${file.name}`, data)
+  const parts = [
+    [0, 1],
+    [300_000, 5],
+    [699_990, 11],
+    [5, 262_139],
+    [262_143, 2],
+    [1, 700_000],
+    [0, 700_001],
+  ] as const
+  const { backend, gets } = place.open()
+  for (const round of [1, 2])
+    for (const [offset, length] of parts) {
+      const got = await backend.get(file, { offset, length }, { keep: true })
+      assert.deepEqual(got, data.subarray(offset, offset + length), `round ${round}, ${offset}`)
+      // A reader opens what it is given in place.
+      got.fill(0)
+    }
+  assert.equal(gets(), 3)
+  const again = place.open()
+  for (const [offset, length] of parts) await again.backend.get(file, { offset, length }, { keep: true })
+  assert.equal(again.gets(), 0)
+  await again.backend.get(file, { offset: 0, length: 1 })
+  await again.backend.get(file, undefined, { keep: true })
+  await again.backend.get(file, { offset: 0, length: 1 }, { keep: true, fresh: true })
+  assert.equal(again.gets(), 3)
+  assert.equal(place.copies().length, 3)
+  for (const copy of place.copies()) assert.equal(statSync(join(place.folder, copy)).mode & 0o777, 0o600)
+})
+
+test('copies of parts of packs that are cut off, changed or longer are only a miss: every tree is read as it is', async () => {
+  const damages: ((block: Buffer) => Buffer)[] = [
+    (block) => block.subarray(0, 100),
+    () => Buffer.alloc(0),
+    (block) => Buffer.from(block.map((byte) => byte ^ 1)),
+    (block) => Buffer.concat([block, block]),
+    (block) => Buffer.concat([Buffer.from('x'), block]),
+  ]
+  const { repository, files } = await makeRepository()
+  using place = openPlace({ bytesMax: 4_000_000, files })
+  const trees: TreeId[] = []
+  {
+    await using writer = await repository.beginWrite()
+    for (let folder = 0; folder < 60; folder++) {
+      const names = Array.from({ length: 80 }, () => randomBytes(100).toString('hex')).sort()
+      trees.push(await writer.storeTree(names.map((name) => fileNode(name, { content: [], size: 0 }))))
+    }
+    const nodes = trees.map((id, at) => folderNode(String(at).padStart(2, '0'), id))
+    await writer.commit(snapshotOf(await writer.storeTree(nodes)))
+  }
+  const readAllTrees = async () => {
+    const { backend, packGets } = place.open()
+    const reader = await reopen(backend)
+    const found = []
+    for (const id of trees) found.push(await reader.readTree(id))
+    return { found, gets: packGets() }
+  }
+  const first = await readAllTrees()
+  assert.ok(first.gets > 0)
+  for (const damage of damages) {
+    assert.deepEqual(await readAllTrees(), { found: first.found, gets: 0 })
+    for (const copy of place.copies().filter((path) => path.startsWith('blocks/'))) {
+      const path = join(place.folder, copy)
+      writeFileSync(path, damage(readFileSync(path)))
+    }
+    const { found, gets } = await readAllTrees()
+    assert.deepEqual(found, first.found)
+    assert.ok(gets > 0)
+    await readAllTrees()
+  }
 })

@@ -1,160 +1,87 @@
-// A storage of which small files are kept on this computer: indexes and snapshots, which every command reads.
+// A storage of which some is kept on this computer: indexes and snapshots, which every command reads, and the parts of packs that are asked for as worth it.
 //
-// They are named by the SHA-256 of their content, and it is taken at every read: a copy that was changed, cut off or put
-// there by somebody is left aside and made anew. Lists, sizes, locks, keys and packs are always asked of the storage; what
-// a whole list no longer names is dropped. The folder may be deleted at any time.
-import { hash, randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, stat, unlink, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+// Indexes and snapshots are named by the SHA-256 of their content, and it is taken at every read: a copy that was changed, cut off or put
+// there by somebody is left aside and made anew. Lists, sizes, locks and keys are always asked of the storage; what
+// a whole list no longer names is dropped. Parts of packs: cached-blocks.ts. The folder may be deleted at any time.
+import { hash } from 'node:crypto'
 import { setAsideOf } from './aside.ts'
-import type { Backend, FileKind, FileRef } from './backend.ts'
-import { fileNamePattern, folderOf } from './repository-path.ts'
-
-export interface CacheOptions {
-  /** Where copies of this repository lie; its own, since a list of another one would drop them. */
-  readonly folder: string
-  readonly bytesMax: number
-}
+import type { Backend, FileRef } from './backend.ts'
+import { type CacheFolder, type CacheFolderOptions, openCacheFolder } from './cache-folder.ts'
+import { type CachedBlocks, openCachedBlocks } from './cached-blocks.ts'
+import { fileNamePattern } from './repository-path.ts'
 
 export interface CachedBackend extends Backend {
-  /** Begins to keep copies: the repository is known only when it has been opened. */
-  keepCopies(options: CacheOptions): void
+  /** Begins to keep copies, in a folder for this repository alone: it is known only when it has been opened. */
+  keepCopies(options: CacheFolderOptions): void
 }
 
-const kinds = { index: folderOf.index, snapshot: folderOf.snapshot } satisfies Partial<
-  Record<FileKind, string>
->
+const kinds = { index: 'index', snapshot: 'snapshots' } as const
 /** Larger ones are read once in a while, and would push everything else out. */
 const fileBytesMax = 64 * 1024 * 1024
-/** How often what is kept is measured, counted in files that were added. */
-const measureEvery = 256
-/** Down to this share of the limit, so that it is not done for every file. */
-const keptShare = 0.8
 
 export function openCached(inner: Backend): CachedBackend {
-  let cache: CacheFolder | undefined
-  const placeOf = ({ kind, name }: FileRef): string | undefined => {
-    if (!cache || (kind !== 'index' && kind !== 'snapshot') || !fileNamePattern.test(name)) return undefined
-    return join(cache.folder, kinds[kind], name)
+  let copies: { readonly cache: CacheFolder; readonly blocks: CachedBlocks } | undefined
+  const placeOf = ({ kind, name }: FileRef) =>
+    copies && (kind === 'index' || kind === 'snapshot') && fileNamePattern.test(name)
+      ? { cache: copies.cache, kind: kinds[kind] }
+      : undefined
+  const add = async (file: FileRef, data: Uint8Array) => {
+    const place = placeOf(file)
+    if (place && data.length <= fileBytesMax && hash('sha256', data) === file.name)
+      await place.cache.add(place.kind, file.name, data)
+  }
+  const drop = async (file: FileRef) => {
+    const place = placeOf(file)
+    await place?.cache.drop(place.kind, file.name)
   }
   return {
     location: inner.location,
     traits: inner.traits,
-    keepCopies: (options) => void (cache ??= openFolder(options)),
+    keepCopies(options) {
+      if (copies) return
+      const cache = openCacheFolder(options)
+      copies = { cache, blocks: openCachedBlocks(inner, cache) }
+    },
     create: async (...create) => await inner.create(...create),
     async put(file, data, options) {
       await inner.put(file, data, options)
-      const place = placeOf(file)
-      if (cache && place && hash('sha256', data) === file.name) await cache.add(place, data)
+      await add(file, data)
     },
     async get(file, range, options = {}) {
+      if (copies && file.kind === 'pack' && range && options.keep)
+        return await copies.blocks.get(file, range, options)
       const place = placeOf(file)
-      if (!cache || !place || options.fresh || range) return await inner.get(file, range, options)
+      if (!place || options.fresh || range) return await inner.get(file, range, options)
       options.signal?.throwIfAborted()
-      const kept = await cache.read(place, file.name)
-      if (kept) return kept
+      const kept = await place.cache.read(place.kind, file.name)
+      if (kept && hash('sha256', kept) === file.name) return kept
+      if (kept) await drop(file)
       const data = await inner.get(file, range, options)
-      if (hash('sha256', data) === file.name) await cache.add(place, data)
+      await add(file, data)
       return data
     },
     size: async (...size) => await inner.size(...size),
     async *list(kind, options) {
-      if (!cache || (kind !== 'index' && kind !== 'snapshot')) {
+      if (!copies || (kind !== 'index' && kind !== 'snapshot')) {
         yield* inner.list(kind, options)
         return
       }
-      const before = await cache.names(kinds[kind])
+      const before = await copies.cache.names(kinds[kind])
       for await (const found of inner.list(kind, options)) {
         before.delete(found.name)
         yield found
       }
       // Only what was here when the list began: another process may have added what came since.
-      for (const name of before) await cache.drop(join(cache.folder, kinds[kind], name))
+      for (const name of before) if (fileNamePattern.test(name)) await drop({ kind, name })
     },
     async remove(file, options) {
-      const place = placeOf(file)
-      if (cache && place) await cache.drop(place)
+      await drop(file)
       await inner.remove(file, options)
     },
     ...setAsideOf(inner, async (call, file) => {
-      const place = placeOf(file)
-      if (cache && place) await cache.drop(place)
+      await drop(file)
       return await call()
     }),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
-  }
-}
-
-interface CacheFolder {
-  readonly folder: string
-  read(place: string, name: string): Promise<Buffer | undefined>
-  add(place: string, data: Uint8Array): Promise<void>
-  drop(place: string): Promise<void>
-  names(folder: string): Promise<Set<string>>
-}
-
-/** Nothing here ever fails: what cannot be kept is read from the storage. */
-function openFolder({ folder, bytesMax }: CacheOptions): CacheFolder {
-  let added = 0
-  let made: Promise<unknown> | undefined
-  const makeFolders = async () => {
-    for (const inner of Object.values(kinds))
-      await mkdir(join(folder, inner), { recursive: true, mode: 0o700 })
-  }
-  const drop = async (place: string) => await unlink(place).catch(() => {})
-  return {
-    folder,
-    drop,
-    async read(place, name) {
-      const data = await readFile(place).catch(() => undefined)
-      if (!data) return undefined
-      if (hash('sha256', data) !== name) {
-        await drop(place)
-        return undefined
-      }
-      // What was read last goes last.
-      const now = new Date()
-      await utimes(place, now, now).catch(() => {})
-      return data
-    },
-    async add(place, data) {
-      if (data.length > Math.min(fileBytesMax, bytesMax)) return
-      const temporary = `${place}.${randomBytes(6).toString('hex')}.tmp`
-      try {
-        await (made ??= makeFolders())
-        const file = await open(temporary, 'wx', 0o600)
-        try {
-          await file.writeFile(data)
-        } finally {
-          await file.close()
-        }
-        await rename(temporary, place)
-        if (added++ % measureEvery === 0) await shrink(folder, bytesMax)
-      } catch {
-        made = undefined
-        await drop(temporary)
-      }
-    },
-    async names(inner) {
-      const names = await readdir(join(folder, inner)).catch(() => [])
-      return new Set(names.filter((name) => fileNamePattern.test(name)))
-    },
-  }
-}
-
-async function shrink(folder: string, bytesMax: number): Promise<void> {
-  const files: { readonly place: string; readonly size: number; readonly usedMs: number }[] = []
-  for (const inner of Object.values(kinds))
-    for (const name of await readdir(join(folder, inner))) {
-      const place = join(folder, inner, name)
-      const found = await stat(place).catch(() => undefined)
-      if (found) files.push({ place, size: found.size, usedMs: found.mtimeMs })
-    }
-  let bytes = files.reduce((sum, { size }) => sum + size, 0)
-  if (bytes <= bytesMax) return
-  for (const { place, size } of files.sort((left, right) => left.usedMs - right.usedMs)) {
-    if (bytes <= bytesMax * keptShare) return
-    await unlink(place).catch(() => {})
-    bytes -= size
   }
 }

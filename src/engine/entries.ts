@@ -151,7 +151,7 @@ export async function readVmlFile(
   if ((file.size ?? 0) > documentBytesMax)
     throw new VmlError('integrity.format', `Cannot read ${vmlFolder}/${name}: it is larger than 256 MiB`)
   const parts: Uint8Array[] = []
-  for await (const segment of repository.readFile(file.content ?? [], options))
+  for await (const segment of repository.readFile(file.content ?? [], { ...options, keep: true }))
     parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
   return Buffer.concat(parts)
 }

@@ -8,14 +8,14 @@ import type { Cipher } from './cipher.ts'
 import { isDamage } from './damage.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { Vault } from './sealed-file.ts'
-import type { BlobType, CallOptions } from './store.ts'
+import type { BlobType, CallOptions, ReadOptions } from './store.ts'
 import { openPackWindows } from './pack-windows.ts'
 import { decompress } from './zstd.ts'
 import { openZeroRuns } from './zero-runs.ts'
 
 export interface BlobReader {
-  readBlob(type: BlobType, id: BlobId | TreeId, options?: CallOptions): Promise<Buffer>
-  readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
+  readBlob(type: BlobType, id: BlobId | TreeId, options?: ReadOptions): Promise<Buffer>
+  readFile(content: readonly BlobId[], options?: ReadOptions): AsyncIterable<Segment>
   blobLength(type: BlobType, id: BlobId | TreeId, options?: CallOptions): Promise<number>
 }
 
@@ -38,8 +38,12 @@ export function openBlobReader(vault: Vault, index: Pick<LoadedIndex, 'blobs' | 
       for (const place of known) {
         try {
           const packBytes = (await index.blobs(options)).packBytes(place.pack)
-          const read = async () => await windows.read(place, packBytes, options)
-          return await readPlace(vault.cipher, { type, id, place, read })
+          const asked = { ...options, keep: options.keep ?? type === 'tree' }
+          const read = async () => await windows.read(place, packBytes, asked)
+          const { pack: name, offset, length } = place
+          const readAgain = async () =>
+            await vault.backend.get({ kind: 'pack', name }, { offset, length }, { ...asked, fresh: true })
+          return await readPlace(vault.cipher, { type, id, place, read, readAgain })
         } catch (error) {
           if (!mayLieElsewhere(error)) throw error
           failure ??= error
@@ -95,16 +99,25 @@ interface PlaceRead {
   readonly id: BlobId | TreeId
   readonly place: BlobLocation
   readonly read: () => Promise<Buffer>
+  /** Past copies of this computer. */
+  readonly readAgain: () => Promise<Buffer>
 }
 
-async function readPlace(cipher: Cipher, { type, id, place, read }: PlaceRead): Promise<Buffer> {
+async function readPlace(cipher: Cipher, { type, id, place, read, readAgain }: PlaceRead): Promise<Buffer> {
   const details = { blob: id, type, pack: place.pack }
   const where = `${type} blob ${shortId(id)} in pack ${shortId(place.pack)}`
   if (Math.max(place.length, plainLengthOf(place)) > blobBytesMax) {
     throw new VmlError('integrity.format', `Cannot read ${where}: it is too large`, { details })
   }
+  const open = (sealed: Buffer) => openBlob(cipher, { id, sealed, plainLength: place.plainLength })
   try {
-    return openBlob(cipher, { id, sealed: await read(), plainLength: place.plainLength })
+    try {
+      return open(await read())
+    } catch (error) {
+      // A copy on this computer, or the way here, may be what is damaged.
+      if (!isDamage(error)) throw error
+      return open(await readAgain())
+    }
   } catch (error) {
     if (!mayLieElsewhere(error)) throw error
     const code = error.code === 'not-found' ? 'integrity.missing' : error.code

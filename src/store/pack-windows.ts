@@ -2,11 +2,11 @@
 import type { Backend } from '../backend/backend.ts'
 import type { PackId } from '../model/ids.ts'
 import type { BlobLocation } from './blob-index.ts'
-import type { CallOptions } from './store.ts'
+import type { ReadOptions } from './store.ts'
 
 export interface PackWindows {
   /** The sealed bytes of a blob, the caller's to write over. `packBytes` is what the pack has at least. */
-  read(place: BlobLocation, packBytes: number, options: CallOptions): Promise<Buffer>
+  read(place: BlobLocation, packBytes: number, options: ReadOptions): Promise<Buffer>
 }
 
 /** Twice what the average folder or small file takes by far; larger blobs gain nothing from neighbours. */
@@ -44,7 +44,7 @@ export function openPackWindows(backend: Backend): PackWindows {
     if (found) windows.push(found)
     return found
   }
-  const open = (pack: PackId, start: number, end: number, options: CallOptions): Window => {
+  const open = (pack: PackId, start: number, end: number, options: ReadOptions): Window => {
     const range = { offset: start, length: end - start }
     // Not there, cut off, given up by another caller: then each blob is asked for by itself, and that tells.
     const bytes = backend.get({ kind: 'pack', name: pack }, range, options).catch(() => undefined)

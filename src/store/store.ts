@@ -13,6 +13,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface ReadOptions extends CallOptions {
+  /** What is read will be read again: worth a copy on this computer where the storage is another one. Trees always are. */
+  readonly keep?: boolean | undefined
+}
+
 export type BlobType = 'data' | 'tree'
 
 export interface Repository extends AsyncDisposable {
@@ -41,7 +46,7 @@ export interface Repository extends AsyncDisposable {
   /** For threads that read packs and open blobs by themselves. */
   openContents(options?: CallOptions): Promise<ContentAccess>
   /** Content of a file in order; long runs of zeros come as holes. */
-  readFile(content: readonly BlobId[], options?: CallOptions): AsyncIterable<Segment>
+  readFile(content: readonly BlobId[], options?: ReadOptions): AsyncIterable<Segment>
   /** What the index names at this moment, to ask without waiting. That a pack is gone or cut off is not noticed here. */
   indexView(options?: CallOptions): Promise<IndexView>
   /** Length of a blob's content in bytes, from the index. `integrity.missing` when no index names it. */
