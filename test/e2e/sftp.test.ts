@@ -1,13 +1,23 @@
 // A logbook on another computer over sftp, from init to restore, and stock restic on the same one.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openTestHome, type TestHome, type VmlOutcome } from '../cli.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { type Sshd, startSshd } from '../sshd.ts'
+import { assertUpkeep } from './storage-upkeep.ts'
 
 interface Place extends AsyncDisposable {
   readonly home: TestHome
@@ -103,4 +113,46 @@ test('a repository that stock restic made over sftp takes entries of VML, and re
   place.restic('0.19', 'restore', 'latest', '--target', back)
   assert.ok(existsSync(join(back, home.home, 'work', 'b.txt')))
   assert.match(place.restic('0.19', 'check', '--read-data'), /no errors were found/)
+})
+
+test('what was looked at once is looked at again without a pack from the other computer', async () => {
+  await using place = await openPlace()
+  const { home, root, vml } = place
+  const work = join(home.home, 'work')
+  for (const folder of ['a/b/c', 'd']) mkdirSync(join(work, folder), { recursive: true })
+  writeFileSync(join(work, 'a/b/c/file'), 'one')
+  await vml('init', place.location, '--password-file', home.passwordFile)
+  await vml('machine', 'add', 'here', 'local:')
+  await vml('save', 'here', '--only', work)
+  writeFileSync(join(work, 'd/file'), 'two')
+  await vml('save', 'here', '--only', work)
+  const look = async () => {
+    // How long ago an entry was made, and what lies on the other computer, may be told otherwise a moment later.
+    const [, isAsBefore] = (await vml('status', 'here')).split('\n')
+    return [await vml('ls', '2:/', '--recursive'), await vml('diff', '1', '2'), isAsBefore]
+  }
+  const first = await look()
+  renameSync(join(root, 'data'), join(root, 'away'))
+  assert.deepEqual(await look(), first)
+  renameSync(join(root, 'away'), join(root, 'data'))
+
+  // Without the copies all of it comes from there again.
+  rmSync(join(home.home, '.cache/vml'), { recursive: true })
+  assert.deepEqual(await look(), first)
+})
+
+test('copy, prune and repair over sftp leave what stock restic finds sound (V62, G6, Y4)', async () => {
+  await using sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
+  const folder = mkdtempSync(join(tmpdir(), 'vml-sftp-'))
+  try {
+    const { user, port, sshConfigFile } = sshd
+    await assertUpkeep({
+      location: `sftp://${user}@127.0.0.1:${port}/${join(folder, 'book')}`,
+      sshConfig: sshConfigFile,
+      resticOptions: ['-o', `sftp.command=ssh -F ${sshConfigFile} ${user}@127.0.0.1 -s sftp`],
+      setsAside: true,
+    })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 })
