@@ -1,6 +1,12 @@
 // Compression of blobs and of repository files: one zstd frame each (docs/format.md; restic, "Repository Version 2").
 import { hash } from 'node:crypto'
-import { constants, createZstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import {
+  constants,
+  createZstdCompress,
+  createZstdDecompress,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from 'node:zlib'
 import { VmlError } from '../base/failure.ts'
 
 export interface Compressor {
@@ -38,9 +44,19 @@ export function openCompressor(options: { reuse?: boolean } = {}): Compressor {
  * The content of a frame whose length is known from the index. Everything else is damage (`integrity.format`): another
  * length, a cut-off frame, data that is no frame. Never more memory than the length asked for and the window.
  */
-export function decompress(data: Uint8Array, lengthBytes: number): Buffer {
+export function decompress(
+  data: Uint8Array,
+  lengthBytes: number,
+  options: { readonly reuse?: boolean } = {},
+): Buffer {
   if (!(lengthBytes >= 0 && lengthBytes <= decompressedBytesMax)) {
     throw damaged(`it should have ${lengthBytes} bytes, more than the limit of ${decompressedBytesMax}`)
+  }
+  // One decoder for all: a fresh one takes more time than a small frame, and its memory waits for V8 to collect it.
+  if (options.reuse !== false) {
+    shared ??= { decode: openDecoder() }
+    const decoded = shared.decode?.(data, lengthBytes)
+    if (decoded) return Buffer.from(decoded)
   }
   const content = decompressUnknown(data, lengthBytes)
   if (content.length !== lengthBytes) {
@@ -48,6 +64,8 @@ export function decompress(data: Uint8Array, lengthBytes: number): Buffer {
   }
   return content
 }
+
+let shared: { readonly decode: Decode | undefined } | undefined
 
 /** The content of a frame of unknown length, at most `bytesMax`. */
 export function decompressUnknown(data: Uint8Array, bytesMax: number): Buffer {
@@ -87,7 +105,7 @@ function worthIt(data: Uint8Array, frame: Buffer): Buffer | undefined {
   return frame.length <= worthItBytes(data.length) ? frame : undefined
 }
 
-/** Of what is compressed: chunks and most trees fit; what is larger is rare enough to go without. */
+/** Chunks and most trees fit; what is larger is rare enough to go without. */
 const scratchBytes = 8 * 1024 * 1024
 /** Small and large data by turns in one encoder would have it lay out its tables anew each time. */
 const smallBytesMax = 64 * 1024
@@ -104,7 +122,7 @@ type SyncEncoder = (data: Uint8Array) => Uint8Array | undefined
  * for at run time and tried out first; undefined where it is not there or does not do what is expected.
  */
 function openReusedEncoder(): SyncEncoder | undefined {
-  const scratch = Buffer.allocUnsafeSlow(frameBytesMax(scratchBytes))
+  const scratch = Buffer.allocUnsafeSlow(scratchBytes)
   const small = openEncoder(smallParams, scratch)
   const large = small && openEncoder(largeParams, scratch)
   if (small === undefined || large === undefined) return undefined
@@ -113,7 +131,7 @@ function openReusedEncoder(): SyncEncoder | undefined {
 }
 
 function openEncoder(params: Record<number, number>, scratch: Buffer): SyncEncoder | undefined {
-  const encoder = findEncoder(createZstdCompress({ params }))
+  const encoder = findHandle(createZstdCompress({ params }))
   if (encoder === undefined) return undefined
   const { handle, state } = encoder
   const once = openCompressor({ reuse: false })
@@ -125,20 +143,18 @@ function openEncoder(params: Record<number, number>, scratch: Buffer): SyncEncod
   })
   return (data) => {
     if (broken) return once.compress(data)
-    // With room for whatever comes out zstd works on the data where it lies, rather than on a copy (ZSTD_compressStream2).
-    const room = frameBytesMax(data.length)
+    // One byte more than is worth it: an encoder that filled the scratch may not have finished its frame.
+    const room = worthItBytes(data.length) + 1
     handle.writeSync(constants.ZSTD_e_end, data, 0, data.length, scratch, 0, room)
     const [roomLeft = 0, dataLeft = 0] = state
     handle.reset()
     if (broken) return once.compress(data)
-    const length = room - roomLeft
-    // An encoder that filled the scratch may not have finished its frame.
-    const whole = roomLeft > 0 && dataLeft === 0
-    return whole && length <= worthItBytes(data.length) ? scratch.subarray(0, length) : undefined
+    return roomLeft === 0 || dataLeft !== 0 ? undefined : scratch.subarray(0, room - roomLeft)
   }
 }
 
-interface EncoderHandle {
+/** Of a stream of node:zlib: what carries a frame without a turn of the event loop. */
+interface FrameHandle {
   /** Calls `onerror` of the handle instead of throwing. */
   writeSync(
     flush: number,
@@ -152,8 +168,8 @@ interface EncoderHandle {
   reset(): void
 }
 
-/** The parts of Node's zlib stream that carry a frame, where they look as this Node has them. */
-function findEncoder(stream: object): { handle: EncoderHandle; state: Uint32Array } | undefined {
+/** Where Node's internals look as this Node has them; `state` then tells the room left in `out` and the bytes left of `data`. */
+function findHandle(stream: object): { handle: FrameHandle; state: Uint32Array } | undefined {
   const handle: unknown = '_handle' in stream ? stream._handle : undefined
   const state: unknown = '_writeState' in stream ? stream._writeState : undefined
   const known =
@@ -165,7 +181,7 @@ function findEncoder(stream: object): { handle: EncoderHandle; state: Uint32Arra
     typeof handle.reset === 'function' &&
     state instanceof Uint32Array &&
     state.length === 2
-  return known ? { handle: handle as EncoderHandle, state } : undefined
+  return known ? { handle: handle as FrameHandle, state } : undefined
 }
 
 /** Twice the same, once what does not pay, then the same again: each frame must be whole and stand for itself. */
@@ -176,9 +192,57 @@ function passesTrial(encode: SyncEncoder): boolean {
     for (const data of [trial, trial, hard, Buffer.concat([trial, hard])]) {
       const frame = encode(data)
       if (data === hard ? frame !== undefined : frame === undefined) return false
-      if (frame && !decompress(frame, data.length).equals(data)) return false
+      if (frame && !decompress(frame, data.length, { reuse: false }).equals(data)) return false
     }
     return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The content, valid until the next call. Undefined where the frame is not whole, not alone, not of that length, or too
+ * large for the scratch: `decompress` then opens it, or says what is wrong.
+ */
+export type Decode = (frame: Uint8Array, lengthBytes: number) => Buffer | undefined
+
+/** A decoder that lives for many frames, as the encoders do; it holds up to 8 MiB and a window. */
+export function openDecoder(): Decode | undefined {
+  const decoder = findHandle(
+    createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: windowLogMax } }),
+  )
+  if (decoder === undefined) return undefined
+  const { handle, state } = decoder
+  const scratch = Buffer.allocUnsafeSlow(scratchBytes + 1)
+  let failed = false
+  Object.assign(handle, {
+    onerror: () => {
+      failed = true
+    },
+  })
+  const decode: Decode = (frame, lengthBytes) => {
+    if (lengthBytes > scratchBytes) return undefined
+    failed = false
+    // One byte more than there should be: a frame that holds more shows it.
+    handle.writeSync(constants.ZSTD_e_end, frame, 0, frame.length, scratch, 0, lengthBytes + 1)
+    const [roomLeft, dataLeft] = state
+    if (!failed && roomLeft === 1 && dataLeft === 0) return scratch.subarray(0, lengthBytes)
+    handle.reset()
+    return undefined
+  }
+  return decodesTrial(decode) ? decode : undefined
+}
+
+/** Whole frames by turns with such that must be refused: none may leave anything behind for the next. */
+function decodesTrial(decode: Decode): boolean {
+  const trial = Buffer.from('a frame that stands for itself '.repeat(64))
+  const frame = openCompressor({ reuse: false }).compress(trial)
+  if (!frame) return false
+  try {
+    const opens = () => decode(frame, trial.length)?.equals(trial) === true
+    const refused = [frame.subarray(0, frame.length - 2), Buffer.concat([frame, trial]), trial]
+    if (!opens() || decode(frame, trial.length - 1) || decode(frame, trial.length + 1)) return false
+    return refused.every((bytes) => decode(bytes, trial.length) === undefined && opens())
   } catch {
     return false
   }
