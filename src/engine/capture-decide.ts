@@ -6,7 +6,7 @@ import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isDamage } from '../store/damage.ts'
 import type { CaptureBase, Run } from './capture-run.ts'
 import type { FolderMemory, RememberedFolder } from './folder-memory.ts'
-import { fingerprintBytes, type Listing, type Row, rootRow } from './listing.ts'
+import { type Listing, type Row, rootRow } from './listing.ts'
 import { clockTickNs, isSettled, isUnchanged } from './unchanged.ts'
 
 export interface Decision {
@@ -163,27 +163,9 @@ function takeOver({ files }: Run, row: Row, node: TreeNode): void {
   )
 }
 
-let scratch = Buffer.alloc(64 * 1024)
-
 /** Of the attributes and names of what lies directly in a folder, in the order in which the machine lists it; 32 hex digits. */
 export function folderFingerprint(listing: Listing, folder: Row): string {
-  let used = 0
-  for (const row of listing.children(folder)) {
-    const name = listing.name(row)
-    const target = listing.linkTarget(row) ?? ''
-    const bytes = fingerprintBytes + 2 + name.length + 4 + target.length
-    if (used + bytes > scratch.length) {
-      const larger = Buffer.alloc((used + bytes) * 2)
-      scratch.copy(larger, 0, 0, used)
-      scratch = larger
-    }
-    used += listing.fingerprint(row).copy(scratch, used)
-    used = scratch.writeUInt16LE(name.length, used)
-    used += scratch.write(name, used, 'latin1')
-    used = scratch.writeUInt32LE(target.length, used)
-    used += scratch.write(target, used, 'latin1')
-  }
-  return hash('sha256', scratch.subarray(0, used)).slice(0, 32)
+  return hash('sha256', listing.folderBytes(folder)).slice(0, 32)
 }
 
 /** The folders of an entry that was just captured, for the next save: `trees` has one for each of them. */

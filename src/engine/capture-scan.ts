@@ -35,6 +35,9 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
     bytesRead: 0,
     warned: false,
   }
+  const tellProgress = (): void => {
+    if (listing.size % 1000 === 0) request.reporter.progress({ phase: 'scanning', filesDone: listing.size })
+  }
   const records = request.exactly
     ? source.stat(request.exactly, signal)
     : source.scan({
@@ -42,15 +45,20 @@ export async function scanRoots(request: CaptureRequest): Promise<Run> {
         prune: request.never.map((each) => each.path),
         settle: true,
         onOwners: (names) => listing.nameOwners(names),
+        sink: {
+          enter: (folder) => listing.enter(folder),
+          add(path) {
+            listing.addListed(path)
+            tellProgress()
+          },
+        },
         signal,
       })
   for await (const record of records) {
     if (record.kind === 'item' && record.attributes.type !== 'socket')
       run.listing.addNew(record.path, record.attributes)
     else takeScanned(run, record)
-    if (run.listing.size % 1000 === 0) {
-      request.reporter.progress({ phase: 'scanning', filesDone: run.listing.size })
-    }
+    tellProgress()
   }
   return run
 }

@@ -4,6 +4,7 @@ import type { RawText } from '../base/raw-text.ts'
 import {
   baseName,
   entryPathsMax,
+  joinPath,
   parentPath,
   type RawName,
   type RawPath,
@@ -11,39 +12,41 @@ import {
 } from '../model/raw-path.ts'
 import type { Attributes, NodeType } from '../model/tree.ts'
 import type { OwnerNames } from '../source/source.ts'
+import type { ListedPath } from '../wire/folder-reader.ts'
+import {
+  types,
+  dot,
+  typeNumbers,
+  dirType,
+  rowBytes,
+  rowLongs,
+  rowWords,
+  fingerprintBytes,
+  inInode,
+  inMode,
+  inUid,
+  inGid,
+  inLinks,
+  inNameStart,
+  inNameLength,
+  inParent,
+  inNext,
+  known,
+  removed,
+  hasCtime,
+  hasInode,
+  hasSize,
+  hasLinks,
+} from './listing-row.ts'
+import { NameBytes } from './name-bytes.ts'
+import { lowHalf, writeTime } from './split-time.ts'
 
 /** Number of a path in its listing. The root has 0. */
 export type Row = number
 export const rootRow: Row = 0
 export const noRow: Row = -1
 
-const types: readonly NodeType[] = ['file', 'dir', 'symlink', 'fifo', 'socket', 'dev', 'chardev', 'irregular']
-const dot = 0x2e
-const dirType = types.indexOf('dir')
-
-// A row: times and inode as 64-bit integers, size as a double, then words. What comes first makes up a fingerprint.
-const rowBytes = 64
-const rowLongs = rowBytes / 8
-const rowWords = rowBytes / 4
-/** mtime, ctime, inode, size, mode with type, uid, gid, links. */
-export const fingerprintBytes = 48
-const inMode = 8
-const inUid = 9
-const inGid = 10
-const inLinks = 11
-const inNameStart = 12
-/** Length of the name, and the number of the device above. */
-const inNameLength = 13
-const inParent = 14
-const inNext = 15
-
-// What is known of a row.
-const known = 1
-const removed = 2
-const hasCtime = 4
-const hasInode = 8
-const hasSize = 16
-const hasLinks = 32
+let scratch = Buffer.alloc(64 * 1024)
 
 export class Listing {
   #rows = 0
@@ -54,8 +57,7 @@ export class Listing {
   #bytes = Buffer.alloc(0)
   #first = new Int32Array(0)
   #flags = new Uint8Array(0)
-  #names = Buffer.alloc(0)
-  #namesUsed = 0
+  readonly #names = new NameBytes()
   readonly #folders = new Map<RawPath, Row>()
   /** By folder, for those in which somebody looked for a name. */
   readonly #children = new Map<Row, Map<RawName, Row>>()
@@ -66,6 +68,8 @@ export class Listing {
   readonly #groups = new Map<number, RawText>()
   #lastFolder: RawPath = rootPath
   #lastRow: Row = rootRow
+  #lastDevice: bigint | undefined
+  #lastDeviceNumber = 0
 
   constructor() {
     this.#append(noRow, '' as RawName)
@@ -93,6 +97,40 @@ export class Listing {
   addNew(path: RawPath, attributes: Attributes): Row {
     const row = this.#enter(path, attributes.type === 'dir')
     this.#write(row, attributes)
+    return row
+  }
+
+  /** What `addListed` adds lies in this folder, which may be new. */
+  enter(folder: RawPath): void {
+    if (folder !== this.#lastFolder) this.#setLast(folder, this.#enter(folder, true))
+  }
+
+  /** As `addNew`, for what lies in the folder that was entered last. */
+  addListed(path: ListedPath): Row {
+    const { names, nameStart, nameEnd, type } = path
+    const parent = this.#lastRow
+    const row = this.#appendRow(parent, this.#names.addBytes(names, nameStart, nameEnd), nameEnd - nameStart)
+    const isFolder = type === 'dir'
+    this.#children.get(parent)?.set(this.name(row), row)
+    if (isFolder) this.#folders.set(joinPath(this.#lastFolder, this.name(row)), row)
+    const word = row * rowWords
+    const place = { longs: this.#longs, words: this.#words }
+    writeTime({ ...place, long: row * rowLongs }, path.mtimeSeconds, path.mtimeNanoseconds)
+    writeTime({ ...place, long: row * rowLongs + 1 }, path.ctimeSeconds, path.ctimeNanoseconds)
+    this.#words[word + inInode + lowHalf] = path.inodeLow
+    this.#words[word + inInode + 1 - lowHalf] = path.inodeHigh
+    const isFile = type === 'file'
+    if (isFile) this.#doubles[row * rowLongs + 3] = path.size
+    this.#words[word + inMode] = path.mode | ((typeNumbers.get(type) ?? 0) << 16)
+    this.#words[word + inUid] = path.uid
+    this.#words[word + inGid] = path.gid
+    this.#words[word + inLinks] = path.links
+    const device =
+      path.deviceId === this.#lastDevice ? this.#lastDeviceNumber : this.#deviceNumber(path.deviceId)
+    this.#words[word + inNameLength] = (nameEnd - nameStart) | (device << 16)
+    this.#flags[row] = known | hasCtime | hasInode | hasLinks | (isFile ? hasSize : 0)
+    if (path.linkTarget !== undefined && path.linkTarget !== '') this.#linkTargets.set(row, path.linkTarget)
+    this.#live++
     return row
   }
 
@@ -142,9 +180,7 @@ export class Listing {
 
   name(row: Row): RawName {
     const at = row * rowWords
-    const start = this.#words[at + inNameStart] ?? 0
-    const end = start + ((this.#words[at + inNameLength] ?? 0) & 0xffff)
-    return this.#names.toString('latin1', start, end) as RawName
+    return this.#names.get(this.#words[at + inNameStart] ?? 0, (this.#words[at + inNameLength] ?? 0) & 0xffff)
   }
 
   isNamed(row: Row, name: RawName): boolean {
@@ -154,7 +190,7 @@ export class Listing {
 
   /** The name begins with a dot. */
   isHidden(row: Row): boolean {
-    return this.#names[this.#words[row * rowWords + inNameStart] ?? 0] === dot
+    return this.#names.firstByte(this.#words[row * rowWords + inNameStart] ?? 0) === dot
   }
 
   linkTarget(row: Row): RawText | undefined {
@@ -202,6 +238,26 @@ export class Listing {
   /** The bytes of a row that change with the file: `fingerprintBytes` of them; a view. */
   fingerprint(row: Row): Buffer {
     return this.#bytes.subarray(row * rowBytes, row * rowBytes + fingerprintBytes)
+  }
+
+  /** The same for all that lies in a folder, with names and link targets, in the order of the listing; good until the next call. */
+  folderBytes(folder: Row): Buffer {
+    let used = 0
+    for (let row = this.#first[folder] ?? noRow; row >= 0; row = this.#next(row)) {
+      if (this.#has(row, removed)) continue
+      const target = this.#linkTargets.get(row) ?? ''
+      const nameLength = (this.#words[row * rowWords + inNameLength] ?? 0) & 0xffff
+      const bytes = fingerprintBytes + 2 + nameLength + 4 + target.length
+      if (used + bytes > scratch.length)
+        scratch = Buffer.concat([scratch], Math.max(2 * scratch.length, used + bytes))
+      this.#bytes.copy(scratch, used, row * rowBytes, row * rowBytes + fingerprintBytes)
+      used = scratch.writeUInt16LE(nameLength, used + fingerprintBytes)
+      const start = this.#words[row * rowWords + inNameStart] ?? 0
+      this.#names.copy(start, nameLength, { into: scratch, at: used })
+      used = scratch.writeUInt32LE(target.length, used + nameLength)
+      if (target.length > 0) used += scratch.write(target, used, 'latin1')
+    }
+    return scratch.subarray(0, used)
   }
 
   /** What lies in a folder, each name once, folders of which nothing is known among it. */
@@ -292,24 +348,21 @@ export class Listing {
   }
 
   #append(parent: Row, name: RawName): Row {
+    return this.#appendRow(parent, this.#names.add(name), name.length)
+  }
+
+  #appendRow(parent: Row, nameStart: number, nameLength: number): Row {
     if (this.#rows >= entryPathsMax) {
       throw new VmlError('unsupported', `Cannot take in more than ${entryPathsMax} paths at once`, {
         hint: 'Nothing was changed. Save parts of it, each with --only DIR, or leave folders out with --exclude',
       })
     }
     if ((this.#rows + 1) * rowBytes > this.#bytes.length) this.#grow()
-    if (this.#namesUsed + name.length > this.#names.length) {
-      const names = Buffer.allocUnsafeSlow(Math.max(64 * 1024, this.#names.length * 1.5 + name.length))
-      this.#names.copy(names, 0, 0, this.#namesUsed)
-      this.#names = names
-    }
     const row = this.#rows++
     const at = row * rowWords
-    this.#names.write(name, this.#namesUsed, 'latin1')
-    this.#words[at + inNameStart] = this.#namesUsed
-    this.#words[at + inNameLength] = name.length
+    this.#words[at + inNameStart] = nameStart
+    this.#words[at + inNameLength] = nameLength
     this.#words[at + inParent] = parent + 1
-    this.#namesUsed += name.length
     this.#first[row] = noRow
     if (parent >= 0) {
       this.#words[at + inNext] = (this.#first[parent] ?? noRow) + 1
@@ -369,10 +422,12 @@ export class Listing {
 
   #deviceNumber(deviceId: bigint): number {
     const known = this.#deviceNumbers.get(deviceId)
-    if (known !== undefined) return known
     // A machine of more file systems than this is none; what it says of further ones is left out.
-    if (this.#devices.length >= 0xffff) return 0xffff
-    this.#deviceNumbers.set(deviceId, this.#devices.length)
-    return this.#devices.push(deviceId) - 1
+    if (known === undefined && this.#devices.length >= 0xffff) return 0xffff
+    const number = known ?? this.#devices.push(deviceId) - 1
+    if (known === undefined) this.#deviceNumbers.set(deviceId, number)
+    this.#lastDevice = deviceId
+    this.#lastDeviceNumber = number
+    return number
   }
 }

@@ -1,4 +1,5 @@
 // The files of this computer: listed by its tools as those of any machine, read by this process itself where that loses nothing.
+import { openFolderReader } from '../wire/folder-reader.ts'
 import { openLibc } from '../wire/libc.ts'
 import type { Source } from './source.ts'
 
@@ -9,5 +10,12 @@ import type { Source } from './source.ts'
 export function openLocalSource(source: Source, temporaryFolder: string): Source {
   const { timeResolutionNs, xattrs, sparse } = source.fidelity
   if (timeResolutionNs > 1 || !xattrs || !sparse) return source
-  return openLibc(temporaryFolder) ? { ...source, local: { temporaryFolder } } : source
+  const libc = openLibc(temporaryFolder)
+  if (!libc) return source
+  const reader = openFolderReader(temporaryFolder)
+  return {
+    ...source,
+    local: { temporaryFolder },
+    scan: (request) => source.scan(reader ? { ...request, calls: { libc, reader } } : request),
+  }
 }

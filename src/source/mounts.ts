@@ -15,6 +15,8 @@ export interface WalkRoot {
   readonly physical: RawPath
   /** The mount point of the file system that holds it, where the machine tells. */
   readonly heldBy: RawPath | undefined
+  /** Of that file system. */
+  readonly type: string | undefined
 }
 
 /** What a walk below some roots will meet. */
@@ -64,7 +66,7 @@ export async function surveyTerrain(
     const holder = mountOf(root.physical, places.mounts)
     const problem = holder && answers.get(holder.path)
     if (problem) problems.push({ ...problem, path: root.path })
-    else roots.push({ ...root, heldBy: holder?.path })
+    else roots.push({ ...root, heldBy: holder?.path, type: holder?.type })
   }
   const alive: Mount[] = []
   const dead: RawPath[] = []

@@ -23,10 +23,12 @@ import {
   xargsAtOnce,
 } from './guest-script.ts'
 import type { Mount } from './mount-table.ts'
+import { walkHere } from './local-walk.ts'
+import { type LocalWay, localWay, openOwners } from './owners.ts'
 import { neverEntered, surveyTerrain, type Terrain, type WalkRoot } from './mounts.ts'
 import type { Tools } from './probe.ts'
 import { parseWalkRecord, statFormat, walkFieldCount } from './scan-records.ts'
-import type { OwnerNames, ScanProblem, ScanRecord, ScanRequest } from './source.ts'
+import type { ScanProblem, ScanRecord, ScanRequest } from './source.ts'
 import {
   attributeScript,
   explainMissing,
@@ -71,50 +73,21 @@ export async function* scanFiles(
   const walks = walksOf(terrain.roots, unseen)
   const walked = new Set(walks.flat())
   const inner: RawPath[] = []
+  const here = localWay(request, owners)
   for (const roots of walks)
     yield* owners.watch(
-      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), signal }),
+      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), here, signal }),
     )
   // A root inside a file system that only the walk brought to light was not met after all.
   const left = terrain.roots.filter(
     (root) => !walked.has(root) && inner.some((path) => isWithin(root.path, path)),
   )
   for (const root of left)
-    yield* owners.watch(walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, signal }))
+    yield* owners.watch(
+      walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, here, signal }),
+    )
   if (request.onOwners && tools.find === 'gnu') request.onOwners(await owners.name(shell, tools, signal))
 }
-
-/** Owners are a few, and named by looking at one path of each. */
-function openOwners() {
-  const users = new Map<number, RawPath>()
-  const groups = new Map<number, RawPath>()
-  return {
-    async *watch(records: AsyncIterable<ScanRecord>): AsyncIterable<ScanRecord> {
-      for await (const record of records) {
-        if (record.kind === 'item') {
-          const { uid, gid } = record.attributes
-          if (!users.has(uid) && users.size < ownersMax) users.set(uid, record.path)
-          if (!groups.has(gid) && groups.size < ownersMax) groups.set(gid, record.path)
-        }
-        yield record
-      }
-    },
-    async name(shell: Shell, tools: Tools, signal: AbortSignal | undefined): Promise<OwnerNames> {
-      const found = { users: new Map<number, RawText>(), groups: new Map<number, RawText>() }
-      const samples = [...new Set([...users.values(), ...groups.values()])]
-      for await (const record of statFiles(shell, tools, samples, signal)) {
-        if (record.kind !== 'item') continue
-        const { uid, gid, user, group } = record.attributes
-        if (user !== undefined) found.users.set(uid, user)
-        if (group !== undefined) found.groups.set(gid, group)
-      }
-      return found
-    },
-  }
-}
-
-/** More are numbers only: a machine of so many users has them elsewhere. */
-const ownersMax = 10_000
 
 /** Which roots one walk takes: none that another root's walk meets anyway, none below another root of the same walk. */
 function walksOf(roots: readonly WalkRoot[], unseen: readonly RawPath[]): WalkRoot[][] {
@@ -143,12 +116,20 @@ function meets(outer: WalkRoot, inner: WalkRoot, unseen: readonly RawPath[]): bo
   )
 }
 
+/** Where a look at a path may take its time, find looks: it can be ended. */
+const answeringFileSystems: ReadonlySet<string> = new Set(
+  'ext2 ext3 ext4 xfs btrfs zfs bcachefs f2fs jfs tmpfs ramfs overlay vfat exfat ntfs3 squashfs erofs'.split(
+    ' ',
+  ),
+)
+
 interface Walk {
   readonly terrain: Terrain
   readonly roots: readonly WalkRoot[]
   readonly unseen: readonly RawPath[]
   /** Told of each file system that is in no mount table: its folder is listed, nothing below it. */
   readonly foreign: (path: RawPath) => void
+  readonly here: LocalWay | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -172,7 +153,13 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
   const recorded = new Set<string>()
   const unseen = new Set<string>(roots)
   let device: bigint | undefined
-  for await (const found of runWalk(shell, tools, plan, signal)) {
+  const isHere = request.roots.every(({ type }) => type !== undefined && answeringFileSystems.has(type))
+  const { here } = request
+  const results =
+    here && isHere
+      ? runWalkHere(shell, tools, { ...here, plan, signal })
+      : runWalk(shell, tools, plan, signal)
+  for await (const found of results) {
     if ('kind' in found) {
       yield found
       continue
@@ -251,6 +238,27 @@ async function besideDead(
   }
   if (parent !== parents.length) throw protocolFailure(shell, 'the list of its files was cut off')
   return { parents, starts: starts.filter((path) => !dead.includes(path)) }
+}
+
+/** The same by this process itself; what lies deep by find. */
+async function* runWalkHere(
+  shell: Shell,
+  tools: Tools,
+  { calls, sink, plan, signal }: LocalWay & Pick<Walk, 'signal'> & { readonly plan: WalkPlan },
+): AsyncIterable<StatResult | ScanProblem> {
+  for (const start of plan.starts) {
+    const deep = new Set<RawPath>()
+    yield* walkHere(calls, start, { sink, prune: plan.prune, tooDeep: (path) => void deep.add(path), signal })
+    const missing = new Set(deep)
+    const rest = { starts: [...deep], prune: plan.prune }
+    for await (const found of deep.size > 0 ? runWalk(shell, tools, rest, signal) : []) {
+      if (!('kind' in found)) missing.delete(found.path)
+      if ('kind' in found || !deep.has(found.path)) yield found
+      else if (found.verdict === 'unreadable')
+        yield { kind: 'problem', path: found.path, problem: 'unreadable', message: 'Permission denied' }
+    }
+    yield* explainMissing(shell, [...missing], signal)
+  }
 }
 
 async function* runWalk(

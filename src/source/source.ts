@@ -3,6 +3,8 @@ import type { RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes, Segment } from '../model/tree.ts'
 import type { Fidelity } from '../model/entry.ts'
+import type { ListedPath } from '../wire/folder-reader.ts'
+import type { LocalCalls } from './local-walk.ts'
 import type { Extent } from '../wire/tar-sparse.ts'
 
 export interface Scanned {
@@ -29,6 +31,14 @@ export interface OwnerNames {
 }
 export type ScanRecord = Scanned | ScanProblem | ScannedMount
 
+/** Takes paths as they are found, each once, parents before children. */
+export interface ListedSink {
+  /** What is added next lies directly in this folder, which was given before. */
+  enter(folder: RawPath): void
+  /** Not kept by the sink: the object serves the next one, too. */
+  add(path: ListedPath): void
+}
+
 export interface ScanRequest {
   /** Folders or files to list with everything below, each kept to its own file system. A missing one is a `vanished` problem. */
   readonly roots: readonly RawPath[]
@@ -38,6 +48,10 @@ export interface ScanRequest {
   readonly settle?: boolean
   /** Told at the end who the owners are, whose names the records need not have. */
   readonly onOwners?: (names: OwnerNames) => void
+  /** Takes most items in place of records, which is quicker. Records stand for what is not given to it. */
+  readonly sink?: ListedSink
+  /** Given by a source of this computer to the one that it stands on: a sink is then filled by this process itself. */
+  readonly calls?: LocalCalls
   readonly signal?: AbortSignal | undefined
 }
 

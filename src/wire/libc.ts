@@ -177,7 +177,7 @@ function bind(ffi: Ffi): Libc {
   const path = (from: RawText, call: string) => text(first, from, call)
   const other = (from: RawText, call: string) => text(second, from, call)
   const errno = (): number => ffi.getInt32(errnoAt, 0)
-  const failure = (call: string): Error => systemError(getSystemErrorName(-errno()), call)
+  const failure = (call: string): Error => systemError(systemErrorOf(errno()), call)
   const done = (result: number, call: string): number => {
     if (result < 0) throw failure(call)
     return result
@@ -302,6 +302,11 @@ function bind(ffi: Ffi): Libc {
   return libc
 }
 
+/** `ENOENT` for its number. */
+export function systemErrorOf(errno: number): string {
+  return getSystemErrorName(-errno)
+}
+
 function systemError(code: string, syscall: string): Error {
   return Object.assign(new Error(`${code}, ${syscall}`), { code, syscall })
 }
@@ -336,7 +341,7 @@ function parseStatus(bytes: Buffer): FileStatus {
 }
 
 /** makedev(3) of glibc. */
-function deviceNumber(majorNumber: number, minorNumber: number): bigint {
+export function deviceNumber(majorNumber: number, minorNumber: number): bigint {
   const [high, low] = [BigInt(majorNumber), BigInt(minorNumber)]
   return (
     ((high & 0xfffff000n) << 32n) | ((high & 0xfffn) << 8n) | ((low & 0xffffff00n) << 12n) | (low & 0xffn)

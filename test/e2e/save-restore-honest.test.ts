@@ -22,14 +22,14 @@ function swapBeforeTar(bench: MachineBench, from: string, to: string): string {
   return `${bin}:${process.env['PATH'] ?? ''}`
 }
 
-/** The same for files that this process reads itself: right behind the walk. */
-function swapBehindFind(bench: MachineBench, from: string, to: string): string {
+/** The same for files that this process reads itself: right behind the walk, when the owners of what it found are asked for. */
+function swapBehindWalk(bench: MachineBench, from: string, to: string): string {
   const bin = join(bench.beside, 'bin')
   bench.sh(
     String.raw`
       mkdir -p "$1"
       printf '%s\n' '#!/bin/sh' "from='$2' to='$3'" '/usr/bin/find "$@" || exit' \
-        'case "$*" in *-xdev*) [ -L "$from" ] || { mv "$from" "$from.gone"; ln -s "$to" "$from"; } ;; esac' > "$1/find"
+        'case "$*" in *i%y*) [ -L "$from" ] || { mv "$from" "$from.gone"; ln -s "$to" "$from"; } ;; esac' > "$1/find"
       chmod +x "$1/find"`,
     bin,
     from,
@@ -40,7 +40,7 @@ function swapBehindFind(bench: MachineBench, from: string, to: string): string {
 
 for (const [how, swap, more, firstStatus] of [
   ['sent by the machine', swapBeforeTar, { VML_NO_FFI: '1' }, 0],
-  ['read here', swapBehindFind, {}, 3],
+  ['read here', swapBehindWalk, {}, 3],
 ] as const)
   test(`a folder that becomes a link while it is ${how}: what lies behind the link is not taken for its content`, async () => {
     await using bench = await openMachineBench()
@@ -77,33 +77,42 @@ test('a restore does not say that a folder is as it was when it has attributes t
   assert.match(stdout, /nothing to do/)
 })
 
-test('before a save looks for what changed, the machine writes out what was changed through memory, after the clock was read', async () => {
-  await using bench = await openMachineBench()
-  const { beside, home, vml } = bench
-  const bin = join(beside, 'bin')
-  const log = join(beside, 'calls')
-  bench.sh(
-    String.raw`
-      mkdir -p w "$1"; echo x > w/f
-      for name in date sync find; do
-        printf '#!/bin/sh\necho %s "$*" >> "%s"\nexec "%s" "$@"\n' $name "$2" "$(command -v $name)" > "$1/$name"
-      done
-      chmod +x "$1"/*`,
-    bin,
-    log,
-  )
-  const env = { PATH: `${bin}:${process.env['PATH'] ?? ''}` }
-  const work = join(home, 'w')
-  await vml(['save', 'here', '--only', work], { env })
-  // Otherwise a page that was written to since would be stamped before the scan, and never again.
-  const calls = readFileSync(log, 'utf8').split('\n')
-  const synced = calls.indexOf(`sync -f ${work}`)
-  const clock = calls.lastIndexOf('date +%s%N', synced)
-  const scanned = calls.findIndex(
-    (call) => call.startsWith('find ') && call.includes(`${work} `) && call.includes('-xdev'),
-  )
-  assert.ok(clock >= 0 && clock < synced && synced < scanned, calls.join('\n'))
-})
+for (const [how, listedBy] of [
+  ['by this process', {}],
+  ['by find', { VML_NO_FFI: '1' }],
+] as const)
+  test(`before a save looks, ${how}, for what changed, the machine writes out what was changed through memory, after the clock was read`, async () => {
+    await using bench = await openMachineBench()
+    const { beside, home, vml } = bench
+    const bin = join(beside, 'bin')
+    const log = join(beside, 'calls')
+    bench.sh(
+      String.raw`
+        mkdir -p w "$1"; echo x > w/f
+        for name in date sync find; do
+          printf '#!/bin/sh\necho %s "$*" >> "%s"\nexec "%s" "$@"\n' $name "$2" "$(command -v $name)" > "$1/$name"
+        done
+        sed -i "s|^exec|echo x > '$PWD/w/late'; exec|" "$1/sync"
+        chmod +x "$1"/*`,
+      bin,
+      log,
+    )
+    const env = { ...listedBy, PATH: `${bin}:${process.env['PATH'] ?? ''}` }
+    const work = join(home, 'w')
+    await vml(['save', 'here', '--only', work], { env })
+    // Otherwise a page that was written to since would be stamped before the scan, and never again.
+    const calls = readFileSync(log, 'utf8').split('\n')
+    const synced = calls.indexOf(`sync -f ${work}`)
+    const clock = calls.lastIndexOf('date +%s%N', synced)
+    assert.ok(clock >= 0 && clock < synced, calls.join('\n'))
+    // What came with it was found.
+    assert.match(bench.restic('ls', 'latest'), /\/w\/late$/m)
+    const walks = calls.flatMap((call, index) =>
+      call.startsWith('find ') && call.includes(`${work} `) && call.includes('-xdev') ? [index] : [],
+    )
+    assert.equal(walks.length, how === 'by find' ? 1 : 0, calls.join('\n'))
+    assert.ok(walks.every((walk) => synced < walk))
+  })
 
 test('a restore refuses what it would not do: a cache part that the entry lacks, and options that mean nothing for an archive', async () => {
   await using bench = await openMachineBench()
