@@ -121,7 +121,8 @@ function refuseNever(root: CaptureRoot, left: readonly Excluded[]): void {
   })
 }
 
-function isBelowAny(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
+/** Or one of them. */
+export function isBelowAny(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
   for (let at = path; ; at = parentPath(at)) {
     if (folders.has(at)) return true
     if (at === rootPath) return false

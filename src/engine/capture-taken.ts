@@ -1,8 +1,8 @@
 // What both ways of reading do with what they find: problems, other names of a file, folders that were replaced.
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import type { ScanProblem, ScanRecord } from '../source/source.ts'
 import { addProblem, forget, type Run } from './capture-run.ts'
-import { takeScanned } from './capture-scan.ts'
+import { isBelowAny, takeScanned } from './capture-scan.ts'
 import { type Row, rootRow } from './listing.ts'
 
 /** A folder that cannot be opened keeps what the scan knows of it; what is above the roots is no loss at all. */
@@ -76,9 +76,4 @@ export async function dropBehindLinks(run: Run, read: readonly Row[]): Promise<R
     forget(run, path)
     return false
   })
-}
-
-function isBelowAny(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
-  for (let at = path; at !== rootPath; at = parentPath(at)) if (folders.has(at)) return true
-  return false
 }
