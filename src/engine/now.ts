@@ -9,15 +9,9 @@ import type { Repository } from '../store/store.ts'
 import type { Survey } from './capture.ts'
 import type { CapturedFile } from './captured-files.ts'
 import type { Side } from './compare-side.ts'
+import { baseFactsOf, variablesOf } from './entry-documents.ts'
 import { rawPathOf } from './protection.ts'
-import {
-  baseFactsOf,
-  type OpenMachine,
-  type SaveBase,
-  type SaveRequest,
-  surveyMachine,
-  variablesOf,
-} from './save.ts'
+import { type OpenMachine, type SaveBase, type SaveRequest, surveyMachine } from './save.ts'
 
 export interface NowRequest {
   readonly open: OpenMachine

@@ -40,7 +40,9 @@ export async function saveIfChanged(parts: SaveParts, request: SaveRequest): Pro
     (await isAsBefore(parts, base, looked))
   )
     return { kind: 'unchanged', since: base.entry }
-  return await saveLooked(parts, request, looked)
+  // What of the base is still stored is decided under this lock.
+  await using writer = await parts.repository.beginWrite({ signal: parts.signal })
+  return await saveLooked(parts, request, looked, writer)
 }
 
 async function isAsBefore(
