@@ -52,6 +52,13 @@ export async function readOverHttp({ task, range, size, ask, doubt, refused }: H
   return body
 }
 
+/** From the answer to a HEAD that found the file. */
+export function sizeToldBy(task: HttpTask, answer: HttpAnswer): number {
+  const size = Number(answer.headers['content-length'] ?? NaN)
+  if (!Number.isSafeInteger(size) || size < 0) throw answerFailure(task, answer, 'without a size')
+  return size
+}
+
 // A pack of the usual size is taken as it comes.
 const wholeInsteadBytesMax = 128 * 1024 * 1024
 

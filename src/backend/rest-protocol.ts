@@ -3,7 +3,7 @@ import { systemClock } from '../base/clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { Backend, CallOptions, FileKind, FileRef } from './backend.ts'
 import { answerFailure, type HttpTask } from './http-failure.ts'
-import { readOverHttp } from './http-read.ts'
+import { readOverHttp, sizeToldBy } from './http-read.ts'
 import type { HttpAnswer, HttpClient, HttpRequest } from './http-request.ts'
 import { lookForPut, otherContent } from './present-file.ts'
 import { fileBytesMax, fileLabel, fileNamePattern, folderAndName, folderOf } from './repository-path.ts'
@@ -64,9 +64,7 @@ export function openRestStorage(storage: RestStorage): Backend {
       if (answer.status === 404) return undefined
     }
     if (answer.status !== 200) throw answerFailure(task, answer)
-    const size = Number(answer.headers['content-length'] ?? NaN)
-    if (!Number.isSafeInteger(size) || size < 0) throw answerFailure(task, answer, 'without a size')
-    return size
+    return sizeToldBy(task, answer)
   }
 
   const get: Backend['get'] = async (file, range, { signal } = {}) => {

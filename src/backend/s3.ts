@@ -6,7 +6,7 @@ import { readAwsCredentials } from './aws-credentials.ts'
 import { type AwsCredentials, encodeAws, signAws } from './aws-signature.ts'
 import type { Backend, CallOptions, FileKind, FileRef } from './backend.ts'
 import { answerFailure, wayFailure, type HttpTask } from './http-failure.ts'
-import { readOverHttp } from './http-read.ts'
+import { readOverHttp, sizeToldBy } from './http-read.ts'
 import { openHttpClient, type HttpAnswer, type HttpRequest, type HttpTimes } from './http-request.ts'
 import { lookForPut, otherContent } from './present-file.ts'
 import { fileBytesMax, fileLabel, fileNamePattern, folderOf, pathInRepository } from './repository-path.ts'
@@ -81,9 +81,7 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
     const answer = await send({ ...task, method: 'HEAD', key, signal })
     if (answer.status === 404) return undefined
     if (answer.status !== 200) throw refused(task, answer)
-    const size = Number(answer.headers['content-length'] ?? NaN)
-    if (!Number.isSafeInteger(size) || size < 0) throw answerFailure(task, answer, 'without a size')
-    return size
+    return sizeToldBy(task, answer)
   }
 
   const get: Backend['get'] = async (file, range, { signal } = {}) => {
