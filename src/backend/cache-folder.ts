@@ -20,13 +20,13 @@ export interface CacheFolder {
 const copyKinds = ['index', 'snapshots', 'blocks'] as const
 export type CopyKind = (typeof copyKinds)[number]
 
-/** How often what is kept is measured, counted in files that were added. */
-const measureEvery = 256
+/** What is kept is measured whenever this share of the limit was added, and at first. */
+const unmeasuredShare = 1 / 16
 /** Down to this share of the limit, so that it is not done for every file. */
 const keptShare = 0.8
 
 export function openCacheFolder({ folder, bytesMax }: CacheFolderOptions): CacheFolder {
-  let added = 0
+  let unmeasured = Number.POSITIVE_INFINITY
   let made: Promise<unknown> | undefined
   const placeOf = (kind: CopyKind, name: string) => join(folder, kind, name)
   const makeFolders = async () => {
@@ -55,7 +55,10 @@ export function openCacheFolder({ folder, bytesMax }: CacheFolderOptions): Cache
           await file.close()
         }
         await rename(temporary, place)
-        if (added++ % measureEvery === 0) await shrink(folder, bytesMax)
+        unmeasured += data.length
+        if (unmeasured < bytesMax * unmeasuredShare) return
+        unmeasured = 0
+        await shrink(folder, bytesMax)
       } catch {
         made = undefined
         await unlink(temporary).catch(() => {})

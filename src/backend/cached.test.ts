@@ -196,7 +196,7 @@ test('parts of packs that are worth it are asked for once, wherever a part begin
       // A reader opens what it is given in place.
       got.fill(0)
     }
-  assert.equal(gets(), 3)
+  assert.ok(gets() < parts.length)
   const again = place.open()
   for (const [offset, length] of parts) await again.backend.get(file, { offset, length }, { keep: true })
   assert.equal(again.gets(), 0)
@@ -204,8 +204,13 @@ test('parts of packs that are worth it are asked for once, wherever a part begin
   await again.backend.get(file, undefined, { keep: true })
   await again.backend.get(file, { offset: 0, length: 1 }, { keep: true, fresh: true })
   assert.equal(again.gets(), 3)
-  assert.equal(place.copies().length, 3)
-  for (const copy of place.copies()) assert.equal(statSync(join(place.folder, copy)).mode & 0o777, 0o600)
+  const copies = place.copies().map((copy) => statSync(join(place.folder, copy)))
+  // Each byte once.
+  assert.equal(
+    copies.reduce((sum, { size }) => sum + size, 0),
+    data.length,
+  )
+  for (const { mode } of copies) assert.equal(mode & 0o777, 0o600)
 })
 
 test('copies of parts of packs that are cut off, changed or longer are only a miss: every tree is read as it is', async () => {
