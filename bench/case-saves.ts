@@ -8,6 +8,7 @@ import {
   collect,
   compareBytes,
   discard,
+  outliveDeletions,
   pathOnly,
   scaled,
   warm,
@@ -95,9 +96,11 @@ async function saveAndRestore(
   const changed = collect(bench, `${name}-changed`)
   const restore = collect(bench, `${name}-restore`)
   let keepers: Keeper[] = []
+  let deletedAtMs = -Infinity
   for (let pair = 1; pair <= pairs; pair++) {
     if (pair === 1 || steps.has('first')) {
       for (const { folder: old } of keepers) await discard(bench, old)
+      if (keepers.length > 0 && !bench.keep) deletedAtMs = performance.now()
       keepers = []
       for (const who of ['vml', ...peers] as const)
         keepers.push(await openKeeper(bench, who, `${name}-${pair}`))
@@ -116,9 +119,11 @@ async function saveAndRestore(
       for (const keeper of keepers) {
         const target = join(work, `${name}-restored-${pair}-${keeper.name}`)
         const back = keeper.restore(folder, target)
+        await outliveDeletions(bench, deletedAtMs)
         await restore.add(keeper.name, pair, back.work)
         await compareBytes(bench, folder, back.restored)
         await discard(bench, target)
+        if (!bench.keep) deletedAtMs = performance.now()
       }
     }
   }

@@ -1,4 +1,5 @@
 // What a case is: a name, the room it needs, and runs by turns, ours first: A B A B.
+import { setTimeout } from 'node:timers/promises'
 import { join } from 'node:path'
 import { measure, type Measured, readServerCpu, run, type Work } from './measure.ts'
 import { figuresOf, type PairedResult, type Result, type Run } from './report.ts'
@@ -127,6 +128,19 @@ export async function compareBytes(bench: Bench, left: string, right: string): P
 export async function discard(bench: Bench, folder: string): Promise<void> {
   if (bench.keep) return
   await run({ command: ['rm', '-rf', '--', folder], env: pathOnly(), cwd: bench.work }, bench.signal)
+}
+
+/** RECENTCY_MIN of fs/ext4/ialloc.c, and a second. */
+const deletionsCountMs = 61_000
+
+/**
+ * ext4 gives the number of a deleted file to no new one for a minute, and looks at each of them again for every file that is
+ * made: whoever writes next would pay for what was removed before.
+ */
+export async function outliveDeletions(bench: Bench, deletedAtMs: number): Promise<void> {
+  const leftMs = deletedAtMs + deletionsCountMs - performance.now()
+  if (bench.scale >= settledFromScale && leftMs > 0)
+    await setTimeout(leftMs, undefined, { signal: bench.signal })
 }
 
 export function pathOnly(): Record<string, string> {

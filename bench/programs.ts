@@ -76,8 +76,9 @@ async function openRestic(bench: Bench, folder: string): Promise<Keeper> {
     folder,
     repository,
     save: (saved) => command('backup', '--quiet', saved),
+    // VML reads back what it wrote and hashes it again: `--verify` does the same.
     restore: (saved, target) => ({
-      work: command('restore', '--quiet', '--sparse', 'latest', '--target', target),
+      work: command('restore', '--quiet', '--sparse', '--verify', 'latest', '--target', target),
       restored: join(target, saved),
     }),
     command,
