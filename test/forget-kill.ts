@@ -1,58 +1,38 @@
 // Thinnings that are killed at calls of the storage, one after the other: what must hold after each.
 import assert from 'node:assert/strict'
-import { execFile, execFileSync } from 'node:child_process'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { openLocal } from '../src/backend/local.ts'
 import type { Snapshot } from '../src/model/entry.ts'
 import { initRepository } from '../src/store/repository.ts'
-import { thin } from './forget-writer.ts'
-import { resticProgram } from './restic-peer.ts'
-import {
-  cheapKey,
-  fileNode,
-  noise,
-  password,
-  readAll,
-  reopen,
-  snapshotOf,
-  storeFile,
-} from './store-fixture.ts'
+import { checkByRestic, killAtCalls, type KillTally, runToEnd } from './kill-at-call.ts'
+import { cheapKey, fileNode, noise, readAll, reopen, snapshotOf, storeFile } from './store-fixture.ts'
 
-const run = promisify(execFile)
-const program = join(import.meta.dirname, 'forget-writer.ts')
-
-/** Kills at every `step`th call, before it or after it took effect. Returns at how many. */
-export async function killThinnings({ step }: { readonly step: number }): Promise<number> {
+/** At every `stride`-th call, before it and after it took effect. */
+export async function killThinnings(stride: number): Promise<KillTally> {
   const folder = await mkdtemp(join(tmpdir(), 'vml-forget-'))
   try {
-    const fresh = join(folder, 'fresh')
-    const snapshots = await makeLogbook(fresh)
+    const base = join(folder, 'base')
+    const snapshots = await makeLogbook(base)
     const stays = [1, 4, 5].map((index) => String(snapshots[index]?.id)).toSorted()
+    const thinner = { program: 'store-thinner.ts' }
     const whole = join(folder, 'whole')
-    await cp(fresh, whole, { recursive: true })
-    const calls = await thin(openLocal(whole), 0, 'before')
+    await cp(base, whole, { recursive: true })
+    runToEnd(thinner, whole)
     assert.deepEqual(await idsOf(whole), stays)
     checkByRestic(whole)
-    let points = 0
-    for (let at = 1; at <= calls; at += step) {
-      const when = points % 2 === 0 ? 'after' : 'before'
-      const place = join(folder, `${at}-${when}`)
-      await cp(fresh, place, { recursive: true })
-      await assert.rejects(
-        run(process.execPath, [program, place, String(at), when]),
-        (error) => error instanceof Error && 'signal' in error && error.signal === 'SIGKILL',
-        `call ${at} of ${calls}`,
-      )
-      points++
-      await assertWhole(place, snapshots, stays)
-      await thin(openLocal(place), 0, 'before')
-      assert.deepEqual(await idsOf(place), stays)
-      await rm(place, { recursive: true })
-    }
-    return points
+    return await killAtCalls({
+      ...thinner,
+      base,
+      stride,
+      pointsMin: 4,
+      inspect: async (place) => {
+        await assertWhole(place, snapshots, stays)
+        runToEnd(thinner, place)
+        assert.deepEqual(await idsOf(place), stays)
+      },
+    })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -98,11 +78,4 @@ async function assertWhole(
   if (!has(3)) assert.ok(!has(2))
   await using repository = await reopen(openLocal(place))
   assert.equal((await readAll(repository)).size, left.length)
-}
-
-function checkByRestic(place: string): void {
-  execFileSync(resticProgram('0.19'), ['-r', place, '--no-cache', 'check', '--read-data'], {
-    env: { ...process.env, RESTIC_PASSWORD: password.toString() },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
 }

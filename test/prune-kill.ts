@@ -1,47 +1,36 @@
 // Kills a prune with SIGKILL at calls of the backend; afterwards stock restic finds the logbook sound, every entry is whole and the next prune works.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { openLocal } from '../src/backend/local.ts'
 import { silentReporter } from '../src/base/progress.ts'
-import { openMarksFile } from '../src/store/prune-marks.ts'
+import type { RepositoryId } from '../src/model/ids.ts'
+import { openMarksFile, openMemoryMarks } from '../src/store/prune-marks.ts'
+import { checkByRestic, killAtCalls, type KillTally } from './kill-at-call.ts'
 import { makePruneHistory, openForPrune, pruneOnce } from './prune-history.ts'
-import { resticProgram } from './restic-peer.ts'
-import { password, readAll, reopen } from './store-fixture.ts'
-
-const pruner = join(import.meta.dirname, 'store-pruner.ts')
-
-export interface KillTally {
-  /** Calls of the backend that a prune of the history makes. */
-  readonly points: number
-  readonly kills: number
-}
+import { readAll, reopen } from './store-fixture.ts'
 
 /** At every `stride`-th call, before and after it, with and without `--now`. */
 export async function killPrunes(stride: number): Promise<KillTally> {
   const folder = mkdtempSync(join(tmpdir(), 'vml-prune-kill-'))
   try {
     const base = join(folder, 'base')
-    const marksFile = join(folder, 'marks.json')
-    const id = await makeBase(base, marksFile)
-    const expected = await readAll(await reopen(openLocal(base)))
+    const id = await makeBase(base)
+    const expected = await readAll(await reopen(openLocal(join(base, 'logbook'))))
     const tally = { points: 0, kills: 0 }
-    let offset = 0
-    for (const now of ['now', 'later']) {
-      for (const when of ['before', 'after']) {
-        const points = Number(run(folder, { base, marksFile, now, at: 0, when }).stdout)
-        assert.ok(points > 20)
-        tally.points += points
-        // Another remainder each time, so that a stride meets different calls.
-        for (let at = 1 + (offset++ % stride); at <= points; at += stride) {
-          const { signal, stderr, place, marks } = run(folder, { base, marksFile, now, at, when })
-          assert.equal(signal, 'SIGKILL', stderr)
-          tally.kills++
-          await inspect(place, openMarksFile(marks, id), expected)
-        }
-      }
+    for (const [index, now] of ['now', 'later'].entries()) {
+      const { points, kills } = await killAtCalls({
+        program: 'store-pruner.ts',
+        words: [now],
+        base,
+        stride,
+        offset: 2 * index,
+        pointsMin: 20,
+        inspect: async (killed) => await inspect(killed, id, expected),
+      })
+      tally.points += points
+      tally.kills += kills
     }
     return tally
   } finally {
@@ -49,44 +38,25 @@ export async function killPrunes(stride: number): Promise<KillTally> {
   }
 }
 
-async function makeBase(base: string, marksFile: string) {
+async function makeBase(base: string): Promise<RepositoryId> {
+  const place = join(base, 'logbook')
+  mkdirSync(place, { recursive: true })
   // The marks are of a repository whose id is known only when it is made.
-  const { openMemoryMarks } = await import('../src/store/prune-marks.ts')
   const marks = openMemoryMarks()
-  await makePruneHistory(openLocal(base), marks)
-  const { id } = await openForPrune(openLocal(base))
-  await openMarksFile(marksFile, id).write(await marks.read())
+  await makePruneHistory(openLocal(place), marks)
+  const { id } = await openForPrune(openLocal(place))
+  await openMarksFile(join(base, 'marks.json'), id).write(await marks.read())
   return id
 }
 
-interface Run {
-  readonly base: string
-  readonly marksFile: string
-  readonly now: string
-  readonly at: number
-  readonly when: string
-}
-
-function run(folder: string, { base, marksFile, now, at, when }: Run) {
-  const place = join(folder, 'logbook')
-  const marks = join(folder, 'marks-of-the-run.json')
-  rmSync(place, { recursive: true, force: true })
-  cpSync(base, place, { recursive: true })
-  cpSync(marksFile, marks)
-  const child = spawnSync(process.execPath, [pruner, place, marks, now, String(at), when], {
-    encoding: 'utf8',
-  })
-  return { ...child, place, marks }
-}
-
 async function inspect(
-  place: string,
-  marks: ReturnType<typeof openMarksFile>,
+  killed: string,
+  id: RepositoryId,
   expected: ReadonlyMap<string, Buffer>,
 ): Promise<void> {
-  // The lock of a dead process stops restic until it is told to look.
-  restic(place, 'unlock')
-  assert.match(restic(place, 'check', '--read-data'), /no errors were found/)
+  const place = join(killed, 'logbook')
+  const marks = openMarksFile(join(killed, 'marks.json'), id)
+  checkByRestic(place)
   assert.deepEqual(await readAll(await reopen(openLocal(place))), expected)
   await pruneOnce(await openForPrune(openLocal(place)), { marks, now: true })
   const repository = await reopen(openLocal(place))
@@ -94,12 +64,4 @@ async function inspect(
   const { findings, unusedPacks } = await repository.check({ readData: true, reporter: silentReporter })
   assert.deepEqual([findings, unusedPacks], [[], []])
   assert.ok(existsSync(join(place, 'config')))
-}
-
-function restic(place: string, ...args: readonly string[]): string {
-  return execFileSync(resticProgram('0.19'), ['--no-cache', '-r', place, ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, RESTIC_PASSWORD: password.toString() },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
 }

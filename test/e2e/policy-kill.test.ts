@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { killThinnings } from '../forget-kill.ts'
 
 test('a thinning that is killed leaves whole entries, and ends right when it is repeated', async (context) => {
-  const points = await killThinnings({ step: 6 })
-  context.diagnostic(`${points} points`)
-  assert.ok(points > 3)
+  const { points, kills } = await killThinnings(12)
+  context.diagnostic(`${kills} kills at ${points} points`)
+  assert.ok(kills > 3)
 })

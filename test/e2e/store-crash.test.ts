@@ -1,21 +1,19 @@
 // A save that is killed at any point leaves a logbook that restic finds sound, and the next save reuses what was stored.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openLocal } from '../../src/backend/local.ts'
 import { initRepository } from '../../src/store/repository.ts'
 import { silentReporter } from '../../src/base/progress.ts'
-import { resticProgram } from '../restic-peer.ts'
-import { cheapKey, noise, password, readAll, reopen, save } from '../store-fixture.ts'
+import { checkByRestic, killAtCalls } from '../kill-at-call.ts'
+import { cheapKey, noise, readAll, reopen, save } from '../store-fixture.ts'
 
 const writer = join(import.meta.dirname, '../store-writer.ts')
 const contents = [0, 1, 2, 3].map((part) => noise(700_000, `file ${part}`))
-// More than a save of these files takes; the loop ends at the first one that was not killed.
-const callsMax = 60
 
 test('killed before or after any call of the backend, a save leaves a sound logbook and loses nothing it stored', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'vml-crash-'))
@@ -23,28 +21,21 @@ test('killed before or after any call of the backend, a save leaves a sound logb
     const base = join(folder, 'base')
     const first = await initRepository({ backend: openLocal(base), keys: [cheapKey] })
     const old = await save(first, [Buffer.from('saved before')])
-    const tally = { kills: 0, committed: 0 }
-    for (const when of ['before', 'after']) {
+    let committed = 0
+    const { kills } = await killAtCalls({
+      program: 'store-writer.ts',
+      base,
       // Before every second call and after the others: between two calls nothing is written.
-      for (let at = when === 'before' ? 1 : 2; at <= callsMax; at += 2) {
-        const place = join(folder, `${when}-${at}`)
-        cpSync(base, place, { recursive: true })
-        const run = spawnSync(process.execPath, [writer, place, String(at), when], { encoding: 'utf8' })
-        if (run.status === 0) {
-          assert.ok(at > 5)
-          break
-        }
-        assert.equal(run.signal, 'SIGKILL', run.stderr)
-        assert.ok(at < callsMax)
-        tally.kills++
+      stride: 2,
+      pointsMin: 10,
+      inspect: async (place, note) => {
         // To be killed before a call is nearly to be killed after the one before it: one of the two goes to restic.
-        if (when === 'before') inspectWithRestic(place)
-        tally.committed += await inspect(place, old.id)
-        rmSync(place, { recursive: true })
-      }
-    }
-    context.diagnostic(`${tally.kills} kills, ${tally.committed} of them after the snapshot`)
-    assert.ok(tally.kills > 10)
+        if (note.includes('before')) checkByRestic(place)
+        committed += await inspect(place, old.id)
+      },
+    })
+    context.diagnostic(`${kills} kills, ${committed} of them after the snapshot`)
+    assert.ok(kills > 10)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -54,13 +45,15 @@ test('two saves of the same files at once both succeed', async () => {
   const place = mkdtempSync(join(tmpdir(), 'vml-crash-'))
   try {
     await initRepository({ backend: openLocal(place), keys: [cheapKey] })
-    const saving = [1, 2, 3].map(() => spawn(process.execPath, [writer, place], { stdio: 'inherit' }))
+    const saving = [1, 2, 3].map(() =>
+      spawn(process.execPath, [writer, place], { stdio: ['ignore', 'ignore', 'inherit'] }),
+    )
     await Promise.all(saving.map(async (child) => void (await once(child, 'exit'))))
     assert.deepEqual(
       saving.map(({ exitCode }) => exitCode),
       [0, 0, 0],
     )
-    assert.match(restic(place, 'check', '--read-data'), /no errors were found/)
+    checkByRestic(place)
     const found = await readAll(await reopen(openLocal(place)))
     assert.equal(found.size, 3 * contents.length)
     for (const [path, content] of found) assertContent(path, content, 'none')
@@ -92,12 +85,6 @@ async function inspect(place: string, old: string): Promise<number> {
   return before.length - 1
 }
 
-function inspectWithRestic(place: string): void {
-  // The lock of a dead process stops restic until it is told to look.
-  restic(place, 'unlock')
-  assert.match(restic(place, 'check', '--read-data'), /no errors were found/)
-}
-
 function assertContent(path: string, content: Buffer, old: string): void {
   const [snapshot, , name] = path.split('/')
   const expected = snapshot === old ? Buffer.from('saved before') : contents[Number(name)]
@@ -108,12 +95,4 @@ function listPacks(place: string): string[] {
   return readdirSync(join(place, 'data'), { recursive: true, encoding: 'utf8' }).filter(
     (name) => name.length > 60,
   )
-}
-
-function restic(place: string, ...args: readonly string[]): string {
-  return execFileSync(resticProgram('0.19'), ['--no-cache', '-r', place, ...args], {
-    encoding: 'utf8',
-    env: { ...process.env, RESTIC_PASSWORD: password.toString() },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
 }
