@@ -225,12 +225,14 @@ test('a timer calls with the logbook that was meant, and as often as the shortes
 })
 
 test('a logbook whose location has a password in it is never a word of a command', () => {
-  const environment = { HOME: '/home/lab', VML_LOGBOOK: 'rest:https://ana:secret-word@nas/lab/' }
-  const config = readConfig({}, { environment, workingFolder: '/home/lab' })
-  assert.throws(
-    () => scheduleRequest(config, [], { scope: 'user', platform: 'linux' }),
-    (error) => isFailure(error, 'usage') && !error.message.includes('secret-word'),
-  )
+  for (const location of ['rest:https://ana:secret-word@nas/lab/', 'rclone::sftp,pass=secret-word:lab']) {
+    const environment = { HOME: '/home/lab', VML_LOGBOOK: location }
+    const config = readConfig({}, { environment, workingFolder: '/home/lab' })
+    assert.throws(
+      () => scheduleRequest(config, [], { scope: 'user', platform: 'linux' }),
+      (error) => isFailure(error, 'usage') && !error.message.includes('secret-word'),
+    )
+  }
 })
 
 test('steps are carried out in order, end at what fails, and can be repeated', async () => {

@@ -18,12 +18,21 @@ test('no password of a location is shown', () => {
   )
 })
 
+test('nothing of a remote of rclone on the fly is shown but its type and its path', () => {
+  for (const options of ['host=nas,pass=<secret>', 'pass="<secret>:x,y",host=nas', "pass='<secret>:'"]) {
+    assert.equal(shownLocation(`rclone::sftp,${options}:deep/book`), 'rclone::sftp,…:deep/book')
+    assert.equal(shownLocation(`rclone:nas,${options}:book`), 'rclone:nas,…:book')
+  }
+})
+
 test('what has no password is shown as it is', () => {
   for (const location of [
     '/home/ana/book',
     'sftp:ana@nas:/srv/a:b@c',
     'sftp://nas:22//srv',
     'rest:https://host:8000/',
+    'rclone:nas:deep/book',
+    'rclone:/srv/a,b:c',
   ])
     assert.equal(shownLocation(location), location)
 })

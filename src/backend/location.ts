@@ -5,7 +5,12 @@ export function schemeOf(location: string): string {
   return /^([a-z][a-z0-9+-]+):/.exec(location)?.[1] ?? 'local'
 }
 
-/** Without a password that stands in a URL, for messages, logs and results. */
+/**
+ * Without a password that stands in a URL, for messages, logs and results. A remote of rclone on the fly (`rclone::sftp,pass=…:path`)
+ * may hold secrets: only its type is shown.
+ */
 export function shownLocation(location: string): string {
+  if (schemeOf(location) === 'rclone')
+    return location.replace(/^(rclone::?[^:,/]*),(?:"[^"]*"|'[^']*'|[^:])*:/, '$1,…:')
   return location.replace(/(\/\/[^/@:\s]*):[^/\s]*@/, '$1:***@')
 }

@@ -16,6 +16,7 @@ import {
   idleMsDefault,
   totalMsDefault,
 } from './http-request.ts'
+import { shownLocation } from './location.ts'
 import { openRestStorage } from './rest-protocol.ts'
 
 export interface RcloneLocation {
@@ -59,10 +60,9 @@ export function openRcloneBackend(location: RcloneLocation, options: RcloneOptio
   })
 }
 
-/** As it may be shown. A remote on the fly (`:sftp,pass=…:path`) may hold secrets: only its type is shown. */
+/** As it may be shown. */
 function rcloneLocationText({ remote }: RcloneLocation): string {
-  const shown = remote.replace(/^(:?[^:,]*),(?:"[^"]*"|'[^']*'|[^:])*:/, '$1,…:')
-  return printableText(`rclone:${shown}`)
+  return printableText(shownLocation(`rclone:${remote}`))
 }
 
 interface Running {
