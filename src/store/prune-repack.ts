@@ -3,6 +3,7 @@ import { hash } from 'node:crypto'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
 import type { Reporter } from '../base/progress.ts'
+import { openSweep } from '../base/sweep.ts'
 import { type PackId, shortId } from '../model/ids.ts'
 import { sealBytes } from './cipher.ts'
 import { isDamage } from './damage.ts'
@@ -32,7 +33,7 @@ export interface RepackResult {
 
 /** Reads of neighbours are joined across gaps that cost less than another request. */
 const gapBytesMax = 64 * 1024
-const runBytesMax = 8 * 1024 * 1024
+const runBytesMax = 4 * 1024 * 1024
 const packsAtOnce = 2
 
 /**
@@ -73,6 +74,7 @@ export async function repack(
       if (unwrittenBlobs >= indexBlobsMax) await writeIndexInTurn()
     },
   })
+  const sweep = openSweep()
   const numbers = new Set([...packs].flatMap((pack) => index.numberOf(pack) ?? []))
   const copyAll = async () => {
     const pool = openPool(packsAtOnce)
@@ -85,7 +87,7 @@ export async function repack(
           if (number === undefined || !numbers.has(number)) continue
           const needed = takeNeeded(index, number, blobs)
           await pool.start(async () => {
-            await copyBlobs({ vault, pack, packer, signal }, needed)
+            await copyBlobs({ vault, pack, packer, sweep, signal }, needed)
             bytesDone += needed.reduce((sum, blob) => sum + blob.length, 0)
             reporter.progress({ phase: 'rewriting packs', bytesDone, bytesTotal })
           })
@@ -123,10 +125,12 @@ interface CopyTask extends CallOptions {
   readonly vault: Vault
   readonly pack: PackId
   readonly packer: PackWriter
+  /** Told of bytes that nobody needs any more. */
+  readonly sweep: (bytes: number) => void
 }
 
 async function copyBlobs(task: CopyTask, blobs: readonly PackedBlob[]): Promise<void> {
-  const { vault, pack, packer, signal } = task
+  const { vault, pack, packer, sweep, signal } = task
   for (const run of runsOf(blobs)) {
     signal?.throwIfAborted()
     const [first] = run
@@ -137,6 +141,7 @@ async function copyBlobs(task: CopyTask, blobs: readonly PackedBlob[]): Promise<
     for (const blob of run) {
       const at = blob.offset - first.offset
       const payload = openPayload(vault, pack, blob, bytes.subarray(at, at + blob.length))
+      sweep(blob.length + (blob.plainLength ?? 0))
       await packer.add({ ...blob, payload })
     }
   }
