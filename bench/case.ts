@@ -134,8 +134,8 @@ export async function discard(bench: Bench, folder: string): Promise<void> {
 const deletionsCountMs = 61_000
 
 /**
- * ext4 gives the number of a deleted file to no new one for a minute, and looks at each of them again for every file that is
- * made: whoever writes next would pay for what was removed before.
+ * ext4 without a journal gives the number of a deleted file to no new one for a minute, and looks at each of them again
+ * for every file that is made: whoever writes next would pay for what was removed before.
  */
 export async function outliveDeletions(bench: Bench, deletedAtMs: number): Promise<void> {
   const leftMs = deletedAtMs + deletionsCountMs - performance.now()
