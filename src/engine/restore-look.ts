@@ -7,6 +7,7 @@ import { isRestoreLeftover } from '../source/restore-leftover.ts'
 import type { Scanned, Source } from '../source/source.ts'
 import { archiveDifferences, contentDigest, digestSegments } from './proof.ts'
 import type { RestorePlan, WantedPath } from './restore-plan.ts'
+import { neededOf } from './restore-node.ts'
 import type { RestoreRequest } from './restore-request.ts'
 import { openTreeReader, walkTree } from './tree-reader.ts'
 
@@ -37,7 +38,8 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
         hint: 'Nothing was changed. Restore folders of it one by one: ENTRY:/path',
       })
     }
-    wanted.push({ path: target, node: destination.mapOwner(node) })
+    const owned = destination.mapOwner(node)
+    wanted.push({ path: target, node: destination.source.local ? neededOf(owned, destination) : owned })
   }
   for (const path of outermost(request.paths)) {
     const node = await reader.node(path)
