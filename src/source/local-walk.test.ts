@@ -104,6 +104,7 @@ test('what this process lists itself is what find lists, to the bit: kinds, name
     async (folder, { local, plain }) => {
       const expected = await look(plain, { roots: [folder] }, false)
       const found = await look(local, { roots: [folder] }, true)
+      assert.deepEqual({ ...(await look(plain, { roots: [folder] }, true)), taken: found.taken }, found)
       assert.deepEqual(found.items, expected.items)
       assert.deepEqual(found.others, expected.others)
       assert.ok(found.taken > 3000)
@@ -116,11 +117,13 @@ test('what is left out is listed and not entered, a root inside another one come
     'mkdir -p keep/deep never/below c; echo x > never/below/f; echo x > keep/deep/f; echo x > c/f; echo x > file',
     async (folder, { local, plain }) => {
       const request = {
-        roots: [folder, at(folder, 'keep/deep'), at(folder, 'none'), at(folder, 'file')],
+        roots: [folder, at(folder, 'keep/deep'), `${folder}-none` as RawPath, at(folder, 'file')],
         prune: [at(folder, 'never'), at(folder, 'c/f')],
       }
       const expected = await look(plain, request, false)
       const found = await look(local, request, true)
+      assert.deepEqual({ ...(await look(plain, request, true)), taken: found.taken }, found)
+      assert.match(found.others.join(), /^vanished .*-none /)
       assert.deepEqual(found.items, expected.items)
       assert.deepEqual(found.others, expected.others)
       assert.equal(
@@ -139,6 +142,7 @@ test('folders below more than a hundred others are listed as well, with all that
     async (folder, { local, plain }) => {
       const expected = await look(plain, { roots: [folder] }, false)
       const found = await look(local, { roots: [folder] }, true)
+      assert.deepEqual({ ...(await look(plain, { roots: [folder] }, true)), taken: found.taken }, found)
       assert.deepEqual(found.items, expected.items)
       assert.deepEqual(found.others, expected.others)
       assert.ok(found.items.length > 250)

@@ -2,37 +2,27 @@
 import type { RawText } from '../base/raw-text.ts'
 import { joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Shell } from '../wire/shell.ts'
-import type { LocalCalls } from './local-walk.ts'
 import type { Tools } from './probe.ts'
-import type { ListedSink, OwnerNames, ScanRecord, ScanRequest } from './source.ts'
+import type { ListedSink, OwnerNames, ScanRecord } from './source.ts'
 import { statFiles } from './stat.ts'
 
-export interface LocalWay {
-  readonly calls: LocalCalls
-  readonly sink: ListedSink
-}
-
 /** The sink, with an eye on the owners of what goes there. */
-export function localWay({ calls, sink }: ScanRequest, owners: Owners): LocalWay | undefined {
-  if (!calls || !sink) return undefined
+export function watchedSink(sink: ListedSink, owners: Owners): ListedSink {
   let folder = rootPath
   let uid = -1
   let gid = -1
   return {
-    calls,
-    sink: {
-      enter(path) {
-        folder = path
-        sink.enter(path)
-      },
-      add(path) {
-        if (path.uid !== uid || path.gid !== gid) {
-          ;({ uid, gid } = path)
-          const name = path.names.toString('latin1', path.nameStart, path.nameEnd) as RawName
-          owners.note(path, joinPath(folder, name))
-        }
-        sink.add(path)
-      },
+    enter(path) {
+      folder = path
+      sink.enter(path)
+    },
+    add(path) {
+      if (path.uid !== uid || path.gid !== gid) {
+        ;({ uid, gid } = path)
+        const name = path.names.toString('latin1', path.nameStart, path.nameEnd) as RawName
+        owners.note(path, joinPath(folder, name))
+      }
+      sink.add(path)
     },
   }
 }

@@ -229,7 +229,7 @@ function isOwnerName(name: string | undefined, id: number): name is RawText {
 }
 
 /** The path when it is written in its one form; a machine that writes another one is not to be trusted. */
-function exactPath(text: string): RawPath | undefined {
+export function exactPath(text: string): RawPath | undefined {
   // Most are: no empty part, none that begins with a dot, no slash at the end.
   const simple = text.startsWith('/') && text.length <= pathBytesMax && !text.endsWith('/')
   if (simple && !text.includes('//') && !text.includes('/.')) return text as RawPath

@@ -23,21 +23,15 @@ import {
   xargsAtOnce,
 } from './guest-script.ts'
 import type { Mount } from './mount-table.ts'
-import { walkHere } from './local-walk.ts'
-import { type LocalWay, localWay, openOwners } from './owners.ts'
+import { type LocalCalls, walkHere } from './local-walk.ts'
+import { openOwners, watchedSink } from './owners.ts'
 import { neverEntered, surveyTerrain, type Terrain, type WalkRoot } from './mounts.ts'
 import type { Tools } from './probe.ts'
-import { parseWalkRecord, statFormat, walkFieldCount } from './scan-records.ts'
-import type { ScanProblem, ScanRecord, ScanRequest } from './source.ts'
-import {
-  attributeScript,
-  explainMissing,
-  readAttributeBatches,
-  readFindRecords,
-  statFiles,
-  type StatResult,
-} from './stat.ts'
+import { statFormat } from './scan-records.ts'
+import type { ListedSink, ScanProblem, ScanRecord, ScanRequest } from './source.ts'
+import { attributeScript, explainMissing, readAttributeBatches, statFiles, type StatResult } from './stat.ts'
 import { parseMessages } from './tool-messages.ts'
+import { type OrdinaryPaths, readWalk } from './walk-reader.ts'
 import { writeOutMapped } from './write-out.ts'
 import { VmlError } from '../base/failure.ts'
 
@@ -73,19 +67,18 @@ export async function* scanFiles(
   const walks = walksOf(terrain.roots, unseen)
   const walked = new Set(walks.flat())
   const inner: RawPath[] = []
-  const here = localWay(request, owners)
+  const sink = request.sink && watchedSink(request.sink, owners)
+  const way = { calls: request.calls, sink, signal }
   for (const roots of walks)
     yield* owners.watch(
-      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), here, signal }),
+      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), ...way }),
     )
   // A root inside a file system that only the walk brought to light was not met after all.
   const left = terrain.roots.filter(
     (root) => !walked.has(root) && inner.some((path) => isWithin(root.path, path)),
   )
   for (const root of left)
-    yield* owners.watch(
-      walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, here, signal }),
-    )
+    yield* owners.watch(walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, ...way }))
   if (request.onOwners && tools.find === 'gnu') request.onOwners(await owners.name(shell, tools, signal))
 }
 
@@ -129,7 +122,9 @@ interface Walk {
   readonly unseen: readonly RawPath[]
   /** Told of each file system that is in no mount table: its folder is listed, nothing below it. */
   readonly foreign: (path: RawPath) => void
-  readonly here: LocalWay | undefined
+  /** Set where this process may list the files itself, given a sink. */
+  readonly calls: LocalCalls | undefined
+  readonly sink: ListedSink | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -153,12 +148,18 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
   const recorded = new Set<string>()
   const unseen = new Set<string>(roots)
   let device: bigint | undefined
+  const { calls, sink } = request
   const isHere = request.roots.every(({ type }) => type !== undefined && answeringFileSystems.has(type))
-  const { here } = request
+  const special = new Set([...starts, ...plan.prune, ...(others as Set<RawPath>)].map(parentPath))
+  const ordinary = sink && {
+    sink,
+    isOrdinary: (folder: RawPath) => rooted(folder) && !special.has(folder),
+    device: () => device,
+  }
   const results =
-    here && isHere
-      ? runWalkHere(shell, tools, { ...here, plan, signal })
-      : runWalk(shell, tools, plan, signal)
+    calls && sink && isHere
+      ? runWalkHere(shell, tools, { calls, sink, plan, signal })
+      : runWalk(shell, tools, { plan, ordinary, signal })
   for await (const found of results) {
     if ('kind' in found) {
       yield found
@@ -244,14 +245,23 @@ async function besideDead(
 async function* runWalkHere(
   shell: Shell,
   tools: Tools,
-  { calls, sink, plan, signal }: LocalWay & Pick<Walk, 'signal'> & { readonly plan: WalkPlan },
+  {
+    calls,
+    sink,
+    plan,
+    signal,
+  }: Pick<Walk, 'signal'> & {
+    readonly calls: LocalCalls
+    readonly sink: ListedSink
+    readonly plan: WalkPlan
+  },
 ): AsyncIterable<StatResult | ScanProblem> {
   for (const start of plan.starts) {
     const deep = new Set<RawPath>()
     yield* walkHere(calls, start, { sink, prune: plan.prune, tooDeep: (path) => void deep.add(path), signal })
     const missing = new Set(deep)
-    const rest = { starts: [...deep], prune: plan.prune }
-    for await (const found of deep.size > 0 ? runWalk(shell, tools, rest, signal) : []) {
+    const rest = { plan: { starts: [...deep], prune: plan.prune }, ordinary: undefined, signal }
+    for await (const found of deep.size > 0 ? runWalk(shell, tools, rest) : []) {
       if (!('kind' in found)) missing.delete(found.path)
       if ('kind' in found || !deep.has(found.path)) yield found
       else if (found.verdict === 'unreadable')
@@ -264,8 +274,11 @@ async function* runWalkHere(
 async function* runWalk(
   shell: Shell,
   tools: Tools,
-  plan: WalkPlan,
-  signal: AbortSignal | undefined,
+  {
+    plan,
+    ordinary,
+    signal,
+  }: Pick<Walk, 'signal'> & { readonly plan: WalkPlan; readonly ordinary: OrdinaryPaths | undefined },
 ): AsyncIterable<StatResult | ScanProblem> {
   const words = tools.find === 'gnu' ? gnuFindWords(plan) : plainFindWords(plan)
   if (words.reduce((bytes, word) => bytes + word.length + 1, 0) > wordsAtOnceBytesMax)
@@ -287,7 +300,7 @@ async function* runWalk(
   })
   let ended = false
   const records = gnu
-    ? readFindRecords(shell, process.stdout, { count: walkFieldCount, parse: parseWalkRecord })
+    ? readWalk(shell, process.stdout, ordinary)
     : readAttributeBatches(shell, tools, process.stdout, nonce)
   for await (const record of records) {
     if (ended) throw protocolFailure(shell, 'its list of files does not end where it should')

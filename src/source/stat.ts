@@ -96,11 +96,7 @@ async function* statByFind(
 }
 
 /** Records of GNU find, as they come. */
-export async function* readFindRecords(
-  shell: Shell,
-  stream: AsyncIterable<Uint8Array>,
-  { count, parse }: RecordForm = { count: findFieldCount, parse: parseFindRecord },
-): AsyncIterable<FoundRecord> {
+async function* readFindRecords(shell: Shell, stream: AsyncIterable<Uint8Array>): AsyncIterable<FoundRecord> {
   let text = ''
   let fields: string[] = []
   for await (const chunk of stream) {
@@ -109,8 +105,8 @@ export async function* readFindRecords(
     for (const part of parts) {
       if (part.length > fieldBytesMax) throw protocolFailure(shell, 'a file name is longer than any real one')
       fields.push(part)
-      if (fields.length < count) continue
-      const record = parse(fields)
+      if (fields.length < findFieldCount) continue
+      const record = parseFindRecord(fields)
       if (record === undefined) throw protocolFailure(shell, 'its find prints other things than asked for')
       fields = []
       yield record
@@ -118,12 +114,6 @@ export async function* readFindRecords(
     if (text.length > fieldBytesMax) throw protocolFailure(shell, 'a file name is longer than any real one')
   }
   if (text !== '' || fields.length > 0) throw protocolFailure(shell, 'the list of its files was cut off')
-}
-
-interface RecordForm {
-  /** Fields of a record. */
-  readonly count: number
-  readonly parse: (fields: readonly string[]) => FoundRecord | undefined
 }
 
 type Listed = Omit<StatResult, 'attributes'>
