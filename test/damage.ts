@@ -30,6 +30,7 @@ import {
   reopen,
   storeFile,
 } from './store-fixture.ts'
+import { resticProgram } from './restic-peer.ts'
 
 export type Files = Map<string, Buffer>
 
@@ -248,6 +249,25 @@ export interface DamageTally {
   damages: number
   byRestic: number
   losses: number
+}
+
+/** Damages one after the other to a small logbook; every `resticEvery`th of them is shown to stock restic, too. */
+export async function proveRepairs({
+  firstSeed,
+  damages,
+  resticEvery,
+}: {
+  readonly firstSeed: number
+  readonly damages: number
+  readonly resticEvery: number
+}): Promise<DamageTally> {
+  const whole = await makeLogbook()
+  const everything = await readEverything(await openAny(whole))
+  const restic = resticProgram('0.19')
+  const tally: DamageTally = { damages: 0, byRestic: 0, losses: 0 }
+  for (let seed = firstSeed; seed < firstSeed + damages; seed++)
+    await proveRepair({ whole, everything }, seed, tally, seed % resticEvery === 0 ? restic : undefined)
+  return tally
 }
 
 /**

@@ -12,6 +12,7 @@ import type { RawName } from '../src/model/raw-path.ts'
 import type { TreeNode } from '../src/model/tree.ts'
 import type { Writer } from '../src/store/store.ts'
 import { vmlEnvironment, type TestHome } from './cli.ts'
+import { fullFidelity } from './fidelity.ts'
 
 export interface TestEntry {
   readonly machine?: string
@@ -151,16 +152,7 @@ export function documentOf(
     ...(entry.image === undefined ? {} : { image: entry.image }),
     facts: { os: { PRETTY_NAME: 'Tiny Linux 1' }, kernel: '6.1.0', architecture: 'x86_64' },
     scan: { startedNs: '1793700000000000000', resolutionNs: 1 },
-    fidelity: {
-      timeResolutionNs: 1,
-      ctime: true,
-      inode: true,
-      ownerNames: true,
-      xattrs: true,
-      acls: true,
-      sparse: true,
-      notes: [],
-    },
+    fidelity: fullFidelity,
     rules: { exclude: [], defaults: true },
     excluded: [],
     problems: [],

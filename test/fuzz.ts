@@ -57,8 +57,26 @@ export interface FuzzReport {
   readonly slowestMs: number
 }
 
+/** Each parser for so long; what it did is told to `tell`. */
+export async function fuzzAll(
+  options: { readonly firstSeed: number; readonly milliseconds: number },
+  tell: (line: string) => void,
+): Promise<readonly FuzzReport[]> {
+  using open = await openTargets()
+  const reports: FuzzReport[] = []
+  for (const target of open.targets) {
+    const report = await fuzz(target, options)
+    const { cases, refused, slowestMs } = report
+    tell(
+      `${target.name}: ${cases} cases from seed ${options.firstSeed}, ${refused} refused, at most ${slowestMs} ms`,
+    )
+    reports.push(report)
+  }
+  return reports
+}
+
 /** As many cases as the time allows; fails with the target and the seed that shows it again. */
-export async function fuzz(
+async function fuzz(
   target: Target,
   { firstSeed, milliseconds }: { readonly firstSeed: number; readonly milliseconds: number },
 ): Promise<FuzzReport> {
@@ -394,7 +412,7 @@ async function shareTarget(files: Map<string, Buffer>, folder: string): Promise<
   }
 }
 
-export async function openTargets(): Promise<{ readonly targets: readonly Target[] } & Disposable> {
+async function openTargets(): Promise<{ readonly targets: readonly Target[] } & Disposable> {
   const folder = mkdtempSync(join(tmpdir(), 'vml-fuzz-'))
   const files = await makeLogbook()
   const config = json(

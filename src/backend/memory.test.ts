@@ -1,16 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { testBackend } from '../../test/conformance/backend.ts'
+import { testOverMemory } from '../../test/conformance/backend.ts'
 import { openMemory } from './memory.ts'
 
-testBackend(
-  'memory',
-  async () => {
-    const files = new Map<string, Buffer>()
-    return { open: () => openMemory({ files }), async [Symbol.asyncDispose]() {} }
-  },
-  { reachable: false },
-)
+testOverMemory('memory', (storage) => storage)
 
 test('memory that was opened to read refuses to write', async () => {
   const backend = openMemory({ readOnly: true })

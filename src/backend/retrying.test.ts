@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
 import { test } from 'node:test'
-import { testBackend } from '../../test/conformance/backend.ts'
+import { testOverMemory } from '../../test/conformance/backend.ts'
 import { type Call, type Fault, openFaulty } from '../../test/faulty-backend.ts'
 import { patientClock } from '../../test/patient-clock.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
@@ -14,34 +14,15 @@ const random = () => 0.5
 const data = Buffer.from('content')
 const file: FileRef = { kind: 'pack', name: hash('sha256', data) }
 
-testBackend(
-  'retrying over memory',
-  async () => {
-    const files = new Map<string, Buffer>()
-    return {
-      open: () =>
-        openRetrying(openMemory({ files }), { clock: patientClock(), random, reporter: silentReporter }),
-      async [Symbol.asyncDispose]() {},
-    }
-  },
-  { reachable: false },
+testOverMemory('retrying over memory', (storage) =>
+  openRetrying(storage, { clock: patientClock(), random, reporter: silentReporter }),
 )
 
-testBackend(
-  'retrying over memory, with every third call broken after it took effect',
-  async () => {
-    const files = new Map<string, Buffer>()
-    return {
-      open: () => {
-        const often = ({ number }: Call): Fault | undefined => (number % 3 === 0 ? 'fails-after' : undefined)
-        const faulty = openFaulty(openMemory({ files }), often)
-        return openRetrying(faulty, { clock: patientClock(), random, reporter: silentReporter })
-      },
-      async [Symbol.asyncDispose]() {},
-    }
-  },
-  { reachable: false },
-)
+testOverMemory('retrying over memory, with every third call broken after it took effect', (storage) => {
+  const often = ({ number }: Call): Fault | undefined => (number % 3 === 0 ? 'fails-after' : undefined)
+  const faulty = openFaulty(storage, often)
+  return openRetrying(faulty, { clock: patientClock(), random, reporter: silentReporter })
+})
 
 function openWith(inner: Backend, faultAt: (call: Call) => Fault | undefined) {
   const clock = patientClock()

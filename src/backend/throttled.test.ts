@@ -1,27 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { testBackend } from '../../test/conformance/backend.ts'
+import { testOverMemory } from '../../test/conformance/backend.ts'
 import { patientClock } from '../../test/patient-clock.ts'
 import { systemClock } from '../base/clock.ts'
 import { openMemory } from './memory.ts'
 import { openThrottled } from './throttled.ts'
 
-testBackend(
-  'throttled over memory',
-  async () => {
-    const files = new Map<string, Buffer>()
-    return {
-      open: () =>
-        openThrottled(openMemory({ files }), {
-          uploadBytesPerSecond: 10_000,
-          downloadBytesPerSecond: 10_000,
-          clock: patientClock(),
-        }),
-      async [Symbol.asyncDispose]() {},
-    }
-  },
-  { reachable: false },
+testOverMemory('throttled over memory', (storage) =>
+  openThrottled(storage, {
+    uploadBytesPerSecond: 10_000,
+    downloadBytesPerSecond: 10_000,
+    clock: patientClock(),
+  }),
 )
 
 const pack = (at: number) => ({ kind: 'pack', name: at.toString(16).padStart(64, '0') }) as const

@@ -1,22 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { fullFidelity } from '../../test/fidelity.ts'
 import { asRaw } from '../base/raw-text.ts'
-import type { Fidelity } from '../model/entry.ts'
 import type { RawName } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
 import { isSettled, isUnchanged } from './unchanged.ts'
 
 const second = 1_000_000_000n
-const fidelity: Fidelity = {
-  timeResolutionNs: 1,
-  ctime: true,
-  inode: true,
-  ownerNames: true,
-  xattrs: true,
-  acls: true,
-  sparse: true,
-  notes: [],
-}
 
 function fileOf(ctimeNs: bigint): TreeNode {
   const owner = { mode: 0o644, uid: 0, gid: 0 }
@@ -25,7 +15,12 @@ function fileOf(ctimeNs: bigint): TreeNode {
 
 /** Of a file that looks the same as it did then. */
 function isTakenOver(ctimeNs: bigint, scanStartedNs: bigint): boolean {
-  return isUnchanged(fileOf(ctimeNs), fileOf(ctimeNs), { scanStartedNs, fidelity }, fidelity)
+  return isUnchanged(
+    fileOf(ctimeNs),
+    fileOf(ctimeNs),
+    { scanStartedNs, fidelity: fullFidelity },
+    fullFidelity,
+  )
 }
 
 test('a file system that stamps whole seconds does not hide a change in the second of the last scan', () => {

@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads'
 import * as fc from 'fast-check'
 import type { Backend, FileKind, FileRef } from '../../src/backend/backend.ts'
 import type { DriverOptions } from '../../src/backend/all.ts'
+import { openMemory } from '../../src/backend/memory.ts'
 import { isFailure, type FailureCode } from '../../src/base/failure.ts'
 
 export interface BackendPlace extends AsyncDisposable {
@@ -23,6 +24,15 @@ export interface BackendSuiteOptions {
   readonly reachable: boolean
   /** For a server that shows what it is given before it has all of it: how long it may take to see that the rest never comes. */
   readonly noticesMs?: number
+}
+
+/** For what stands in front of any storage: `wrap` gets one in memory. */
+export function testOverMemory(name: string, wrap: (storage: Backend) => Backend): void {
+  const makePlace = async () => {
+    const files = new Map<string, Buffer>()
+    return { open: () => wrap(openMemory({ files })), async [Symbol.asyncDispose]() {} }
+  }
+  testBackend(name, makePlace, { reachable: false })
 }
 
 /** `makePlace` makes an empty place, which `create` has not seen yet. */

@@ -1,19 +1,13 @@
 // As test/fuzz.test.ts, for longer: VML_LONG_FUZZ_SECONDS for each parser, from VML_LONG_SEED or another seed each time.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { fuzz, openTargets } from '../fuzz.ts'
+import { fuzzAll } from '../fuzz.ts'
 
 const milliseconds = 1000 * Number(process.env['VML_LONG_FUZZ_SECONDS'] ?? 60)
 const firstSeed = Number(process.env['VML_LONG_SEED'] ?? Date.now() % 2 ** 31)
 const memoryBytesMax = 2 * 1024 * 1024 * 1024
 
 test('whatever a parser of stored data is fed for minutes, it gives a value or a named failure (G6)', async (context) => {
-  using open = await openTargets()
-  for (const target of open.targets) {
-    const { cases, refused, slowestMs } = await fuzz(target, { firstSeed, milliseconds })
-    context.diagnostic(
-      `${target.name}: ${cases} cases from seed ${firstSeed}, ${refused} refused, at most ${slowestMs} ms`,
-    )
-  }
+  await fuzzAll({ firstSeed, milliseconds }, (line) => context.diagnostic(line))
   assert.ok(process.resourceUsage().maxRSS * 1024 < memoryBytesMax)
 })
