@@ -59,8 +59,8 @@ async function main(pattern: string | undefined): Promise<number> {
   const signal = AbortSignal.timeout(long ? longMs.allFilesMs : allFilesMs)
   await Promise.all([
     mapOrdered(withGuests, 1, async (file) => await runFile(file, signal, tally)),
-    // Many wait for programs: one more than there are cores keeps those busy.
-    mapOrdered(without, availableParallelism() + 1, async (file) => await runFile(file, signal, tally)),
+    // Many wait for programs: two more than there are cores keep those busy.
+    mapOrdered(without, availableParallelism() + 2, async (file) => await runFile(file, signal, tally)),
   ])
   console.log(`${tally.passed} passed, ${tally.failed} failed`)
   return tally.failed === 0 ? 0 : 1
