@@ -32,7 +32,7 @@ import type { ListedSink, ScanProblem, ScanRecord, ScanRequest } from './source.
 import { attributeScript, explainMissing, readAttributeBatches, statFiles, type StatResult } from './stat.ts'
 import { parseMessages } from './tool-messages.ts'
 import { type OrdinaryPaths, readWalk } from './walk-reader.ts'
-import { writeOutMapped } from './write-out.ts'
+import { writeOutFirst, writeOutMapped } from './write-out.ts'
 import { VmlError } from '../base/failure.ts'
 
 /** Between two paths that find prints: a folder with millions of names is read without a word. */
@@ -58,9 +58,12 @@ export async function* scanFiles(
   if (asked.length === 0) return
   const terrain = await surveyTerrain(shell, tools, { roots: asked, prune, signal })
   yield* terrain.problems
-  if (request.settle) {
-    const roots = terrain.roots.map(({ path }) => path)
-    await writeOutMapped(shell, tools, roots, signal)
+  // Before any walk begins; by the first one's own script where that is to be.
+  let settle = request.settle ? terrain.roots.map(({ path }) => path) : []
+  const settlesFirst = !request.calls && tools.find === 'gnu' && writeOutFirst(tools, settle) !== undefined
+  if (!settlesFirst) {
+    await writeOutMapped(shell, tools, settle, signal)
+    settle = []
   }
   const unseen = [...prune, ...neverEntered]
   const owners = openOwners()
@@ -69,16 +72,19 @@ export async function* scanFiles(
   const inner: RawPath[] = []
   const sink = request.sink && watchedSink(request.sink, owners)
   const way = { calls: request.calls, sink, signal }
-  for (const roots of walks)
-    yield* owners.watch(
-      walk(shell, tools, { terrain, roots, unseen, foreign: (path) => void inner.push(path), ...way }),
-    )
+  for (const roots of walks) {
+    const foreign = (path: RawPath) => void inner.push(path)
+    yield* owners.watch(walk(shell, tools, { terrain, roots, unseen, foreign, settle, ...way }))
+    settle = []
+  }
   // A root inside a file system that only the walk brought to light was not met after all.
   const left = terrain.roots.filter(
     (root) => !walked.has(root) && inner.some((path) => isWithin(root.path, path)),
   )
   for (const root of left)
-    yield* owners.watch(walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, ...way }))
+    yield* owners.watch(
+      walk(shell, tools, { terrain, roots: [root], unseen, foreign: () => {}, settle, ...way }),
+    )
   if (request.onOwners && tools.find === 'gnu') request.onOwners(await owners.name(shell, tools, signal))
 }
 
@@ -122,6 +128,8 @@ interface Walk {
   readonly unseen: readonly RawPath[]
   /** Told of each file system that is in no mount table: its folder is listed, nothing below it. */
   readonly foreign: (path: RawPath) => void
+  /** What find writes out before it begins: `writeOutFirst`. */
+  readonly settle: readonly RawPath[]
   /** Set where this process may list the files itself, given a sink. */
   readonly calls: LocalCalls | undefined
   readonly sink: ListedSink | undefined
@@ -159,7 +167,7 @@ async function* walk(shell: Shell, tools: Tools, request: Walk): AsyncIterable<S
   const results =
     calls && sink && isHere
       ? runWalkHere(shell, tools, { calls, sink, plan, signal })
-      : runWalk(shell, tools, { plan, ordinary, signal })
+      : runWalk(shell, tools, { plan, ordinary, settle: request.settle, signal })
   for await (const found of results) {
     if ('kind' in found) {
       yield found
@@ -260,7 +268,7 @@ async function* runWalkHere(
     const deep = new Set<RawPath>()
     yield* walkHere(calls, start, { sink, prune: plan.prune, tooDeep: (path) => void deep.add(path), signal })
     const missing = new Set(deep)
-    const rest = { plan: { starts: [...deep], prune: plan.prune }, ordinary: undefined, signal }
+    const rest = { plan: { starts: [...deep], prune: plan.prune }, ordinary: undefined, settle: [], signal }
     for await (const found of deep.size > 0 ? runWalk(shell, tools, rest) : []) {
       if (!('kind' in found)) missing.delete(found.path)
       if ('kind' in found || !deep.has(found.path)) yield found
@@ -277,8 +285,12 @@ async function* runWalk(
   {
     plan,
     ordinary,
+    settle,
     signal,
-  }: Pick<Walk, 'signal'> & { readonly plan: WalkPlan; readonly ordinary: OrdinaryPaths | undefined },
+  }: Pick<Walk, 'settle' | 'signal'> & {
+    readonly plan: WalkPlan
+    readonly ordinary: OrdinaryPaths | undefined
+  },
 ): AsyncIterable<StatResult | ScanProblem> {
   const words = tools.find === 'gnu' ? gnuFindWords(plan) : plainFindWords(plan)
   if (words.reduce((bytes, word) => bytes + word.length + 1, 0) > wordsAtOnceBytesMax)
@@ -292,8 +304,10 @@ async function* runWalk(
   const nonce = freshNonce()
   const gnu = tools.find === 'gnu'
   await using process = await startScript(shell, {
-    script: gnu ? `${xargsAtOnce} find` : `${xargsAtOnce} find | ${attributeScript}`,
-    words: gnu ? [] : [nonce, statFormat(nonce)],
+    script: gnu
+      ? `${writeOutFirst(tools, settle) ?? ''}\n${xargsAtOnce} find`
+      : `${xargsAtOnce} find | ${attributeScript}`,
+    words: gnu ? settle : [nonce, statFormat(nonce)],
     stdin: nulTerminated(words),
     idleTimeoutMs: scanSilenceMs,
     signal,
