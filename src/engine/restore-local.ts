@@ -2,10 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
+import { collectOnce } from '../base/sweep.ts'
 import { parentPath, pathParts, type RawPath } from '../model/raw-path.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
 import { openLocalWriter } from '../source/local-write.ts'
 import type { LocalFiles, PathFailure } from '../source/source.ts'
+import { giveFreeMemoryBack } from '../wire/free-memory.ts'
 import { openLibc } from '../wire/libc.ts'
 import {
   attempt,
@@ -41,6 +43,8 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
   checkParents(prepared, (path) => folders.open(path))
   const run = randomBytes(8).toString('hex')
   const contents = await repository.openContents({ signal })
+  // Planning leaves more behind than it keeps, and the threads need room.
+  shrink()
   const threads = openRestoreThreads({
     key: contents.key,
     temporaryFolder: local.temporaryFolder,
@@ -76,7 +80,12 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
     }
     return {
       threads,
-      write: async () => await writeAll(state),
+      async write() {
+        const failures = await writeAll(state)
+        // So does writing, and the proof follows.
+        shrink()
+        return failures
+      },
       chunksOf({ path, hardLinkTo }) {
         const number = fileNumbers.get(hardLinkTo ?? path)
         if (number === undefined) return { ids: [], lengths: [] }
@@ -143,6 +152,11 @@ function sweepLeftovers(state: WriteState): void {
       if (systemErrorCode(error) === undefined) throw error
     }
   }
+}
+
+function shrink(): void {
+  collectOnce()
+  giveFreeMemoryBack()
 }
 
 const conflictsShownMax = 20
