@@ -58,7 +58,10 @@ export function startChild(request: ChildRequest): Child {
       killGroup(child.pid, 'SIGKILL')
       child.stderr.destroy()
     }, killAfterMs)
-    child.once('close', () => clearTimeout(timer))
+    // What catches SIGTERM and has let go of our pipes outlives the program: it still has its end to come.
+    child.once('close', () => {
+      if (!killGroup(child.pid, 0)) clearTimeout(timer)
+    })
   }
   const onAbort = () => fail(cancelled(signal, label))
   signal?.addEventListener('abort', onAbort, { once: true })
@@ -136,12 +139,14 @@ function cancelled(signal: AbortSignal | undefined, label: string): Error {
     : new VmlError('cancelled', `Cancelled ${label}`, { cause: reason })
 }
 
-function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return
+/** Whether there was anything of the group; signal 0 only asks. */
+function killGroup(pid: number | undefined, signal: NodeJS.Signals | 0): boolean {
+  if (pid === undefined) return false
   try {
-    process.kill(-pid, signal)
+    return process.kill(-pid, signal)
   } catch {
     // It has ended by itself.
+    return false
   }
 }
 

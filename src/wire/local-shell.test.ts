@@ -176,3 +176,16 @@ async function ended(pid: number): Promise<void> {
   assert.ok(pid > 1)
   while (isRunning(pid)) await sleep(10)
 }
+
+test('what catches the signal to end, and holds no pipe of ours, is ended too', async () => {
+  const script = `(trap '' TERM; exec >/dev/null 2>&1; while :; do sleep 1; done) & echo $!; sleep 60`
+  const pids: string[] = []
+  {
+    await using process = await shell.start({ argv: ['sh', '-c', script] })
+    for await (const chunk of process.stdout) {
+      pids.push(chunk.toString().trim())
+      break
+    }
+  }
+  await ended(Number(pids[0]))
+})
