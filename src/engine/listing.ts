@@ -13,6 +13,7 @@ import {
 import type { Attributes, NodeType } from '../model/tree.ts'
 import type { OwnerNames } from '../source/source.ts'
 import type { ListedPath } from '../wire/folder-reader.ts'
+import { DeviceNumbers } from './device-numbers.ts'
 import {
   types,
   dot,
@@ -62,14 +63,11 @@ export class Listing {
   /** By folder, for those in which somebody looked for a name. */
   readonly #children = new Map<Row, Map<RawName, Row>>()
   readonly #linkTargets = new Map<Row, RawText>()
-  readonly #devices: bigint[] = []
-  readonly #deviceNumbers = new Map<bigint, number>()
+  readonly #devices = new DeviceNumbers()
   readonly #users = new Map<number, RawText>()
   readonly #groups = new Map<number, RawText>()
   #lastFolder: RawPath = rootPath
   #lastRow: Row = rootRow
-  #lastDevice: bigint | undefined
-  #lastDeviceNumber = 0
 
   constructor() {
     this.#append(noRow, '' as RawName)
@@ -125,9 +123,7 @@ export class Listing {
     this.#words[word + inUid] = path.uid
     this.#words[word + inGid] = path.gid
     this.#words[word + inLinks] = path.links
-    const device =
-      path.deviceId === this.#lastDevice ? this.#lastDeviceNumber : this.#deviceNumber(path.deviceId)
-    this.#words[word + inNameLength] = (nameEnd - nameStart) | (device << 16)
+    this.#words[word + inNameLength] = (nameEnd - nameStart) | (this.#devices.numberOf(path.deviceId) << 16)
     this.#flags[row] = known | hasCtime | hasInode | hasLinks | (isFile ? hasSize : 0)
     if (path.linkTarget !== undefined && path.linkTarget !== '') this.#linkTargets.set(row, path.linkTarget)
     this.#live++
@@ -217,7 +213,7 @@ export class Listing {
     const user = this.#users.get(uid)
     const group = this.#groups.get(gid)
     const linkTarget = this.#linkTargets.get(row)
-    const deviceId = this.#devices[(this.#words[word + inNameLength] ?? 0) >>> 16]
+    const deviceId = this.#devices.idOf((this.#words[word + inNameLength] ?? 0) >>> 16)
     return {
       type: this.type(row),
       mode: this.mode(row),
@@ -407,7 +403,7 @@ export class Listing {
     this.#words[word + inGid] = gid
     this.#words[word + inLinks] = links ?? 0
     const nameLength = (this.#words[word + inNameLength] ?? 0) & 0xffff
-    this.#words[word + inNameLength] = nameLength | (this.#deviceNumber(deviceId ?? -1n) << 16)
+    this.#words[word + inNameLength] = nameLength | (this.#devices.numberOf(deviceId ?? -1n) << 16)
     this.#flags[row] =
       known |
       (ctimeNs === undefined ? 0 : hasCtime) |
@@ -418,16 +414,5 @@ export class Listing {
     if (group !== undefined && !this.#groups.has(gid)) this.#groups.set(gid, group)
     if (linkTarget !== undefined) this.#linkTargets.set(row, linkTarget)
     else if (this.#linkTargets.size > 0) this.#linkTargets.delete(row)
-  }
-
-  #deviceNumber(deviceId: bigint): number {
-    const known = this.#deviceNumbers.get(deviceId)
-    // A machine of more file systems than this is none; what it says of further ones is left out.
-    if (known === undefined && this.#devices.length >= 0xffff) return 0xffff
-    const number = known ?? this.#devices.push(deviceId) - 1
-    if (known === undefined) this.#deviceNumbers.set(deviceId, number)
-    this.#lastDevice = deviceId
-    this.#lastDeviceNumber = number
-    return number
   }
 }
