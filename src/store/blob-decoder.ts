@@ -1,6 +1,7 @@
 // Opens sealed blobs one after the other in memory that is used again: for threads that decode a whole logbook.
 import { hash } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
+import { openOpenSsl } from '../wire/openssl.ts'
 import { type MasterKey, openCipher } from './cipher.ts'
 import { decompress, openDecoder } from './zstd.ts'
 
@@ -24,11 +25,14 @@ export interface BlobDecoder {
 
 /** Holds 8 MiB and a zstd window. Where Node does not let a decoder be used again, it goes without. */
 export function openBlobDecoder(key: BlobKey, options: { reuse?: boolean } = {}): BlobDecoder {
-  const cipher = openCipher({
-    encrypt: Buffer.from(key.encrypt),
-    macK: Buffer.from(key.macK),
-    macR: Buffer.from(key.macR),
-  })
+  const cipher = openCipher(
+    {
+      encrypt: Buffer.from(key.encrypt),
+      macK: Buffer.from(key.macK),
+      macR: Buffer.from(key.macR),
+    },
+    { openSsl: openOpenSsl },
+  )
   const reused = options.reuse === false ? undefined : openDecoder()
   return {
     open({ id, sealed, plainLength }) {

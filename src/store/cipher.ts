@@ -1,7 +1,7 @@
 // AES-256-CTR with Poly1305-AES over `IV || ciphertext || MAC` (restic, doc/design.rst, "Keys, Encryption and MAC").
 import { createCipheriv, createMac, randomFillSync, timingSafeEqual } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
-import { type OpenSsl, openOpenSsl } from '../wire/openssl.ts'
+import type { OpenSsl } from '../wire/openssl.ts'
 
 // Missing in @types/node 26; there since Node 26 as OpenSSL's EVP_MAC.
 declare module 'node:crypto' {
@@ -38,14 +38,17 @@ const ivBytes = 16
 const macBytes = 16
 // AES runs from cache in pieces of this size; one fresh output buffer per MiB would cost more than the cipher.
 const pieceBytes = 64 * 1024
-/** From here on it pays to open OpenSSL itself. */
+/** So much goes Node's way before it pays to open OpenSSL itself. */
 const directAfterBytes = 4 * 1024 * 1024
 
-/** `directAfter`: bytes that go Node's way before OpenSSL is called without it, where that can be done. */
-export function openCipher(
-  key: MasterKey,
-  { directAfter = directAfterBytes }: { directAfter?: number } = {},
-): Cipher {
+export interface CipherOptions {
+  /** `openOpenSsl`, where much is to come: not every command should load it. */
+  readonly openSsl?: () => OpenSsl | undefined
+  readonly directAfter?: number
+}
+
+export function openCipher(key: MasterKey, options: CipherOptions = {}): Cipher {
+  const { openSsl, directAfter = directAfterBytes } = options
   if (key.encrypt.length !== 32 || key.macK.length !== 16 || key.macR.length !== 16) {
     throw new TypeError('A key has 32 + 16 + 16 bytes')
   }
@@ -54,7 +57,7 @@ export function openCipher(
   let passedBytes = 0
   const findDirect = (bytes: number): OpenSsl | undefined => {
     passedBytes += bytes
-    return passedBytes > directAfter ? openOpenSsl() : undefined
+    return passedBytes > directAfter ? openSsl?.() : undefined
   }
   /** The same for both ways. `into` may be `from`. */
   const encrypt = (iv: Uint8Array, from: Uint8Array, into: Buffer) => {

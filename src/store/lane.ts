@@ -1,6 +1,7 @@
 // One lane of the way into the store: cut, hash, claim, compress, seal, pack. Everything in one thread, no byte is handed on.
 import { hash } from 'node:crypto'
 import type { BlobId, TreeId } from '../model/ids.ts'
+import { openOpenSsl } from '../wire/openssl.ts'
 import type { BlobClaims } from './blob-table.ts'
 import { type ChunkerAlgorithm, openChunker } from './chunker.ts'
 import { type MasterKey, openCipher } from './cipher.ts'
@@ -43,7 +44,7 @@ export interface Lane {
 
 export function openLane({ claims, ...options }: LaneOptions): Lane {
   const compressor = openCompressor()
-  const packer = openPacker({ ...options, cipher: openCipher(options.masterKey) })
+  const packer = openPacker({ ...options, cipher: openCipher(options.masterKey, { openSsl: openOpenSsl }) })
   const counts: LaneCounts = { newBlobs: 0, knownBlobs: 0, newBytes: 0 }
   let cutter: FileCutter | undefined
 
