@@ -105,7 +105,7 @@ function worthIt(data: Uint8Array, frame: Buffer): Buffer | undefined {
   return frame.length <= worthItBytes(data.length) ? frame : undefined
 }
 
-/** Chunks and most trees fit; what is larger is rare enough to go without. */
+/** Of what is compressed: chunks and most trees fit; what is larger is rare enough to go without. */
 const scratchBytes = 8 * 1024 * 1024
 /** Small and large data by turns in one encoder would have it lay out its tables anew each time. */
 const smallBytesMax = 64 * 1024
@@ -122,7 +122,7 @@ type SyncEncoder = (data: Uint8Array) => Uint8Array | undefined
  * for at run time and tried out first; undefined where it is not there or does not do what is expected.
  */
 function openReusedEncoder(): SyncEncoder | undefined {
-  const scratch = Buffer.allocUnsafeSlow(scratchBytes)
+  const scratch = Buffer.allocUnsafeSlow(frameBytesMax(scratchBytes))
   const small = openEncoder(smallParams, scratch)
   const large = small && openEncoder(largeParams, scratch)
   if (small === undefined || large === undefined) return undefined
@@ -143,13 +143,16 @@ function openEncoder(params: Record<number, number>, scratch: Buffer): SyncEncod
   })
   return (data) => {
     if (broken) return once.compress(data)
-    // One byte more than is worth it: an encoder that filled the scratch may not have finished its frame.
-    const room = worthItBytes(data.length) + 1
+    // With room for whatever comes out zstd works on the data where it lies, rather than on a copy (ZSTD_compressStream2).
+    const room = frameBytesMax(data.length)
     handle.writeSync(constants.ZSTD_e_end, data, 0, data.length, scratch, 0, room)
     const [roomLeft = 0, dataLeft = 0] = state
     handle.reset()
     if (broken) return once.compress(data)
-    return roomLeft === 0 || dataLeft !== 0 ? undefined : scratch.subarray(0, room - roomLeft)
+    const length = room - roomLeft
+    // An encoder that filled the scratch may not have finished its frame.
+    const whole = roomLeft > 0 && dataLeft === 0
+    return whole && length <= worthItBytes(data.length) ? scratch.subarray(0, length) : undefined
   }
 }
 
