@@ -156,3 +156,8 @@ function assertGone(pids: string) {
     assert.doesNotMatch(existsSync(file) ? readFileSync(file, 'utf8') : '', /^sleep/, pid)
   }
 }
+
+test('what a test says of itself comes with the result', async () => {
+  const { passed, remarks } = await run(`test('one', (t) => { t.diagnostic('17 kills at 17 points') })\n`)
+  assert.deepEqual({ passed, remarks }, { passed: 1, remarks: ['17 kills at 17 points'] })
+})

@@ -12,6 +12,8 @@ import { questionSignal, type ReportLine } from './test-report.ts'
 export interface FileResult {
   readonly passed: number
   readonly failures: readonly Failure[]
+  /** What its tests say of themselves, such as how many points they tried. */
+  readonly remarks: readonly string[]
   readonly seconds: number
 }
 
@@ -150,5 +152,5 @@ function judge(
     fail(`ended with ${status}, and no test failed`, ...said)
   if (ending.left.length > 0)
     fail('left processes running', ...ending.left.map(({ pid, command }) => `${pid} ${command}`))
-  return { passed, failures }
+  return { passed, failures, remarks: said }
 }

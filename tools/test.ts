@@ -77,13 +77,15 @@ async function runFile(file: string, signal: AbortSignal, tally: Tally) {
     return
   }
   const limits = long ? longMs : { testMs, fileMs }
-  const { passed, failures, seconds } = await runTestFile(file, { cwd: root, ...limits, signal })
+  const { passed, failures, remarks, seconds } = await runTestFile(file, { cwd: root, ...limits, signal })
   tally.passed += passed
   for (const { where, name, text } of failures) {
     console.log(`FAIL ${where}: ${name}`)
     if (text !== '') console.log(text.replaceAll(/^/gm, '     '))
     count(tally, false)
   }
+  // Long tests count what they tried.
+  if (long) for (const remark of remarks) console.log(`${file}: ${remark}`)
   if (seconds > slowFileSeconds) console.log(`slow ${file} (${seconds.toFixed(0)} s)`)
 }
 
