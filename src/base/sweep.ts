@@ -20,7 +20,7 @@ export function openSweep(): (bytes: number) => void {
   }
 }
 
-/** Between two phases of which the first left much behind: some 100 ms for 50 MiB that are in use. */
+/** Everything at once. */
 export function collectOnce(): void {
   findCollector()?.({ type: 'major', flavor: 'last-resort' })
 }

@@ -3,6 +3,7 @@ import { printable } from '../base/raw-text.ts'
 import type { CachePart, EntryStatistics, PathProblem } from '../model/entry.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Writer } from '../store/store.ts'
+import { freeMemory } from '../wire/free-memory.ts'
 import { readChanged } from './capture-read.ts'
 import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { type CapturedFile, CapturedFiles } from './captured-files.ts'
@@ -35,6 +36,9 @@ export async function look(request: CaptureRequest): Promise<Run> {
   return run
 }
 
+/** So many are worth the time that it takes to tidy up after the scan. */
+const manyChanged = 20_000
+
 /** Of a machine that was looked at just now: what changes until its files are read is found out then. */
 export async function capture(run: Run, writer: Writer): Promise<Captured> {
   const memory = run.request.base?.memory
@@ -42,7 +46,9 @@ export async function capture(run: Run, writer: Writer): Promise<Captured> {
     isStored: (id) => writer.hasBlob('data', id),
     memory: memory && writer.hasAll(memory.indexes) ? memory : undefined,
   })
+  if (changed.length >= manyChanged) freeMemory()
   await readChanged(run, writer, changed)
+  if (await writer.endLanes()) freeMemory()
   return finish(run)
 }
 

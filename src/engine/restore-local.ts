@@ -2,12 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { collectOnce } from '../base/sweep.ts'
 import { parentPath, pathParts, type RawPath } from '../model/raw-path.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
 import { openLocalWriter } from '../source/local-write.ts'
 import type { LocalFiles, PathFailure } from '../source/source.ts'
-import { giveFreeMemoryBack } from '../wire/free-memory.ts'
+import { freeMemory } from '../wire/free-memory.ts'
 import { openLibc } from '../wire/libc.ts'
 import {
   attempt,
@@ -44,7 +43,7 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
   const run = randomBytes(8).toString('hex')
   const contents = await repository.openContents({ signal })
   // Planning leaves more behind than it keeps, and the threads need room.
-  shrink()
+  freeMemory()
   const threads = openRestoreThreads({
     key: contents.key,
     temporaryFolder: local.temporaryFolder,
@@ -83,7 +82,7 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
       async write() {
         const failures = await writeAll(state)
         // So does writing, and the proof follows.
-        shrink()
+        freeMemory()
         return failures
       },
       chunksOf({ path, hardLinkTo }) {
@@ -152,11 +151,6 @@ function sweepLeftovers(state: WriteState): void {
       if (systemErrorCode(error) === undefined) throw error
     }
   }
-}
-
-function shrink(): void {
-  collectOnce()
-  giveFreeMemoryBack()
 }
 
 const conflictsShownMax = 20

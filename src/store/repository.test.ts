@@ -172,6 +172,28 @@ test('after a failed put nothing is committed, and the next save brings everythi
   )
 })
 
+test('threads that ended after the content begin anew where more follows, and everything is counted', async () => {
+  const { repository, files } = await makeRepository({ packBytes: 1024 * 1024 })
+  await using writer = await repository.beginWrite()
+  assert.equal(await writer.endLanes(), false)
+  const contents = [noise(9_000_000, 'first'), noise(9_000_000, 'second'), noise(1000, 'little')]
+  const stored = []
+  for (const content of contents) {
+    const sink = writer.openFile({ size: content.length })
+    await sink.write({ kind: 'data', bytes: content })
+    stored.push(await sink.finish())
+    assert.equal(await writer.endLanes(), content.length > 1000)
+  }
+  const tree = await writer.storeTree(
+    stored.map(({ content, size }, at) => fileNode(`${at}`, { content, size })),
+  )
+  await writer.commit(snapshotOf(tree))
+  assert.ok(writer.statistics().newBytes > 18_000_000)
+  const reader = await reopen(files)
+  for (const [at, { content }] of stored.entries())
+    assert.ok((await readContent(reader, content)).equals(contents[at] ?? assert.fail()))
+})
+
 test('disposed without a commit, the next save finds what was stored', async () => {
   const { repository, files } = await makeRepository()
   const content = noise(3_000_000, 'kept')

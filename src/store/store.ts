@@ -196,6 +196,11 @@ export interface Writer extends AsyncDisposable {
   run(handler: URL, task: unknown): Promise<unknown>
   /** Makes everything stored so far durable and readable through the repository; it costs a pack that is not full. */
   flush(): Promise<void>
+  /**
+   * Makes content durable and ends the threads that stored it, which hold most of a writer's memory: trees are stored in
+   * the caller's. They begin anew where much content follows. False where there were none: then nothing was done.
+   */
+  endLanes(): Promise<boolean>
   statistics(): WriterStatistics
   /** May be called more than once, each time for another snapshot. */
   commit(snapshot: Omit<Snapshot, 'id'>, options?: CallOptions): Promise<Snapshot>

@@ -303,6 +303,15 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
         await writeIndexInTurn()
       })
     },
+    async endLanes() {
+      if (!crew.started) return false
+      await guarded(async () => {
+        await settle()
+        await crew.end()
+        ownBytes = 0
+      })
+      return true
+    },
     statistics: () => sumCounts([own.counts, ...crew.counts()], storedBytes),
     async commit(snapshot, commitOptions = {}) {
       await assertStored([['tree', snapshot.tree]])
@@ -347,6 +356,8 @@ function openCrew(options: {
 }): Crew {
   const { table } = options
   let members: { readonly thread: LaneThread; readonly feed: LaneFeed }[] = []
+  /** Of threads that have ended. */
+  const ended: LaneThread['counts'][] = []
   let room = 0
 
   const drain = async () => {
@@ -384,10 +395,11 @@ function openCrew(options: {
       await drain()
       await Promise.all(members.map(async ({ thread }) => await thread.flush()))
     },
-    counts: () => members.map(({ thread }) => thread.counts),
+    counts: () => [...ended, ...members.map(({ thread }) => thread.counts)],
     async end() {
       await Promise.all(members.map(async ({ thread }) => await thread.end()))
       if (members.length > 0) table.endSharing()
+      ended.push(...members.map(({ thread }) => thread.counts))
       members = []
     },
   }
