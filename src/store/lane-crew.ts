@@ -1,109 +1,79 @@
-// The lanes of a writer that run in other threads, seen from the writer's own.
-import { MessageChannel } from 'node:worker_threads'
-import { VmlError } from '../base/failure.ts'
-import { startThread } from '../base/thread.ts'
-import type { SharedBlobTable } from './blob-table.ts'
-import type { LaneCounts, LaneSetup } from './lane.ts'
-import { type LaneOrder, type LaneReport, type LaneStart, receiveError } from './lane-messages.ts'
-import type { FullPack } from './packer.ts'
+// All lanes of a writer that run in other threads: started together, with one table of blobs for all.
+import type { BlobIndex } from './blob-index.ts'
+import { type LaneFeed, openLaneFeed } from './lane-feed.ts'
+import type { LaneThread } from './lane-thread.ts'
 
-export interface LaneThread {
-  /** Orders that are not done yet. */
-  readonly pending: number
-  readonly counts: Readonly<LaneCounts>
-  setTable(table: SharedBlobTable): Promise<void>
-  /** Runs `handler`'s `run` there; see `LaneHandler`. */
-  run(handler: URL, task: unknown, transfer?: readonly ArrayBuffer[]): Promise<unknown>
+/** Room in the shared table where nobody said how much will come. */
+const blobsExpected = 256 * 1024
+
+export interface Crew {
+  /** Threads there may be. */
+  readonly size: number
+  readonly started: boolean
+  /** Starts them, with room for so many further blobs; to be called while nothing is under way. */
+  expect(blobs: number): Promise<void>
+  /** Starts them where they are not. */
+  leastBusy(): Promise<LaneFeed>
+  leastBusyThread(): Promise<LaneThread>
   flush(): Promise<void>
-  /** Ends at once, whatever is under way. */
+  counts(): readonly LaneThread['counts'][]
   end(): Promise<void>
 }
 
-type Unnumbered<T> = T extends unknown ? Omit<T, 'number'> : never
+/** Threads are started, and the table is shared with them, when there is something to do for them. */
+export function openCrew(options: {
+  readonly size: number
+  readonly table: BlobIndex
+  readonly start: () => LaneThread
+  readonly onFailure: (error: unknown) => void
+}): Crew {
+  const { table } = options
+  let members: { readonly thread: LaneThread; readonly feed: LaneFeed }[] = []
+  /** Of threads that have ended. */
+  const ended: LaneThread['counts'][] = []
+  let room = 0
 
-/** `store` takes a pack to where it belongs; its buffer is used again when that has ended, well or not. */
-export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<void>): LaneThread {
-  const { port1: ours, port2: theirs } = new MessageChannel()
-  const signal = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
-  const start: LaneStart = { ...setup, buffers: theirs, signal }
-  const worker = startThread(new URL('./lane-worker.ts', import.meta.url), {
-    workerData: start,
-    transferList: [theirs],
-    resourceLimits: { maxYoungGenerationSizeMb: 8 },
-    name: 'lane',
-  })
-  const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>()
-  let counts: Readonly<LaneCounts> = { newBlobs: 0, knownBlobs: 0, newBytes: 0 }
-  let next = 0
-  let failure: Error | undefined
-
-  const giveBack = ({ content }: FullPack) => {
-    const { buffer } = content
-    if (buffer.byteLength !== setup.packBytes || !(buffer instanceof ArrayBuffer)) return
-    ours.postMessage(buffer, [buffer])
-    const returned = new Int32Array(signal)
-    Atomics.add(returned, 0, 1)
-    Atomics.notify(returned, 0)
+  const drain = async () => {
+    for (const { feed } of members) await feed.drain()
   }
-  const fail = (error: Error) => {
-    failure ??= error
-    for (const { reject } of waiting.values()) reject(failure)
-    waiting.clear()
-  }
-  worker.on('message', (report: LaneReport) => {
-    if (report.kind === 'pack') {
-      // A failure is the writer's to know: it has its own way to it.
-      void store(report.pack)
-        .catch(() => {})
-        .finally(() => giveBack(report.pack))
-      return
-    }
-    const order = waiting.get(report.number)
-    waiting.delete(report.number)
-    if (report.kind === 'failed') order?.reject(receiveError(report.error))
+  const expect = async (blobs: number) => {
+    if (members.length > 0 && blobs <= room) return
+    await drain()
+    if (members.length > 0) table.endSharing()
     else {
-      counts = report.counts
-      order?.resolve(report.result)
+      members = Array.from({ length: options.size }, () => {
+        const thread = options.start()
+        return { thread, feed: openLaneFeed(thread, options.onFailure) }
+      })
     }
-    if (waiting.size === 0) worker.unref()
-  })
-  worker.on('error', fail)
-  worker.on('messageerror', fail)
-  worker.on('exit', () => {
-    fail(new VmlError('failed', 'A thread of this program ended early', { hint: 'Run the command again' }))
-    ours.close()
-  })
-  worker.unref()
-  ours.unref()
-  const order = async (
-    what: Unnumbered<LaneOrder>,
-    transfer: readonly ArrayBuffer[] = [],
-  ): Promise<unknown> => {
-    if (failure) throw failure
-    const number = next++
-    const answer = Promise.withResolvers<unknown>()
-    waiting.set(number, answer)
-    worker.ref()
-    worker.postMessage({ ...what, number } satisfies LaneOrder, [...transfer])
-    return await answer.promise
+    room = Math.max(blobs, blobsExpected)
+    const shared = table.share(room)
+    await Promise.all(members.map(async ({ thread }) => await thread.setTable(shared)))
+  }
+  const least = async (load: (member: (typeof members)[number]) => number) => {
+    if (members.length === 0) await expect(blobsExpected)
+    const [first, ...others] = members
+    if (!first) throw new Error('No lane was started')
+    return others.reduce((best, member) => (load(member) < load(best) ? member : best), first)
   }
   return {
-    get pending() {
-      return waiting.size
+    size: options.size,
+    get started() {
+      return members.length > 0
     },
-    get counts() {
-      return counts
-    },
-    async setTable(table) {
-      await order({ kind: 'table', table })
-    },
-    run: async (handler, task, transfer) =>
-      await order({ kind: 'task', handler: handler.href, task }, transfer),
+    expect,
+    leastBusy: async () => (await least(({ feed }) => feed.bytesPending)).feed,
+    leastBusyThread: async () => (await least(({ thread }) => thread.pending)).thread,
     async flush() {
-      await order({ kind: 'flush' })
+      await drain()
+      await Promise.all(members.map(async ({ thread }) => await thread.flush()))
     },
+    counts: () => [...ended, ...members.map(({ thread }) => thread.counts)],
     async end() {
-      await worker.terminate()
+      await Promise.all(members.map(async ({ thread }) => await thread.end()))
+      if (members.length > 0) table.endSharing()
+      ended.push(...members.map(({ thread }) => thread.counts))
+      members = []
     },
   }
 }

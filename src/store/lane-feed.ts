@@ -1,6 +1,6 @@
 // Content that comes from elsewhere (a machine's stream, another logbook) on its way into a lane.
 import type { BlobId, TreeId } from '../model/ids.ts'
-import type { LaneThread } from './lane-crew.ts'
+import type { LaneThread } from './lane-thread.ts'
 import type { StreamBatch, StreamResult, StreamStep } from './lane-stream.ts'
 import type { BlobType, StoredFile } from './store.ts'
 

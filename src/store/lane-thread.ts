@@ -1,0 +1,109 @@
+// One lane of a writer that runs in another thread, seen from the writer's own.
+import { MessageChannel } from 'node:worker_threads'
+import { VmlError } from '../base/failure.ts'
+import { startThread } from '../base/thread.ts'
+import type { SharedBlobTable } from './blob-table.ts'
+import type { LaneCounts, LaneSetup } from './lane.ts'
+import { type LaneOrder, type LaneReport, type LaneStart, receiveError } from './lane-messages.ts'
+import type { FullPack } from './packer.ts'
+
+export interface LaneThread {
+  /** Orders that are not done yet. */
+  readonly pending: number
+  readonly counts: Readonly<LaneCounts>
+  setTable(table: SharedBlobTable): Promise<void>
+  /** Runs `handler`'s `run` there; see `LaneHandler`. */
+  run(handler: URL, task: unknown, transfer?: readonly ArrayBuffer[]): Promise<unknown>
+  flush(): Promise<void>
+  /** Ends at once, whatever is under way. */
+  end(): Promise<void>
+}
+
+type Unnumbered<T> = T extends unknown ? Omit<T, 'number'> : never
+
+/** `store` takes a pack to where it belongs; its buffer is used again when that has ended, well or not. */
+export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<void>): LaneThread {
+  const { port1: ours, port2: theirs } = new MessageChannel()
+  const signal = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
+  const start: LaneStart = { ...setup, buffers: theirs, signal }
+  const worker = startThread(new URL('./lane-worker.ts', import.meta.url), {
+    workerData: start,
+    transferList: [theirs],
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    name: 'lane',
+  })
+  const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>()
+  let counts: Readonly<LaneCounts> = { newBlobs: 0, knownBlobs: 0, newBytes: 0 }
+  let next = 0
+  let failure: Error | undefined
+
+  const giveBack = ({ content }: FullPack) => {
+    const { buffer } = content
+    if (buffer.byteLength !== setup.packBytes || !(buffer instanceof ArrayBuffer)) return
+    ours.postMessage(buffer, [buffer])
+    const returned = new Int32Array(signal)
+    Atomics.add(returned, 0, 1)
+    Atomics.notify(returned, 0)
+  }
+  const fail = (error: Error) => {
+    failure ??= error
+    for (const { reject } of waiting.values()) reject(failure)
+    waiting.clear()
+  }
+  worker.on('message', (report: LaneReport) => {
+    if (report.kind === 'pack') {
+      // A failure is the writer's to know: it has its own way to it.
+      void store(report.pack)
+        .catch(() => {})
+        .finally(() => giveBack(report.pack))
+      return
+    }
+    const order = waiting.get(report.number)
+    waiting.delete(report.number)
+    if (report.kind === 'failed') order?.reject(receiveError(report.error))
+    else {
+      counts = report.counts
+      order?.resolve(report.result)
+    }
+    if (waiting.size === 0) worker.unref()
+  })
+  worker.on('error', fail)
+  worker.on('messageerror', fail)
+  worker.on('exit', () => {
+    fail(new VmlError('failed', 'A thread of this program ended early', { hint: 'Run the command again' }))
+    ours.close()
+  })
+  worker.unref()
+  ours.unref()
+  const order = async (
+    what: Unnumbered<LaneOrder>,
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<unknown> => {
+    if (failure) throw failure
+    const number = next++
+    const answer = Promise.withResolvers<unknown>()
+    waiting.set(number, answer)
+    worker.ref()
+    worker.postMessage({ ...what, number } satisfies LaneOrder, [...transfer])
+    return await answer.promise
+  }
+  return {
+    get pending() {
+      return waiting.size
+    },
+    get counts() {
+      return counts
+    },
+    async setTable(table) {
+      await order({ kind: 'table', table })
+    },
+    run: async (handler, task, transfer) =>
+      await order({ kind: 'task', handler: handler.href, task }, transfer),
+    async flush() {
+      await order({ kind: 'flush' })
+    },
+    async end() {
+      await worker.terminate()
+    },
+  }
+}
