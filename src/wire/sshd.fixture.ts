@@ -76,8 +76,10 @@ export async function startSshd(extra: readonly string[] = []): Promise<TestSshd
   }
 }
 
+/** In place of one that is there: asked about it, ssh-keygen may end before it has read an answer. */
 function makeKey(path: string): void {
-  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', path], { input: 'y\n' })
+  rmSync(path, { force: true })
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', path], { stdio: 'ignore' })
 }
 
 function read(path: string): string {
