@@ -12,6 +12,8 @@ import { clockTickNs, isSettled, isUnchanged } from './unchanged.ts'
 export interface Decision {
   /** Content that the logbook has lost is read again, so that this entry at least has it. */
   readonly isStored: (blob: BlobId) => boolean
+  /** The same for folders: that one can be read proves nothing, where a copy of it is kept on this computer. */
+  readonly isTreeStored: (tree: TreeId) => boolean
   /** Of the base. */
   readonly memory?: FolderMemory | undefined
   /** Takes over every path, also in folders in which nothing changed. */
@@ -84,7 +86,7 @@ async function compareFolder(work: Work, { row, path, tree }: Place): Promise<bo
     // What was decided for a folder stands, whatever becomes of the one around it.
     if (!(await visit(work, below))) same = false
   }
-  if (same && nodes?.size === seen && tree !== undefined) {
+  if (same && nodes?.size === seen && tree !== undefined && work.isTreeStored(tree)) {
     run.trees.set(row, tree)
     return true
   }
@@ -105,7 +107,7 @@ async function visitRemembered(work: Work, { row, path, tree }: Place): Promise<
     else if (!(await visit(work, { row: child, path: at, tree: remembered.tree }))) same = false
   }
   if (tree === undefined) return false
-  if (same && unknown.length === 0) {
+  if (same && unknown.length === 0 && work.isTreeStored(tree)) {
     trees.set(row, tree)
     return true
   }

@@ -44,6 +44,7 @@ export async function capture(run: Run, writer: Writer): Promise<Captured> {
   const memory = run.request.base?.memory
   const changed = await decideChanged(run, {
     isStored: (id) => writer.hasBlob('data', id),
+    isTreeStored: (id) => writer.hasBlob('tree', id),
     memory: memory && writer.hasAll(memory.indexes) ? memory : undefined,
   })
   if (changed.length >= manyChanged) freeMemory()
@@ -66,7 +67,11 @@ export interface Survey {
 /** Leaves the run as it is: it can be captured afterwards. */
 export async function survey(looked: Run): Promise<Survey> {
   const run: Run = { ...looked, files: new CapturedFiles(looked.listing) }
-  const changed = await decideChanged(run, { isStored: () => true, everyPath: true })
+  const changed = await decideChanged(run, {
+    isStored: () => true,
+    isTreeStored: () => true,
+    everyPath: true,
+  })
   return {
     files: filesOf(run, changed),
     changed: changed.map((row) => run.listing.path(row)),

@@ -13,6 +13,7 @@ import type { PackageManager } from '../packages/package-manager.ts'
 import type { MachineFacts } from '../source/facts.ts'
 import { findRealPaths } from '../source/real-paths.ts'
 import type { Source } from '../source/source.ts'
+import { isDamage } from '../store/damage.ts'
 import type { Repository, Writer, WriterStatistics } from '../store/store.ts'
 import type { Shell } from '../wire/shell.ts'
 import { capture, type Captured, look, survey, type Survey } from './capture.ts'
@@ -352,8 +353,11 @@ async function librariesOf(
   const { captured, packages } = work
   const same = captured.run.request.base?.memory?.programs === work.programs
   if (base && (same || captured.statistics.filesRead === 0)) {
-    const before = await readVmlFile(repository, base.entry.snapshot, 'libraries.json', { signal })
-    const packagesBefore = await readVmlFile(repository, base.entry.snapshot, 'packages.json', { signal })
+    const [before, packagesBefore] = await Promise.all(
+      ['libraries.json', 'packages.json'].map(
+        async (name) => await readUnlessLost(repository, base.entry.snapshot, name, signal),
+      ),
+    )
     const { encodePackages } = await import('../model/documents.ts')
     if (before && packagesBefore && packages && packagesBefore.equals(encodePackages(packages))) return before
   }
@@ -374,4 +378,19 @@ async function librariesOf(
       signal,
     }),
   )
+}
+
+/** Undefined where the logbook has lost it: what is there now is recorded anew. */
+async function readUnlessLost(
+  repository: Repository,
+  snapshot: Snapshot,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<Buffer | undefined> {
+  try {
+    return await readVmlFile(repository, snapshot, name, { signal })
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return undefined
+  }
 }

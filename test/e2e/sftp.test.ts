@@ -6,18 +6,24 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { openTestHome, type TestHome, type VmlOutcome } from '../cli.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { type Sshd, startSshd } from '../sshd.ts'
 import { assertUpkeep } from './storage-upkeep.ts'
+
+/** Of `restic cat index`. */
+interface IndexContent {
+  readonly packs: readonly { readonly id: string; readonly blobs: readonly { readonly type: string }[] }[]
+}
 
 interface Place extends AsyncDisposable {
   readonly home: TestHome
@@ -139,6 +145,36 @@ test('what was looked at once is looked at again without a pack from the other c
   // Without the copies all of it comes from there again.
   rmSync(join(home.home, '.cache/vml'), { recursive: true })
   assert.deepEqual(await look(), first)
+})
+
+test('folders that the other computer has lost are stored again, though copies of them are here', async () => {
+  await using place = await openPlace()
+  const { home, root, vml } = place
+  const work = join(home.home, 'work')
+  const write = (path: string, content: string) => {
+    mkdirSync(dirname(join(work, path)), { recursive: true })
+    writeFileSync(join(work, path), content)
+  }
+  const restic = (...args: string[]) => place.restic('0.19', ...args)
+  for (const path of ['a/b/c/1', 'a/b/c/2', 'z/x']) write(path, path)
+  await vml('init', place.location, '--password-file', home.passwordFile)
+  await vml('machine', 'add', 'here', 'local:')
+  await vml('save', 'here', '--only', work)
+  const packs = restic('list', 'index')
+    .trim()
+    .split('\n')
+    .flatMap((id) => (JSON.parse(restic('cat', 'index', id)) as IndexContent).packs)
+  // The second entry has a tree of its own for `a`; what lies below is still that of the first.
+  write('a/new', 'new')
+  await vml('save', 'here', '--only', work)
+  for (const { id, blobs } of packs)
+    if (blobs.every(({ type }) => type === 'tree')) rmSync(join(root, 'data', id.slice(0, 2), id))
+  write('z/x', 'changed')
+  await vml('save', 'here', '--only', work)
+  const back = join(home.home, 'back')
+  restic('restore', 'latest', '--target', back)
+  assert.equal(readFileSync(join(back, work, 'a/b/c/2'), 'utf8'), 'a/b/c/2')
+  assert.equal(readFileSync(join(back, work, 'z/x'), 'utf8'), 'changed')
 })
 
 test('copy, prune and repair over sftp leave what stock restic finds sound (V62, G6, Y4)', async () => {
