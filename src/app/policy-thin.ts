@@ -4,7 +4,8 @@ import { rawFromString } from '../base/raw-text.ts'
 import { listEntries } from '../engine/entries.ts'
 import { localZone } from '../engine/local-zone.ts'
 import { pruneMarksOf, runPruning } from '../engine/prune.ts'
-import { fitBudget, planForget, type PolicyPlan, removalOf, runForget } from '../engine/retain.ts'
+import { fitBudget } from '../engine/budget.ts'
+import { planForget, type PolicyPlan, removalOf, runForget } from '../engine/retain.ts'
 import { type Policy, policyName } from '../model/policy.ts'
 import { parseRawPath, rootPath } from '../model/raw-path.ts'
 import { readDiskUse } from '../source/disk-use.ts'
@@ -42,7 +43,8 @@ export async function* thinLine(run: PolicyRun, policy: Policy): AsyncGenerator<
     const removed = await patiently(run, async () => await runForget(logbook, chosen, signal))
     yield { what: 'removed', policy, removal: removed }
   }
-  if (plan.budget)
+  // One that cannot be met is looked at and told each time, until somebody sees to it.
+  if (plan.budget && !plan.budget.exceeded)
     await run.remember({ measured: { ...run.state.measured, [policyName(policy)]: clock.now() } })
 }
 

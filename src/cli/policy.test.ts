@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { openTestHome, type TestHome } from '../../test/cli.ts'
 import { addEntry } from '../../test/entries.ts'
 import { resticProgram } from '../../test/restic-peer.ts'
+import { noise } from '../../test/store-fixture.ts'
 import { shortId } from '../model/ids.ts'
 
 const run = promisify(execFile)
@@ -132,6 +133,45 @@ test('what policy apply leaves of each project is what restic forget would leave
   assert.ok(staying.length < days.length && staying.length > 4)
   const again = await home.run(['policy', 'apply', '--yes'])
   assert.match(again.stderr, /removed 0 entries/)
+})
+
+test('a budget that cannot be met removes nothing, says what takes the room, and ends with 3', async () => {
+  await using own = await openTestHome()
+  await own.run(['machine', 'add', 'lab', 'ssh://lab@127.0.0.1:1'])
+  // Not compressible, and the same in all.
+  const large = noise(300_000, 'large').toString('latin1')
+  for (const day of [1, 2, 3])
+    await addEntry(own, {
+      title: `day ${day}`,
+      at: `2026-11-0${day}T00:00:00Z`,
+      files: { '/home/lab/large': large, '/home/lab/day': String(day) },
+    })
+  const set = await own.run(['policy', 'set', 'lab', '--budget', '100KiB', '--keep-last', '10'])
+  assert.equal(set.status, 0, set.stderr)
+  assert.match(set.stderr, /#3, the newest, takes 29\d KiB by itself, more than the budget/)
+  const applied = await own.run(['policy', 'apply', '--yes'])
+  assert.equal(applied.status, 3, applied.stderr)
+  assert.match(applied.stderr, /budget of 100 KiB cannot be met, and nothing was removed for it/)
+  assert.match(applied.stderr, /vml policy set lab --budget 1MiB/)
+  const { stdout, status } = await own.run(['policy', 'apply', '--dry-run', '--json'])
+  assert.equal(status, 3)
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+  const budget = lines.find(({ action }) => action === 'plan')?.['budget'] as {
+    readonly exceeded: boolean
+    readonly must_stay: readonly { readonly number: number; readonly why: string }[]
+  }
+  assert.deepEqual(
+    [budget.exceeded, budget.must_stay.map(({ number, why }) => [number, why])],
+    [true, [[3, 'newest']]],
+  )
+  const { entries } = JSON.parse((await own.run(['log', '--json'])).stdout) as { entries: unknown[] }
+  assert.equal(entries.length, 3)
+  const enough = await own.run(['policy', 'set', 'lab', '--budget', '1MiB'])
+  assert.doesNotMatch(enough.stderr, /more than the budget/)
+  assert.equal((await own.run(['policy', 'apply', '--yes'])).status, 0)
 })
 
 test('install prints its files for every system, and plans without touching anything', async () => {

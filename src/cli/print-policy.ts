@@ -4,6 +4,7 @@ import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import type { Decision, PolicyPlan } from '../engine/retain.ts'
 import { policyName, policySettings } from '../model/policy.ts'
 import type { Context } from './command.ts'
+import { describeBudget, describeExceeded } from './print-budget.ts'
 import { describeEntry } from './describe-entry.ts'
 import { formatBytes, formatCount, formatDuration, formatMoment, plural } from './format.ts'
 import { shown } from './options.ts'
@@ -38,7 +39,7 @@ export function printEvent(
       break
     }
     case 'plan':
-      printPlan(out, event.plan, dryRun)
+      printPlan({ out, reporter }, event.plan, dryRun)
       break
     case 'removed':
       out.line(`${name}: removed ${plural(event.removal.entries.length, 'entry', 'entries')}`)
@@ -68,7 +69,11 @@ export function printEvent(
 const failedWords = { save: 'not saved', thin: 'not thinned', budget: 'budget not looked at' } as const
 
 /** In a dry run also what stays, and why. */
-function printPlan(out: Context['out'], plan: PolicyPlan, dryRun: boolean): void {
+function printPlan(
+  { out, reporter }: Pick<Context, 'out' | 'reporter'>,
+  plan: PolicyPlan,
+  dryRun: boolean,
+): void {
   const name = shown(policyName(plan.policy))
   const going = plan.decisions.filter(({ stays }) => !stays)
   if (dryRun) {
@@ -80,14 +85,14 @@ function printPlan(out: Context['out'], plan: PolicyPlan, dryRun: boolean): void
     for (const line of table(going.map((decision) => row(decision, `${name}: remove`)))) out.line(line)
   }
   const { budget } = plan
-  // In a journal only what is news.
-  if (budget && (dryRun || budget.exceeded || budget.bytes < budget.bytesByRules)) {
+  if (budget?.exceeded) {
+    const { message, hint } = describeExceeded(plan.policy, budget, dryRun)
+    // Under --json the event itself says so.
+    if (!out.json) reporter.warn({ warning: printableLines(`${message}. ${hint}`) })
+    // In a journal only what is news.
+  } else if (budget && (dryRun || budget.bytes < budget.bytesByRules)) {
     const [limit, before, after] = [budget.limitBytes, budget.bytesByRules, budget.bytes].map(formatBytes)
-    const words = budget.exceeded
-      ? `still ${after}: what stays by name or by rule of its own takes more`
-      : budget.bytes < budget.bytesByRules
-        ? `${after} of ${before}`
-        : `${after}`
+    const words = budget.bytes < budget.bytesByRules ? `${after} of ${before}` : after
     out.line(`${name}: budget ${limit}, entries take ${words}`)
   }
   if (dryRun)
@@ -107,7 +112,10 @@ function row({ entry, reasons }: Decision, verb: string): readonly string[] {
   ]
 }
 
-export function describeEvent(event: PolicyEvent): Readonly<Record<string, unknown>> {
+export function describeEvent(
+  event: PolicyEvent,
+  { dryRun }: { readonly dryRun: boolean },
+): Readonly<Record<string, unknown>> {
   const whose =
     'policy' in event ? { machine: event.policy.machine, project: event.policy.project ?? null } : {}
   const base = { action: event.what, ...whose }
@@ -132,7 +140,7 @@ export function describeEvent(event: PolicyEvent): Readonly<Record<string, unkno
           stays,
           reasons,
         })),
-        budget: event.plan.budget ?? null,
+        budget: describeBudget(event.plan, dryRun),
       }
     case 'removed':
       return { ...base, entries: event.removal.entries.map(describeBriefly) }

@@ -17,7 +17,8 @@ import {
 import { growthOf } from '../store/entry-sizes.ts'
 import type { Repository } from '../store/store.ts'
 import { importedTag, listEntries, type LoggedEntry, ownTags } from './entries.ts'
-import { fitBudget, planForget, type PolicyPlan, removalOf, runForget } from './retain.ts'
+import { fitBudget } from './budget.ts'
+import { planForget, type PolicyPlan, removalOf, runForget } from './retain.ts'
 
 const nowMs = Date.parse('2026-11-21T00:00:00Z')
 const options = { nowMs, localZone: () => 0 }
@@ -195,24 +196,126 @@ test('a budget lets the oldest go, no more than it must, and leaves the newest (
     assert.equal(fitted.budget?.bytes, await bytesOf(repository, left))
     assert.equal(fitted.budget?.bytesByRules, whole)
     assert.equal(fitted.budget?.exceeded, (fitted.budget?.bytes ?? 0) > limitBytes)
-    if (left.length > 1) assert.ok((fitted.budget?.bytes ?? 0) <= limitBytes)
+    if (fitted.budget?.exceeded) assert.equal(gone.size, 0, 'entries went for a budget that cannot be met')
     const one = entries[gone.size - 1]
     if (one) assert.ok((await bytesOf(repository, [one, ...left])) > limitBytes, 'one went for nothing')
     assert.ok(left.length >= 1)
   }
 })
 
-test('a budget never takes what a tag keeps, and says that it is exceeded', async () => {
-  const { logbook, entries } = await logbookOf(4)
-  await using _closing = logbook.repository
-  const tagged = entries.map((each, index) =>
-    index === 0 ? { ...each, snapshot: { ...each.snapshot, tags: [...each.snapshot.tags, 'keep'] } } : each,
-  )
-  const [plan] = planForget(tagged, [policy({ budget: { kind: 'bytes', bytes: 1 } })], options)
+/** One entry for each list of contents, a day after the other. */
+async function logbookOfContents(contents: readonly (readonly Buffer[])[]) {
+  const { repository } = await makeRepository()
+  await using writer = await repository.beginWrite()
+  for (const [day, files] of contents.entries()) {
+    const nodes = []
+    for (const [index, bytes] of files.entries())
+      nodes.push(fileNode(String(index), await storeFile(writer, bytes)))
+    await writer.commit({
+      ...snapshotOf(await writer.storeTree(nodes), ownTags({ number: day + 1, kind: 'environment' })),
+      time: new Date(nowMs - (contents.length - day) * dayMs).toISOString(),
+    })
+  }
+  const logbook = { repository, catalog: openCatalog(':memory:') }
+  return { logbook, entries: await listEntries(logbook) }
+}
+
+const budgeted = policy({ budget: { kind: 'bytes', bytes: 1 } })
+const withTag = (each: LoggedEntry, tag: string) => ({
+  ...each,
+  snapshot: { ...each.snapshot, tags: [...each.snapshot.tags, tag] },
+})
+
+test('where the newest entry alone is over the budget, nothing goes, whatever the others share with it', async () => {
+  const large = noise(60_000, 'large')
+  const { logbook, entries } = await logbookOfContents([
+    [large, noise(500, '1')],
+    [large, noise(500, '2')],
+    [large, noise(500, '3')],
+  ])
+  await using repository = logbook.repository
+  const [plan] = planForget(entries, [budgeted], options)
   assert.ok(plan)
-  const fitted = await fitBudget(logbook, plan, { limitBytes: 1 })
-  assert.deepEqual(going([fitted]), new Set(tagged.slice(1, 3)))
+  const fitted = await fitBudget(logbook, plan, { limitBytes: 50_000 })
+  assert.equal(going([fitted]).size, 0)
   assert.equal(fitted.budget?.exceeded, true)
+  assert.equal(fitted.budget?.bytes, await bytesOf(repository, entries))
+  assert.deepEqual(fitted.budget?.mustStay, [
+    { entry: entries[2], fixed: 'newest', bytes: await bytesOf(repository, entries.slice(2)) },
+  ])
+})
+
+test('what a tag or a safety entry holds is never taken, and where it is too much, nothing else is either', async () => {
+  for (const kind of ['tag', 'safety'] as const) {
+    const { logbook, entries } = await logbookOf(4)
+    await using repository = logbook.repository
+    const held = entries.map((each, index) =>
+      index > 0 ? each : kind === 'tag' ? withTag(each, 'keep') : { ...each, kind },
+    )
+    const [plan] = planForget(held, [budgeted], options)
+    assert.ok(plan)
+    const least = await bytesOf(
+      repository,
+      entries.filter((_, index) => index === 0 || index === 3),
+    )
+    const below = await fitBudget(logbook, plan, { limitBytes: least - 1 })
+    assert.equal(going([below]).size, 0)
+    assert.equal(below.budget?.exceeded, true)
+    assert.deepEqual(
+      below.budget?.mustStay.map(({ entry: { number }, fixed }) => [number, fixed]),
+      [
+        [4, 'newest'],
+        [1, kind],
+      ],
+    )
+    const at = await fitBudget(logbook, plan, { limitBytes: least })
+    assert.deepEqual(going([at]), new Set(held.slice(1, 3)))
+    assert.deepEqual([at.budget?.exceeded, at.budget?.bytes], [false, least])
+  }
+})
+
+test('an entry whose going frees nothing that is needed stays, though it is older', async () => {
+  const [shared, large] = [noise(20_000, 'shared'), noise(40_000, 'large')]
+  const { logbook, entries } = await logbookOfContents([
+    [shared],
+    [shared, large],
+    [shared, noise(300, 'a')],
+    [shared],
+  ])
+  await using repository = logbook.repository
+  const [plan] = planForget(entries, [budgeted], options)
+  assert.ok(plan)
+  const fitted = await fitBudget(logbook, plan, { limitBytes: 30_000 })
+  assert.deepEqual(going([fitted]), new Set(entries.slice(1, 2)))
+  assert.equal(
+    fitted.budget?.bytes,
+    await bytesOf(
+      repository,
+      entries.filter((_, index) => index !== 1),
+    ),
+  )
+})
+
+test('whatever entries share, a budget is met or none goes, and none goes that could have stayed', async () => {
+  const pieces = Array.from({ length: 6 }, (_, index) => noise(1000 + 700 * index, `piece ${index}`))
+  const contents = fc.array(fc.subarray(pieces, { minLength: 1 }), { minLength: 1, maxLength: 6 })
+  await fc.assert(
+    fc.asyncProperty(contents, fc.nat(20_000), async (each, limitBytes) => {
+      const { logbook, entries } = await logbookOfContents(each)
+      await using repository = logbook.repository
+      const [plan] = planForget(entries, [budgeted], options)
+      assert.ok(plan)
+      const fitted = await fitBudget(logbook, plan, { limitBytes })
+      const gone = going([fitted])
+      const left = entries.filter((entry) => !gone.has(entry))
+      const bytes = await bytesOf(repository, left)
+      assert.equal(fitted.budget?.bytes, bytes)
+      if (gone.size === 0) return
+      assert.ok(bytes <= limitBytes)
+      for (const one of gone) assert.ok((await bytesOf(repository, [...left, one])) > limitBytes)
+    }),
+    { numRuns: 12 },
+  )
 })
 
 test('nothing goes where what the plan keeps was removed since', async () => {

@@ -5,8 +5,6 @@
 import { VmlError } from '../base/failure.ts'
 import { keepTag, type Policy, policyFor, thins } from '../model/policy.ts'
 import { applyKeepRules, type KeepRules, type Verdict, type Zone } from '../model/retention.ts'
-import { formatBudget } from '../model/span.ts'
-import { growthOf } from '../store/entry-sizes.ts'
 import { isImported, type LoggedEntry, type OpenLogbook } from './entries.ts'
 import { planRemove, type RemovePlan, runRemove } from './remove.ts'
 
@@ -15,17 +13,26 @@ export interface Decision {
   readonly stays: boolean
   /** Why it stays, or why it goes. */
   readonly reasons: readonly string[]
-  /** No budget takes it. */
-  readonly fixed: boolean
+  /** No budget takes it, and why. */
+  readonly fixed: Fixed | undefined
 }
+
+/** The newest of its line; what a tag keeps; a safety entry; what no rule is about. */
+export type Fixed = 'newest' | 'tag' | 'safety' | 'no rules'
 
 export interface BudgetOutcome {
   readonly limitBytes: number
   /** What the entries that stay by the rules take up in the logbook, and what is left after those that go for the budget. */
   readonly bytesByRules: number
   readonly bytes: number
-  /** Nothing more may go, and it is still too much. */
+  /** What must stay takes more by itself: then nothing goes for the budget's sake. */
   readonly exceeded: boolean
+  /** What no budget takes, the newest first, each with what it needs beyond those before it; the first thus by itself. */
+  readonly mustStay: readonly {
+    readonly entry: LoggedEntry
+    readonly fixed: Fixed
+    readonly bytes: number
+  }[]
 }
 
 export interface PolicyPlan {
@@ -68,7 +75,8 @@ function decideLine(
   policy: Policy,
   options: RetainOptions,
 ): readonly Decision[] {
-  if (!thins(policy)) return line.map((entry) => ({ entry, stays: true, reasons: ['no rules'], fixed: true }))
+  if (!thins(policy))
+    return line.map((entry) => ({ entry, stays: true, reasons: ['no rules'], fixed: 'no rules' }))
   const environment = line.filter(({ kind }) => kind === 'environment')
   const safety = line.filter(({ kind }) => kind === 'safety')
   const { keep } = policy
@@ -120,11 +128,12 @@ function byAge(left: LoggedEntry, right: LoggedEntry): number {
 }
 
 function decideEnvironment({ item: { entry }, reasons }: Rated, isNewest: boolean): Decision {
-  const fixed = isNewest || reasons.some((reason) => reason.startsWith('tag '))
+  const isTagged = reasons.some((reason) => reason.startsWith('tag '))
+  const fixed = isNewest ? 'newest' : isTagged ? 'tag' : undefined
   if (reasons.length > 0) return { entry, stays: true, reasons, fixed }
   return isNewest
     ? { entry, stays: true, reasons: ['the newest'], fixed }
-    : { entry, stays: false, reasons: ['no rule keeps it'], fixed: false }
+    : { entry, stays: false, reasons: ['no rule keeps it'], fixed: undefined }
 }
 
 /** The newest always; others for a while, counted from the newest entry of the line, and no more than anybody looks at. */
@@ -141,7 +150,7 @@ function decideSafety(
   const items = [...entries.toReversed().map(dated), ...(newest ? [newest] : [])]
   const verdicts = applyKeepRules(items, rules, options).filter(({ item }) => item !== newest)
   return verdicts.map(({ item: { entry }, reasons }, position) => {
-    const fixed = true
+    const fixed = 'safety'
     const tagged = reasons.some((reason) => reason.startsWith('tag '))
     if (position === 0) return { entry, stays: true, reasons: ['the newest safety entry'], fixed }
     if (tagged || (reasons.length > 0 && position < safetyEntriesMax))
@@ -150,47 +159,13 @@ function decideSafety(
       entry,
       stays: false,
       reasons: [reasons.length === 0 ? 'safety, too old' : `safety, more than ${safetyEntriesMax} are newer`],
-      fixed: false,
+      fixed: undefined,
     }
   })
 }
 
 function newestFirst({ entry: left }: Decision, { entry: right }: Decision): number {
   return byAge(left, right) || (left.id < right.id ? 1 : -1)
-}
-
-/**
- * Lets the oldest go until the rest fits, by what blobs take up in the packs. What the rules keep goes too, but for the newest of each
- * line, what a tag keeps, and safety entries.
- */
-export async function fitBudget(
-  { repository }: Pick<OpenLogbook, 'repository'>,
-  plan: PolicyPlan,
-  { limitBytes, signal }: { readonly limitBytes: number; readonly signal?: AbortSignal | undefined },
-): Promise<PolicyPlan> {
-  const staying = plan.decisions.filter(({ stays }) => stays)
-  // What must stay comes first, so that each of the others adds what it alone needs beyond all newer ones.
-  const order = [...staying.filter(({ fixed }) => fixed), ...staying.filter(({ fixed }) => !fixed)]
-  const trees = order.map(({ entry }) => entry.snapshot.tree)
-  const going = new Set<LoggedEntry>()
-  let bytesByRules = 0
-  let bytes = 0
-  let position = 0
-  for await (const grown of growthOf(repository, trees, { signal })) {
-    const decision = order[position++]
-    if (!decision) break
-    bytesByRules += grown
-    if (going.size > 0 || (!decision.fixed && bytes + grown > limitBytes)) going.add(decision.entry)
-    else bytes += grown
-  }
-  const reason = `over the budget of ${plan.policy.budget ? formatBudget(plan.policy.budget) : ''}`.trim()
-  return {
-    ...plan,
-    decisions: plan.decisions.map((decision) =>
-      going.has(decision.entry) ? { ...decision, stays: false, reasons: [reason] } : decision,
-    ),
-    budget: { limitBytes, bytesByRules, bytes, exceeded: bytes > limitBytes },
-  }
 }
 
 /** What goes, of all policies. */

@@ -68,7 +68,7 @@ async function runThem(context: Context, machine: string | undefined, options: R
       seen.push(event)
       printEvent(context, event, options)
       const type = event.what === 'failed' ? 'error' : 'verbose_status'
-      out.message({ message_type: type, ...describeEvent(event) })
+      out.message({ message_type: type, ...describeEvent(event, options) })
     }
     return summarize(context, seen, options)
   }
@@ -84,7 +84,7 @@ function policyContext(context: Context): PolicyContext {
   }
 }
 
-/** 1 where something failed, 3 where all was done but some paths could not be read. */
+/** 1 where something failed, 3 where all was done but some paths could not be read, or a budget cannot be met. */
 function summarize({ out }: Context, events: readonly PolicyEvent[], { dryRun: dry }: RunOptions): number {
   const of = (what: PolicyEvent['what']) => events.filter((event) => event.what === what).length
   const removed = events.reduce(
@@ -95,19 +95,23 @@ function summarize({ out }: Context, events: readonly PolicyEvent[], { dryRun: d
     0,
   )
   const partial = events.some((event) => event.what === 'saved' && event.saved.document.outcome === 'partial')
+  const overBudget = events.filter(
+    (event) => event.what === 'plan' && event.plan.budget?.exceeded === true,
+  ).length
   const failed = of('failed')
-  const status = failed > 0 ? failedStatus : partial ? partialStatus : 0
+  const status = failed > 0 ? failedStatus : partial || overBudget > 0 ? partialStatus : 0
   const entries = plural(removed, 'entry', 'entries')
   out.summary(
     dry
       ? `Would remove ${entries}`
-      : `Saved ${of('saved')}, unchanged ${of('unchanged')}, removed ${entries}${failed > 0 ? `, ${failed} failed` : ''}`,
+      : `Saved ${of('saved')}, unchanged ${of('unchanged')}, removed ${entries}${overBudget > 0 ? `, ${overBudget} over the budget` : ''}${failed > 0 ? `, ${failed} failed` : ''}`,
     {
       schema: 1,
       dry_run: dry,
       saved: of('saved'),
       unchanged: of('unchanged'),
       removed,
+      over_budget: overBudget,
       failed,
       status,
     },

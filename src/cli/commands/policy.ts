@@ -13,7 +13,18 @@ import {
   policySettings,
   thins,
 } from '../../model/policy.ts'
-import { defineCommand, dryRun, type NounSpec, type Operand, operand, text, texts } from '../command.ts'
+import {
+  type Context,
+  defineCommand,
+  dryRun,
+  type NounSpec,
+  type Operand,
+  operand,
+  text,
+  texts,
+} from '../command.ts'
+import { entryName } from '../../engine/entries.ts'
+import { formatBytes } from '../format.ts'
 import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { table } from '../style.ts'
@@ -67,10 +78,8 @@ const set = defineCommand({
     },
     { line: 'vml policy set lab --every none', does: 'save by hand again; thin as before' },
   ],
-  async run(
-    { config, clock, out },
-    { operands: [machine = ''], options: { project, dryRun: dry, ...given } },
-  ) {
+  async run(context, { operands: [machine = ''], options: { project, dryRun: dry, ...given } }) {
+    const { config, clock, out } = context
     findMachine(config, machine)
     if (project !== undefined && !isProjectName(project))
       throw new VmlError('usage', `Cannot use the project "${shown(project)}"`)
@@ -94,8 +103,18 @@ const set = defineCommand({
       const { writePolicy } = await import('../../app/policies.ts')
       await writePolicy(config, clock, policy)
     }
-    out.document({ schema: 1, dry_run: dry, policy: describe(policy) })
+    const over = given.budget === undefined ? undefined : await newestOver(context, policy)
+    out.document({
+      schema: 1,
+      dry_run: dry,
+      policy: describe(policy),
+      ...(over ? { newest_over_budget: { id: over.entry.id, bytes: over.bytes } } : {}),
+    })
     printPolicies(out, [policy])
+    if (over)
+      context.reporter.warn({
+        warning: `${entryName(over.entry)}, the newest, takes ${formatBytes(over.bytes)} by itself, more than the budget: nothing is removed for a budget that cannot be met. Give a larger one`,
+      })
     out.note(
       dry
         ? 'Nothing was changed'
@@ -105,6 +124,11 @@ const set = defineCommand({
     )
   },
 })
+
+async function newestOver({ config, signal, reporter }: Context, policy: Policy) {
+  const { newestOverBudget } = await import('../../app/budget-too-small.ts')
+  return await newestOverBudget(config, policy, { signal, reporter })
+}
 
 /** What was typed, over what was there; a list that is typed replaces the list. */
 function changed(
