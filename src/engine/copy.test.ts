@@ -189,6 +189,25 @@ test('an entry that was removed there meanwhile, with all its packs, is no base'
   await assertSound(late)
 })
 
+test('what the target has lost is copied again with the next entry that needs it, though an entry there has the same folder', async () => {
+  const [from, into] = [await makeLogbook(), await makeLogbook()]
+  const first = await saveEntry(from.repository, { number: 1, day: 1, files })
+  await copyAll(from, into)
+  const [present] = await listEntries(into)
+  assert.ok(present)
+  const packs = [...into.files.keys()].filter((path) => path.startsWith('pack'))
+  assert.ok(packs.length > 1)
+  await saveEntry(from.repository, { number: 2, day: 2, files: { ...files, 'etc/new': noise(500, 'new') } })
+  for (const lost of packs) {
+    const after = await openLogbookAgain(without(into.files, lost))
+    await copyAll(from, after)
+    await assertSame(
+      await openLogbookAgain(without(from.files, `snapshot/${first.id}`)),
+      await openLogbookAgain(without(after.files, `snapshot/${present.snapshot.id}`)),
+    )
+  }
+})
+
 test('an entry that cannot be read whole is left out, the others are copied, and nothing half shows', async () => {
   const from = await makeLogbook()
   await saveEntry(from.repository, { number: 1, day: 1, files: { 'home/good': noise(150_000, 'good') } })
@@ -313,6 +332,11 @@ test('over random histories every copy holds what its source holds, whatever was
     { numRuns: 15 },
   )
 })
+
+function without(files: ReadonlyMap<string, Buffer>, path: string): Map<string, Buffer> {
+  assert.ok(files.has(path))
+  return new Map([...files].filter(([name]) => name !== path))
+}
 
 /** The same trees, every file read to its end. */
 async function assertSame(from: TestLogbook, into: TestLogbook): Promise<void> {

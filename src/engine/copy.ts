@@ -152,7 +152,14 @@ export async function runCopy(
       signal,
       item: () => inHand,
     })
-    const bases = basesOf(await stillThere(context))
+    // Where packs are gone, an entry of the target proves nothing: every folder is looked into, and what is missing comes.
+    const sound = writer.hasAll(new Set())
+    if (!sound) {
+      reporter.warn({
+        warning: `"${into.repository.location}" lacks packs that its index names: what the copied entries need of them is copied again; run vml check there for those that were there before`,
+      })
+    }
+    const bases = basesOf(sound ? await stillThere(context) : [])
     const commit = openCommits(plan, context, writer)
     let group: PlannedCopy[] = []
     let groupStart = 0
