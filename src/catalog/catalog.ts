@@ -1,9 +1,13 @@
 // What can be asked quickly: a cache of the snapshots of one repository, so that looking at the log decrypts nothing
 // that was seen before. It may be deleted at any time; a damaged or outdated one is dropped and fills again.
-import { rmSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+//
+// Nothing in it is believed without its sum: a row that a disk has changed would be another entry. The sum proves accidents,
+// not malice; the folder is open to nobody else, and what acts on an entry reads the snapshot itself (`engine/proven-entries.ts`).
+import { hash } from 'node:crypto'
+import type { DatabaseSync } from 'node:sqlite'
 import type { CaptureMode, EntryKind, EntryStatistics, Snapshot } from '../model/entry.ts'
 import type { SnapshotId } from '../model/ids.ts'
+import { inTransaction, openCacheDatabase } from './cache-database.ts'
 
 /** What the log needs of `/.vml/entry.json`. */
 export interface EntryFacts {
@@ -16,7 +20,18 @@ export interface EntryFacts {
   readonly mode: CaptureMode
   readonly outcome: 'complete' | 'partial'
   readonly image?: string
+  /** As it was saved, with what was lost since. */
   readonly statistics: EntryStatistics
+  /** Only of an entry that a repair wrote anew. */
+  readonly lost?: LostTotals
+}
+
+/** What damage took; of what lay in a lost folder nothing is known. */
+export interface LostTotals {
+  readonly files: number
+  readonly folders: number
+  /** Of the files. */
+  readonly bytes: number
 }
 
 export interface CatalogRow {
@@ -26,6 +41,7 @@ export interface CatalogRow {
 }
 
 export interface Catalog extends Disposable {
+  /** Those whose sum is right; the others are forgotten. */
   rows(): ReadonlyMap<SnapshotId, CatalogRow>
   put(rows: readonly CatalogRow[]): void
   remove(ids: readonly SnapshotId[]): void
@@ -40,137 +56,161 @@ export interface Catalog extends Disposable {
 }
 
 /** Raise it with every change of the tables or of what stands in them. */
-const schemaVersion = 1
-const busyMs = 5000
+const schemaVersion = 2
+/** As many digits as a tag of an entry's number may have. */
+const numberMax = 999_999_999_999_999
 
 /** A file in the cache folder; where it cannot be written, the same in memory. */
 export function openCatalog(path: string): Catalog {
-  for (let attempt = 0; attempt < busyTriesMax; attempt++) {
-    try {
-      return wrap(openDatabase(path))
-    } catch (error) {
-      // Another process makes it at this moment: what that one writes must not be taken for damage.
-      if (!isBusy(error)) break
-      Atomics.wait(pause, 0, 0, busyPauseMs)
-    }
-  }
-  // Damaged or unwritable: what it holds can be read again from the repository.
-  try {
-    for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true })
-    return wrap(openDatabase(path))
-  } catch {
-    return wrap(openDatabase(':memory:'))
-  }
-}
-
-const busyTriesMax = 50
-const busyPauseMs = 50
-const pause = new Int32Array(new SharedArrayBuffer(4))
-
-/** SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html), with their extended codes; some of them do not wait for the time-out. */
-function isBusy(error: unknown): boolean {
-  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return false
-  const primary = error.errcode & 0xff
-  return primary === 5 || primary === 6
-}
-
-function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout: busyMs })
-  try {
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    if (userVersion(database) !== schemaVersion) makeTables(database)
-    // Reads the pages that every query starts from: a damaged file fails here and not in the middle of work.
-    database.prepare('SELECT count(*) FROM snapshots').get()
-    return database
-  } catch (error) {
-    database.close()
-    throw error
+  // Known here even when the file is lost meanwhile: a number that was taken is not given again.
+  let highest = 0
+  const cache = openCacheDatabase(path, makeTables, (database) => {
+    if (highest > 0) writeHighest(database, highest)
+  })
+  return {
+    rows: () => cache.run(readRows),
+    put: (rows) =>
+      cache.run((database) =>
+        inTransaction(database, () => {
+          for (const { snapshot, facts } of rows)
+            insertRow(database, {
+              id: snapshot.id,
+              snapshot: JSON.stringify(snapshot),
+              facts: facts ? JSON.stringify(facts) : null,
+            })
+        }),
+      ),
+    remove: (ids) =>
+      cache.run((database) => {
+        const remove = database.prepare('DELETE FROM snapshots WHERE id = ?')
+        inTransaction(database, () => {
+          for (const id of ids) remove.run(id)
+        })
+      }),
+    clear: () => cache.run((database) => database.exec('DELETE FROM snapshots')),
+    get highestNumber() {
+      highest = Math.max(highest, cache.run(readHighest))
+      return highest
+    },
+    raiseNumber: (to) => {
+      highest = Math.max(highest, to)
+      cache.run((database) =>
+        inTransaction(database, () => {
+          if (readHighest(database) < to) writeHighest(database, to)
+        }),
+      )
+    },
+    takeNumber: () => {
+      cache.run((database) =>
+        inTransaction(database, () => {
+          const next = Math.max(highest, readHighest(database)) + 1
+          writeHighest(database, next)
+          highest = next
+        }),
+      )
+      return highest
+    },
+    [Symbol.dispose]: () => cache[Symbol.dispose](),
   }
 }
 
 function makeTables(database: DatabaseSync): void {
-  database.exec('BEGIN IMMEDIATE')
-  try {
+  if (userVersion(database) === schemaVersion) return
+  inTransaction(database, () => {
     // Another process may have made them since.
-    if (userVersion(database) !== schemaVersion) {
-      database.exec(`
-        DROP TABLE IF EXISTS snapshots;
-        CREATE TABLE snapshots (id TEXT PRIMARY KEY, snapshot TEXT NOT NULL, facts TEXT) WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-        PRAGMA user_version = ${schemaVersion};
-      `)
-    }
-    database.exec('COMMIT')
-  } catch (error) {
-    database.exec('ROLLBACK')
-    throw error
-  }
+    if (userVersion(database) === schemaVersion) return
+    const highest = highestOfOutdated(database)
+    database.exec(`
+      DROP TABLE IF EXISTS snapshots;
+      DROP TABLE IF EXISTS numbers;
+      CREATE TABLE snapshots (id TEXT PRIMARY KEY, snapshot TEXT NOT NULL, facts TEXT, sum TEXT) WITHOUT ROWID;
+      CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL, sum TEXT) WITHOUT ROWID;
+      PRAGMA user_version = ${schemaVersion};
+    `)
+    if (highest > 0) writeHighest(database, highest)
+  })
 }
 
 function userVersion(database: DatabaseSync): unknown {
   return database.prepare('PRAGMA user_version').get()?.['user_version']
 }
 
-function wrap(database: DatabaseSync): Catalog {
-  const inTransaction = (work: () => void) => {
-    database.exec('BEGIN IMMEDIATE')
-    try {
-      work()
-      database.exec('COMMIT')
-    } catch (error) {
-      database.exec('ROLLBACK')
-      throw error
+interface StoredRow {
+  readonly id: string
+  readonly snapshot: string
+  readonly facts: string | null
+}
+
+function readRows(database: DatabaseSync): ReadonlyMap<SnapshotId, CatalogRow> {
+  const rows = new Map<SnapshotId, CatalogRow>()
+  const whole: StoredRow[] = []
+  const stored = database.prepare('SELECT id, snapshot, facts, sum FROM snapshots').all()
+  for (const { id, snapshot, facts, sum } of stored) {
+    if (typeof id !== 'string' || typeof snapshot !== 'string') continue
+    const row = { id, snapshot, facts: typeof facts === 'string' ? facts : null }
+    const parsed = sum === sumOf(row) ? parseRow(row) : undefined
+    if (!parsed) continue
+    whole.push(row)
+    rows.set(parsed.snapshot.id, parsed)
+  }
+  // Where one row is damaged, the pages around it may be, too: all are written anew.
+  if (whole.length < stored.length)
+    inTransaction(database, () => {
+      database.exec('DELETE FROM snapshots')
+      for (const row of whole) insertRow(database, row)
+    })
+  return rows
+}
+
+/** What has its sum was written by `put` from checked values. */
+function parseRow({ id, snapshot, facts }: StoredRow): CatalogRow | undefined {
+  try {
+    const row = {
+      snapshot: JSON.parse(snapshot) as Snapshot,
+      facts: facts === null ? undefined : (JSON.parse(facts) as EntryFacts),
     }
+    return row.snapshot.id === id ? row : undefined
+  } catch {
+    return undefined
   }
-  return {
-    rows: () => {
-      const rows = new Map<SnapshotId, CatalogRow>()
-      for (const row of database.prepare('SELECT snapshot, facts FROM snapshots').iterate()) {
-        // What stands here was written by `put` from checked values.
-        const snapshot = JSON.parse(String(row['snapshot'])) as Snapshot
-        const facts = typeof row['facts'] === 'string' ? (JSON.parse(row['facts']) as EntryFacts) : undefined
-        rows.set(snapshot.id, { snapshot, facts })
-      }
-      return rows
-    },
-    put: (rows) => {
-      const insert = database.prepare(
-        'INSERT OR REPLACE INTO snapshots (id, snapshot, facts) VALUES (?, ?, ?)',
-      )
-      inTransaction(() => {
-        for (const { snapshot, facts } of rows)
-          insert.run(snapshot.id, JSON.stringify(snapshot), facts ? JSON.stringify(facts) : null)
-      })
-    },
-    remove: (ids) => {
-      const remove = database.prepare('DELETE FROM snapshots WHERE id = ?')
-      inTransaction(() => {
-        for (const id of ids) remove.run(id)
-      })
-    },
-    clear: () => database.exec('DELETE FROM snapshots'),
-    get highestNumber() {
-      const row = database.prepare("SELECT value FROM numbers WHERE name = 'highest'").get()
-      return typeof row?.['value'] === 'number' ? row['value'] : 0
-    },
-    raiseNumber: (to) => {
-      database
-        .prepare(
-          `INSERT INTO numbers (name, value) VALUES ('highest', ?)
-           ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`,
-        )
-        .run(to)
-    },
-    takeNumber: () => {
-      const row = database
-        .prepare(
-          `INSERT INTO numbers (name, value) VALUES ('highest', 1)
-           ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value`,
-        )
-        .get()
-      if (typeof row?.['value'] !== 'number') throw new TypeError('The catalogue gave no number')
-      return row['value']
-    },
-    [Symbol.dispose]: () => database.close(),
+}
+
+function insertRow(database: DatabaseSync, row: StoredRow): void {
+  database
+    .prepare('INSERT OR REPLACE INTO snapshots (id, snapshot, facts, sum) VALUES (?, ?, ?, ?)')
+    .run(row.id, row.snapshot, row.facts, sumOf(row))
+}
+
+/** JSON has no line break of its own, so that nothing can move from one column to the next. */
+function sumOf({ id, snapshot, facts }: StoredRow): string {
+  return hash('sha256', facts === null ? `${id}\n${snapshot}` : `${id}\n${snapshot}\n${facts}`)
+}
+
+function readHighest(database: DatabaseSync): number {
+  const row = database.prepare("SELECT value, sum FROM numbers WHERE name = 'highest'").get()
+  return row?.['sum'] === sumOfHighest(row?.['value']) ? numberIn(row?.['value']) : 0
+}
+
+function writeHighest(database: DatabaseSync, value: number): void {
+  database
+    .prepare("INSERT OR REPLACE INTO numbers (name, value, sum) VALUES ('highest', ?, ?)")
+    .run(value, sumOfHighest(value))
+}
+
+function sumOfHighest(value: unknown): string {
+  return hash('sha256', `highest\n${String(value)}`)
+}
+
+/** The first version had no sums. */
+function highestOfOutdated(database: DatabaseSync): number {
+  try {
+    const row = database.prepare("SELECT * FROM numbers WHERE name = 'highest'").get()
+    return row && 'sum' in row ? readHighest(database) : numberIn(row?.['value'])
+  } catch {
+    return 0
   }
+}
+
+function numberIn(value: unknown): number {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= numberMax ? value : 0
 }
