@@ -100,13 +100,14 @@ function nameSide(entries: readonly LoggedEntry[], name: string): Named {
 async function openEntrySide(context: CompareContext, logbook: Logbook, entry: LoggedEntry): Promise<Side> {
   const { repository } = logbook
   const { signal } = context
-  const { document, packages, variables } = await describeEntryFully(repository, entry, { signal })
+  const { document, packages, variables, lost } = await describeEntryFully(repository, entry, { signal })
   return entrySide({
     label: entryName(entry),
     repository,
     tree: entry.snapshot.tree,
     signal,
     ...(document ? { document } : {}),
+    lost,
     ...(packages ? { packages } : {}),
     ...(variables ? { environment: variables } : {}),
   })

@@ -12,7 +12,8 @@ export function describeComparison(
     schema: 1,
     left,
     right,
-    identical,
+    // A script takes this for "equal": what was not compared is not.
+    identical: identical && notCompared.length === 0,
     totals,
     facts,
     packages: packages ?? null,

@@ -18,7 +18,9 @@ export function describeEntry(entry: LoggedEntry) {
           mode: entry.facts.mode,
           outcome: entry.facts.outcome,
           image: entry.facts.image ?? null,
+          // As it was saved; `lost` of it cannot be restored.
           statistics: entry.facts.statistics,
+          ...(entry.facts.lost ? { lost: entry.facts.lost } : {}),
         }
       : {}),
   }

@@ -4,6 +4,7 @@ import type { AttributeKind, Comparison, FileChange, FileState } from '../model/
 import type { PackageChange } from '../model/packages.ts'
 import { formatBytes, formatMode, plural } from './format.ts'
 import { shown } from './options.ts'
+import { notComparedLines, summarizeNotCompared } from './not-compared.ts'
 import type { Output } from './output.ts'
 import { padEnd, table } from './style.ts'
 
@@ -33,6 +34,10 @@ export async function printComparison(
   if (wants('env')) printEnvironment(out, comparison, all)
   if (wants('files')) await printFiles(out, 'Files', comparison.files, all, options)
   if (all) printNotCompared(out, comparison)
+  else if (wants('config') || wants('files')) {
+    const missed = summarizeNotCompared(comparison)
+    if (missed !== '') out.note(`Not compared: ${missed}; see vml diff without --config and --files`)
+  }
 }
 
 function printSummary(out: Output, comparison: Comparison): void {
@@ -48,8 +53,17 @@ function printSummary(out: Output, comparison: Comparison): void {
     totals.bytesAdded > 0 ? `+${formatBytes(totals.bytesAdded)}` : '',
     totals.bytesRemoved > 0 ? `−${formatBytes(totals.bytesRemoved)}` : '',
   ].filter((part) => part !== '')
-  const what = comparison.identical ? 'no difference' : parts.length === 0 ? 'other facts' : parts.join(', ')
-  out.line(`${out.style.bold(`${comparison.left} → ${comparison.right}`)}  ${what}`)
+  const missed = summarizeNotCompared(comparison)
+  const what = comparison.identical
+    ? missed === ''
+      ? 'no difference'
+      : 'nothing else differs'
+    : parts.length === 0
+      ? 'other facts'
+      : parts.join(', ')
+  const gaps = out.style.yellow(`not compared: ${missed}`)
+  const headline = missed === '' ? what : comparison.identical ? `${gaps}; ${what}` : `${what}; ${gaps}`
+  out.line(`${out.style.bold(`${comparison.left} → ${comparison.right}`)}  ${headline}`)
   for (const { fact, left, right } of facts)
     out.line(`  ${padEnd(fact, 12)} ${shown(left)} → ${shown(right)}`)
 }
@@ -173,12 +187,12 @@ function diffLine(out: Output, line: string): string {
   return line.startsWith('@') ? out.style.cyan(line) : line
 }
 
-function printNotCompared(out: Output, { notCompared, left, right }: Comparison): void {
-  if (notCompared.length === 0) return
+function printNotCompared(out: Output, comparison: Comparison): void {
+  const lines = notComparedLines(comparison)
+  if (lines.length === 0) return
   heading(out, 'Not compared', true)
-  const some = out.verbose ? notCompared : notCompared.slice(0, notComparedShown)
-  for (const { path, side, reason } of some)
-    out.line(`  ${printable(path)}  ${reason} in ${side === 'left' ? left : right}`)
-  if (some.length < notCompared.length)
-    out.line(out.style.dim(`  and ${notCompared.length - some.length} more (-v shows all)`))
+  const some = out.verbose ? lines : lines.slice(0, notComparedShown)
+  for (const line of some) out.line(`  ${line}`)
+  if (some.length < lines.length)
+    out.line(out.style.dim(`  and ${lines.length - some.length} more (-v shows all)`))
 }

@@ -1,9 +1,10 @@
 // One side of a comparison: an entry, or whatever else can name its files folder by folder.
-import type { SideDocuments } from '../model/compare.ts'
+import type { NotCompared, SideDocuments } from '../model/compare.ts'
 import { rawFromBytes } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import type { TreeId } from '../model/ids.ts'
 import { isWithin, parentPath, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import type { LostPath } from '../model/lost.ts'
 import type { TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 
@@ -23,6 +24,10 @@ export interface CompareScope {
   readonly unreadable: ReadonlySet<RawPath>
   /** Mount points: the folder is known, nothing below it is. */
   readonly mounts: ReadonlySet<RawPath>
+  /** What damage took from the entry, folders with all below. */
+  readonly lost?: ReadonlySet<RawPath>
+  /** Was there, and is not in this side: told even where the other side does not have it either. */
+  readonly gaps?: ReadonlySet<RawPath>
 }
 
 export interface Side extends SideDocuments {
@@ -40,16 +45,16 @@ export function entrySide(
     readonly repository: Repository
     readonly tree: TreeId
     readonly document?: EntryDocument
+    readonly lost?: readonly LostPath[]
     readonly signal?: AbortSignal | undefined
   } & Pick<SideDocuments, 'packages' | 'environment'>,
 ): Side {
-  const { label, document, packages, environment } = entry
+  const { label, document, lost = [], packages, environment } = entry
   return {
     label,
     tree: storedTree(entry.repository, entry.tree, entry.signal),
-    ...(document === undefined
-      ? {}
-      : { facts: document.facts, fidelity: document.fidelity, scope: scopeOf(document) }),
+    ...(document === undefined ? {} : { facts: document.facts, fidelity: document.fidelity }),
+    ...(document === undefined && lost.length === 0 ? {} : { scope: scopeOf(document, lost) }),
     ...(packages === undefined ? {} : { packages }),
     ...(environment === undefined ? {} : { environment }),
   }
@@ -64,16 +69,31 @@ export function storedTree(repository: Repository, root: TreeId, signal?: AbortS
   }
 }
 
-export function scopeOf(document: EntryDocument): CompareScope {
+/** Without a document, as of a snapshot of another program, all that is not lost was looked at. */
+function scopeOf(document: EntryDocument | undefined, lostPaths: readonly LostPath[]): CompareScope {
+  const lost = new Set(pathsOf(lostPaths))
+  if (document === undefined)
+    return {
+      roots: [rootPath],
+      excluded: new Set(),
+      unreadable: new Set(),
+      mounts: new Set(),
+      lost,
+      gaps: lost,
+    }
   const unread = document.problems.filter(
     ({ problem }) => problem === 'unreadable' || problem === 'dead-mount' || problem === 'socket',
   )
+  // A socket has no content that could be compared.
+  const missed = unread.filter(({ problem }) => problem !== 'socket')
   const mounted = document.problems.filter(({ problem }) => problem === 'mount')
   return {
     roots: pathsOf(document.roots),
     excluded: new Set(pathsOf(document.excluded)),
     unreadable: new Set(pathsOf(unread)),
     mounts: new Set(pathsOf([...document.mounts, ...mounted])),
+    lost,
+    gaps: new Set([...lost, ...pathsOf(missed)]),
   }
 }
 
@@ -81,8 +101,9 @@ export function scopeOf(document: EntryDocument): CompareScope {
 export function whyUnknown(
   scope: CompareScope | undefined,
   path: RawPath,
-): 'not included' | 'excluded' | 'unreadable' | undefined {
+): NotCompared['reason'] | undefined {
   if (scope === undefined) return undefined
+  if (isLost(scope, path)) return 'lost'
   for (let at = path; at !== rootPath; at = parentPath(at)) {
     if (scope.excluded.has(at)) return 'excluded'
     if (scope.unreadable.has(at)) return 'unreadable'
@@ -91,6 +112,13 @@ export function whyUnknown(
     if (at !== path && scope.mounts.has(at)) return 'not included'
   }
   return scope.roots.some((root) => isWithin(path, root) || isWithin(root, path)) ? undefined : 'not included'
+}
+
+/** Damage knows no roots: a folder above one takes it along. */
+function isLost({ lost }: CompareScope, path: RawPath): boolean {
+  if (lost === undefined || lost.size === 0) return false
+  for (let at = path; at !== rootPath; at = parentPath(at)) if (lost.has(at)) return true
+  return lost.has(rootPath)
 }
 
 function pathsOf(items: readonly { readonly raw: string }[]): RawPath[] {

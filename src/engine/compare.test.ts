@@ -206,6 +206,41 @@ describe('scope', () => {
     )
   })
 
+  test('what a side had and does not have is named, whether the other side has it or not', async () => {
+    const lost = new Set([path('/home/lab/taken'), path('/home/lab/none'), path('/home/lab/deep')])
+    const rightScope = scope({
+      lost,
+      unreadable: new Set([path('/home/lab/locked')]),
+      gaps: new Set([...lost, path('/home/lab/locked'), path('/home/lab/there')]),
+    })
+    const told = async (left: Spec, options: Pick<CompareRequest, 'paths'> = {}) => {
+      const { notCompared, identical, files } = await diff(
+        left,
+        { home: { lab: { there: 't' } } },
+        { ...options, rightScope },
+      )
+      assert.ok(identical, JSON.stringify(files.map(brief)))
+      return notCompared.map(({ path, side, reason }) => `${path} ${side} ${reason}`)
+    }
+    const left = { home: { lab: { taken: 'x', deep: { er: '1' }, there: 't' } } }
+    const all = [
+      '/home/lab/deep right lost',
+      '/home/lab/locked right unreadable',
+      '/home/lab/none right lost',
+      '/home/lab/taken right lost',
+    ]
+    assert.deepEqual(await told(left), all)
+    assert.deepEqual(await told({ home: { lab: { there: 't' } } }), all)
+    assert.deepEqual(await told(left, { paths: [path('/home/lab/deep/er')] }), [
+      '/home/lab/deep/er right lost',
+    ])
+    assert.deepEqual(await told(left, { paths: [path('/home/lab/none')] }), ['/home/lab/none right lost'])
+    assert.deepEqual(await told(left, { paths: [path('/home/lab/deep/gone')] }), [
+      '/home/lab/deep right lost',
+    ])
+    assert.deepEqual(await told(left, { paths: [path('/home/lab/there')] }), [])
+  })
+
   test('only the wanted paths are compared, and packages then are not', async () => {
     const left = { a: { x: '1', y: '1' }, b: '1' }
     const right = { a: { x: '2', y: '2' }, b: '2' }

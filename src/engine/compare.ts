@@ -18,7 +18,8 @@ import { findRenames, type OneSided, type Rename } from '../model/renames.ts'
 import type { TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 import { contentDiffers, readContent, type ContentPair, type SameContent } from './compare-content.ts'
-import type { ComparableTree, Side } from './compare-side.ts'
+import { findGaps } from './compare-gaps.ts'
+import { type ComparableTree, type Side, whyUnknown } from './compare-side.ts'
 import { type OneNode, type PairedNodes, pairTrees, type TreePairs } from './pair-trees.ts'
 
 export interface CompareRequest {
@@ -40,6 +41,7 @@ export async function compareEntries(request: CompareRequest): Promise<Compariso
   const pairs = await pairTrees(request, starts)
   const changes = [...(await commonChanges(request, pairs)), ...(await oneSidedChanges(request, pairs))]
   changes.sort((a, b) => compareTreeOrder(a.path, b.path))
+  const notCompared = [...pairs.notCompared, ...(await findGaps(request, starts, pairs.notCompared))]
   const whole = paths === undefined
   const documents = {
     facts: whole ? diffFacts(left.facts, right.facts) : [],
@@ -56,7 +58,7 @@ export async function compareEntries(request: CompareRequest): Promise<Compariso
     configuration: changes.filter(isConfiguration),
     files: changes.filter((change) => !isConfiguration(change)),
     totals: totalsOf(changes),
-    notCompared: pairs.notCompared.toSorted((a, b) => compareTreeOrder(a.path, b.path)),
+    notCompared: notCompared.toSorted((a, b) => compareTreeOrder(a.path, b.path)),
   }
 }
 
@@ -83,7 +85,7 @@ async function findPaths(request: CompareRequest, paths: readonly RawPath[]): Pr
     if (path === rootPath) return [{ path }]
     const left = await findNode(request.left.tree, path)
     const right = await findNode(request.right.tree, path)
-    if (left === undefined && right === undefined) {
+    if (left === undefined && right === undefined && !isGap(request, path)) {
       throw new VmlError(
         'not-found',
         `Cannot compare "${printable(path)}": neither ${request.left.label} nor ${request.right.label} has it`,
@@ -92,6 +94,14 @@ async function findPaths(request: CompareRequest, paths: readonly RawPath[]): Pr
     starts.push({ path, ...(left === undefined ? {} : { left }), ...(right === undefined ? {} : { right }) })
   }
   return starts
+}
+
+/** Neither side has it, and one of them had. */
+function isGap({ left, right }: CompareRequest, path: RawPath): boolean {
+  return [left, right].some(({ scope }) => {
+    const why = whyUnknown(scope, path)
+    return why === 'lost' || why === 'unreadable'
+  })
 }
 
 async function findNode(tree: ComparableTree, path: RawPath): Promise<TreeNode | undefined> {

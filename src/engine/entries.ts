@@ -3,8 +3,9 @@ import type { Reporter } from '../base/progress.ts'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { mapOrdered } from '../base/pool.ts'
 import { rawFromString } from '../base/raw-text.ts'
-import type { Catalog, CatalogRow, EntryFacts } from '../catalog/catalog.ts'
+import type { Catalog, CatalogRow, EntryFacts, LostTotals } from '../catalog/catalog.ts'
 import { type Entry, type EntryDocument, type EntryKind, type Snapshot, vmlFolder } from '../model/entry.ts'
+import type { LostPath } from '../model/lost.ts'
 import { parseId, shortId, type EntryId, type SnapshotId } from '../model/ids.ts'
 import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
@@ -135,6 +136,24 @@ export async function readEntryDocument(
   return parseEntryDocument(bytes)
 }
 
+/** What damage took from an entry; nothing where no repair wrote it anew. */
+export async function readLost(
+  repository: Repository,
+  snapshot: Snapshot,
+  options: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<readonly LostPath[]> {
+  const bytes = await readVmlFile(repository, snapshot, 'lost.json', options)
+  if (bytes === undefined) return []
+  const { parseLost } = await import('../model/lost.ts')
+  try {
+    return parseLost(bytes)
+  } catch (error) {
+    // Somebody else's file of that name, unless a repair says that it is its own.
+    if (isFailure(error, 'integrity.format') && !snapshot.tags.includes(lostTag)) return []
+    throw error
+  }
+}
+
 /** A file of `/.vml/` of an entry; undefined where it has none. */
 export async function readVmlFile(
   repository: Repository,
@@ -197,7 +216,11 @@ async function readRow(
   }
   try {
     const document = await readEntryDocument(repository, snapshot, options)
-    return { snapshot, facts: document && factsOf(document), whole: true }
+    const lost =
+      snapshot.tags.includes(lostTag) || document?.outcome === 'partial'
+        ? await readLost(repository, snapshot, options)
+        : []
+    return { snapshot, facts: document && factsOf(document, lost), whole: true }
   } catch (error) {
     if (!isDamage(error) && !(error instanceof SyntaxError)) throw error
     options.reporter?.warn({
@@ -207,7 +230,7 @@ async function readRow(
   }
 }
 
-function factsOf(document: EntryDocument): EntryFacts {
+function factsOf(document: EntryDocument, lost: readonly LostPath[]): EntryFacts {
   const { kind, title, note, machine, project, number, mode, outcome, statistics, image } = document
   return {
     kind,
@@ -220,11 +243,28 @@ function factsOf(document: EntryDocument): EntryFacts {
     statistics,
     ...(project === undefined ? {} : { project }),
     ...(image === undefined ? {} : { image: `${image.name}@${image.version}` }),
+    ...(lost.length === 0 ? {} : { lost: lostTotals(lost) }),
   }
 }
 
+/** Without VML's own documents, which no statistics count. */
+export function lostTotals(lost: readonly LostPath[]): LostTotals {
+  const totals = { files: 0, folders: 0, bytes: 0 }
+  for (const { raw, type, size } of lost) {
+    if (isVmlPath(raw)) continue
+    totals[type === 'file' ? 'files' : 'folders']++
+    if (type === 'file') totals.bytes += size ?? 0
+  }
+  return totals
+}
+
+function isVmlPath(raw: string): boolean {
+  const path = Buffer.from(raw, 'base64').toString('latin1')
+  return path === vmlFolder || path.startsWith(`${vmlFolder}/`)
+}
+
 /** Of several snapshots of one entry the last edit counts: highest revision, then one that names its original. */
-function chooseEntry(rows: readonly CatalogRow[]): LoggedEntry {
+export function chooseEntry(rows: readonly CatalogRow[]): LoggedEntry {
   const [chosen, ...others] = rows.toSorted(
     (left, right) =>
       revisionOf(right.snapshot) - revisionOf(left.snapshot) ||
@@ -264,7 +304,7 @@ function toEntry({ snapshot, facts }: CatalogRow, twins: readonly SnapshotId[]):
 }
 
 /** False where another program replaced all tags: then the document is asked for what they said. */
-function hasOwnTags(snapshot: Snapshot): boolean {
+export function hasOwnTags(snapshot: Snapshot): boolean {
   return snapshot.tags.some((tag) => tag.startsWith('vml:') && tag !== lostTag)
 }
 

@@ -3,6 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { parseEntryPath, resolveEntry } from '../model/entry-reference.ts'
+import type { LostPath } from '../model/lost.ts'
 import { isWithin, joinPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { PackageSet } from '../model/packages.ts'
 import type { RawText } from '../base/raw-text.ts'
@@ -16,6 +17,7 @@ import {
   type LoggedEntry,
   type OpenLogbook,
   readEntryDocument,
+  readLost,
   readVmlFile,
 } from './entries.ts'
 import { openTreeReader, requireNode, type WalkedNode, walkTree } from './tree-reader.ts'
@@ -43,6 +45,8 @@ export interface EntryDetails {
   readonly document: EntryDocument | undefined
   readonly packages: PackageSet | undefined
   readonly variables: ReadonlyMap<RawText, RawText> | undefined
+  /** What damage took from the entry, as a repair found it. */
+  readonly lost: readonly LostPath[]
 }
 
 export async function describeEntryFully(
@@ -52,7 +56,8 @@ export async function describeEntryFully(
 ): Promise<EntryDetails> {
   const { snapshot } = entry
   const document = await readEntryDocument(repository, snapshot, options)
-  if (!document) return { entry, document, packages: undefined, variables: undefined }
+  const lost = await readLost(repository, snapshot, options)
+  if (!document) return { entry, document, packages: undefined, variables: undefined, lost }
   const { parseEnvironment, parsePackages } = await import('../model/documents.ts')
   const packages = await readVmlFile(repository, snapshot, 'packages.json', options)
   const environment = await readVmlFile(repository, snapshot, 'environment.json', options)
@@ -61,6 +66,7 @@ export async function describeEntryFully(
     document,
     packages: packages && parsePackages(packages),
     variables: environment && parseEnvironment(environment),
+    lost,
   }
 }
 

@@ -102,5 +102,10 @@ function scopeNow({ document }: SaveBase, found: Survey): NonNullable<Side['scop
     excluded: new Set(found.excluded.map(({ path }) => path)),
     unreadable: new Set(unread.flatMap(({ raw }) => rawPathOf(raw) ?? [])),
     mounts: new Set(found.mounts.map(({ path }) => path)),
+    gaps: new Set(
+      unread
+        .filter(({ problem }) => problem === 'unreadable' || problem === 'dead-mount')
+        .flatMap(({ raw }) => rawPathOf(raw) ?? []),
+    ),
   }
 }

@@ -53,7 +53,8 @@ export interface FactChange {
 export interface NotCompared {
   readonly path: RawPath
   readonly side: 'left' | 'right'
-  readonly reason: 'not included' | 'excluded' | 'unreadable'
+  /** `lost`: it was in the entry, and damage of the logbook took it. */
+  readonly reason: 'not included' | 'excluded' | 'unreadable' | 'lost'
 }
 
 export interface FileTotals {

@@ -3,9 +3,8 @@ import { printable } from '../../base/raw-text.ts'
 import type { Comparison, FileChange } from '../../model/compare.ts'
 import { defineCommand, flag, operand } from '../command.ts'
 import { describeComparison } from '../describe-comparison.ts'
+import { comparisonStatus } from '../not-compared.ts'
 import { type DiffSection, printComparison } from '../print-comparison.ts'
-
-const differencesStatus = 21
 
 export const command = defineCommand({
   description:
@@ -21,7 +20,10 @@ export const command = defineCommand({
     files: flag('--files', 'only the other files'),
     text: flag('-u, --text', 'with the changed lines of text files'),
     times: flag('--times', 'also files of which only the time differs'),
-    exitCode: flag('--exit-code', 'exit with 21 where something differs'),
+    exitCode: flag(
+      '--exit-code',
+      'exit with 21 where something differs, with 3 where nothing does and something could not be compared',
+    ),
   },
   examples: [
     { line: 'vml diff 41 42', does: 'everything, in this order' },
@@ -62,12 +64,26 @@ export const command = defineCommand({
       }
       out.document(describeComparison(comparison, texts))
     } else await printComparison(out, comparison, { sections, linesOf })
-    return options.exitCode && differs(comparison, sections) ? differencesStatus : 0
+    if (!options.exitCode) return 0
+    return comparisonStatus({
+      different: differs(comparison, sections),
+      incomplete: isIncomplete(comparison, sections),
+    })
   },
 })
 
 function isText({ left, right }: FileChange): boolean {
   return (left === undefined || left.type === 'file') && (right === undefined || right.type === 'file')
+}
+
+/** Whether something of what was asked for could not be compared. */
+function isIncomplete(comparison: Comparison, sections: readonly DiffSection[]): boolean {
+  const ofPaths = sections.length === 0 || sections.includes('files') || sections.includes('config')
+  return (
+    (ofPaths && comparison.notCompared.length > 0) ||
+    (sections.includes('packages') && comparison.packages === undefined) ||
+    (sections.includes('env') && comparison.environment === undefined)
+  )
 }
 
 function differs(comparison: Comparison, sections: readonly DiffSection[]): boolean {

@@ -5,8 +5,9 @@ import { entryName, isImported, listEntries, type LoggedEntry, lostTag } from '.
 import { parseDuration } from '../../model/quantities.ts'
 import { count, defineCommand, flag, type Operand, text, texts } from '../command.ts'
 import { describeEntry } from '../describe-entry.ts'
-import { formatBytes, formatDay, formatTime, plural } from '../format.ts'
+import { formatDay, formatTime, plural } from '../format.ts'
 import type { Output } from '../output.ts'
+import { describeLost, restorableOf } from '../restorable.ts'
 import { displayWidth, padEnd, padStart, truncate } from '../style.ts'
 
 const machineOperand: Operand = {
@@ -91,9 +92,7 @@ function printTimeline(out: Output, entries: readonly LoggedEntry[]): void {
       out.line(style.bold(entryDay))
       day = entryDay
     }
-    const size = entry.facts
-      ? `${plural(entry.facts.statistics.files, 'file')} ${formatBytes(entry.facts.statistics.bytes)}`
-      : ''
+    const { size, lost } = sizesOf(entry)
     const head = [
       style.yellow(padStart(names[index] ?? '', nameWidth + 2)),
       formatTime(entry.takenAt),
@@ -108,7 +107,9 @@ function printTimeline(out: Output, entries: readonly LoggedEntry[]): void {
       entry.project === undefined ? '' : style.green(`{${shown(entry.project)}}`),
       ...entry.tags.map((tag) => style.green(`+${shown(tag)}`)),
     ].filter((mark) => mark !== '')
-    const tail = [...marks, style.dim(size)].filter((part) => part !== '').join(' ')
+    const tail = [...marks, style.dim(size), lost === '' ? '' : style.red(lost)]
+      .filter((part) => part !== '')
+      .join(' ')
     const room = out.width === undefined ? undefined : out.width - displayWidth(head) - displayWidth(tail) - 4
     const title = entry.title === '' ? '(no title)' : shown(entry.title)
     const fitted = room === undefined ? title : truncate(title, Math.max(12, room))
@@ -117,6 +118,14 @@ function printTimeline(out: Output, entries: readonly LoggedEntry[]): void {
       for (const line of entry.note.split('\n'))
         out.line(`${' '.repeat(nameWidth + 4)}${style.dim(shown(line))}`)
   })
+}
+
+/** What can be restored, and what damage took. */
+function sizesOf({ facts }: LoggedEntry): { readonly size: string; readonly lost: string } {
+  if (!facts) return { size: '', lost: '' }
+  const { files, bytes } = restorableOf(facts.statistics, facts.lost)
+  const lost = facts.lost && describeLost(facts.lost)
+  return { size: `${files} ${bytes}`, lost: lost === undefined ? '' : `(${lost}, lost to damage)` }
 }
 
 function searched(entry: LoggedEntry): string {

@@ -1,9 +1,10 @@
 // `vml show ENTRY`: everything that is known of one entry.
 import { isFailure } from '../../base/failure.ts'
 import { asRaw, printable, rawFromBytes } from '../../base/raw-text.ts'
-import { entryName, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, type LoggedEntry, lostTotals } from '../../engine/entries.ts'
 import { describeEntryFully, type EntryDetails, findEntry, listPath, readPath } from '../../engine/look.ts'
 import type { EntryDocument } from '../../model/entry.ts'
+import type { LostPath } from '../../model/lost.ts'
 import { parseTypedPath } from '../../model/entry-reference.ts'
 import { baseName } from '../../model/raw-path.ts'
 import type { Repository } from '../../store/store.ts'
@@ -12,6 +13,7 @@ import { describeEntry } from '../describe-entry.ts'
 import { formatBytes, formatCount, formatMoment, plural } from '../format.ts'
 import { entryOperand, shown } from '../options.ts'
 import type { Output } from '../output.ts'
+import { lostLine, lostOutcome, restorableOf } from '../restorable.ts'
 import { padEnd } from '../style.ts'
 
 /** Longer lists are for --verbose and --json. */
@@ -51,7 +53,8 @@ export const command = defineCommand({
   },
 })
 
-function printFacts(out: Output, { entry, document, packages, variables }: EntryDetails): void {
+function printFacts(out: Output, details: EntryDetails): void {
+  const { entry, document, packages, variables, lost } = details
   const { style } = out
   const row = (name: string, value: string | undefined) => {
     if (value !== undefined && value !== '') out.line(`${style.dim(padEnd(name, 12))} ${value}`)
@@ -66,15 +69,16 @@ function printFacts(out: Output, { entry, document, packages, variables }: Entry
   row('tags', entry.tags.map(shown).join(', '))
   row('taken', formatMoment(entry.takenAt))
   if (!document) {
+    const taken = lostOutcome(lost)
+    row('outcome', taken && style.red(`partial: ${taken}`))
     row('paths', entry.snapshot.paths.map(shown).join(', '))
     row('written by', entry.snapshot.programVersion && shown(entry.snapshot.programVersion))
+    printLost(out, lost)
     return
   }
   const { facts, statistics, user } = document
-  row(
-    'outcome',
-    document.outcome === 'partial' ? style.red('partial: some paths could not be read') : 'complete',
-  )
+  const outcome = outcomeOf(details)
+  row('outcome', outcome === undefined ? 'complete' : style.red(`partial: ${outcome}`))
   row('mode', `${document.mode}${document.modeReason === undefined ? '' : `: ${shown(document.modeReason)}`}`)
   row('user', `${shown(user.name)} (${user.uid}:${user.gid}), home ${shown(user.home)}`)
   row('system', facts.os?.['PRETTY_NAME'] && shown(facts.os['PRETTY_NAME']))
@@ -90,15 +94,36 @@ function printFacts(out: Output, { entry, document, packages, variables }: Entry
     )
   row('packages', packages && `${plural(packages.packages.length, 'package')} (${packages.manager})`)
   row('variables', variables && plural(variables.size, 'variable'))
-  row(
-    'files',
-    `${plural(statistics.files, 'file')}, ${plural(statistics.folders, 'folder')}, ${plural(statistics.others, 'other')}; ${formatBytes(statistics.bytes)}`,
-  )
+  const left = restorableOf(statistics, lostTotals(lost))
+  const others =
+    statistics.others === 0
+      ? ''
+      : `, ${plural(statistics.others, 'link or special file', 'links and special files')}`
+  row('files', `${left.files}, ${plural(statistics.folders, 'folder')}${others}; ${left.bytes}`)
   row('read', `${plural(statistics.filesRead, 'file')}, ${formatBytes(statistics.bytesRead)}`)
-  printLists(out, document)
+  printLost(out, lost)
+  printLists(out, document, new Set(lost.map(({ raw }) => raw)))
 }
 
-function printLists(out: Output, document: EntryDocument): void {
+/** Why it is partial: damage and what a save could not read are two things. Undefined where it is not. */
+function outcomeOf({ document, lost }: EntryDetails): string | undefined {
+  const lostRaw = new Set(lost.map(({ raw }) => raw))
+  const unread = document?.problems.some(
+    ({ raw, problem }) => (problem === 'unreadable' || problem === 'dead-mount') && !lostRaw.has(raw),
+  )
+  const reasons = [lostOutcome(lost), unread ? 'some paths could not be read' : undefined].filter(
+    (reason) => reason !== undefined,
+  )
+  if (reasons.length > 0) return reasons.join('; ')
+  return document?.outcome === 'partial' ? 'some paths could not be read' : undefined
+}
+
+function printLost(out: Output, lost: readonly LostPath[]): void {
+  list(out, 'Lost to damage', lost.map(lostLine))
+}
+
+/** Problems but for `told`: paths that were lost. */
+function printLists(out: Output, document: EntryDocument, told: ReadonlySet<string>): void {
   list(
     out,
     'Roots',
@@ -141,10 +166,12 @@ function printLists(out: Output, document: EntryDocument): void {
   list(
     out,
     'Problems',
-    document.problems.map(
-      ({ path, problem, message }) =>
-        `${path}  ${problem}${message === undefined ? '' : `: ${shown(message)}`}`,
-    ),
+    document.problems
+      .filter(({ raw }) => !told.has(raw))
+      .map(
+        ({ path, problem, message }) =>
+          `${path}  ${problem}${message === undefined ? '' : `: ${shown(message)}`}`,
+      ),
   )
   list(out, 'Not recorded', document.fidelity.notes.map(shown))
 }
@@ -215,7 +242,7 @@ function describe(
   options: { env: boolean; packages: boolean },
   histories: readonly History[],
 ) {
-  const { entry, document, packages, variables } = details
+  const { entry, document, packages, variables, lost } = details
   return {
     schema: 1,
     ...describeEntry(entry),
@@ -229,6 +256,7 @@ function describe(
         }
       : {}),
     document: document ?? null,
+    ...(lost.length === 0 ? {} : { lost_paths: lost }),
     packages: packages
       ? {
           manager: packages.manager,

@@ -6,10 +6,9 @@ import type { Comparison } from '../../model/compare.ts'
 import { type Context, defineCommand, flag } from '../command.ts'
 import { formatAgo, formatBytes, plural } from '../format.ts'
 import { shown } from '../options.ts'
+import { comparisonStatus, summarizeNotCompared } from '../not-compared.ts'
 import type { Output } from '../output.ts'
 import { table } from '../style.ts'
-
-const differencesStatus = 21
 
 export const command = defineCommand({
   description:
@@ -17,7 +16,12 @@ export const command = defineCommand({
   operands: [
     { name: 'MACHINE', description: 'look at this machine too', required: false, complete: 'machine' },
   ],
-  options: { exitCode: flag('--exit-code', 'exit with 21 where something is not saved') },
+  options: {
+    exitCode: flag(
+      '--exit-code',
+      'exit with 21 where something is not saved, with 3 where nothing is known to be and something could not be compared',
+    ),
+  },
   examples: [
     { line: 'vml status', does: 'all machines, without asking them' },
     { line: 'vml status lab', does: 'what changed on one since its last entry' },
@@ -50,7 +54,15 @@ export const command = defineCommand({
           ? { id: last.id, number: last.number ?? null, title: last.title, time: last.snapshot.time }
           : null,
       })),
-      ...(unsaved ? { unsaved: { identical: unsaved.identical, totals: unsaved.totals } } : {}),
+      ...(unsaved
+        ? {
+            unsaved: {
+              identical: unsaved.identical && unsaved.notCompared.length === 0,
+              totals: unsaved.totals,
+              not_compared: new Set(unsaved.notCompared.map(({ path }) => path)).size,
+            },
+          }
+        : {}),
     })
     printMachines(out, one ? [one] : statuses, clock.now())
     if (unsaved) printUnsaved(out, unsaved)
@@ -60,7 +72,8 @@ export const command = defineCommand({
         `${logbook.location}: ${plural(entries.length, 'entry', 'entries')}, ${formatBytes(storage.bytes)} in ${plural(storage.packs, 'pack')}${locks}`,
       ),
     )
-    return options.exitCode && unsaved?.identical === false ? differencesStatus : 0
+    if (!options.exitCode || !unsaved) return 0
+    return comparisonStatus({ different: !unsaved.identical, incomplete: unsaved.notCompared.length > 0 })
   },
 })
 
@@ -75,9 +88,13 @@ function printMachines(out: Output, statuses: readonly MachineStatus[], now: num
   for (const line of table(rows)) out.line(line)
 }
 
-function printUnsaved(out: Output, { identical, left, totals, packages, environment }: Comparison): void {
+function printUnsaved(out: Output, comparison: Comparison): void {
+  const { identical, left, totals, packages, environment } = comparison
+  const missed = summarizeNotCompared(comparison)
+  const see = `see vml diff ${left.replace('#', '')} now`
   if (identical) {
-    out.line(`  ${out.style.green('nothing has changed')} since ${left}`)
+    if (missed === '') out.line(`  ${out.style.green('nothing has changed')} since ${left}`)
+    else out.line(`  ${out.style.yellow(`cannot tell of ${missed}`)}; nothing else has changed; ${see}`)
     return
   }
   const paths = totals.added + totals.deleted + totals.changed + totals.renamed + totals.attributes
@@ -87,7 +104,7 @@ function printUnsaved(out: Output, { identical, left, totals, packages, environm
     environment?.length ? plural(environment.length, 'variable') : '',
   ].filter((part) => part !== '')
   out.line(
-    `  ${out.style.yellow('not saved')} since ${left}: ${parts.join(', ') || 'facts of the machine'}; see vml diff ${left.replace('#', '')} now`,
+    `  ${out.style.yellow('not saved')} since ${left}: ${parts.join(', ') || 'facts of the machine'}${missed === '' ? '' : `; cannot tell of ${missed}`}; ${see}`,
   )
 }
 
