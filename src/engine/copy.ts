@@ -12,6 +12,7 @@ import {
   type OpenLogbook,
   revisionOf,
 } from './entries.ts'
+import { requireProven } from './proven-entries.ts'
 import { type CopyCounts, openTreeCopier, type TreeCopier } from './tree-copier.ts'
 
 /**
@@ -134,6 +135,7 @@ export async function runCopy(
     onOutcome?.(outcome)
   }
   const moved = plan.copies.filter(({ step }) => step === 'copy' || step === 'update')
+  await requireProvenSides(moved, context)
   for (const planned of plan.copies)
     if (planned.step === 'there' || planned.step === 'differs') tell({ ...planned, outcome: planned.step })
   if (moved.length === 0) return { outcomes, counts: { blobs: 0, trees: 0, bytes: 0 }, storedBytes: 0 }
@@ -193,6 +195,24 @@ export async function runCopy(
   for (const { planned, snapshots } of outdated)
     tell({ ...planned, outcome: (await removeOutdated(into, snapshots)) ? 'updated' : 'edited' })
   return { outcomes, counts, storedBytes }
+}
+
+/** What is written and what is taken away is what the logbooks say, not what this computer remembers of them. */
+async function requireProvenSides(
+  moved: readonly PlannedCopy[],
+  { from, into, reporter, signal }: CopyContext,
+): Promise<void> {
+  const options = { reporter, signal, damaged: 'warn' } as const
+  await requireProven(
+    from,
+    moved.map(({ entry }) => entry),
+    options,
+  )
+  await requireProven(
+    into,
+    moved.flatMap(({ present }) => present ?? []),
+    options,
+  )
 }
 
 /** Asked under the writer's lock: what was removed since it was listed may be gone with all its packs, and proves nothing any more. */

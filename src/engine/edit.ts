@@ -3,6 +3,7 @@
 import { VmlError } from '../base/failure.ts'
 import { entryName, joinDescription, type LoggedEntry, ownTags, revisionOf } from './entries.ts'
 import type { OpenLogbook } from './entries.ts'
+import { requireProven } from './proven-entries.ts'
 import type { Snapshot } from '../model/entry.ts'
 
 export interface EntryChanges {
@@ -61,7 +62,8 @@ export async function runEdit(logbook: OpenLogbook, plan: EditPlan, signal?: Abo
   const { entry } = plan
   if (entry.kind === 'foreign') throw new TypeError('A foreign snapshot reached runEdit')
   await using writer = await repository.beginWrite({ signal, lock: 'exclusive' })
-  // Read again under the lock: the catalogue may be older than another program's edit.
+  // Read under the lock: the catalogue may be older than another program's edit, or wrong.
+  await requireProven(logbook, [entry], { signal, damaged: 'fail' })
   const { id: old, ...fields } = await repository.readSnapshot(entry.snapshot.id, { signal })
   const written = await writer.commit(
     {

@@ -197,7 +197,7 @@ async function refresh(logbook: OpenLogbook, options: EntriesOptions): Promise<C
   return [...rows, ...fresh]
 }
 
-async function readRow(
+export async function readRow(
   repository: Repository,
   id: SnapshotId,
   options: EntriesOptions,

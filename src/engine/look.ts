@@ -13,13 +13,13 @@ import {
   type EntriesOptions,
   entryName,
   entryWord,
-  listEntries,
   type LoggedEntry,
   type OpenLogbook,
   readEntryDocument,
   readLost,
   readVmlFile,
 } from './entries.ts'
+import { chooseProven } from './proven-entries.ts'
 import { openTreeReader, requireNode, type WalkedNode, walkTree } from './tree-reader.ts'
 import { vmlPath } from './vml-path.ts'
 
@@ -28,15 +28,16 @@ export interface EntryAt {
   readonly path: RawPath | undefined
 }
 
-/** The entry (and path in it) that a person named. */
+/** The entry (and path in it) that a person named, as its snapshot file has it. */
 export async function findEntry(
   logbook: OpenLogbook,
   typed: string,
   options: EntriesOptions = {},
 ): Promise<EntryAt> {
   const { entry: reference, typed: entryTyped, path } = parseEntryPath(typed)
-  const entries = await listEntries(logbook, options)
-  return { entry: resolveEntry(entries, reference, entryTyped), path }
+  const choose = (entries: readonly LoggedEntry[]) => resolveEntry(entries, reference, entryTyped)
+  const proof = { ...options, damaged: 'warn', entriesOf: (entry: LoggedEntry) => [entry] } as const
+  return { entry: await chooseProven(logbook, choose, proof), path }
 }
 
 export interface EntryDetails {

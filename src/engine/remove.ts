@@ -1,6 +1,7 @@
 // Removes entries: their snapshots, and nothing else. The space is freed by a prune.
 import type { SnapshotId } from '../model/ids.ts'
 import type { LoggedEntry, OpenLogbook } from './entries.ts'
+import { requireProven } from './proven-entries.ts'
 
 export interface RemovePlan {
   readonly entries: readonly LoggedEntry[]
@@ -13,7 +14,10 @@ export function planRemove(entries: readonly LoggedEntry[]): RemovePlan {
   return { entries: unique, snapshots: unique.flatMap((entry) => [...entry.twins, entry.snapshot.id]) }
 }
 
-/** Under an exclusive lock, as restic's `forget`. Each removal is whole by itself; `lookAgain` may still refuse all of them. */
+/**
+ * Under an exclusive lock, as restic's `forget`. Each removal is whole by itself; `lookAgain` may still refuse all of them. Each snapshot is
+ * read before the first one goes: what the catalogue took for another entry is not removed, and fails with `conflict`.
+ */
 export async function runRemove(
   logbook: OpenLogbook,
   plan: RemovePlan,
@@ -23,6 +27,7 @@ export async function runRemove(
   const { repository, catalog } = logbook
   await using _lock = await repository.lock('exclusive', { signal })
   await lookAgain?.()
+  await requireProven(logbook, plan.entries, { signal, damaged: 'fail' })
   for (const id of plan.snapshots) {
     signal?.throwIfAborted()
     await repository.removeSnapshot(id, { signal })

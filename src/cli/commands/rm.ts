@@ -1,6 +1,7 @@
 // `vml rm ENTRY…`: removes entries from the logbook.
 import { VmlError } from '../../base/failure.ts'
-import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, type LoggedEntry } from '../../engine/entries.ts'
+import { chooseProven } from '../../engine/proven-entries.ts'
 import { planRemove, runRemove } from '../../engine/remove.ts'
 import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
 import { defineCommand, dryRun } from '../command.ts'
@@ -21,8 +22,11 @@ export const command = defineCommand({
   async run(context, { operands, options }) {
     const { out, signal } = context
     const logbook = await context.openLogbook()
-    const entries = await listEntries(logbook, { signal, reporter: context.reporter })
-    const plan = planRemove(operands.flatMap((typed) => resolveMany(entries, typed)))
+    const plan = await chooseProven(
+      logbook,
+      (entries) => planRemove(operands.flatMap((typed) => resolveMany(entries, typed))),
+      { signal, reporter: context.reporter, damaged: 'fail', entriesOf: ({ entries }) => entries },
+    )
     const what = plural(plan.entries.length, 'entry', 'entries')
     for (const entry of plan.entries)
       out.line(
