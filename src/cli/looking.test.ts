@@ -95,6 +95,13 @@ test('ls and cat give names and bytes as they were', async () => {
   assert.deepEqual(odd.stdout, Buffer.from('odd'))
 })
 
+test('ls without a path begins at the deepest folder that holds everything, and for programs at the root', async () => {
+  assert.equal((await home.run(['ls', '3'])).stdout, '/home/lab:\nindex.html\n')
+  assert.equal((await home.run(['ls', '3:/'])).stdout, 'home/\n')
+  const [first] = parsed((await home.run(['ls', '3', '--json'])).stdout, 'files')
+  assert.equal(first?.['path'], '/home')
+})
+
 test('show tells the facts, the variables, the packages and the history', async () => {
   assert.match(
     (await home.run(['show', 'thesis@-1'])).stdout,

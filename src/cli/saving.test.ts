@@ -50,3 +50,38 @@ test('save --dry-run tells what would be read and left out, and stores nothing',
   assert.ok(json.read.includes(join(folder, 'notes')))
   assert.notEqual((await home.run(['show', '1'])).status, 0)
 })
+
+test('save --dry-run lists files by path, and the largest folders with their sums', async () => {
+  const many = join(home.home, 'many')
+  for (const [name, count] of [
+    ['b', 2],
+    ['a', 25],
+  ] as const) {
+    await mkdir(join(many, name), { recursive: true })
+    for (let index = 0; index < count; index++)
+      await writeFile(join(many, name, String(index).padStart(2, '0')), 'x'.repeat(100 / count))
+  }
+  const { stdout } = await home.run(['save', 'here', '--only', many, '--dry-run'])
+  const read = [...stdout.matchAll(/^ {2}read (.*) \(/gm)].map(([, path]) => path)
+  assert.deepEqual(
+    read,
+    Array.from({ length: 20 }, (_, index) => join(many, 'a', String(index).padStart(2, '0'))),
+  )
+  assert.match(stdout, /^ {2}… and 7 more/m)
+  assert.match(
+    stdout,
+    /Largest folders.*\n +100 B {2}.*many\/a {2}25 files\n +100 B {2}.*many\/b {2}2 files\n/,
+  )
+})
+
+test('a save that is of other folders than the last entry says so before it begins', async () => {
+  const first = await home.run(['save', 'here', '--only', folder])
+  assert.equal(first.status, 0, first.stderr)
+  assert.doesNotMatch(first.stderr, /was of/)
+  const same = await home.run(['save', 'here', '--only', 'work', '--dry-run'])
+  assert.doesNotMatch(same.stderr, /was of/)
+  for (const more of [[], ['--full']]) {
+    const bare = await home.run(['save', 'here', '--dry-run', ...more])
+    assert.match(bare.stderr, /^ {2}#1 was of \S*\/work only \(--only\); this one is of the home$/m)
+  }
+})

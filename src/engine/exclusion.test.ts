@@ -44,6 +44,40 @@ test('browser caches and the trash are left out by default, and named so', () =>
   assert.deepEqual(rules, { '/home/lab/.cache/mozilla': 'default: browser caches' })
 })
 
+test('what package managers fetch again is left out by default, and not what is nowhere else', () => {
+  const left = [
+    '.npm/_cacache/content-v2/',
+    '.cache/pip/http/',
+    '.cargo/registry/cache/x/',
+    '.cache/go-build/0a/',
+    '.cache/yarn/v6/',
+  ]
+  const stays = [
+    '.npm/_logs/',
+    '.cargo/bin/',
+    '.cache/go-build/fuzz/',
+    '.yarn/berry/cache/',
+    '.local/share/pnpm/store/',
+    'proj/.npm/_cacache/',
+    'proj/node_modules/',
+  ]
+  const { kept, rules } = keptAfter(
+    listingOf(['/home/lab/', ...withFoldersAbove([...left, ...stays])]),
+    rulesWith({}),
+  )
+  for (const path of left) assert.ok(!kept.includes(`/home/lab/${path.slice(0, -1)}` as RawPath), path)
+  for (const path of stays) assert.ok(kept.includes(`/home/lab/${path.slice(0, -1)}` as RawPath), path)
+  assert.deepEqual(new Set(Object.values(rules)), new Set(['default: package caches']))
+})
+
+function withFoldersAbove(paths: readonly string[]): string[] {
+  const all = paths.flatMap((path) => {
+    const parts = path.slice(0, -1).split('/')
+    return parts.map((_, index) => `/home/lab/${parts.slice(0, index + 1).join('/')}/`)
+  })
+  return [...new Set(all)]
+}
+
 test('an explicitly included folder is not subject to the defaults', () => {
   const paths = ['/home/lab/', '/home/lab/.cache/', '/home/lab/.cache/mozilla/']
   assert.equal(keptAfter(listingOf(paths), rulesWith({}), true).kept.length, 3)

@@ -37,7 +37,10 @@ export const cacheTagName = 'CACHEDIR.TAG' as RawName
 export const cacheTagSignature = 'Signature: 8a477f597d28d172789f06886806bc55'
 export const ignoreFileBytesMax = 1024 * 1024
 
-/** What nobody wants back: caches of browsers and thumbnails, and the trash. `.vmlignore` with `!pattern` takes one in again. */
+/**
+ * What nobody wants back: caches of browsers, thumbnails, the trash, and what package managers fetch again by themselves. Not where something that
+ * is installed runs from (yarn's PnP archives, pnpm's store), nor what is nowhere else (Go's fuzzing corpus, Maven's own builds). `.vmlignore` with `!pattern` takes one in again.
+ */
 const defaultPatterns: readonly (readonly [pattern: string, name: string])[] = [
   ['.cache/mozilla/', 'browser caches'],
   ['.cache/google-chrome/', 'browser caches'],
@@ -51,6 +54,13 @@ const defaultPatterns: readonly (readonly [pattern: string, name: string])[] = [
   ['.thumbnails/', 'thumbnails'],
   ['.local/share/Trash/', 'trash'],
   ['.Trash-[0-9]*/', 'trash'],
+  ['.npm/_cacache/', 'package caches'],
+  ['.cache/yarn/', 'package caches'],
+  ['.cache/pnpm/', 'package caches'],
+  ['.cache/pip/', 'package caches'],
+  ['.cargo/registry/cache/', 'package caches'],
+  ['.cargo/registry/index/', 'package caches'],
+  ['.cache/go-build/[0-9a-f][0-9a-f]/', 'package caches'],
 ]
 
 interface Matcher {

@@ -1,7 +1,8 @@
 // `vml ls ENTRY[:/path]`: the files of an entry.
 import { printable } from '../../base/raw-text.ts'
 import { findEntry, listPath } from '../../engine/look.ts'
-import { baseName, isWithin, type RawPath } from '../../model/raw-path.ts'
+import { findStartFolder } from '../../engine/start-folder.ts'
+import { baseName, isWithin, rootPath, type RawPath } from '../../model/raw-path.ts'
 import type { TreeNode } from '../../model/tree.ts'
 import { defineCommand, flag } from '../command.ts'
 import { formatMode, formatMoment } from '../format.ts'
@@ -10,7 +11,8 @@ import type { Output } from '../output.ts'
 import { padEnd, padStart } from '../style.ts'
 
 export const command = defineCommand({
-  description: 'Lists what is in a folder of an entry, or one file. Without a path: the root of the machine.',
+  description:
+    'Lists what is in a folder of an entry, or one file. Without a path: the deepest folder that holds everything, by its name where that is not the root of the machine.',
   operands: [{ ...entryPathOperand, name: 'ENTRY[:/PATH]' }],
   options: {
     long: flag('-l, --long', 'with type, mode, owner, size and time'),
@@ -24,7 +26,12 @@ export const command = defineCommand({
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
     const logbook = await context.openLogbook()
-    const at = await findEntry(logbook, typed, { signal, reporter: context.reporter })
+    const found = await findEntry(logbook, typed, { signal, reporter: context.reporter })
+    // Programs get the root, and with --recursive whole paths are told anyway.
+    const isBare = found.path === undefined && !options.recursive && !out.json
+    const start = isBare ? await findStartFolder(logbook.repository, found.entry, signal) : rootPath
+    const at = start === rootPath ? found : { entry: found.entry, path: start }
+    if (at !== found) out.line(`${out.style.bold(printable(start))}:`)
     const documents: unknown[] = []
     for await (const { path, node } of listPath(logbook.repository, at, {
       recursive: options.recursive,

@@ -22,6 +22,7 @@ import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../../app/machine-path.ts'
 import { openFolderMemory } from '../../app/folder-memory.ts'
 import type { Output } from '../output.ts'
+import { describeOtherRoots } from '../other-roots.ts'
 import { printSurvey } from '../print-survey.ts'
 
 const machineOperand: Operand = {
@@ -41,9 +42,17 @@ export const command = defineCommand({
     note: text('--note <text>', 'more about it'),
     project: text('--project <name>', 'the line of work that it belongs to', 'project'),
     tag: texts('--tag <tag>', 'a tag; may be given more than once', 'tag'),
-    include: texts('--include <dir>', 'a folder outside of the home', 'none'),
+    include: texts(
+      '--include <dir>',
+      'a folder outside of the home; relative to the current folder, on another machine to its home',
+      'none',
+    ),
     exclude: texts('--exclude <pattern>', 'leave out what matches, in gitignore syntax'),
-    only: texts('--only <dir>', 'this folder instead of the home', 'folder'),
+    only: texts(
+      '--only <dir>',
+      'this folder instead of the home, this time; relative as for --include',
+      'folder',
+    ),
     cache: texts('--cache <name=dir>', 'keep a large cache as a part that restore and share can leave out'),
     full: flag('--full', 'read everything again'),
     differential: flag('--differential', 'read what changed since the last full entry'),
@@ -63,11 +72,10 @@ export const command = defineCommand({
     const project = options.project ?? context.config.project?.value
     const machine = chooseMachine(context, name)
     const logbook = await context.openLogbook()
-    const base = await openBase(
-      context,
-      logbook.repository,
-      chooseBase(await listEntries(logbook, context), machine.name, mode),
-    )
+    const entries = await listEntries(logbook, context)
+    const baseOf = async (wanted: CaptureMode) =>
+      await openBase(context, logbook.repository, chooseBase(entries, machine.name, wanted))
+    const base = await baseOf(mode)
     await using open = await openMachine(context, machine)
     const folder = context.config.workingFolder
     const request: SaveRequest = {
@@ -81,6 +89,9 @@ export const command = defineCommand({
       only: options.only.map((typed) => parseMachinePath(typed, open, folder)),
       caches: options.cache.map((typed) => parseCache(typed, open, folder)),
     }
+    const last = mode === 'incremental' ? base : await baseOf('incremental')
+    const other = last && (await describeOtherRoots(open, request, last, context.signal))
+    if (other !== undefined) context.out.note(`  ${other}`)
     const surveyed: SurveyParts = {
       open,
       repository: logbook.repository,
