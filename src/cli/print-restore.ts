@@ -1,8 +1,9 @@
 // What `vml restore` tells: the plan, what came of it, and what was left alone.
 import { printable } from '../base/raw-text.ts'
-import type { carryOut } from '../engine/restore-entry.ts'
+import { damagedFacts } from '../engine/restore-damage.ts'
+import type { CarriedOut, PreparedEntryRestore } from '../engine/restore-entry.ts'
+import { missingFacts, type MissingPath, missingReasons } from '../engine/restore-missing.ts'
 import type { Overwrite, Reason, RestorePlan } from '../engine/restore-plan.ts'
-import type { PreparedRestore } from '../engine/restore.ts'
 import type { Saved } from '../engine/save.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
@@ -15,7 +16,7 @@ const shownMax = 20
 
 export function printPlan(
   context: Context,
-  { plan, request, endangered }: PreparedRestore,
+  { plan, request, endangered, missing, damaged }: PreparedEntryRestore,
   notes: readonly string[],
   dry: boolean,
 ): void {
@@ -40,6 +41,7 @@ export function printPlan(
     out.line(`… and ${formatCount(changes.length - shownMax)} more: add --verbose`)
   noteUntouched(out, plan, request.overwrite)
   out.line(`Would change ${request.destination.label}: ${what}`)
+  noteMissing(out, missing)
   out.document({
     schema: 1,
     dry_run: true,
@@ -50,49 +52,67 @@ export function printPlan(
     removals: plan.removals.map(({ path, why }) => ({ path: printable(path), why })),
     writes: plan.writes.map(({ path, reason }) => ({ path: printable(path), reason })),
     ...untouchedFacts(plan),
+    missing: missingFacts(missing),
+    damaged: damagedFacts(damaged),
   })
 }
 
 export function printOutcome(
   { out }: Context,
   done: {
-    prepared: PreparedRestore
+    prepared: PreparedEntryRestore
     safety: Saved | undefined
-    report: Awaited<ReturnType<typeof carryOut>>['report']
+    report: CarriedOut['report']
+    damaged: CarriedOut['damaged']
+    /** What brings back the entry of this number. */
+    back: (number: number) => string
     durationMs: number
   },
 ): void {
-  const { prepared, safety, report, durationMs } = done
-  const { plan, request } = prepared
+  const { prepared, safety, report, damaged, back, durationMs } = done
+  const { plan, request, missing } = prepared
+  const lacks = { missing: missingFacts(missing), damaged: damagedFacts(damaged) }
   const { label } = request.destination
   noteUntouched(out, plan, request.overwrite)
   if (!report) {
     const differ = plan.left.length
+    const whole = missing.length === 0 && damaged.length === 0
     out.line(
       differ === 0
-        ? `${label} is as the entry says: nothing to do`
+        ? whole
+          ? `${label} is as the entry says: nothing to do`
+          : `Nothing to do in ${label}: it has everything that can be restored from the entry`
         : `Nothing was changed in ${label}: ${plural(differ, 'path differs', 'paths differ')} and ${differ === 1 ? 'stays' : 'stay'}`,
     )
+    noteMissing(out, missing)
     out.summary('', {
       schema: 1,
       target: label,
       counts: plan.counts,
       changed: false,
       ...untouchedFacts(plan),
+      ...lacks,
     })
     return
   }
-  if (safety) out.note(`  What was there is kept in #${safety.document.number}`)
+  if (safety) {
+    const { number } = safety.document
+    const { created } = plan.counts
+    const stays = created === 0 ? '' : `; ${plural(created, 'new path stays', 'new paths stay')} then`
+    out.note(`  What was there is kept in #${number}: ${back(number)} brings it back${stays}`)
+  }
   const { proof } = report
   out.line(
     `Restored to ${label}: ${plural(proof.checked, 'path')} written and read back, ${plural(proof.contents, 'file')} hashed (${formatBytes(proof.bytes)}), all equal`,
   )
+  noteMissing(out, missing)
   out.summary(`Done in ${formatDuration(durationMs)}`, {
     schema: 1,
     target: label,
     counts: plan.counts,
     bytes: plan.bytes,
     ...untouchedFacts(plan),
+    ...lacks,
     proof: {
       checked: proof.checked,
       contents: proof.contents,
@@ -134,11 +154,22 @@ function noteUntouched(out: Output, { left, kept }: RestorePlan, overwrite: Over
     show(`${formatCount(paths.length)} not in the entry and kept: ${rule}`, paths)
 }
 
-function grouped<Each extends { readonly path: RawPath }>(
+/** A restore that is equal to the entry is not all that was there when the entry was made. */
+export function noteMissing(out: Output, missing: readonly MissingPath[]): void {
+  for (const [why, paths] of grouped(missing, (each) => each.why)) {
+    out.note(`  ${plural(paths.length, 'path is', 'paths are')} not in the entry, ${missingReasons[why]}:`)
+    const shown = out.verbose ? paths : paths.slice(0, shownMax)
+    for (const path of shown) out.note(`    ${printable(path)}`)
+    if (paths.length > shown.length)
+      out.note(`    … and ${formatCount(paths.length - shown.length)} more: add --verbose`)
+  }
+}
+
+function grouped<Each extends { readonly path: RawPath }, Why extends string>(
   all: readonly Each[],
-  reason: (each: Each) => string,
-): ReadonlyMap<string, RawPath[]> {
-  const groups = new Map<string, RawPath[]>()
+  reason: (each: Each) => Why,
+): ReadonlyMap<Why, RawPath[]> {
+  const groups = new Map<Why, RawPath[]>()
   for (const each of all) {
     const group = groups.get(reason(each))
     if (group) group.push(each.path)

@@ -1,5 +1,5 @@
 // Proof after a change: what is there is read back and compared with what the entry says.
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import type { Reporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
@@ -206,11 +206,13 @@ const zeros = Buffer.alloc(64 * 1024)
 
 export async function digestSegments(segments: AsyncIterable<Segment>): Promise<string> {
   const hash = createHash('sha256')
-  for await (const segment of segments) {
-    if (segment.kind === 'data') hash.update(segment.bytes)
-    else
-      for (let left = segment.length; left > 0; left -= zeros.length)
-        hash.update(zeros.subarray(0, Math.min(left, zeros.length)))
-  }
+  for await (const segment of segments) hashSegment(hash, segment)
   return hash.digest('hex')
+}
+
+export function hashSegment(hash: Hash, segment: Segment): void {
+  if (segment.kind === 'data') hash.update(segment.bytes)
+  else
+    for (let left = segment.length; left > 0; left -= zeros.length)
+      hash.update(zeros.subarray(0, Math.min(left, zeros.length)))
 }

@@ -4,6 +4,7 @@ import { asRaw } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import { baseName, isWithin, parentPath, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
+import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 import type { TreeId } from '../model/ids.ts'
 import {
@@ -27,7 +28,7 @@ export interface ProtectionOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Reads the `.vmlignore` files and cache tags of the entry once, then answers for any path. */
+/** Reads the `.vmlignore` files and cache tags of the entry once, then answers for any path. What damage hides is protected. */
 export async function openProtection(options: ProtectionOptions): Promise<Protection> {
   const { document } = options
   const home = rawPathOf(document.user.homeRaw) ?? rootPath
@@ -36,16 +37,18 @@ export async function openProtection(options: ProtectionOptions): Promise<Protec
     const path = rawPathOf(raw)
     return path === undefined ? [] : [{ path, explicit: why !== 'home' }]
   })
+  const { unknown, ...ruleFiles } = await readRuleFiles(options)
   const rules: ExclusionRules = {
     never,
     exclude: document.rules.exclude,
     defaults: document.rules.defaults,
-    ...(await readRuleFiles(options)),
+    ...ruleFiles,
   }
   const exclusions = roots
     .sort((a, b) => b.path.length - a.path.length)
     .map(({ path, explicit }) => ({ root: path, exclusion: openExclusion(rules, path, explicit) }))
   const exact = exactPaths(document)
+  for (const path of unknown) exact.set(path, 'what the entry says of it cannot be read')
   const rootPaths = new Set(roots.map(({ path }) => path))
   const decided = new Map<RawPath, string | undefined>()
 
@@ -85,23 +88,32 @@ function exactPaths(document: EntryDocument): Map<RawPath, string> {
   return exact
 }
 
+/** `unknown` are folders that may have rules, or be a cache, and damage hides it. */
 async function readRuleFiles(
   options: ProtectionOptions,
-): Promise<Pick<ExclusionRules, 'ignoreFiles' | 'cacheFolders'>> {
+): Promise<
+  Pick<ExclusionRules, 'ignoreFiles' | 'cacheFolders'> & { readonly unknown: ReadonlySet<RawPath> }
+> {
   const ignoreFiles = new Map<RawPath, Uint8Array>()
   const cacheFolders = new Set<RawPath>()
-  for await (const { path, node } of walkTree(options.repository, options.tree, { signal: options.signal })) {
+  const unknown = new Set<RawPath>()
+  const { repository, tree, signal } = options
+  const onDamage = (path: RawPath) => void unknown.add(path)
+  for await (const { path, node } of walkTree(repository, tree, { signal, onDamage })) {
     if (node.type !== 'file' || (node.size ?? 0) > ignoreFileBytesMax) continue
     const name = baseName(path)
-    if (name === ignoreFileName) ignoreFiles.set(parentPath(path), await contentOf(options, node))
-    else if (
-      name === cacheTagName &&
-      (await contentOf(options, node)).toString('latin1').startsWith(cacheTagSignature)
-    ) {
-      cacheFolders.add(parentPath(path))
+    if (name !== ignoreFileName && name !== cacheTagName) continue
+    const folder = parentPath(path)
+    try {
+      const content = await contentOf(options, node)
+      if (name === ignoreFileName) ignoreFiles.set(folder, content)
+      else if (content.toString('latin1').startsWith(cacheTagSignature)) cacheFolders.add(folder)
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      unknown.add(folder)
     }
   }
-  return { ignoreFiles, cacheFolders }
+  return { ignoreFiles, cacheFolders, unknown }
 }
 
 async function contentOf({ repository, signal }: ProtectionOptions, node: TreeNode): Promise<Buffer> {

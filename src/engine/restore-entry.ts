@@ -8,14 +8,13 @@ import {
   isWithin,
   joinPath,
   outermost,
-  parentPath,
   parseRawPath,
   type RawName,
   type RawPath,
   rootPath,
 } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
-import { entryName, type LoggedEntry, readVmlFile } from './entries.ts'
+import { entryName, entryWord, type LoggedEntry } from './entries.ts'
 import { openProtection, rawPathOf } from './protection.ts'
 import {
   isNothingToDo,
@@ -24,11 +23,20 @@ import {
   type RestoreReport,
   runRestore,
 } from './restore.ts'
+import { type DamagedPath, damagedFacts, requireReadable } from './restore-damage.ts'
+import {
+  missingAt,
+  type MissingPath,
+  type MissingPaths,
+  missingWithin,
+  readMissing,
+} from './restore-missing.ts'
 import type { Destination, RestoreRequest } from './restore-request.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './unchanged.ts'
 import { openTreeReader } from './tree-reader.ts'
 import { type OpenMachine, type Saved } from './save.ts'
+import { vmlPath } from './vml-path.ts'
 
 export interface RestoreEntryRequest extends Pick<
   RestoreRequest,
@@ -46,11 +54,19 @@ export interface RestoreEntryRequest extends Pick<
   readonly caches: 'all' | 'none' | readonly string[]
 }
 
+export interface PreparedEntryRestore extends PreparedRestore {
+  /** What the entry knows that it does not have, of what is restored. */
+  readonly missing: readonly MissingPath[]
+}
+
 /** Looks and plans; nothing is changed. */
-export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedRestore> {
+export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedEntryRestore> {
   const { repository, entry, document, destination, signal } = request
+  refuseOwnFolder(request)
   const isSafety = document?.kind === 'safety'
-  const restored = await pathsOf(request)
+  const missing = await readMissing(repository, { entry, document }, { signal })
+  const restored = await pathsOf(request, missing)
+  const without = document ? cacheParts(document, request.caches) : []
   const protectedBy =
     request.remove && document && !isSafety
       ? await openProtection({
@@ -59,8 +75,8 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
           document,
           signal,
         })
-      : await lostProtection(request)
-  return await prepareRestore({
+      : () => undefined
+  const prepared = await prepareRestore({
     repository,
     tree: entry.snapshot.tree,
     entryName: entryName(entry),
@@ -70,7 +86,8 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     ...(isSafety ? { exactly: new Set(documentRoots(document)) } : {}),
     never: neverOn(destination, document, request.ownPaths),
     settledBeforeNs: document ? settledBefore(document.scan, destination.source.fidelity) : 0n,
-    without: document ? cacheParts(document, request.caches) : [],
+    without,
+    missing,
     overwrite: request.overwrite,
     remove: request.remove,
     removeWithin: withinBoth(restored.whole, request.removeWithin),
@@ -79,40 +96,37 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     reporter: request.reporter,
     signal,
   })
+  return { ...prepared, missing: missingWithin(missing, { paths: request.paths, without }) }
 }
 
-/** A repair may have found no document to write the lost paths into. What damage took is not what the machine did not have. */
-async function lostProtection({
-  repository,
-  entry,
-  remove,
-  signal,
-}: RestoreEntryRequest): Promise<(path: RawPath) => string | undefined> {
-  const bytes = remove ? await readVmlFile(repository, entry.snapshot, 'lost.json', { signal }) : undefined
-  if (!bytes) return () => undefined
-  const { parseLost } = await import('../model/lost.ts')
-  const lost = new Set(parseLost(bytes).map(({ raw }) => rawPathOf(raw)))
-  return (path) => {
-    for (let at = path; ; at = parentPath(at)) {
-      if (lost.has(at)) return 'lost to damage in the logbook'
-      if (at === rootPath) return undefined
-    }
-  }
+/** VML's account of an entry is no part of a machine: it comes to a folder, where it was named. */
+function refuseOwnFolder({ paths, destination: { map }, entry }: RestoreEntryRequest): void {
+  const own = paths.find((path) => isWithin(path, vmlPath) && map.forward(path) === path)
+  if (own === undefined) return
+  throw new VmlError(
+    'usage',
+    `Cannot restore "${printable(own)}" to a machine: it is the logbook's own account of the entry`,
+    {
+      hint: `Nothing was changed. Put it into a folder: vml restore ${entryWord(entry)}:${printable(own)} --to DIR`,
+    },
+  )
 }
 
 /**
  * Safety entry first: when it cannot be written, nothing is touched. `saveSafety` is told the paths that would
- * change or go. Fails with `partial` (3) when the target refused paths and `proof` (15) when something else is there than the entry says.
+ * change or go. Fails with `partial` (3) when the target refused paths and `proof` (15) when something else is there than
+ * the entry says. What cannot be read is in `damaged`, and it is for the caller to fail with `requireReadable` in the end.
  */
 export async function carryOut(
   prepared: PreparedRestore,
   saveSafety: (paths: readonly RawPath[]) => Promise<Saved>,
-): Promise<{ readonly report: RestoreReport | undefined; readonly safety: Saved | undefined }> {
-  if (isNothingToDo(prepared)) return { report: undefined, safety: undefined }
+): Promise<CarriedOut> {
+  if (isNothingToDo(prepared))
+    return { report: undefined, safety: undefined, damaged: prepared.damaged, kept: 'Nothing was changed' }
   const safety = prepared.endangered.length > 0 ? await saveSafety(prepared.endangered) : undefined
   const kept = safety
     ? `What was there is kept in entry #${safety.document.number}`
-    : 'Nothing was there before'
+    : 'Nothing that was there was changed'
   let report: RestoreReport
   try {
     report = await runRestore(prepared)
@@ -136,11 +150,25 @@ export async function carryOut(
       hint: `The restore is not whole. ${kept}; run the same command again to finish it`,
     })
   }
-  requireProof(report, kept, prepared.request.destination.label)
-  return { report, safety }
+  requireEqual(report, kept, prepared.request.destination.label)
+  return { report, safety, damaged: report.damaged, kept }
+}
+
+export interface CarriedOut {
+  /** Undefined where there was nothing to do. */
+  readonly report: RestoreReport | undefined
+  readonly safety: Saved | undefined
+  readonly damaged: readonly DamagedPath[]
+  /** What became of what was there, as a sentence. */
+  readonly kept: string
 }
 
 export function requireProof(report: RestoreReport, kept: string, label: string): void {
+  requireEqual(report, kept, label)
+  requireReadable(report.damaged, { label, kept })
+}
+
+function requireEqual(report: RestoreReport, kept: string, label: string): void {
   const { differences } = report.proof
   if (differences.length === 0) return
   const refused = new Map(report.failures.map(({ path, message }) => [path, message]))
@@ -149,10 +177,17 @@ export function requireProof(report: RestoreReport, kept: string, label: string)
     const why = refused.get(path)
     return `${printable(path)} ${what}${why === undefined ? '' : ` (${why})`}`
   })
+  const unread =
+    report.damaged.length > 0
+      ? `\nThe logbook is damaged too: ${report.damaged.length} paths of the entry could not be read, see vml check --read-data`
+      : ''
   throw new VmlError(
     unexplained.length > 0 ? 'proof' : 'partial',
     `Cannot restore everything to ${label}: ${differences.length} of ${report.proof.checked + report.proof.absent} paths are not as the entry has them`,
-    { details: { differences: shown }, hint: `${kept}. These paths differ:\n  ${shown.join('\n  ')}` },
+    {
+      details: { differences: shown, damaged: damagedFacts(report.damaged) },
+      hint: `${kept}. These paths differ:\n  ${shown.join('\n  ')}${unread}`,
+    },
   )
 }
 
@@ -167,7 +202,7 @@ interface RestoredPaths {
  * snapshot of another program speaks for the paths that it names: the folders above those are in its tree for their
  * attributes only, and nothing may go from them.
  */
-async function pathsOf(request: RestoreEntryRequest): Promise<RestoredPaths> {
+async function pathsOf(request: RestoreEntryRequest, missing: MissingPaths): Promise<RestoredPaths> {
   const { document, repository, entry, paths, signal } = request
   if (document?.kind === 'safety') {
     return { paths: outermost(paths.length > 0 ? paths : documentRoots(document)), whole: [] }
@@ -178,10 +213,24 @@ async function pathsOf(request: RestoreEntryRequest): Promise<RestoredPaths> {
     const all = top.filter((node) => node.name !== '.vml').map((node) => joinPath(rootPath, node.name))
     return { paths: paths.length > 0 ? paths : all, whole: [] }
   }
-  if (paths.length === 0) return { paths: roots }
+  if (paths.length === 0) return { paths: await withoutMissing(request, roots, missing) }
   const inner = roots.filter((root) => paths.some((path) => isWithin(root, path)))
   const whole = paths.filter((path) => roots.some((root) => isWithin(path, root)))
   return { paths: [...paths, ...inner], whole: [...whole, ...inner] }
+}
+
+/** A folder that the entry began with may be lost: then it is named as that, and the rest is restored. */
+async function withoutMissing(
+  { repository, entry, signal }: RestoreEntryRequest,
+  roots: readonly RawPath[],
+  missing: MissingPaths,
+): Promise<RawPath[]> {
+  const reader = openTreeReader(repository, entry.snapshot.tree, signal)
+  const there: RawPath[] = []
+  for (const root of roots)
+    if (root === rootPath || missingAt(missing, root) === undefined || (await reader.node(root)))
+      there.push(root)
+  return there
 }
 
 /** Where both agree that something may go. */

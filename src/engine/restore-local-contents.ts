@@ -5,6 +5,7 @@ import { printable } from '../base/raw-text.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import { parentPath, type RawPath } from '../model/raw-path.ts'
 import type { LocalWriter } from '../source/local-write.ts'
+import { isDamage } from '../store/damage.ts'
 import type { ContentAccess } from '../store/content-access.ts'
 import type { ContentPiece, ContentPlan, PlannedBlob } from '../store/content-plan.ts'
 import { type JobItem, type JobResult, packItems, type WriteJob } from './restore-jobs.ts'
@@ -31,6 +32,8 @@ export interface WriteState {
   readonly unmade: Set<RawPath>
   /** The first thing that was refused, by path. */
   readonly failures: Map<RawPath, string>
+  /** Files whose content cannot be read, by path: they stay as they are. */
+  readonly damaged: Map<RawPath, string>
   /** Of each file: chunks that are not written yet. */
   readonly left: Int32Array
   /** Files of several chunks that are whole but for attributes and name. */
@@ -38,13 +41,13 @@ export interface WriteState {
   readonly done: { files: number; bytes: number }
 }
 
-/** Every file that is written is whole afterwards, or named in `failures`. */
+/** Every file that is written is whole afterwards, or named in `failures` or `damaged`. */
 export async function writeContents(state: WriteState): Promise<void> {
-  const { prepared, files, contentPlan, contents, threads } = state
+  const { prepared, files, contentPlan, contents, threads, damaged } = state
   const { signal } = prepared.request
   const pool = openPool(threads.jobsMax)
   try {
-    const empty = files.filter(({ node }) => (node.content?.length ?? 0) === 0)
+    const empty = files.filter(({ path, node }) => (node.content?.length ?? 0) === 0 && !damaged.has(path))
     for (const batch of batches(empty)) {
       signal?.throwIfAborted()
       await pool.start(async () => await writeEmpty(state, batch))
@@ -56,6 +59,8 @@ export async function writeContents(state: WriteState): Promise<void> {
     }
     await pool.drain()
     await finishFiles(state, pool, 1)
+    // Before folders get their times.
+    for (const [number, { path }] of files.entries()) if (damaged.has(path)) discard(state, number)
   } finally {
     await pool.drain()
   }
@@ -99,8 +104,16 @@ async function writePiece(
     if (!blob) continue
     // It knows every place of a blob and names what is lost.
     const { repository, signal } = state.prepared.request
-    const bytes = await repository.readBlob(blob.id, { signal })
-    await sendBlobs(state, [blob], { kind: 'plain', bytes })
+    try {
+      const bytes = await repository.readBlob(blob.id, { signal })
+      await sendBlobs(state, [blob], { kind: 'plain', bytes })
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      for (const { file } of blob.targets) {
+        const path = state.files[file]?.path
+        if (path !== undefined && !state.damaged.has(path)) state.damaged.set(path, error.message)
+      }
+    }
   }
 }
 
@@ -118,6 +131,7 @@ async function sendBlobs(
     for (const { file, at } of blob.targets) {
       const write = files[file]
       if (!write) throw new RangeError('No such file')
+      if (state.damaged.has(write.path)) continue
       ensureFolder(state, parentPath(write.path))
       const known = itemNumbers.get(file)
       const isWhole = write.node.content?.length === 1
@@ -158,7 +172,7 @@ function markWritten(state: WriteState, file: number): void {
   state.left[file] = left
   if (left > 0) return
   const write = state.files[file]
-  if (!write) return
+  if (!write || state.damaged.has(write.path)) return
   if ((write.node.content?.length ?? 0) > 1) state.finished.push(file)
   else report(state, write)
 }

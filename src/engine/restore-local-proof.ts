@@ -68,7 +68,7 @@ function* questions({ plan, request, present }: PlannedRestore, restore: LocalRe
   const added = new Set(request.extras.map(({ path }) => path))
   for (const write of plan.writes) {
     const { path, node } = write
-    if (added.has(path)) continue
+    if (added.has(path) || restore.damaged.has(path)) continue
     const standing = node.type === 'dir' && present.get(path)?.type === 'dir'
     yield {
       path,

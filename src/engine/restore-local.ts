@@ -1,6 +1,6 @@
 // A restore to this host: folders, then contents pack by pack in threads, then links, then attributes of folders.
 import { randomBytes } from 'node:crypto'
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { parentPath, pathParts, type RawPath } from '../model/raw-path.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
@@ -16,6 +16,7 @@ import {
   writeContents,
   type WriteState,
 } from './restore-local-contents.ts'
+import { otherLength } from './restore-damage.ts'
 import type { PlannedWrite } from './restore-plan.ts'
 import { openRestoreThreads, type RestoreThreads } from './restore-threads.ts'
 import { type PlannedRestore, writeParents } from './restore-write.ts'
@@ -24,13 +25,15 @@ export interface LocalRestore extends AsyncDisposable {
   /** What was refused is returned by its path; the rest is written. `unavailable.space` when the disk is full. */
   write(): Promise<readonly PathFailure[]>
   readonly threads: RestoreThreads
+  /** Files that could not be read, by path; complete when all is written. */
+  readonly damaged: ReadonlyMap<RawPath, string>
   /** Chunks of a planned regular file with content of its own or of its first name. */
   chunksOf(write: PlannedWrite): { readonly ids: readonly string[]; readonly lengths: readonly number[] }
 }
 
 /**
- * Looks at everything that can be known before the first change: folders on the way are real ones (`conflict` otherwise), an
- * index names every blob, contents have the lengths that the entry tells.
+ * Looks at everything that can be known before the first change: folders on the way are real ones (`conflict` otherwise).
+ * Files are damaged of which no index names a blob, or whose length is not what the entry tells.
  */
 export async function openLocalRestore(prepared: PlannedRestore, local: LocalFiles): Promise<LocalRestore> {
   const { request, plan } = prepared
@@ -54,13 +57,20 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
     const contentPlan = contents.plan()
     const files: PlannedWrite[] = []
     const fileNumbers = new Map<RawPath, number>()
+    const damaged = new Map<RawPath, string>()
     for (const write of plan.writes) {
       const { path, node, hardLinkTo } = write
       if (node.type !== 'file' || hardLinkTo !== undefined) continue
-      const length = await contentPlan.add(node.content ?? [])
-      if (length !== (node.size ?? 0)) throw otherLength(write, length)
       fileNumbers.set(path, files.length)
       files.push(write)
+      try {
+        const length = await contentPlan.add(node.content ?? [])
+        if (length !== (node.size ?? 0)) damaged.set(path, otherLength(length, node.size ?? 0))
+      } catch (error) {
+        // Of this file: it has its number in the plan all the same.
+        if (!isFailure(error, 'integrity.missing') || error.details.blob === undefined) throw error
+        damaged.set(path, error.message)
+      }
     }
     // Threads have numbers from 0: this one makes names of its own.
     const writer = openLocalWriter({ libc, folders, owners, run, thread: 1000 })
@@ -73,12 +83,14 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
       writer,
       unmade: new Set(plan.writes.flatMap(({ path, node }) => (node.type === 'dir' ? [path] : []))),
       failures: new Map(),
+      damaged,
       left: Int32Array.from(files, ({ node }) => node.content?.length ?? 0),
       finished: [],
       done: { files: 0, bytes: 0 },
     }
     return {
       threads,
+      damaged,
       async write() {
         const failures = await writeAll(state)
         // So does writing, and the proof follows.
@@ -110,7 +122,7 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
  * attributes of folders.
  */
 async function writeAll(state: WriteState): Promise<readonly PathFailure[]> {
-  const { prepared, writer, failures } = state
+  const { prepared, writer, failures, damaged } = state
   const { plan, request } = prepared
   const links = plan.writes.filter(({ hardLinkTo }) => hardLinkTo !== undefined)
   sweepLeftovers(state)
@@ -124,7 +136,9 @@ async function writeAll(state: WriteState): Promise<readonly PathFailure[]> {
   for (const write of links) {
     const { path, hardLinkTo = path } = write
     const first = failures.get(hardLinkTo)
-    if (first !== undefined) failures.set(path, first)
+    const why = damaged.get(hardLinkTo)
+    if (why !== undefined) damaged.set(path, why)
+    else if (first !== undefined) failures.set(path, first)
     else attempt(state, path, () => writer.makeHardLink(itemOf(state, write), hardLinkTo))
   }
   const planned = new Set(plan.writes.map(({ path }) => path))
@@ -174,13 +188,5 @@ function checkParents(prepared: PlannedRestore, open: (path: RawPath) => void): 
       details: { paths: wrong.slice(0, conflictsShownMax).map(printable), count: wrong.length },
       hint: 'Nothing was changed. Move that link or file away, or restore to another place with --to',
     },
-  )
-}
-
-function otherLength({ path, node }: PlannedWrite, length: number): VmlError {
-  return new VmlError(
-    'integrity.format',
-    `Cannot restore "${printable(path)}": its content has ${length} bytes, and the entry says ${node.size ?? 0}`,
-    { hint: 'Nothing was changed. Run vml check to see what is damaged' },
   )
 }

@@ -1,11 +1,22 @@
 // Looks at the entry and at the target before a restore: what is wanted, what stands there, what must stay.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { baseName, entryPathsMax, outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import {
+  baseName,
+  entryPathsMax,
+  isWithin,
+  outermost,
+  parentPath,
+  type RawPath,
+  rootPath,
+} from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isRestoreLeftover } from '../source/restore-leftover.ts'
 import type { Scanned, Source } from '../source/source.ts'
+import { isDamage } from '../store/damage.ts'
 import { archiveDifferences, contentDigest, digestSegments } from './proof.ts'
+import type { DamagedPath } from './restore-damage.ts'
+import { missingAt, missingReasons } from './restore-missing.ts'
 import type { RestorePlan, WantedPath } from './restore-plan.ts'
 import { neededOf } from './restore-node.ts'
 import type { RestoreRequest } from './restore-request.ts'
@@ -15,6 +26,8 @@ export interface Wanted {
   readonly wanted: WantedPath[]
   /** Of the entry, but VML's own files on the target: they stay as they are. */
   readonly own: { path: RawPath; why: string }[]
+  /** Folders whose tree cannot be read: neither made nor changed. */
+  readonly damaged: readonly DamagedPath[]
 }
 
 export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
@@ -22,10 +35,18 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const reader = openTreeReader(repository, request.tree, signal)
   const wanted: WantedPath[] = []
   const own: { path: RawPath; why: string }[] = []
+  const damaged = new Map<RawPath, DamagedPath>()
   const without = new Set(request.without)
   const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
+  const onDamage = (path: RawPath, why: string) => {
+    const target = destination.map.forward(path)
+    damaged.set(target, { path: target, type: 'folder', why })
+  }
+  // VML's own folder comes where it was named, and never with what is around it.
+  const named = request.paths.filter(isVmlDocument)
+  const isOwnFolder = (path: RawPath) => isVmlDocument(path) && !named.some((each) => isWithin(path, each))
   const isOut = (path: RawPath, target: RawPath): boolean => {
-    if (isVmlDocument(path) || without.has(path)) return true
+    if (isOwnFolder(path) || without.has(path)) return true
     const rule = never.get(target)
     if (rule !== undefined) own.push({ path: target, why: rule })
     return rule !== undefined
@@ -42,14 +63,25 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
     wanted.push({ path: target, node: destination.source.local ? neededOf(owned, destination) : owned })
   }
   for (const path of outermost(request.paths)) {
-    const node = await reader.node(path)
+    const node = await reader.node(path).catch((error: unknown) => {
+      if (!isDamage(error)) throw error
+      onDamage(path, error.message)
+      return undefined
+    })
+    if (damaged.has(destination.map.forward(path))) continue
     if (path !== rootPath) {
       if (!node) {
-        throw new VmlError('not-found', `Cannot find "${printable(path)}" in ${request.entryName}`, {
-          hint: `Nothing was changed. Look what is there with: vml ls ${request.entryName}`,
-        })
+        const lost = request.missing && missingAt(request.missing, path)
+        const because = lost === undefined ? '' : `: ${missingReasons[lost]}`
+        throw new VmlError(
+          'not-found',
+          `Cannot find "${printable(path)}" in ${request.entryName}${because}`,
+          {
+            hint: `Nothing was changed. Look what is there with: vml ls ${request.entryName.replace('#', '')}`,
+          },
+        )
       }
-      if (isVmlDocument(path) || nearest(path, without) !== undefined) continue
+      if (isOwnFolder(path) || nearest(path, without) !== undefined) continue
       const target = destination.map.forward(path)
       const rule = nearest(target, never)
       if (rule !== undefined) own.push({ path: target, why: rule })
@@ -60,13 +92,14 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
     if (tree === undefined) continue
     const out = new Set<RawPath>()
     const enter = (inner: RawPath) => !out.has(inner)
-    for await (const each of walkTree(repository, tree, { at: path, signal, enter })) {
+    for await (const each of walkTree(repository, tree, { at: path, signal, enter, onDamage })) {
       const target = destination.map.forward(each.path)
       if (isOut(each.path, target)) out.add(each.path)
       else take(each.path, target, each.node)
     }
   }
-  return { wanted, own }
+  if (damaged.size === 0) return { wanted, own, damaged: [] }
+  return { wanted: wanted.filter(({ path }) => !damaged.has(path)), own, damaged: [...damaged.values()] }
 }
 
 function isVmlDocument(path: RawPath): boolean {
@@ -229,12 +262,14 @@ export function refuseUnreadable(wanted: readonly WantedPath[], { present, unrea
 export function openGuard(
   request: RestoreRequest,
   { mounts, unreadable }: Target,
+  damaged: readonly DamagedPath[],
 ): (path: RawPath, attributes: Attributes) => string | undefined {
   const { map } = request.destination
   const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
   const without = new Set(request.without)
   const moved = new Set(map.renames.map(({ from }) => from))
   const added = new Set(request.extras.map(({ path }) => path))
+  const unknown = new Set(damaged.map(({ path }) => path))
   return (path, attributes) => {
     if (attributes.type === 'socket') return 'a socket, which no entry holds'
     const own = nearest(path, never)
@@ -242,10 +277,13 @@ export function openGuard(
     if (nearest(path, mounts) !== undefined) return 'another mount'
     if (nearest(path, unreadable) !== undefined) return 'not readable now'
     if (added.has(path)) return 'written by this restore'
+    if (nearest(path, unknown) !== undefined) return 'what the entry has there cannot be read'
     const original = map.backward(path)
     // The entry's folder of that name goes elsewhere here, so that it says nothing of this one.
     if (original === path && nearest(path, moved) !== undefined) return 'not what the entry has there'
     if (nearest(original, without) !== undefined) return 'a part of the entry that is not restored'
+    const missing = request.missing && missingAt(request.missing, original)
+    if (missing !== undefined) return missingReasons[missing]
     return request.protectedBy(original, attributes.type === 'dir')
   }
 }
@@ -253,9 +291,11 @@ export function openGuard(
 /** Reading such a file as an archive costs little more than its digest, and tells its attributes too. */
 const packedBytesMax = 1024 * 1024
 
+/** What cannot be compared, because the entry's content cannot be read, counts as differing and is named in `damaged`. */
 export async function differingDoubts(
   request: RestoreRequest,
-  plan: RestorePlan,
+  plan: Pick<RestorePlan, 'doubtful'>,
+  damaged: DamagedPath[] = [],
 ): Promise<ReadonlySet<RawPath>> {
   const nodes = new Map(plan.doubtful.map(({ path, node }) => [path, node]))
   const differing = new Set(nodes.keys())
@@ -270,11 +310,18 @@ export async function differingDoubts(
     if (asArchive && (told || type !== 'file')) packed.push(path)
     else hashed.push(path)
   }
-  const isEqual = async (node: TreeNode, sha256: string) =>
-    sha256 === (await contentDigest(repository, node, signal))
+  const isEqual = async (path: RawPath, node: TreeNode, sha256: string) => {
+    try {
+      return sha256 === (await contentDigest(repository, node, signal))
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      damaged.push({ path, type: 'file', why: error.message })
+      return false
+    }
+  }
   for await (const { path, sha256 } of source.digest(hashed, signal)) {
     const node = nodes.get(path)
-    if (node && sha256 !== undefined && (await isEqual(node, sha256))) differing.delete(path)
+    if (node && sha256 !== undefined && (await isEqual(path, node, sha256))) differing.delete(path)
   }
   // Of several names of one file the first brings all that is to be known.
   const equalAs = new Map<RawPath, TreeNode>()
@@ -292,7 +339,7 @@ export async function differingDoubts(
       continue
     }
     if (archiveDifferences(node, record.attributes, source.fidelity).length > 0) continue
-    if (node.type === 'file' && !(await isEqual(node, sha256))) continue
+    if (node.type === 'file' && !(await isEqual(record.path, node, sha256))) continue
     differing.delete(record.path)
     equalAs.set(record.path, node)
   }

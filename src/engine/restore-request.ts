@@ -6,6 +6,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Source } from '../source/source.ts'
 import type { Repository } from '../store/store.ts'
+import type { MissingPaths } from './restore-missing.ts'
 import type { Overwrite } from './restore-plan.ts'
 
 /** Where an entry's paths go, and what may be done there. */
@@ -39,6 +40,8 @@ export interface RestoreRequest {
   readonly remove: boolean
   /** Folders of the entry to which `remove` is kept; everything that is restored without it. */
   readonly removeWithin?: readonly RawPath[] | undefined
+  /** What the entry knows that it does not have. */
+  readonly missing?: MissingPaths | undefined
   /** The rule, in the words of the entry, that keeps a path of the entry's machine from being removed. */
   readonly protectedBy: (path: RawPath, isFolder: boolean) => string | undefined
   /** Files that VML adds, such as the variables to source; on the target's own paths. */

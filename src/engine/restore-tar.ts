@@ -9,9 +9,11 @@ import { asRaw, printable } from '../base/raw-text.ts'
 import type { TreeId } from '../model/ids.ts'
 import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Segment, TreeNode } from '../model/tree.ts'
+import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 import { findExtents } from '../wire/tar-sparse.ts'
 import { type TarItem, writeTar } from '../wire/tar-write.ts'
+import { type DamagedPath, otherLength } from './restore-damage.ts'
 import { openTreeReader, requireNode, walkTree } from './tree-reader.ts'
 
 const holedBytesMin = 1024 * 1024
@@ -29,11 +31,16 @@ export interface TarRequest {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface TarReport {
+  readonly paths: number
+  readonly bytes: number
+  /** Not in the archive: the entry's content of them cannot be read. */
+  readonly damaged: readonly DamagedPath[]
+}
+
 /** Names in the archive are relative (`./home/lab`). Written beside the target and linked to its name: an archive that is there is whole. */
-export async function writeEntryTar(
-  request: TarRequest,
-): Promise<{ readonly paths: number; readonly bytes: number }> {
-  const counted = { paths: 0, bytes: 0 }
+export async function writeEntryTar(request: TarRequest): Promise<TarReport> {
+  const counted = { paths: 0, bytes: 0, damaged: [] }
   if (await lstat(request.file).catch(absent)) throw exists(request.file)
   await requirePaths(request)
   const part = `${request.file}.${randomBytes(6).toString('hex')}.part`
@@ -80,16 +87,30 @@ function absent(error: unknown): undefined {
 
 async function* itemsOf(
   request: TarRequest,
-  counted: { paths: number; bytes: number },
+  counted: { paths: number; bytes: number; damaged: DamagedPath[] },
 ): AsyncIterable<TarItem> {
   const { repository, tree, paths, without, reporter, signal } = request
   const links = new Map<string, RawPath>()
-  for await (const { path, node } of walkTree(repository, tree, { signal })) {
-    if (without.some((each) => isWithin(path, each))) continue
-    const wanted =
-      paths.length === 0 ||
-      paths.some((each) => isWithin(path, each) || (node.type === 'dir' && isWithin(each, path)))
-    if (!wanted || node.type === 'socket' || node.type === 'irregular') continue
+  const isWanted = (path: RawPath, isFolder: boolean) =>
+    !without.some((each) => isWithin(path, each)) &&
+    (paths.length === 0 || paths.some((each) => isWithin(path, each) || (isFolder && isWithin(each, path))))
+  const onDamage = (path: RawPath, why: string) => {
+    if (isWanted(path, true)) counted.damaged.push({ path, type: 'folder', why })
+  }
+  for await (const { path, node } of walkTree(repository, tree, { signal, onDamage })) {
+    if (!isWanted(path, node.type === 'dir') || node.type === 'socket' || node.type === 'irregular') continue
+    const key = linkKey(node)
+    const first = key === undefined ? undefined : links.get(key)
+    let content: Pick<TarItem, 'extents' | 'segments'> = { segments: none }
+    if (node.type === 'file' && first === undefined) {
+      try {
+        content = await lookThrough(request, node)
+      } catch (error) {
+        if (!isDamage(error)) throw error
+        counted.damaged.push({ path, type: 'file', why: error.message })
+        continue
+      }
+    }
     counted.paths++
     counted.bytes += node.size ?? 0
     reporter.progress({
@@ -98,21 +119,35 @@ async function* itemsOf(
       bytesDone: counted.bytes,
       item: printable(path),
     })
-    const key = linkKey(node)
-    const first = key === undefined ? undefined : links.get(key)
     if (key !== undefined && first === undefined) links.set(key, path)
-    const segments = () =>
-      node.type === 'file' ? repository.readFile(node.content ?? [], { signal }) : none()
-    // Large files are looked through first: an archive names its holes before the data.
-    const looked = first === undefined && (node.size ?? 0) >= holedBytesMin
     yield {
       name: asRaw(`.${path}`),
       attributes: node,
       ...(first === undefined ? {} : { hardLinkTo: asRaw(`.${first}`) }),
-      ...(looked ? { extents: await findExtents(segments()) } : {}),
-      segments,
+      ...content,
     }
   }
+}
+
+/** An archive has a file's header, and where its holes are, before the data: both must be right. Small files are held. */
+async function lookThrough(
+  { repository, signal }: TarRequest,
+  { content = [], size = 0 }: TreeNode,
+): Promise<Pick<TarItem, 'extents' | 'segments'>> {
+  const stored = () => repository.readFile(content, { signal })
+  if (size >= holedBytesMin) return { extents: await findExtents(stored()), segments: stored }
+  const held: Segment[] = []
+  let length = 0
+  for await (const segment of stored()) {
+    length += segment.kind === 'data' ? segment.bytes.length : segment.length
+    held.push(segment.kind === 'hole' ? segment : { kind: 'data', bytes: Buffer.from(segment.bytes) })
+  }
+  if (length !== size) throw new VmlError('integrity.format', otherLength(length, size))
+  return { segments: () => eachOf(held) }
+}
+
+async function* eachOf<T>(items: readonly T[]): AsyncIterable<T> {
+  yield* items
 }
 
 function linkKey(node: TreeNode): string | undefined {

@@ -1,10 +1,14 @@
 // The one stream of differences that a restore sends, and what the proof will expect of it.
+import { createHash, type Hash } from 'node:crypto'
+import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, Segment, TreeNode } from '../model/tree.ts'
-import type { Source, WriteItem } from '../source/source.ts'
+import type { WriteItem } from '../source/source.ts'
 import { findExtents } from '../wire/tar-sparse.ts'
-import { contentDigest, digestSegments, type Expected } from './proof.ts'
+import { isDamage } from '../store/damage.ts'
+import { digestSegments, type Expected, hashSegment } from './proof.ts'
+import { type DamagedPath, otherLength } from './restore-damage.ts'
 import type { PlannedWrite, RestorePlan } from './restore-plan.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
@@ -17,6 +21,8 @@ export interface PlannedRestore {
   readonly endangered: readonly RawPath[]
   /** Of a restore that was cut off: they go. */
   readonly leftovers: readonly RawPath[]
+  /** Known before anything is changed: the plan is without them. */
+  readonly damaged: readonly DamagedPath[]
 }
 
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */
@@ -37,16 +43,22 @@ export function writeParents({ plan, request }: PlannedRestore): RawPath[] {
   return [...parents].sort()
 }
 
+/**
+ * A file's content is read through before its header goes out: where that fails the file is named in `damaged`, and the
+ * stream goes on without it and its other names.
+ */
 export async function* writeItems(
   prepared: PlannedRestore,
   expected: Map<RawPath, Expected>,
+  damaged: Map<RawPath, string>,
 ): AsyncIterable<WriteItem> {
   const { plan, request } = prepared
   const bytesTotal = plan.bytes
   let bytesDone = 0
   let filesDone = 0
   for (const write of plan.writes) {
-    yield await writeItem(prepared, write, expected)
+    const item = await writeItem(prepared, write, { expected, damaged })
+    if (item) yield item
     if (write.hardLinkTo === undefined) bytesDone += write.node.size ?? 0
     request.reporter.progress({
       phase: 'writing',
@@ -66,23 +78,29 @@ export async function* writeItems(
 async function writeItem(
   { request, present }: PlannedRestore,
   write: PlannedWrite,
-  expected: Map<RawPath, Expected>,
-): Promise<WriteItem> {
+  { expected, damaged }: { expected: Map<RawPath, Expected>; damaged: Map<RawPath, string> },
+): Promise<WriteItem | undefined> {
   const { path, node, hardLinkTo } = write
-  const { repository, signal } = request
-  expected.set(path, {
-    attributes: node,
-    ...(node.type === 'file' ? { sha256: () => contentDigest(repository, node, signal) } : {}),
-    standing: node.type === 'dir' && present.get(path)?.type === 'dir',
-  })
-  const segments = () =>
-    node.type === 'file' ? repository.readFile(node.content ?? [], { signal }) : noSegments()
-  return {
-    path,
-    attributes: node,
-    ...(hardLinkTo === undefined
-      ? await withHoles(node, segments, request.destination.source)
-      : { hardLinkTo, segments }),
+  const standing = node.type === 'dir' && present.get(path)?.type === 'dir'
+  if (hardLinkTo !== undefined) {
+    const why = damaged.get(hardLinkTo)
+    const first = expected.get(hardLinkTo)
+    if (why !== undefined) damaged.set(path, why)
+    else expected.set(path, { ...first, attributes: node })
+    return why === undefined ? { path, attributes: node, hardLinkTo, segments: noSegments } : undefined
+  }
+  if (node.type !== 'file') {
+    expected.set(path, { attributes: node, standing })
+    return { path, attributes: node, segments: noSegments }
+  }
+  try {
+    const { sha256, ...content } = await lookThrough(node, request)
+    expected.set(path, { attributes: node, sha256: () => sha256 })
+    return { path, attributes: node, ...content }
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    damaged.set(path, error.message)
+    return undefined
   }
 }
 
@@ -91,22 +109,39 @@ const holedBytesMin = 64 * 1024
 /** Up to here a file is held in memory, so that it is read from the store once. */
 const heldBytesMax = 32 * 1024 * 1024
 
-/** The archive names the holes before the data: a file is looked through first, a large one only where it repeats itself. */
-async function withHoles(
-  node: TreeNode,
-  segments: () => AsyncIterable<Segment>,
-  source: Source,
-): Promise<Pick<WriteItem, 'extents' | 'segments'>> {
-  const { content = [], size = 0 } = node
-  if (node.type !== 'file' || size < holedBytesMin || !source.fidelity.sparse) return { segments }
+/** The archive names the holes before the data; of a large file they are looked for only where it repeats itself. */
+async function lookThrough(
+  { content = [], size = 0 }: TreeNode,
+  { repository, destination, signal }: RestoreRequest,
+): Promise<Pick<WriteItem, 'extents' | 'segments'> & { readonly sha256: string }> {
+  const mayHaveHoles = size >= holedBytesMin && destination.source.fidelity.sparse
+  const stored = () => repository.readFile(content, { signal })
+  const hash = createHash('sha256')
   if (size > heldBytesMax) {
     const repeats = content.some((id, index) => id === content[index + 1])
-    return repeats ? { extents: await findExtents(segments()), segments } : { segments }
+    const seen = counted(stored(), hash, size)
+    if (mayHaveHoles && repeats)
+      return { extents: await findExtents(seen), segments: stored, sha256: hash.digest('hex') }
+    for await (const _ of seen);
+    return { segments: stored, sha256: hash.digest('hex') }
   }
   const held: Segment[] = []
-  for await (const segment of segments())
+  for await (const segment of counted(stored(), hash, size))
     held.push(segment.kind === 'hole' ? segment : { kind: 'data', bytes: Buffer.from(segment.bytes) })
-  return { extents: await findExtents(eachOf(held)), segments: () => eachOf(held) }
+  const sha256 = hash.digest('hex')
+  const segments = () => eachOf(held)
+  return mayHaveHoles ? { extents: await findExtents(segments()), segments, sha256 } : { segments, sha256 }
+}
+
+/** Passes on what it hashes. `integrity.format` where it is not as long as the entry says. */
+async function* counted(segments: AsyncIterable<Segment>, hash: Hash, size: number): AsyncIterable<Segment> {
+  let length = 0
+  for await (const segment of segments) {
+    length += segment.kind === 'data' ? segment.bytes.length : segment.length
+    hashSegment(hash, segment)
+    yield segment
+  }
+  if (length !== size) throw new VmlError('integrity.format', otherLength(length, size))
 }
 
 async function* eachOf<T>(items: readonly T[]): AsyncIterable<T> {

@@ -14,6 +14,7 @@ import {
   refuseMounts,
   refuseUnreadable,
 } from './restore-look.ts'
+import { type DamagedPath, findDamagedContents, listDamaged, withoutDamaged } from './restore-damage.ts'
 import type { RestoreRequest } from './restore-request.ts'
 import { type PlannedRestore, writeItems, writeParents } from './restore-write.ts'
 
@@ -23,13 +24,15 @@ export interface RestoreReport {
   readonly plan: RestorePlan
   readonly proof: ProofReport
   readonly failures: readonly PathFailure[]
+  /** Left as they were: the entry's content of them cannot be read. */
+  readonly damaged: readonly DamagedPath[]
 }
 
 /** Looks at entry and target, changes nothing. */
 export async function prepareRestore(request: RestoreRequest): Promise<PreparedRestore> {
   const { destination, reporter } = request
   reporter.progress({ phase: 'comparing' })
-  const { wanted, own } = await collectWanted(request)
+  const { wanted, own, damaged: folders } = await collectWanted(request)
   const scope = scopeOf(request)
   const target = await lookAtTarget(request, scope, wanted)
   const above = await foldersAbove(request, wanted, target.present)
@@ -42,7 +45,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
     overwrite: request.overwrite,
     remove: request.remove,
     scope: request.removeWithin?.map((path) => destination.map.forward(path)) ?? scope,
-    protectedBy: openGuard(request, target),
+    protectedBy: openGuard(request, target, folders),
     owners: destination.owners,
     timeResolutionNs: fidelity.timeResolutionNs,
     sameMachine: destination.sameMachine,
@@ -50,15 +53,35 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
     attributesTold: fidelity.xattrs || fidelity.acls,
     linkTimes: keepsLinkTimes(fidelity),
   })
-  const settled = settleDoubts(plan, await differingDoubts(request, plan))
+  const unproven: DamagedPath[] = []
+  const full = settleDoubts(plan, await differingDoubts(request, plan, unproven))
+  const contents = await findDamagedContents(request, full, target.present)
+  const { plan: settled, damaged: files } = withoutDamaged(full, [...unproven, ...contents])
   const standing = await standingExtras(request)
+  const endangered = await endangeredBy(request, settled, target.present)
   return {
     request,
     plan: { ...settled, left: [...settled.left, ...own] },
     present: target.present,
     leftovers: target.leftovers,
-    endangered: [...new Set([...endangeredPaths(settled, target.present), ...standing])].sort(),
+    damaged: [...folders, ...files],
+    endangered: [...new Set([...endangered, ...standing])].sort(),
   }
+}
+
+/** What changes or goes. A folder that is written again for its time alone is as it was afterwards: alone it is nothing to keep. */
+async function endangeredBy(
+  request: RestoreRequest,
+  plan: RestorePlan,
+  present: PreparedRestore['present'],
+): Promise<readonly RawPath[]> {
+  const all = endangeredPaths(plan, present)
+  const idle = plan.writes.filter(({ path, reason }) => reason === 'folder' && present.has(path))
+  if (idle.length === 0 || all.length > idle.length) return all
+  const { xattrs, acls } = request.destination.source.fidelity
+  if (!xattrs && !acls) return []
+  const differing = await differingDoubts(request, { doubtful: idle })
+  return all.filter((path) => differing.has(path))
 }
 
 /** What is looked at on the target: the restored paths, and where folders within them go under another name. */
@@ -101,7 +124,13 @@ export async function runRestore(prepared: PreparedRestore): Promise<RestoreRepo
   await using local = await openLocalRestore(prepared, source.local)
   const failures = [...(await removeFirst(prepared)), ...(await local.write())]
   prepared.request.reporter.progress({ phase: 'proving', filesTotal: prepared.plan.writes.length })
-  return { plan: prepared.plan, proof: await proveLocally(prepared, local), failures }
+  const proof = await proveLocally(prepared, local)
+  return {
+    plan: prepared.plan,
+    proof,
+    failures,
+    damaged: [...prepared.damaged, ...listDamaged(local.damaged)],
+  }
 }
 
 async function removeFirst({ request, plan, leftovers }: PreparedRestore): Promise<readonly PathFailure[]> {
@@ -117,9 +146,14 @@ async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
   const { source } = request.destination
   const failures: PathFailure[] = [...(await removeFirst(prepared))]
   const expected = new Map<RawPath, Expected>()
+  const damaged = new Map<RawPath, string>()
   if (plan.writes.length > 0 || request.extras.length > 0) {
     failures.push(
-      ...(await source.write(writeItems(prepared, expected), writeParents(prepared), request.signal)),
+      ...(await source.write(
+        writeItems(prepared, expected, damaged),
+        writeParents(prepared),
+        request.signal,
+      )),
     )
   }
   request.reporter.progress({ phase: 'proving', filesTotal: expected.size })
@@ -132,7 +166,7 @@ async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
     reporter: request.reporter,
     signal: request.signal,
   })
-  return { plan, proof, failures }
+  return { plan, proof, failures, damaged: [...prepared.damaged, ...listDamaged(damaged)] }
 }
 
 export function isNothingToDo({ plan, request, leftovers }: PreparedRestore): boolean {

@@ -1,6 +1,7 @@
 // Looks paths up in a stored tree, reading each folder once.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
+import { isDamage } from '../store/damage.ts'
 import type { TreeId } from '../model/ids.ts'
 import { baseName, joinPath, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
@@ -48,14 +49,30 @@ export function openTreeReader(repository: Repository, root: TreeId, signal?: Ab
   return { node, folder }
 }
 
+export interface WalkOptions {
+  readonly at?: RawPath
+  readonly signal?: AbortSignal | undefined
+  readonly enter?: (path: RawPath) => boolean
+  /** Told of a folder that is damaged, right after its node was given; without it the walk fails there. */
+  readonly onDamage?: (path: RawPath, why: string) => void
+}
+
 /** Everything below a folder of a stored tree, parents first, in bytewise order of names. */
 export async function* walkTree(
   repository: Repository,
   tree: TreeId,
-  options: { at?: RawPath; signal?: AbortSignal | undefined; enter?: (path: RawPath) => boolean } = {},
+  options: WalkOptions = {},
 ): AsyncIterable<WalkedNode> {
   const at = options.at ?? rootPath
-  for (const node of await repository.readTree(tree, { signal: options.signal })) {
+  const { signal, onDamage } = options
+  let nodes: readonly TreeNode[] = []
+  try {
+    nodes = await repository.readTree(tree, { signal })
+  } catch (error) {
+    if (!onDamage || !isDamage(error)) throw error
+    onDamage(at, error.message)
+  }
+  for (const node of nodes) {
     const path = joinPath(at, node.name)
     yield { path, node }
     if (node.type === 'dir' && node.subtree !== undefined && (options.enter?.(path) ?? true)) {

@@ -3,9 +3,10 @@ import { mkdir, readdir, realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { findMachine } from '../../app/config.ts'
 import type { Logbook } from '../../app/open.ts'
+import { openBase } from '../../app/save-base.ts'
 import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
-import { systemErrorCode, VmlError } from '../../base/failure.ts'
+import { FAILURES, systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
 import { entryName, isImported, listEntries, nextEntryNumber } from '../../engine/entries.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
@@ -18,6 +19,8 @@ import {
   mapHome,
   prepareEntryRestore,
 } from '../../engine/restore-entry.ts'
+import { damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
+import type { MissingPath } from '../../engine/restore-missing.ts'
 import type { Destination } from '../../engine/restore-request.ts'
 import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
 import type { Machine } from '../../model/machine.ts'
@@ -35,7 +38,7 @@ import {
   texts,
 } from '../command.ts'
 import { formatBytes, plural } from '../format.ts'
-import { printOutcome, printPlan } from '../print-restore.ts'
+import { noteMissing, printOutcome, printPlan } from '../print-restore.ts'
 import { keepPrunesOut } from '../read-lock.ts'
 
 const machineOperand: Operand = {
@@ -93,28 +96,9 @@ export const command = defineCommand({
           hint: 'Nothing was written. An archive is made anew; the variables are in it, in .vml/environment.json',
         })
       }
-      const { writeEntryTar } = await import('../../engine/restore-tar.ts')
-      const file = resolve(context.config.workingFolder, options.to)
       const without = details.document ? cacheParts(details.document, caches) : []
-      const written = options.dryRun
-        ? undefined
-        : await writeEntryTar({
-            repository: logbook.repository,
-            tree: entry.snapshot.tree,
-            entryName: entryName(entry),
-            paths,
-            without,
-            file,
-            reporter: context.reporter,
-            signal: context.signal,
-          })
-      context.out.line(
-        written
-          ? `Wrote ${plural(written.paths, 'path')} (${formatBytes(written.bytes)}) to ${printableText(file)}`
-          : `Would write ${entryName(entry)} to ${printableText(file)}`,
-      )
-      context.out.document({ schema: 1, dry_run: options.dryRun, file, ...written })
-      return 0
+      const file = resolve(context.config.workingFolder, options.to)
+      return await writeArchive(context, logbook, { details, paths, without, file, dryRun: options.dryRun })
     }
     const startedAt = context.clock.now()
     const target =
@@ -137,16 +121,80 @@ export const command = defineCommand({
       signal: context.signal,
     })
     printPlan(context, prepared, target.notes, options.dryRun)
-    if (options.dryRun) return 0
+    if (options.dryRun) {
+      requireReadable(prepared.damaged, { label: destination.label, kept: 'Nothing was changed' })
+      return statusOf(prepared.missing)
+    }
     // Before the first byte: a restore that is cut off must be able to go on with --delete.
     if (target.folder !== undefined && target.isOurs) await noteOwnRestore(context.config, target.folder)
-    const { report, safety } = await carryOut(prepared, (endangered) =>
+    const { report, safety, damaged, kept } = await carryOut(prepared, (endangered) =>
       keepSafety(context, logbook, open, endangered, `Before restore of ${entryName(entry)}`),
     )
-    printOutcome(context, { prepared, safety, report, durationMs: context.clock.now() - startedAt })
-    return 0
+    const durationMs = context.clock.now() - startedAt
+    const isKnown = context.config.machines.has(open.machine.name)
+    const back = (number: number) =>
+      `${isKnown ? '' : `vml machine add ${open.machine.name} local: && `}vml restore ${number}`
+    printOutcome(context, { prepared, safety, report, damaged, back, durationMs })
+    requireReadable(damaged, { label: destination.label, kept })
+    return statusOf(prepared.missing)
   },
 })
+
+/** What the entry never had, or lost, is not restored: nobody may take that for all of it. */
+function statusOf(missing: readonly MissingPath[]): number {
+  return missing.length > 0 ? FAILURES.partial.exit : 0
+}
+
+async function writeArchive(
+  context: Context,
+  { repository }: Logbook,
+  request: {
+    readonly details: EntryDetails
+    readonly paths: readonly RawPath[]
+    readonly without: readonly RawPath[]
+    readonly file: string
+    readonly dryRun: boolean
+  },
+): Promise<number> {
+  const { out, reporter, signal } = context
+  const { details, paths, without, file, dryRun: dry } = request
+  const { entry, document } = details
+  const [{ writeEntryTar }, { missingFacts, missingWithin, readMissing }] = await Promise.all([
+    import('../../engine/restore-tar.ts'),
+    import('../../engine/restore-missing.ts'),
+  ])
+  const missing = missingWithin(await readMissing(repository, { entry, document }, context), request)
+  const written = dry
+    ? undefined
+    : await writeEntryTar({
+        repository,
+        tree: entry.snapshot.tree,
+        entryName: entryName(entry),
+        paths,
+        without,
+        file,
+        reporter,
+        signal,
+      })
+  const label = printableText(file)
+  out.line(
+    written
+      ? `Wrote ${plural(written.paths, 'path')} (${formatBytes(written.bytes)}) to ${label}`
+      : `Would write ${entryName(entry)} to ${label}`,
+  )
+  noteMissing(out, missing)
+  const damaged = written?.damaged ?? []
+  out.document({
+    schema: 1,
+    dry_run: dry,
+    file,
+    ...(written ? { paths: written.paths, bytes: written.bytes } : {}),
+    damaged: damagedFacts(damaged),
+    missing: missingFacts(missing),
+  })
+  requireReadable(damaged, { label, kept: 'The archive is without them' })
+  return statusOf(missing)
+}
 
 interface Target {
   readonly open: OpenMachine
@@ -264,12 +312,11 @@ async function keepSafety(
 ): Promise<Saved> {
   const entries = await listEntries(logbook, context)
   const entry = chooseBase(entries, open.machine.name, 'incremental')
-  const document = entry && (await describeEntryFully(logbook.repository, entry, context)).document
   return await saveSafety(
     {
       open,
       repository: logbook.repository,
-      base: entry && document ? { entry, document } : undefined,
+      base: await openBase(context, logbook.repository, entry),
       nextNumber: () => nextEntryNumber(logbook, context),
       clock: context.clock,
       reporter: context.reporter,
