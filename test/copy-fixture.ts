@@ -4,6 +4,7 @@ import { openMemory } from '../src/backend/memory.ts'
 import { silentReporter } from '../src/base/progress.ts'
 import { openCatalog } from '../src/catalog/catalog.ts'
 import { type CopyContext, type CopyPlan, type CopyResult, planCopy, runCopy } from '../src/engine/copy.ts'
+import { planHeals } from '../src/engine/copy-heal.ts'
 import { listEntries, type LoggedEntry, type OpenLogbook } from '../src/engine/entries.ts'
 import type { Snapshot } from '../src/model/entry.ts'
 import type { TreeId } from '../src/model/ids.ts'
@@ -104,5 +105,6 @@ export async function copyAll(
   options: Partial<Pick<CopyPlan, 'imported'>> = {},
 ): Promise<CopyResult> {
   const context = await copyContext(from, into)
-  return await runCopy(planCopy(context.source.filter(choose), { ...context, ...options }), context)
+  const plan = planCopy(context.source.filter(choose), { ...context, ...options })
+  return await runCopy(await planHeals(plan, context), context)
 }

@@ -1,6 +1,7 @@
 // `vml copy`: entries of one logbook go into another, under the ids that they have, and only what is missing there is moved.
 import { isFailure, type VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
+import type { Snapshot } from '../model/entry.ts'
 import { type EntryId, parseId, type SnapshotId, type TreeId } from '../model/ids.ts'
 import { isDamage } from '../store/damage.ts'
 import type { Writer } from '../store/store.ts'
@@ -9,6 +10,7 @@ import {
   importedTag,
   isImported,
   type LoggedEntry,
+  lostTag,
   type OpenLogbook,
   revisionOf,
 } from './entries.ts'
@@ -18,8 +20,9 @@ import { type CopyCounts, openTreeCopier, type TreeCopier } from './tree-copier.
 /**
  * `copy`: the target does not have it. `update`: it has the same content, and title, note or tags were edited here since.
  * `there`: nothing to do. `differs`: under this id it has other content, as after `share --scrub`, and keeps it.
+ * `heal`: it has the same less what damage took from it (see copy-heal.ts), and gets it whole.
  */
-export type CopyStep = 'copy' | 'update' | 'there' | 'differs'
+export type CopyStep = 'copy' | 'update' | 'heal' | 'there' | 'differs'
 
 export interface PlannedCopy {
   readonly entry: LoggedEntry
@@ -39,7 +42,7 @@ export interface CopyPlan {
 
 export interface CopyOutcome extends PlannedCopy {
   /** `edited`: the older form could not be taken away, since others use the target; the newer one counts. */
-  readonly outcome: 'copied' | 'updated' | 'edited' | 'there' | 'differs' | 'damaged'
+  readonly outcome: 'copied' | 'updated' | 'edited' | 'healed' | 'there' | 'differs' | 'damaged'
   readonly damage?: VmlError
 }
 
@@ -105,7 +108,7 @@ export async function measureCopy(plan: CopyPlan, context: CopyContext): Promise
   })
   const bases = basesOf(context.present)
   for (const { entry, step } of plan.copies) {
-    if (step !== 'copy') continue
+    if (step !== 'copy' && step !== 'heal') continue
     await copier.copy(entry.snapshot.tree, { base: bases.nearest(entry) })
     bases.add(entry)
   }
@@ -134,7 +137,7 @@ export async function runCopy(
     outcomes.push(outcome)
     onOutcome?.(outcome)
   }
-  const moved = plan.copies.filter(({ step }) => step === 'copy' || step === 'update')
+  const moved = plan.copies.filter(({ step }) => step === 'copy' || step === 'update' || step === 'heal')
   await requireProvenSides(moved, context)
   for (const planned of plan.copies)
     if (planned.step === 'there' || planned.step === 'differs') tell({ ...planned, outcome: planned.step })
@@ -192,8 +195,11 @@ export async function runCopy(
     ;({ counts } = copier)
     ;({ storedBytes } = writer.statistics())
   }
-  for (const { planned, snapshots } of outdated)
-    tell({ ...planned, outcome: (await removeOutdated(into, snapshots)) ? 'updated' : 'edited' })
+  for (const { planned, snapshots } of outdated) {
+    const removed = await removeOutdated(into, snapshots)
+    // The whole form counts from its commit on, whether the other could be taken away or not.
+    tell({ ...planned, outcome: planned.step === 'heal' ? 'healed' : removed ? 'updated' : 'edited' })
+  }
   return { outcomes, counts, storedBytes }
 }
 
@@ -244,8 +250,9 @@ function openCommits(plan: CopyPlan, context: CopyContext, writer: Writer) {
     for (const known of [snapshot.id, ...twins]) entryOf.set(known, id)
   const inTarget = new Map(present.map((entry) => [entry.id, entry.snapshot.id]))
 
-  return async ({ entry, number, present: known }: PlannedCopy): Promise<void> => {
-    const { id, parent, ...kept } = entry.snapshot
+  return async (planned: PlannedCopy): Promise<void> => {
+    const { entry, number, present: known } = planned
+    const { id, parent, ...kept } = planned.step === 'heal' && known ? healed(entry, known) : entry.snapshot
     // A parent is named by its snapshot, which is another one in the target.
     const parentEntry = parent && (entryOf.get(parent) ?? parseId<EntryId>(parent))
     const parentThere = parentEntry && inTarget.get(parentEntry)
@@ -255,7 +262,7 @@ function openCommits(plan: CopyPlan, context: CopyContext, writer: Writer) {
         ...kept,
         ...(parentThere ? { parent: parentThere } : {}),
         original: entry.snapshot.original ?? id,
-        tags: tagsFor(entry, { number, mark }),
+        tags: tagsFor(kept.tags, { entry, number, mark }),
       },
       { signal },
     )
@@ -265,14 +272,31 @@ function openCommits(plan: CopyPlan, context: CopyContext, writer: Writer) {
   }
 }
 
+/** The content from here, what was edited last from here or there; its revision is above both, so that it counts as soon as it is there. */
+function healed({ snapshot }: LoggedEntry, { snapshot: known }: LoggedEntry): Snapshot {
+  const { description: _before, ...fields } = snapshot
+  const { tags, description } = revisionOf(known) > revisionOf(snapshot) ? known : snapshot
+  const kept = tags.filter((tag) => tag !== lostTag && !tag.startsWith('vml:rev='))
+  const revision = Math.max(revisionOf(known), revisionOf(snapshot)) + 1
+  return {
+    ...fields,
+    tags: [...kept, `vml:rev=${revision}`],
+    ...(description === undefined ? {} : { description }),
+  }
+}
+
 /** The tags as they are, so that stock `restic copy` finds the entry copied; but for a number that another entry has in the target. */
 function tagsFor(
-  entry: LoggedEntry,
-  { number, mark }: { readonly number: number | undefined; readonly mark: boolean },
+  own: readonly string[],
+  {
+    entry,
+    number,
+    mark,
+  }: { readonly entry: LoggedEntry; readonly number: number | undefined; readonly mark: boolean },
 ): string[] {
-  const tags = entry.snapshot.tags.filter((tag) => tag !== importedTag || mark || isImported(entry))
+  const tags = own.filter((tag) => tag !== importedTag || mark || isImported(entry))
   const numbered =
-    number === entry.number || number === undefined
+    number === undefined || number === entry.number
       ? tags
       : [...tags.filter((tag) => !tag.startsWith('vml:n=')), `vml:n=${number}`]
   return mark && !numbered.includes(importedTag) ? [...numbered, importedTag] : numbered

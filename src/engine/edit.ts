@@ -1,7 +1,15 @@
 // Changes title, note, tags or project of an entry. The new snapshot names the entry as its original, so that id and
 // number stay.
 import { VmlError } from '../base/failure.ts'
-import { entryName, joinDescription, type LoggedEntry, ownTags, revisionOf } from './entries.ts'
+import {
+  entryName,
+  importedTag,
+  joinDescription,
+  type LoggedEntry,
+  lostTag,
+  ownTags,
+  revisionOf,
+} from './entries.ts'
 import type { OpenLogbook } from './entries.ts'
 import { requireProven } from './proven-entries.ts'
 import type { Snapshot } from '../model/entry.ts'
@@ -76,6 +84,7 @@ export async function runEdit(logbook: OpenLogbook, plan: EditPlan, signal?: Abo
           project: plan.project,
           revision: nextRevision(entry),
         }),
+        ...fields.tags.filter((tag) => marks.has(tag)),
         ...plan.tags,
       ],
       description: joinDescription(plan),
@@ -88,6 +97,9 @@ export async function runEdit(logbook: OpenLogbook, plan: EditPlan, signal?: Abo
   catalog.remove([old, ...entry.twins])
   return written
 }
+
+/** What was found out of an entry, and no edit changes: that it is somebody else's, and that damage took from it. */
+const marks: ReadonlySet<string> = new Set([importedTag, lostTag])
 
 /** Comma separates tags for restic, and `vml:` is VML's own. */
 export function requireTag(tag: string): void {

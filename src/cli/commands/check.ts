@@ -123,7 +123,7 @@ async function check(
       `The logbook is damaged: ${plural(damage.length, 'finding')}, and nothing was changed`,
       {
         details: { findings: damage.length },
-        hint: 'Entries that are not named above are whole. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it',
+        hint: 'Entries that are not named above are whole. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it; what is lost then may be healed from a second logbook with vml copy',
       },
     )
 }
@@ -219,7 +219,7 @@ async function repair(context: Context, options: Options): Promise<number> {
   }
   const lossy = plan.entries.filter(({ lostFiles, lostFolders }) => lostFiles + lostFolders > 0).length
   const losses = plan.loses
-    ? `${plural(lossy, 'entry has', 'entries have')} lost something that is nowhere any more`
+    ? `${plural(lossy, 'entry has', 'entries have')} lost something that is not in this logbook any more`
     : 'nothing of any entry is lost'
   if (options.dryRun) {
     out.summary(`A repair would do this${read}: ${losses}`, { dry_run: true, repaired: false })
@@ -249,5 +249,11 @@ async function repair(context: Context, options: Options): Promise<number> {
       loses: plan.loses,
     },
   )
+  if (plan.loses) {
+    out.note(
+      '  Another logbook may have it whole: vml copy --all --from THAT --to THIS heals its entries here',
+    )
+    out.note('  The machine may have it still: vml save stores it anew')
+  }
   return plan.loses ? 3 : 0
 }

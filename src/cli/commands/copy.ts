@@ -10,6 +10,7 @@ import {
   type PlannedCopy,
   runCopy,
 } from '../../engine/copy.ts'
+import { isMarkedLost, planHeals } from '../../engine/copy-heal.ts'
 import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
 import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
 import { shortId } from '../../model/ids.ts'
@@ -77,7 +78,7 @@ export const command = defineCommand({
     const source = await listEntries(from, { signal, reporter: { ...context.reporter, warn } })
     const present = await listEntries(into, context)
     const imported = options.from !== undefined && !(await isOwnLogbook(config, from))
-    const plan = planCopy(choose(source, operands, options), {
+    const chosen = planCopy(choose(source, operands, options), {
       source,
       present,
       imported,
@@ -85,12 +86,15 @@ export const command = defineCommand({
     })
     warnOfOtherChunks(context, from, into)
     const copying = { from, into, source, present, reporter: context.reporter, signal }
+    const plan = await planHeals(chosen, copying)
     if (options.dryRun) {
       const missing = await measureCopy(plan, copying)
       for (const planned of plan.copies) out.line(lineOf(planned, dryWords[planned.step]))
-      const steps = plan.copies.filter(({ step }) => step === 'copy').length
+      const [steps, heals] = ['copy', 'heal'].map(
+        (of) => plan.copies.filter(({ step }) => step === of).length,
+      )
       out.note(
-        `Would copy ${plural(steps, 'entry', 'entries')}: ${plural(missing.blobs, 'blob')} and ${plural(missing.trees, 'folder')}, ${formatBytes(missing.bytes)}`,
+        `Would copy ${plural(steps ?? 0, 'entry', 'entries')}${heals ? ` and heal ${heals}` : ''}: ${plural(missing.blobs, 'blob')} and ${plural(missing.trees, 'folder')}, ${formatBytes(missing.bytes)}`,
       )
       out.document({
         schema: 1,
@@ -112,11 +116,15 @@ export const command = defineCommand({
     await protectPacks(into.repository, context)
     const copied = outcomes.filter(({ outcome }) => outcome === 'copied').length
     const updated = outcomes.filter(({ outcome }) => outcome === 'updated' || outcome === 'edited').length
-    const where = updated > 0 ? `, brought ${updated} up to date in` : ' to'
+    const healed = outcomes.filter(({ outcome }) => outcome === 'healed').length
+    const where = [
+      ...(healed > 0 ? [`, healed ${healed}`] : []),
+      ...(updated > 0 ? [`, brought ${updated} up to date`] : []),
+    ]
     if (imported && copied > 0)
       out.note(`  Marked as somebody else's, since this computer has no key of its own to ${from.location}`)
     out.summary(
-      `Copied ${copied} of ${plural(outcomes.length, 'entry', 'entries')}${where} ${into.location}: ${plural(counts.blobs, 'blob')} and ${plural(counts.trees, 'folder')}, stored ${formatBytes(storedBytes)}`,
+      `Copied ${copied} of ${plural(outcomes.length, 'entry', 'entries')}${where.join('')}${where.length > 0 ? ' in' : ' to'} ${into.location}: ${plural(counts.blobs, 'blob')} and ${plural(counts.trees, 'folder')}, stored ${formatBytes(storedBytes)}`,
       {
         schema: 1,
         imported,
@@ -127,6 +135,10 @@ export const command = defineCommand({
         bytes_stored: storedBytes,
       },
     )
+    if (outcomes.some(({ outcome, present }) => outcome === 'differs' && present && isMarkedLost(present)))
+      out.note(
+        '  What a repair left there goes with vml rm --logbook THERE ENTRY; then a copy takes this one',
+      )
     // What was chosen by a rule may be what cannot even be listed.
     return operands.length === 0 && leftOut > 0 ? damageStatus : statusOf(outcomes)
   },
@@ -197,6 +209,7 @@ function warnOfOtherChunks({ reporter }: Context, from: Logbook, into: Logbook):
 const dryWords = {
   copy: 'would be copied',
   update: 'would be brought up to date',
+  heal: 'would be healed: made whole again where damage took from it',
   there: 'is there already',
   differs: 'is there with other content, and would be left as it is',
 } as const
@@ -204,13 +217,19 @@ const dryWords = {
 const doneWords = {
   copied: 'copied',
   updated: 'brought up to date',
+  healed: 'healed: whole again',
   edited: 'brought up to date; its older form stays until nobody else uses the logbook',
   there: 'is there already',
   differs: 'is there with other content, and was left as it is',
   damaged: 'not copied: damaged here',
 } as const
 
-function lineOf({ entry, number }: PlannedCopy, words: string): string {
+function lineOf({ entry, number, present, step }: PlannedCopy, usual: string): string {
+  // Told as what it is: nothing has to be seen to there.
+  const words =
+    step === 'differs' && present && isMarkedLost(entry) && !isMarkedLost(present)
+      ? 'has lost something here; what is there was left as it is: copy it from there to heal it'
+      : usual
   const renumbered = number !== undefined && number !== entry.number ? ` (there it is #${number})` : ''
   return `${entryName(entry)}  ${words}${renumbered}  ${shown(entry.title)}`.trimEnd()
 }
