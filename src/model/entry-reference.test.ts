@@ -139,3 +139,28 @@ const entries: readonly Entry[] = [
   entryOf({ id: 'dd', number: 4, day: 4, machine: 'web' }),
   entryOf({ id: 'ee', number: 5, day: 5, machine: 'web', kind: 'safety' }),
 ]
+
+test('a path without its first slash is told apart from an entry that is not there', () => {
+  for (const [typed, correct] of [
+    ['2:proj', '2:/proj,'],
+    ['2:proj/x', '2:/proj/x,'],
+    ['2:./proj', '2:/proj,'],
+    ['2:', '2:/,'],
+  ] as const) {
+    const { entry, typed: asTyped } = parseEntryPath(typed)
+    assert.throws(
+      () => resolveEntry(entries, entry, asTyped),
+      (error) =>
+        isFailure(error, 'not-found') &&
+        error.message.includes('begins with "/"') &&
+        error.hint?.includes(`Write ${correct}`) === true,
+      typed,
+    )
+  }
+  // A moment has colons of its own.
+  const { entry, typed } = parseEntryPath('@{2020-01-01 10:00}')
+  assert.throws(
+    () => resolveEntry(entries, entry, typed),
+    (error) => isFailure(error, 'not-found') && !error.message.includes('begins with'),
+  )
+})

@@ -219,6 +219,18 @@ function badReference(typed: string): VmlError {
 }
 
 function notFound(typed: string, why?: string): VmlError {
+  const [, entry, path] = /^([^:{}]+):((?!\/).*)$/s.exec(typed) ?? []
+  if (entry !== undefined && path !== undefined) {
+    const word = printableText(entry.replace(/^#/, ''))
+    return new VmlError(
+      'not-found',
+      `Cannot find entry "${printableText(typed)}": a path in an entry begins with "/"`,
+      {
+        details: { entry: typed },
+        hint: `Write ${word}:/${printableText(path.replace(/^(?:\.|~)\//, ''))}, with all folders above it; vml ls ${word} shows them`,
+      },
+    )
+  }
   const reason = why === undefined ? '' : `: ${why}`
   return new VmlError('not-found', `Cannot find entry "${printableText(typed)}"${reason}`, {
     details: { entry: typed },

@@ -1,5 +1,6 @@
 // `vml cat ENTRY:/path`: the bytes of a file, as they were.
 import { VmlError } from '../../base/failure.ts'
+import { entryWord } from '../../engine/entries.ts'
 import { findEntry, readPath } from '../../engine/look.ts'
 import { defineCommand } from '../command.ts'
 import { entryPathOperand } from '../options.ts'
@@ -19,10 +20,12 @@ export const command = defineCommand({
     const { out, signal } = context
     const logbook = await context.openLogbook()
     const { entry, path } = await findEntry(logbook, typed, { signal, reporter: context.reporter })
-    if (path === undefined)
+    if (path === undefined) {
+      const word = entryWord(entry)
       throw new VmlError('usage', `Cannot print "${typed}": it names no path`, {
-        hint: `Write ${typed}:/path; see the paths with vml ls ${typed}`,
+        hint: `Write ${word}:/path; see the paths with vml ls ${word}`,
       })
+    }
     for await (const segment of await readPath(logbook.repository, { entry, path }, signal)) {
       signal.throwIfAborted()
       if (segment.kind === 'data') await out.bytes(segment.bytes)
