@@ -3,8 +3,9 @@ import { execFile } from 'node:child_process'
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
-import { VmlError } from '../base/failure.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
+import { describeSystemError } from '../base/system-error.ts'
 import type { ScheduleStep } from './schedule.ts'
 
 const execute = promisify(execFile)
@@ -17,6 +18,7 @@ const programMsMax = 60_000
 export async function runSchedule(
   steps: readonly ScheduleStep[],
   signal: AbortSignal,
+  instead = 'Call vml policy run --all --yes from a timer of your own',
 ): Promise<readonly string[]> {
   const complaints: string[] = []
   for (const step of steps) {
@@ -27,7 +29,7 @@ export async function runSchedule(
       await writeFileDurable(step.path, Buffer.from(step.content, step.encoding), { mode: 0o644 })
     } else if (step.kind === 'remove') await rm(step.path, { force: true })
     else {
-      const complaint = await runProgram(step, signal)
+      const complaint = await runProgram(step, signal, instead)
       if (complaint !== undefined) complaints.push(complaint)
     }
   }
@@ -37,6 +39,7 @@ export async function runSchedule(
 async function runProgram(
   { argv: [program = '', ...words], optional }: Extract<ScheduleStep, { kind: 'run' }>,
   signal: AbortSignal,
+  instead: string,
 ): Promise<string | undefined> {
   try {
     await execute(program, words, { timeout: programMsMax, signal })
@@ -44,11 +47,33 @@ async function runProgram(
   } catch (error) {
     signal.throwIfAborted()
     const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : ''
-    const what = `${program} ${words.join(' ')} failed${said === '' ? '' : `: ${said.slice(0, 500)}`}`
+    const code = systemErrorCode(error)
+    const why = said !== '' ? said.slice(0, 500) : code === undefined ? '' : describeSystemError(code)
+    const what = `${program} ${words.join(' ')} failed${why === '' ? '' : `: ${why}`}`
     if (optional) return what
     throw new VmlError('failed', `Cannot have a timer call VML: ${what}`, {
       cause: error,
-      hint: 'Its files are written. Correct what keeps that program from working, and run this command again; or call vml policy run --all --yes from a timer of your own',
+      hint: `Its files are written. Correct what keeps that program from working, and run this command again. ${instead}`,
     })
+  }
+}
+
+/** What a manager that is not there, or knows of no such timer, says: then there is nothing to stop. */
+export function isNothingToStop(complaint: string): boolean {
+  return /connect to (the )?bus|no medium found|does not exist|not loaded|no such file|not been booted with systemd/i.test(
+    complaint,
+  )
+}
+
+/** Whether timers of a user run while nobody is logged in (loginctl(1), "enable-linger"); undefined where that cannot be told. */
+export async function lingers(user: string, signal: AbortSignal): Promise<boolean | undefined> {
+  try {
+    const words = ['show-user', '--property=Linger', '--value', user]
+    const { stdout } = await execute('loginctl', words, { timeout: programMsMax, signal })
+    const said = stdout.trim()
+    return said === 'yes' ? true : said === 'no' ? false : undefined
+  } catch {
+    signal.throwIfAborted()
+    return undefined
   }
 }

@@ -1,5 +1,6 @@
 // A systemd timer, of the user or of the system (systemd.service(5), systemd.timer(5), systemd.syntax(7)).
 import { join } from 'node:path'
+import { crontabLine } from './schedule-crontab.ts'
 import type { SchedulePlan, ScheduleRequest } from './schedule.ts'
 
 const name = 'vml-policy'
@@ -22,14 +23,14 @@ export function planSystemd(request: ScheduleRequest): SchedulePlan {
     ],
     uninstall: [
       { ...call('disable', '--now', `${name}.timer`), optional: true },
+      // Where nobody could be asked to disable it.
+      { kind: 'remove', path: join(folder, 'timers.target.wants', `${name}.timer`) },
       { kind: 'remove', path: timer },
       { kind: 'remove', path: service },
       { ...call('daemon-reload'), optional: true },
     ],
-    notes: [
-      `See what it did: journalctl ${isUser ? '--user ' : ''}-u ${name}`,
-      ...(isUser ? [`It runs while you are logged in; for always: loginctl enable-linger`] : []),
-    ],
+    notes: [`See what it did: journalctl ${isUser ? '--user ' : ''}-u ${name}`],
+    instead: `${isUser ? 'Without a session of systemd: as root, vml policy install --system; or put' : 'Without systemd put'} this line behind crontab -e: ${crontabLine(request)}`,
   }
 }
 

@@ -9,7 +9,8 @@ import fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
 import { emptyPolicy } from '../model/policy.ts'
 import { readConfig } from './config.ts'
-import { runSchedule } from './run-schedule.ts'
+import { isNothingToStop, runSchedule } from './run-schedule.ts'
+import { crontabLine } from './schedule-crontab.ts'
 import { planSchedule, scheduleRequest, type SchedulePlatform, type ScheduleRequest } from './schedule.ts'
 
 const ticks = [60, 30, 20, 15, 10, 5, 2, 1] as const
@@ -233,6 +234,32 @@ test('a logbook whose location has a password in it is never a word of a command
       (error) => isFailure(error, 'usage') && !error.message.includes('secret-word'),
     )
   }
+})
+
+test('a line for cron is split by the shell into the words that were meant', () => {
+  fc.assert(
+    fc.property(fc.array(word, { minLength: 1, maxLength: 4 }), word, (words, value) => {
+      const command = ['/usr/bin/printf', String.raw`%s\0`, ...words]
+      const line = crontabLine({ ...request, command, environment: { XDG_DATA_HOME: value } })
+      const [, typed = ''] = /^0 \* \* \* \* (.*)$/s.exec(line) ?? []
+      // cron(8) takes an unescaped % for the end of the line, and takes the backslash away.
+      assert.doesNotMatch(typed, /(^|[^\\])%/)
+      const said = execFileSync('/bin/sh', ['-c', typed.replaceAll(String.raw`\%`, '%')]).toString()
+      assert.deepEqual(said.split('\0'), [...words, '--quiet', ''])
+    }),
+    { numRuns: 50 },
+  )
+  assert.match(crontabLine({ ...request, everyMinutes: 15 }), /^\*\/15 \* /)
+})
+
+test('a manager that cannot be reached has nothing to stop; what else it says is told', () => {
+  for (const said of [
+    'systemctl --user daemon-reload failed: Failed to connect to bus: No medium found',
+    'systemctl disable failed: Unit file vml-policy.timer does not exist.',
+    'systemctl daemon-reload failed: No such file or directory',
+  ])
+    assert.ok(isNothingToStop(said), said)
+  assert.ok(!isNothingToStop('systemctl disable failed: Access denied'))
 })
 
 test('steps are carried out in order, end at what fails, and can be repeated', async () => {

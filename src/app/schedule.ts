@@ -45,6 +45,8 @@ export interface SchedulePlan {
   readonly uninstall: readonly ScheduleStep[]
   /** For people. */
   readonly notes: readonly string[]
+  /** What to do where its programs cannot be run. */
+  readonly instead?: string
 }
 
 export function planSchedule(platform: SchedulePlatform, request: ScheduleRequest): SchedulePlan {

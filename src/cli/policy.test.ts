@@ -190,3 +190,18 @@ test('install prints its files for every system, and plans without touching anyt
   await assert.rejects(readFile(join(home.home, '.config/systemd/user/vml-policy.timer')))
   assert.equal((await home.run(['policy', 'install', '--for', 'macos'])).status, 2)
 })
+
+test('where systemd cannot be reached the message has a line for cron, and an uninstall is quiet', async () => {
+  await home.run(['policy', 'set', 'lab', '--every', '15min'])
+  // No program of that name: as in a container.
+  const env = { PATH: '/nonexistent' }
+  const installed = await home.run(['policy', 'install'], { env })
+  assert.equal(installed.status, 1, installed.stderr)
+  assert.match(installed.stderr, /policy install --system/)
+  assert.match(installed.stderr, /\*\/15 \* \* \* \* (env \S+ )*\/\S*vml policy run --all --yes .*--quiet/)
+  assert.doesNotMatch(installed.stderr, /ENOENT/)
+  const taken = await home.run(['policy', 'install', '--uninstall'], { env })
+  assert.equal(taken.status, 0)
+  assert.doesNotMatch(taken.stderr, /failed/)
+  await assert.rejects(readFile(join(home.home, '.config/systemd/user/vml-policy.timer')))
+})

@@ -8,7 +8,7 @@ import type { ScheduleStep } from '../../app/schedule.ts'
 
 export const install = defineCommand({
   description:
-    'Installs a timer that calls vml policy run: a systemd timer, a launchd job on macOS, a task on Windows. Times that were missed, since the computer was off, are made up for once.',
+    'Installs a timer that calls vml policy run: a systemd timer, a launchd job on macOS, a task on Windows. Times that were missed, since the computer was off, are made up for once. A timer of yours runs while you are logged in; on Linux always after loginctl enable-linger, or with --system.',
   operands: [],
   options: {
     user: flag('--user', 'for you: the default'),
@@ -23,7 +23,10 @@ export const install = defineCommand({
     dryRun,
   },
   examples: [
-    { line: 'vml policy install', does: 'have the policies called while you are logged in' },
+    {
+      line: 'vml policy install',
+      does: 'have the policies called while you are logged in, or always: it says how',
+    },
     { line: 'vml policy install --dry-run', does: 'say which files and commands that takes' },
     { line: 'vml policy install --print --for macos', does: 'see what launchd would be given' },
     { line: 'vml policy install --uninstall', does: 'take the timer away; policies and entries stay' },
@@ -52,10 +55,10 @@ export const install = defineCommand({
       }
     } else for (const step of steps) out.line(`${options.dryRun ? 'Would ' : ''}${describe(step)}`)
     if (!options.print && !options.dryRun) {
-      const { runSchedule } = await import('../../app/run-schedule.ts')
-      for (const complaint of await runSchedule(steps, signal)) {
+      const { isNothingToStop, runSchedule } = await import('../../app/run-schedule.ts')
+      for (const complaint of await runSchedule(steps, signal, plan.instead)) {
         // Where there was no timer there is nothing to stop; whoever had one should know.
-        if (options.uninstall) out.note(`  ${printableLines(complaint)}`)
+        if (options.uninstall && !isNothingToStop(complaint)) out.note(`  ${printableLines(complaint)}`)
       }
     }
     out.document({
@@ -66,7 +69,17 @@ export const install = defineCommand({
       every_minutes: request.everyMinutes,
       steps,
     })
-    if (!options.print && !options.uninstall) for (const note of plan.notes) out.note(`  ${shown(note)}`)
+    if (options.print || options.uninstall) return
+    for (const note of plan.notes) out.note(`  ${shown(note)}`)
+    if (platform !== 'linux' || scope !== 'user') return
+    const { lingers } = await import('../../app/run-schedule.ts')
+    const { name } = request.user
+    const always = options.dryRun ? undefined : await lingers(name, signal)
+    if (always === true) out.note('  It runs also while you are not logged in')
+    else
+      out.note(
+        `  It runs only while you are logged in${always === undefined ? ', unless lingering is on' : ''}; for always: loginctl enable-linger ${shown(name)}`,
+      )
   },
 })
 
