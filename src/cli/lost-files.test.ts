@@ -91,6 +91,26 @@ test('with the lost file gone from the machine as well, diff and status still na
   await assertStatusTells()
 })
 
+test('find does not call a path gone that damage took, or that a rule left out', async () => {
+  const large = join(folder, 'large.bin')
+  assert.match(
+    (await home.run(['find', 'large.bin'])).stdout,
+    /large\.bin {2}here {2}lost to damage in #1\n$/,
+  )
+  await writeFile(large, 'again')
+  assert.equal((await home.run(['save', 'here', '--only', folder])).status, 0)
+  assert.match((await home.run(['find', 'large.bin'])).stdout, /large\.bin {2}here #2\n$/)
+  await home.run(['save', 'here', '--only', folder, '--exclude', '*.bin'])
+  await rm(large)
+  await home.run(['save', 'here', '--only', folder])
+  const { stdout } = await home.run(['find', 'large.bin', '--history'])
+  const told = [...stdout.matchAll(/^ {2}(#\d) +(lost to damage|excluded|not there|file)/gm)]
+  assert.deepEqual(
+    told.map(([, entry, what]) => `${entry} ${what}`),
+    ['#1 lost to damage', '#2 file', '#3 excluded', '#4 not there'],
+  )
+})
+
 test('a difference beside what could not be compared ends with the status of differences', async () => {
   await writeFile(join(folder, 'new.txt'), 'new')
   const { stdout, status } = await home.run(['diff', '1', 'now', '--exit-code'])

@@ -43,6 +43,6 @@ function notComparedPaths(
   })
 }
 
-function wordsOf(reason: string): string {
+export function wordsOf(reason: string): string {
   return reason === 'lost' ? 'lost to damage' : reason
 }

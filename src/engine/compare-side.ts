@@ -70,7 +70,7 @@ export function storedTree(repository: Repository, root: TreeId, signal?: AbortS
 }
 
 /** Without a document, as of a snapshot of another program, all that is not lost was looked at. */
-function scopeOf(document: EntryDocument | undefined, lostPaths: readonly LostPath[]): CompareScope {
+export function scopeOf(document: EntryDocument | undefined, lostPaths: readonly LostPath[]): CompareScope {
   const lost = new Set(pathsOf(lostPaths))
   if (document === undefined)
     return {

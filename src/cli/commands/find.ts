@@ -4,6 +4,7 @@ import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.t
 import { findPaths, type FoundPath, type FoundVersion } from '../../engine/find.ts'
 import { defineCommand, flag, operand, text } from '../command.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
+import { wordsOf } from '../not-compared.ts'
 import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { table } from '../style.ts'
@@ -44,19 +45,24 @@ export const command = defineCommand({
 function printPath(out: Output, { path, machine, versions }: FoundPath): void {
   const there = versions.filter((version) => version.node !== undefined)
   const entries = there.flatMap((version) => version.entries)
-  const gone =
-    versions.at(-1)?.node === undefined
-      ? `  ${out.style.red(`gone since ${firstName(versions.at(-1))}`)}`
-      : ''
+  const last = versions.at(-1)
+  const ending =
+    last === undefined || last.node !== undefined
+      ? ''
+      : last.unknown === undefined
+        ? `gone since ${firstName(last)}`
+        : `${wordsOf(last.unknown)} in ${ranges(last.entries)}`
   const count = there.length > 1 ? `  ${plural(there.length, 'version')}` : ''
-  out.line(`${printable(path)}  ${out.style.dim(`${shown(machine)} ${ranges(entries)}`)}${count}${gone}`)
+  out.line(
+    `${printable(path)}  ${out.style.dim(`${shown(machine)} ${ranges(entries)}`.trimEnd())}${count}${ending === '' ? '' : `  ${out.style.red(ending)}`}`,
+  )
 }
 
 function printHistory(out: Output, { path, machine, versions }: FoundPath): void {
   out.line(`${out.style.bold(printable(path))}  ${out.style.dim(shown(machine))}`)
-  const rows = versions.map(({ node, entries }) => [
+  const rows = versions.map(({ node, unknown, entries }) => [
     `  ${ranges(entries)}`,
-    node === undefined ? out.style.red('not there') : node.type,
+    node === undefined ? out.style.red(unknown === undefined ? 'not there' : wordsOf(unknown)) : node.type,
     node?.size === undefined ? '' : formatBytes(node.size),
     node === undefined ? '' : formatMoment(new Date(Number(node.mtimeNs / 1_000_000n))),
   ])
@@ -80,9 +86,11 @@ function describe({ machine, path, versions }: FoundPath) {
     path: printable(path),
     raw: Buffer.from(path, 'latin1').toString('base64'),
     machine,
-    versions: versions.map(({ node, entries }) => ({
+    versions: versions.map(({ node, unknown, entries }) => ({
       entries: entries.map((entry) => ({ id: entry.id, number: entry.number ?? null })),
       node: node ? describeNode(path, node) : null,
+      // Why null does not say that it was not there.
+      ...(unknown === undefined ? {} : { unknown }),
     })),
   }
 }
