@@ -14,10 +14,8 @@ interface Restorable {
 export function restorableOf(statistics: EntryStatistics, lost: LostTotals | undefined): Restorable {
   const files = Math.max(0, statistics.files - (lost?.files ?? 0))
   const bytes = Math.max(0, statistics.bytes - (lost?.bytes ?? 0))
-  return {
-    files: `${lost?.folders ? 'at most ' : ''}${plural(files, 'file')}`,
-    bytes: formatBytes(bytes),
-  }
+  const bound = lost?.folders ? 'at most ' : ''
+  return { files: `${bound}${plural(files, 'file')}`, bytes: `${bound}${formatBytes(bytes)}` }
 }
 
 /** `1 file, 28.6 MiB`, `2 folders with all that was in them`; undefined where nothing of the machine was lost. */
