@@ -229,7 +229,7 @@ test('a file that is written all the time is kept with a warning, whole as far a
   assert.match(text, /^x+$/)
 })
 
-test('what a user may not read is listed, the entry is partial, exit 3, and a restore leaves it alone', async () => {
+test('what a user may not read is listed, the entry is partial, exit 3, and a restore leaves it alone and names it', async () => {
   await using bench = await openMachineBench()
   const { home } = bench
   bench.sh(
@@ -254,7 +254,8 @@ test('what a user may not read is listed, the entry is partial, exit 3, and a re
   assert.ok(pathsIn(bench).includes('w/shut') && !pathsIn(bench).includes('w/secret'))
   bench.sh('rm w/open; echo more > w/more; chown nobody w/more')
   const restored = run('restore', '1', '--delete')
-  assert.equal(restored.status, 0, restored.stderr)
+  assert.equal(restored.status, 3, restored.stderr)
+  assert.match(restored.stderr, /not in the entry, could not be read[^\n]*\n.*w\/secret\n.*w\/shut\n/)
   assert.equal(
     bench.sh('cat w/open w/secret w/shut/in/i; ls w').replaceAll('\n', ' '),
     'o s i listed open secret shut ',
