@@ -7,6 +7,7 @@ import { homedir, hostname, userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import { schemeOf } from '../backend/location.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { describeSystemError } from '../base/system-error.ts'
 import type { Machine } from '../model/machine.ts'
 import type { Policy } from '../model/policy.ts'
 import { parseSettings, type Settings } from './settings.ts'
@@ -226,7 +227,11 @@ function readSettings(
     const code = systemErrorCode(error)
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     if (error instanceof VmlError) throw error
-    throw new VmlError('usage', `Cannot read ${path}: ${code ?? 'unknown failure'}`, { cause: error })
+    throw new VmlError(
+      'usage',
+      `Cannot read ${path}: ${code === undefined ? 'unknown failure' : describeSystemError(code)}`,
+      { cause: error },
+    )
   }
   return parseSettings(text, { path, whose })
 }

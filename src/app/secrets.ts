@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { describeSystemError } from '../base/system-error.ts'
 import type { Config, Setting } from './config.ts'
 
 /** As restic reads it: the file's first line would do, but restic takes all and strips the last line end. */
@@ -12,6 +13,7 @@ export async function readPasswordFile(setting: Setting<string>): Promise<Buffer
   const fail = (what: string, cause?: unknown) =>
     new VmlError('usage', `Cannot read the password file "${setting.value}" (${setting.from}): ${what}`, {
       cause,
+      hint: 'Name the file that holds the password; without one vml asks for it on a terminal',
     })
   try {
     const info = await stat(setting.value)
@@ -19,7 +21,9 @@ export async function readPasswordFile(setting: Setting<string>): Promise<Buffer
     return cleanPassword(await readFile(setting.value)) ?? raise(fail('it is empty'))
   } catch (error) {
     if (error instanceof VmlError) throw error
-    throw fail(systemErrorCode(error) ?? 'unknown failure', error)
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') throw fail('there is no such file', error)
+    throw fail(code === undefined ? 'unknown failure' : describeSystemError(code), error)
   }
 }
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { describeSystemError } from '../base/system-error.ts'
 import type { AwsCredentials } from './aws-signature.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -28,7 +29,7 @@ export async function readAwsCredentials(environment: Environment): Promise<AwsC
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     if (systemErrorCode(error) === 'ENOENT')
       throw missing(`AWS_ACCESS_KEY_ID is not set, and there is no "${file}"`)
-    throw missing(`"${file}" cannot be read (${systemErrorCode(error) ?? 'unknown'})`)
+    throw missing(`"${file}" cannot be read (${describeSystemError(systemErrorCode(error) ?? 'unknown')})`)
   })
   const found = parseProfile(text, profile)
   if (found === undefined) throw missing(`"${file}" has no keys for the profile "${profile}"`)

@@ -58,7 +58,7 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [5, /there is one of that name/, 'machine', 'add', 'lab', 'ssh://lab@vm2'],
     [5, /there is one, and it was left as it is/, 'init', home.logbook, '--password-file', home.passwordFile],
     [10, /no logbook is there/, 'log', '--logbook', '/nowhere/at/all'],
-    [17, /of type dir/, 'cat', '1:/home/lab'],
+    [2, /of type dir/, 'cat', '1:/home/lab'],
   ]
   const state = () => digestOf(home.logbook, join(home.home, '.config'))
   const beforeAll = state()

@@ -26,8 +26,8 @@ export function printRepairPlan(out: Output, plan: RepairPlan): void {
   for (const { id, message, renamedTo } of plan.damagedKeys)
     out.line(
       renamedTo === undefined
-        ? `key ${shortId(id)}: ${shown(message)}: ${style.red('lost')}; vml key add makes another one`
-        : `key ${shortId(id)}: ${shown(message)}: kept as ${shortId(renamedTo)}; try its password: it may not open any more`,
+        ? `key ${shortId(id)}: ${shown(message)}: ${style.red('lost')}; vml key add --recovery makes another password, vml key add one for a computer`
+        : `key ${shortId(id)}: ${shown(message)}: kept as ${shortId(renamedTo)}; it may not open any more: where its password fails, vml key remove ${shortId(renamedTo)}, and vml key add --recovery makes another one`,
     )
   for (const { id, message } of plan.damagedSnapshots) out.line(`snapshot ${shortId(id)}: ${shown(message)}`)
   for (const id of plan.unknownSnapshots)

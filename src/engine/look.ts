@@ -108,7 +108,7 @@ export async function readPath(
   )
   if (node.type !== 'file')
     throw new VmlError(
-      'unsupported',
+      'usage',
       `Cannot print "${printable(path)}" of ${entryName(entry)}: it is no regular file but of type ${node.type}`,
       {
         hint:

@@ -1,4 +1,5 @@
 // `vml check`: whether everything in the logbook is there and whole, and `--repair`, which saves what can be saved.
+import type { Logbook } from '../../app/open.ts'
 import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
@@ -104,6 +105,7 @@ async function check(
   const part = typeof readData === 'object' ? ` of ${plural(packsRead, 'pack')}` : ''
   const read = readData === false ? '' : `, ${formatBytes(bytesRead)}${part} read`
   for (const line of recovery.lines) out.note(`  ${line}`)
+  if (damage.length === 0) await tellDamagedPlaces(context, logbook)
   out.summary(
     `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? 'no damage' : `${damage.length} damaged`}`,
     {
@@ -152,6 +154,15 @@ async function lookAtRecoveryData(
     ({ name, message }) => ({ severity: 'damage', what: 'parity', id: name, message, affects: [] }) as const,
   )
   return { findings, lines: parityLines(state), facts: parityFacts(state) }
+}
+
+/** Once all is whole, what a repair has put aside is only in the way. */
+async function tellDamagedPlaces({ config, out }: Context, logbook: Logbook): Promise<void> {
+  const { damagedPlaces } = await import('../../app/damaged-places.ts')
+  for (const place of await damagedPlaces(config, logbook))
+    out.note(
+      `  A repair kept damaged files in ${shown(place)}: remove that folder when you need them no more`,
+    )
 }
 
 async function remakeRecoveryData(context: Context): Promise<void> {

@@ -1,7 +1,7 @@
 // `vml copy ENTRY… --to LOGBOOK`: entries into another logbook, moving only what is missing there.
 import { isOwnLogbook, openOtherLogbook, otherPasswordFile } from '../../app/other-logbook.ts'
 import type { Logbook } from '../../app/open.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, VmlError } from '../../base/failure.ts'
 import {
   type CopyOutcome,
   type CopyPlan,
@@ -59,15 +59,14 @@ export const command = defineCommand({
       options.from === undefined
         ? await context.openLogbook()
         : await open('--from', options.from, config.passwordFile)
-    const into = await open(
-      '--to',
-      options.to,
-      otherPasswordFile(
-        config,
-        { name: '--to-password-file', typed: options.toPasswordFile },
-        config.toPasswordFile,
-      ),
+    const toPasswordFile = otherPasswordFile(
+      config,
+      { name: '--to-password-file', typed: options.toPasswordFile },
+      config.toPasswordFile,
     )
+    const into = await open('--to', options.to, toPasswordFile).catch((error: unknown) => {
+      throw withLike(error, from.location)
+    })
     refuseSame(from, into)
     opened.use((await keepPrunesOut(context, from.repository, 'careful')) ?? nothingToClose)
     let leftOut = 0
@@ -143,6 +142,13 @@ export const command = defineCommand({
     return operands.length === 0 && leftOut > 0 ? damageStatus : statusOf(outcomes)
   },
 })
+
+/** One that is to be copied to is made like the one that is copied. */
+function withLike(error: unknown, like: string): unknown {
+  if (!isFailure(error, 'store.missing') || error.hint === undefined) return error
+  const { code, message, details, hint, cause } = error
+  return new VmlError(code, message, { details, cause, hint: `${hint} --like ${shown(like)}` })
+}
 
 const nothingToClose = { async [Symbol.asyncDispose]() {} }
 

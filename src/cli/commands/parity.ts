@@ -1,7 +1,7 @@
 // `vml parity`: recovery data, from which damaged and lost packs of the logbook come back.
 import { VmlError } from '../../base/failure.ts'
-import type { ParityState, ParityUpdate } from '../../store/parity.ts'
-import { defineCommand, dryRun, flag, type NounSpec, operand } from '../command.ts'
+import type { Parity, ParityState, ParityUpdate } from '../../store/parity.ts'
+import { type Context, defineCommand, dryRun, flag, type NounSpec, operand } from '../command.ts'
 import { formatBytes, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { parseShare } from '../quantities.ts'
@@ -55,6 +55,7 @@ const set = defineCommand({
     await parity.set(share, context)
     const update = await parity.update(context)
     out.line(`The logbook keeps ${wanted}. ${sentenceOf(update)}`)
+    if (share !== undefined) await tellWhyMore(context, parity, share)
     out.document({ schema: 1, dry_run: false, share: share ?? null, ...updateFacts(update) })
     return update.damagedPacks.length > 0 ? 20 : 0
   },
@@ -92,6 +93,17 @@ export const noun: NounSpec = {
     set: { summary: 'how much of it to keep, or off', command: set },
     update: { summary: 'protect what is not protected yet', command: update },
   },
+}
+
+/** A group of few packs has rows as long as the largest of them all the same. */
+async function tellWhyMore(context: Context, parity: Parity, share: number): Promise<void> {
+  const { bytes, protectedBytes } = await parity.state({ ...context, readData: false })
+  if (bytes <= 1.5 * share * protectedBytes) return
+  const { rowsFor } = await import('../../store/parity-plan.ts')
+  const packs = Math.ceil(rowsFor(share, 1) / share)
+  context.out.note(
+    `  More than ${percent(share)} of ${formatBytes(protectedBytes)}, since recovery data comes in whole packs, however few it protects; from about ${packs} packs on it is ${percent(share)}`,
+  )
 }
 
 /** Undefined for `off`. */
