@@ -4,9 +4,10 @@ import { VmlError } from '../base/failure.ts'
 import { compareEntries } from '../engine/compare.ts'
 import { readContent } from '../engine/compare-content.ts'
 import { entrySide, type Side } from '../engine/compare-side.ts'
-import { entryName, listEntries, type LoggedEntry } from '../engine/entries.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { describeEntryFully, readPath } from '../engine/look.ts'
 import { lookAtNow } from '../engine/now.ts'
+import { chooseProven } from '../engine/proven-entries.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Comparison, FileChange } from '../model/compare.ts'
 import { parseEntryPath, resolveEntry } from '../model/entry-reference.ts'
@@ -39,8 +40,11 @@ export async function compareNamed(
 ): Promise<NamedComparison> {
   const { signal, reporter } = context
   const { repository } = logbook
-  const entries = await listEntries(logbook, { signal, reporter })
-  const [left, right] = [nameSide(entries, request.left), nameSide(entries, request.right)]
+  const [left, right] = await chooseProven(
+    logbook,
+    (entries) => [nameSide(entries, request.left), nameSide(entries, request.right)] as const,
+    { signal, reporter, damaged: 'warn', entriesOf: (sides) => sides.flatMap(({ entry }) => entry ?? []) },
+  )
   if (left.path !== undefined && right.path !== undefined && left.path !== right.path)
     throw new VmlError('usage', 'Cannot compare two different paths', {
       hint: 'Name one path; to compare two files use vml cat with diff',

@@ -147,7 +147,8 @@ function readRows(database: DatabaseSync): ReadonlyMap<SnapshotId, CatalogRow> {
   const stored = database.prepare('SELECT id, snapshot, facts, sum FROM snapshots').all()
   for (const { id, snapshot, facts, sum } of stored) {
     if (typeof id !== 'string' || typeof snapshot !== 'string') continue
-    const row = { id, snapshot, facts: typeof facts === 'string' ? facts : null }
+    if (facts !== null && typeof facts !== 'string') continue
+    const row = { id, snapshot, facts }
     const parsed = sum === sumOf(row) ? parseRow(row) : undefined
     if (!parsed) continue
     whole.push(row)
