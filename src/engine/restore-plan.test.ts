@@ -234,6 +234,24 @@ test('a socket in the way is a conflict, with --delete too: no safety entry can 
     )
 })
 
+test('a folder of which only attributes differ is compared and written, though a doubtful file lies in it', () => {
+  const wanted: Record<string, Thing> = { '/h': { type: 'dir' }, '/h/a': { type: 'file', content: 'a' } }
+  const plan = planRestore(question(wanted, wanted, { attributesTold: true }))
+  assert.deepEqual(
+    plan.doubtful.map(({ path }) => path),
+    ['/h', '/h/a'],
+  )
+  const differing = settleDoubts(plan, new Set([home]))
+  assert.deepEqual(
+    differing.writes.map(({ path, reason }) => [path, reason]),
+    [['/h', 'content']],
+  )
+  assert.deepEqual([differing.counts.replaced, differing.counts.unchanged], [1, 1])
+  const equal = settleDoubts(plan, new Set())
+  assert.deepEqual(equal.writes, [])
+  assert.equal(equal.counts.unchanged, 2)
+})
+
 test('a name that is written again for its link sake gives its folder the recorded time again', () => {
   const link: Thing = { type: 'file', content: 'a', inode: 7n, links: 2 }
   const wanted: Record<string, Thing> = {

@@ -269,11 +269,12 @@ function withTouchedFolders(state: State): void {
 
 function finishPlan(state: State): RestorePlan {
   const writes: PlannedWrite[] = [...state.writes]
-  const planned = new Set(writes.map(({ path }) => path))
   writes.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
   const removals = [...state.removals].map(([path, why]) => ({ path, why }))
   removals.sort((a, b) => (a.path < b.path ? 1 : -1))
   const contents = writes.filter((each) => each.reason !== 'folder')
+  // A folder that is there for the sake of what lies in it may go out of the plan again: its own doubt stays.
+  const planned = new Set(contents.map(({ path }) => path))
   return {
     writes: orderLinks(writes),
     removals,
@@ -356,7 +357,8 @@ function orderLinks(writes: readonly PlannedWrite[]): PlannedWrite[] {
 
 /** The plan once the doubtful files were compared: those whose content differs are written, the others count as unchanged. */
 export function settleDoubts(plan: RestorePlan, differing: ReadonlySet<RawPath>): RestorePlan {
-  const writes: PlannedWrite[] = [...plan.writes]
+  const differs = new Set(plan.doubtful.flatMap(({ path }) => (differing.has(path) ? [path] : [])))
+  const writes = plan.writes.filter(({ path, reason }) => reason !== 'folder' || !differs.has(path))
   const planned = new Set(writes.map((each) => each.path))
   const differingLinks = new Set(
     plan.doubtful.filter(({ path }) => differing.has(path)).map(({ node }) => linkKey(node)),
