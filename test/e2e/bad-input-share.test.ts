@@ -171,7 +171,10 @@ test('an entry with names that lead out is neither imported nor restored', async
     for (const to of [target, `${target}.tar`])
       assertRefused(await home.run(['restore', String(number), '--to', to]), refusal)
     assert.equal(digestOf(outside), beside, what)
+    // What can be read of the entry is there, and nothing else.
+    assert.doesNotMatch(execFileSync('tar', ['-tf', `${target}.tar`], { encoding: 'utf8' }), /evil|\.\./)
     await rm(target, { recursive: true, force: true })
+    await rm(`${target}.tar`, { force: true })
   }
 })
 
