@@ -72,9 +72,8 @@ test('every byte of every argument reaches the program, and statuses come back a
 
 test('programs at the same time, more than sshd allows sessions, share one connection', async () => {
   const runs = Array.from({ length: 20 }, (_, index) => shell.run({ argv: ['echo', String(index)] }))
-  const outputs = (await Promise.all(runs)).map(
-    ({ stdout, stderr }) => `${stdout.toString()}${stderr.toString()}`,
-  )
+  // What start-up files of the account's shell do at the same time may say something on the other stream.
+  const outputs = (await Promise.all(runs)).map(({ stdout }) => stdout.toString())
   assert.deepEqual(
     outputs,
     Array.from({ length: 20 }, (_, index) => `${index}\n`),
