@@ -157,7 +157,7 @@ test('a login shell that runs nothing is a refusal, with escapes made harmless',
 
 test('a killed session is a lost connection, its output does not look complete, and the next program connects again', async () => {
   await using own = await open()
-  const running = await own.start({ argv: ['sh', '-c', 'echo up; sleep 1000'] })
+  const running = await own.start({ argv: ['sh', '-c', 'echo up; exec sleep 60'] })
   await failureOf(
     (async () => {
       for await (const _ of running.stdout) process.kill(lastConnection(), 'SIGKILL')
