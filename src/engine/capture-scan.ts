@@ -1,7 +1,7 @@
 // The first look of a capture: what is there, what the rules leave out, what has changed since the base.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { nearestIn, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ReadFile, ScanRecord } from '../source/source.ts'
 import { addProblem, type CaptureRequest, type CaptureRoot, type Run } from './capture-run.ts'
 import { CapturedFiles } from './captured-files.ts'
@@ -100,7 +100,7 @@ export async function applyRules(run: Run): Promise<void> {
     const left = applyExclusion(listing, root.path, exclusion, rows)
     refuseNever(root, left)
     for (const each of left) {
-      if (isBelowAny(each.path, done)) continue
+      if (nearestIn(each.path, done) !== undefined) continue
       gone.add(each.path)
       run.excluded.push(each)
     }
@@ -119,14 +119,6 @@ function refuseNever(root: CaptureRoot, left: readonly Excluded[]): void {
   throw new VmlError('usage', `Cannot save "${printable(root.path)}": ${rule}`, {
     hint: 'Nothing was stored. Leave it out',
   })
-}
-
-/** Or one of them. */
-export function isBelowAny(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
-  for (let at = path; ; at = parentPath(at)) {
-    if (folders.has(at)) return true
-    if (at === rootPath) return false
-  }
 }
 
 /** Whether an excluded folder comes before a root on the way up. */

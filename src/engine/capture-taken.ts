@@ -1,8 +1,8 @@
 // What both ways of reading do with what they find: problems, other names of a file, folders that were replaced.
-import type { RawPath } from '../model/raw-path.ts'
+import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { ScanProblem, ScanRecord } from '../source/source.ts'
 import { addProblem, forget, type Run } from './capture-run.ts'
-import { isBelowAny, takeScanned } from './capture-scan.ts'
+import { takeScanned } from './capture-scan.ts'
 import { type Row, rootRow } from './listing.ts'
 
 /** A folder that cannot be opened keeps what the scan knows of it; what is above the roots is no loss at all. */
@@ -71,7 +71,7 @@ export async function dropBehindLinks(run: Run, read: readonly Row[]): Promise<R
   if (replaced.size === 0) return [...read]
   return read.filter((row) => {
     const path = listing.path(row)
-    if (!isBelowAny(path, replaced)) return true
+    if (nearestIn(path, replaced) === undefined) return true
     addProblem(run, path, 'unreadable', 'A folder that it lies in was replaced while it was read')
     forget(run, path)
     return false

@@ -1,7 +1,15 @@
 // Paths that a side is known to have had and does not have, lost to damage or unreadable: a comparison names them, since
 // where the other side does not have them either, nothing else would tell of them.
 import { type NotCompared, compareTreeOrder } from '../model/compare.ts'
-import { baseName, isWithin, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import {
+  baseName,
+  isWithin,
+  nearestIn,
+  parentPath,
+  type RawName,
+  type RawPath,
+  rootPath,
+} from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
 import type { ComparableTree, Side } from './compare-side.ts'
 
@@ -20,7 +28,7 @@ export async function findGaps(
     const nodeAt = openNodes(tree)
     for (const path of [...scope.gaps].toSorted(compareTreeOrder)) {
       if (!starts.some((start) => isWithin(path, start.path) || isWithin(start.path, path))) continue
-      if (aroundKnown.has(path) || [...pathAndAbove(path)].some((at) => known.has(at))) continue
+      if (aroundKnown.has(path) || nearestIn(path, known) !== undefined) continue
       // A folder may be there without what was in it.
       const node = await nodeAt(path)
       if (node !== undefined && node.type !== 'dir') continue

@@ -3,7 +3,7 @@ import type { NotCompared, SideDocuments } from '../model/compare.ts'
 import { rawFromBytes } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
 import type { TreeId } from '../model/ids.ts'
-import { isWithin, parentPath, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import { isWithin, nearestIn, parentPath, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { LostPath } from '../model/lost.ts'
 import type { TreeNode } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
@@ -116,9 +116,7 @@ export function whyUnknown(
 
 /** Damage knows no roots: a folder above one takes it along. */
 function isLost({ lost }: CompareScope, path: RawPath): boolean {
-  if (lost === undefined || lost.size === 0) return false
-  for (let at = path; at !== rootPath; at = parentPath(at)) if (lost.has(at)) return true
-  return lost.has(rootPath)
+  return lost !== undefined && lost.size > 0 && nearestIn(path, lost) !== undefined
 }
 
 function pathsOf(items: readonly { readonly raw: string }[]): RawPath[] {

@@ -1,10 +1,10 @@
 // Files and folders of an entry that cannot be read any more: a restore goes on without them, leaves what stands there, and says so.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { isWithin, parentPath, type RawPath } from '../model/raw-path.ts'
+import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isDamage } from '../store/damage.ts'
-import type { RestorePlan } from './restore-plan.ts'
+import { dropIdleFolders, type RestorePlan } from './restore-plan.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
 export interface DamagedPath {
@@ -76,16 +76,13 @@ export function withoutDamaged(
     ({ path, why }) => why !== 'type' || !typed.some((each) => isWithin(path, each)),
   )
   const writes = plan.writes.filter(({ path }) => !known.has(path))
-  const touched = new Set<RawPath>()
-  for (const { path, reason } of writes) if (reason !== 'folder') touched.add(parentPath(path))
-  for (const { path } of removals) touched.add(parentPath(path))
   const counted = dropped.filter(({ reason }) => reason !== 'folder')
   const created = counted.filter(({ reason }) => reason === 'missing').length
   return {
     damaged: [...known.values()],
     plan: {
       ...plan,
-      writes: writes.filter(({ path, reason }) => reason !== 'folder' || touched.has(path)),
+      writes: dropIdleFolders(writes, { removals }),
       removals,
       counts: {
         ...plan.counts,

@@ -5,6 +5,8 @@ import {
   baseName,
   entryPathsMax,
   isWithin,
+  nearestIn,
+  nearestOf,
   outermost,
   parentPath,
   type RawPath,
@@ -81,9 +83,9 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
           },
         )
       }
-      if (isOwnFolder(path) || nearest(path, without) !== undefined) continue
+      if (isOwnFolder(path) || nearestIn(path, without) !== undefined) continue
       const target = destination.map.forward(path)
-      const rule = nearest(target, never)
+      const rule = nearestOf(target, never)
       if (rule !== undefined) own.push({ path: target, why: rule })
       if (rule !== undefined) continue
       take(path, target, node)
@@ -104,17 +106,6 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
 
 function isVmlDocument(path: RawPath): boolean {
   return path === '/.vml' || path.startsWith('/.vml/')
-}
-
-/** What is said of the path itself or of the nearest folder above it. */
-function nearest(
-  path: RawPath,
-  among: ReadonlyMap<RawPath, string> | ReadonlySet<RawPath>,
-): string | undefined {
-  for (let at = path; ; at = parentPath(at)) {
-    if (among.has(at)) return 'get' in among ? among.get(at) : at
-    if (at === rootPath) return undefined
-  }
 }
 
 export interface Target {
@@ -232,11 +223,11 @@ function plainFolder(path: RawPath): TreeNode {
 export function refuseMounts(wanted: readonly WantedPath[], mounts: ReadonlySet<RawPath>): void {
   if (mounts.size === 0) return
   for (const { path } of wanted) {
-    const mount = path === rootPath ? undefined : nearest(parentPath(path), mounts)
+    const mount = path === rootPath ? undefined : nearestIn(parentPath(path), mounts)
     if (mount === undefined) continue
     throw new VmlError(
       'conflict',
-      `Cannot restore "${printable(path)}": another file system is mounted at "${printable(mount as RawPath)}"`,
+      `Cannot restore "${printable(path)}": another file system is mounted at "${printable(mount)}"`,
       {
         hint: 'Nothing was changed. Unmount it, or restore elsewhere with --to',
       },
@@ -248,7 +239,7 @@ export function refuseMounts(wanted: readonly WantedPath[], mounts: ReadonlySet<
 export function refuseUnreadable(wanted: readonly WantedPath[], { present, unreadable }: Target): void {
   if (unreadable.size === 0) return
   for (const { path } of wanted) {
-    const message = nearest(present.has(path) && path !== rootPath ? parentPath(path) : path, unreadable)
+    const message = nearestOf(present.has(path) && path !== rootPath ? parentPath(path) : path, unreadable)
     if (message === undefined) continue
     throw new VmlError(
       'conflict',
@@ -272,16 +263,16 @@ export function openGuard(
   const unknown = new Set(damaged.map(({ path }) => path))
   return (path, attributes) => {
     if (attributes.type === 'socket') return 'a socket, which no entry holds'
-    const own = nearest(path, never)
+    const own = nearestOf(path, never)
     if (own !== undefined) return own
-    if (nearest(path, mounts) !== undefined) return 'another mount'
-    if (nearest(path, unreadable) !== undefined) return 'not readable now'
+    if (nearestIn(path, mounts) !== undefined) return 'another mount'
+    if (nearestIn(path, unreadable) !== undefined) return 'not readable now'
     if (added.has(path)) return 'written by this restore'
-    if (nearest(path, unknown) !== undefined) return 'what the entry has there cannot be read'
+    if (nearestIn(path, unknown) !== undefined) return 'what the entry has there cannot be read'
     const original = map.backward(path)
     // The entry's folder of that name goes elsewhere here, so that it says nothing of this one.
-    if (original === path && nearest(path, moved) !== undefined) return 'not what the entry has there'
-    if (nearest(original, without) !== undefined) return 'a part of the entry that is not restored'
+    if (original === path && nearestIn(path, moved) !== undefined) return 'not what the entry has there'
+    if (nearestIn(original, without) !== undefined) return 'a part of the entry that is not restored'
     const missing = request.missing && missingAt(request.missing, original)
     if (missing !== undefined) return missingReasons[missing]
     return request.protectedBy(original, attributes.type === 'dir')

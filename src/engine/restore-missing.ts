@@ -1,7 +1,7 @@
 // What an entry does not have of what is restored, and knows of: what damage took from it, and what its save could not read.
 import { printable } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
-import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isWithin, nearestOf, type RawPath } from '../model/raw-path.ts'
 import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 import { type LoggedEntry, readVmlFile } from './entries.ts'
@@ -62,10 +62,7 @@ export function missingWithin(
 
 /** Why a path, or a folder above it, is not in the entry. */
 export function missingAt(missing: MissingPaths, path: RawPath): MissingReason | undefined {
-  for (let at = path; ; at = parentPath(at)) {
-    const why = missing.get(at)
-    if (why !== undefined || at === rootPath) return why
-  }
+  return nearestOf(path, missing)
 }
 
 export function missingFacts(missing: readonly MissingPath[]) {

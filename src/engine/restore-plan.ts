@@ -1,7 +1,7 @@
 // What a restore would change, as a value: pure, exact, printable. Running it is another file's business.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isSettled, sameTime } from './unchanged.ts'
 
@@ -221,9 +221,7 @@ function untouched(node: TreeNode, now: Attributes, resolution: bigint, settledB
 
 function planRemovals(state: State, children: Children): void {
   const { question } = state
-  const outermost = new Set<RawPath>(question.scope)
-  for (const root of question.scope) {
-    if (hasAncestorIn(root, outermost)) continue
+  for (const root of outermost(question.scope)) {
     for (const path of deepestFirst([...below(root, children)])) {
       if (state.wanted.has(path) || state.removals.has(path)) continue
       const rule = ruleFor(question, path)
@@ -237,14 +235,6 @@ function planRemovals(state: State, children: Children): void {
       else state.removals.set(path, 'not-in-entry')
     }
   }
-}
-
-function hasAncestorIn(path: RawPath, folders: ReadonlySet<RawPath>): boolean {
-  for (let at = path; at !== rootPath;) {
-    at = parentPath(at)
-    if (folders.has(at)) return true
-  }
-  return false
 }
 
 function deepestFirst<T extends RawPath>(paths: T[]): T[] {
@@ -384,11 +374,14 @@ export function settleDoubts(plan: RestorePlan, differing: ReadonlySet<RawPath>)
   }
 }
 
-/** Folders that were only in the plan for the sake of a doubt that turned out to be none. */
-function dropIdleFolders(writes: readonly PlannedWrite[], plan: RestorePlan): PlannedWrite[] {
+/** Without folders that were only in the plan for the sake of what lies in them, and is no longer in it. */
+export function dropIdleFolders(
+  writes: readonly PlannedWrite[],
+  { removals }: Pick<RestorePlan, 'removals'>,
+): PlannedWrite[] {
   const touched = new Set<RawPath>()
   for (const each of writes) if (each.reason !== 'folder') touched.add(parentPath(each.path))
-  for (const { path } of plan.removals) touched.add(parentPath(path))
+  for (const { path } of removals) touched.add(parentPath(path))
   return writes.filter((each) => each.reason !== 'folder' || touched.has(each.path))
 }
 

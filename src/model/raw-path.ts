@@ -59,16 +59,24 @@ export function isWithin(inner: RawPath, outer: RawPath): boolean {
   return outer === '/' || inner === outer || inner.startsWith(`${outer}/`)
 }
 
+/** The path itself, or the nearest folder above it, that is one of these; the root counts too. */
+export function nearestIn(path: RawPath, among: { has(path: RawPath): boolean }): RawPath | undefined {
+  for (let at = path; ; at = parentPath(at)) {
+    if (among.has(at)) return at
+    if (at === rootPath) return undefined
+  }
+}
+
+/** What is said of the path itself, or of the nearest folder above it of which anything is said. */
+export function nearestOf<T>(path: RawPath, said: ReadonlyMap<RawPath, T>): T | undefined {
+  const at = nearestIn(path, said)
+  return at === undefined ? undefined : said.get(at)
+}
+
 /** Without doubles and those that lie below another one. */
 export function outermost(paths: Iterable<RawPath>): RawPath[] {
   const all = new Set(paths)
-  return [...all].filter((path) => {
-    for (let at = path; at !== rootPath;) {
-      at = parentPath(at)
-      if (all.has(at)) return false
-    }
-    return true
-  })
+  return [...all].filter((path) => path === rootPath || nearestIn(parentPath(path), all) === undefined)
 }
 
 /** Bytewise order, as restic sorts the names of a tree. */

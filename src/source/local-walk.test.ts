@@ -5,10 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
-import { joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { ListedPath } from '../wire/folder-reader.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
+import { listedIn } from './listed-path.fixture.ts'
 import { openLocalSource } from './local-source.ts'
 import { openShellSource } from './shell-source.ts'
 import type { ScanRecord, ScanRequest, Source } from './source.ts'
@@ -22,7 +23,7 @@ interface Found {
 
 /** Everything that a scan tells, in whichever way, in one form. */
 async function look(source: Source, request: ScanRequest, sinks: boolean): Promise<Found> {
-  const items: [RawPath, Attributes][] = []
+  const items: (readonly [RawPath, Attributes])[] = []
   const others: string[] = []
   let folder = rootPath
   let taken = 0
@@ -36,8 +37,7 @@ async function look(source: Source, request: ScanRequest, sinks: boolean): Promi
     },
     add(path: ListedPath) {
       taken++
-      const name = path.names.toString('latin1', path.nameStart, path.nameEnd) as RawName
-      items.push([joinPath(folder, name), attributesOf(path)])
+      items.push(listedIn(folder, path))
     },
   }
   const told = (record: ScanRecord) => {
@@ -55,22 +55,17 @@ async function look(source: Source, request: ScanRequest, sinks: boolean): Promi
   }
 }
 
-function attributesOf(path: ListedPath): Attributes {
-  const time = (seconds: number, rest: number) => BigInt(seconds) * 1_000_000_000n + BigInt(rest)
-  const { type, mode, uid, gid, links, deviceId, linkTarget, size } = path
-  return {
-    type,
-    mode,
-    uid,
-    gid,
-    mtimeNs: time(path.mtimeSeconds, path.mtimeNanoseconds),
-    ctimeNs: time(path.ctimeSeconds, path.ctimeNanoseconds),
-    inode: (BigInt(path.inodeHigh) << 32n) | BigInt(path.inodeLow),
-    deviceId,
-    links,
-    ...(type === 'file' ? { size } : {}),
-    ...(linkTarget === undefined ? {} : { linkTarget }),
-  }
+/** This host as it lists itself, which must be what `find` tells, into columns and as records. */
+async function lookEveryWay(
+  request: ScanRequest,
+  { local, plain }: { readonly local: Source; readonly plain: Source },
+): Promise<Found> {
+  const expected = await look(plain, request, false)
+  const found = await look(local, request, true)
+  assert.deepEqual({ ...(await look(plain, request, true)), taken: found.taken }, found)
+  assert.deepEqual(found.items, expected.items)
+  assert.deepEqual(found.others, expected.others)
+  return found
 }
 
 async function withTree(
@@ -102,11 +97,7 @@ test('what this process lists itself is what find lists, to the bit: kinds, name
       python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
       for n in $(seq 3000); do echo > "with space/name-that-is-not-so-short-$n"; done`,
     async (folder, { local, plain }) => {
-      const expected = await look(plain, { roots: [folder] }, false)
-      const found = await look(local, { roots: [folder] }, true)
-      assert.deepEqual({ ...(await look(plain, { roots: [folder] }, true)), taken: found.taken }, found)
-      assert.deepEqual(found.items, expected.items)
-      assert.deepEqual(found.others, expected.others)
+      const found = await lookEveryWay({ roots: [folder] }, { local, plain })
       assert.ok(found.taken > 3000)
     },
   )
@@ -120,12 +111,8 @@ test('what is left out is listed and not entered, a root inside another one come
         roots: [folder, at(folder, 'keep/deep'), `${folder}-none` as RawPath, at(folder, 'file')],
         prune: [at(folder, 'never'), at(folder, 'c/f')],
       }
-      const expected = await look(plain, request, false)
-      const found = await look(local, request, true)
-      assert.deepEqual({ ...(await look(plain, request, true)), taken: found.taken }, found)
+      const found = await lookEveryWay(request, { local, plain })
       assert.match(found.others.join(), /^vanished .*-none /)
-      assert.deepEqual(found.items, expected.items)
-      assert.deepEqual(found.others, expected.others)
       assert.equal(
         found.items.some(([path]) => path.includes('below')),
         false,
@@ -140,11 +127,7 @@ test('folders below more than a hundred others are listed as well, with all that
       deep=$(printf 'd%.0s/' $(seq 130)); mkdir -p "$deep" "side/$deep"; echo x > "$deep/f"; echo x > "side/$deep/g"
       chmod 0 "$(printf 'd%.0s/' $(seq 120))"`,
     async (folder, { local, plain }) => {
-      const expected = await look(plain, { roots: [folder] }, false)
-      const found = await look(local, { roots: [folder] }, true)
-      assert.deepEqual({ ...(await look(plain, { roots: [folder] }, true)), taken: found.taken }, found)
-      assert.deepEqual(found.items, expected.items)
-      assert.deepEqual(found.others, expected.others)
+      const found = await lookEveryWay({ roots: [folder] }, { local, plain })
       assert.ok(found.items.length > 250)
     },
   )

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
-import { joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { ListedPath } from '../wire/folder-reader.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
+import { listedIn } from './listed-path.fixture.ts'
 import { readWalk } from './walk-reader.ts'
 
 type Found = readonly [path: RawPath, attributes: Attributes]
@@ -20,11 +21,7 @@ async function read(
   let folder = rootPath
   const sink = {
     enter: (path: RawPath) => void (folder = path),
-    add: (path: ListedPath) =>
-      void found.push([
-        joinPath(folder, path.names.toString('latin1', path.nameStart, path.nameEnd) as RawName),
-        attributesOf(path),
-      ]),
+    add: (path: ListedPath) => void found.push(listedIn(folder, path)),
   }
   const pieces = Array.from({ length: Math.ceil(bytes.length / pieceBytes) }, (_, index) =>
     bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes),
@@ -44,24 +41,6 @@ async function read(
     return 'failed'
   }
   return found
-}
-
-function attributesOf(path: ListedPath): Attributes {
-  const time = (seconds: number, rest: number) => BigInt(seconds) * 1_000_000_000n + BigInt(rest)
-  const { type, mode, uid, gid, links, deviceId, linkTarget, size } = path
-  return {
-    type,
-    mode,
-    uid,
-    gid,
-    mtimeNs: time(path.mtimeSeconds, path.mtimeNanoseconds),
-    ctimeNs: time(path.ctimeSeconds, path.ctimeNanoseconds),
-    inode: (BigInt(path.inodeHigh) << 32n) | BigInt(path.inodeLow),
-    deviceId,
-    links,
-    ...(type === 'file' ? { size } : {}),
-    ...(linkTarget === undefined || linkTarget === '' ? {} : { linkTarget }),
-  }
 }
 
 const digits = (max: number) => fc.nat(max).map(String)

@@ -2,7 +2,7 @@
 import { rawFromBytes } from '../base/raw-text.ts'
 import { nameBytesMax, type RawPath } from '../model/raw-path.ts'
 import type { NodeType } from '../model/tree.ts'
-import type { ListedPath } from '../wire/folder-reader.ts'
+import { blankPath } from '../wire/folder-reader.ts'
 import type { Shell } from '../wire/shell.ts'
 import { protocolFailure } from './guest-script.ts'
 import {
@@ -65,25 +65,7 @@ class WalkReader {
   /** With a slash at its end; nothing where what lies there is not ordinary. */
   #folder: Buffer = Buffer.alloc(0)
   #device: number = -1
-  readonly #path: ListedPath = {
-    names: this.#bytes,
-    nameStart: 0,
-    nameEnd: 0,
-    type: 'file',
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    links: 0,
-    size: 0,
-    mtimeSeconds: 0,
-    mtimeNanoseconds: 0,
-    ctimeSeconds: 0,
-    ctimeNanoseconds: 0,
-    inodeHigh: 0,
-    inodeLow: 0,
-    deviceId: 0n,
-    linkTarget: undefined,
-  }
+  readonly #path = blankPath(this.#bytes)
 
   constructor(shell: Shell, ordinary: OrdinaryPaths | undefined) {
     this.#shell = shell

@@ -30,6 +30,29 @@ export interface ListedPath {
   linkTarget: RawText | undefined
 }
 
+/** To be filled for one path after the other. */
+export function blankPath(names: Buffer): ListedPath {
+  return {
+    names,
+    nameStart: 0,
+    nameEnd: 0,
+    type: 'file',
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    links: 0,
+    size: 0,
+    mtimeSeconds: 0,
+    mtimeNanoseconds: 0,
+    ctimeSeconds: 0,
+    ctimeNanoseconds: 0,
+    inodeHigh: 0,
+    inodeLow: 0,
+    deviceId: 0n,
+    linkTarget: undefined,
+  }
+}
+
 export interface FolderReader {
   /**
    * Calls `found` for each path, in the order of the file system, without `.` and `..`, and `failed` where one cannot be looked at.
@@ -102,25 +125,7 @@ function bind(): FolderReader {
   const code = (): string => systemErrorOf(ffi.getInt32(errnoAt, 0))
   let deviceMajor = -1
   let deviceMinor = -1
-  const path: ListedPath = {
-    names,
-    nameStart: 0,
-    nameEnd: 0,
-    type: 'file',
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    links: 0,
-    size: 0,
-    mtimeSeconds: 0,
-    mtimeNanoseconds: 0,
-    ctimeSeconds: 0,
-    ctimeNanoseconds: 0,
-    inodeHigh: 0,
-    inodeLow: 0,
-    deviceId: 0n,
-    linkTarget: undefined,
-  }
+  const path = blankPath(names)
   /** `struct statx` of linux/stat.h, the same on every architecture. */
   const take = (): void => {
     const mode = status.getUint16(28, true)
