@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { openTestHome, type TestHome } from '../../test/cli.ts'
 import { addEntry } from '../../test/entries.ts'
 import { noise } from '../../test/store-fixture.ts'
+import { formatBytes, plural } from './format.ts'
 
 /** Files of a folder of the logbook, larger ones first. */
 function filesIn(home: TestHome, folder: string): string[] {
@@ -63,6 +64,29 @@ test('a repair saves what is right, moves damaged files aside and names what is 
   const again = await home.run(['check', '--repair', '--yes'])
   assert.equal(again.status, 0)
   assert.match(again.stderr, /Nothing to repair/)
+})
+
+test('status names the folder that a repair kept damaged files in, how large it is and what to do, until it is gone', async () => {
+  await using home = await homeWithEntry()
+  const before = await home.run(['status'])
+  assert.doesNotMatch(before.stdout, /damaged/)
+  const [pack = ''] = filesIn(home, 'data')
+  flip(pack, 3000)
+  assert.equal((await home.run(['check', '--repair', '--yes'])).status, 3)
+  const place = join(home.logbook, 'damaged')
+  const kept = filesIn(home, 'damaged')
+  const bytes = kept.reduce((sum, path) => sum + statSync(path).size, 0)
+
+  const told = await home.run(['status'])
+  assert.equal(told.status, 0, told.stderr)
+  const line = told.stdout.split('\n').find((each) => each.includes(place)) ?? ''
+  assert.ok(line.includes(plural(kept.length, 'file')) && line.includes(formatBytes(bytes)), told.stdout)
+  assert.match(line, /vml check --read-data.*remove that folder/)
+  const { logbook } = JSON.parse((await home.run(['status', '--json'])).stdout)
+  assert.deepEqual(logbook.damaged_places, [{ path: place, files: kept.length, bytes, complete: true }])
+
+  rmSync(place, { recursive: true })
+  assert.deepEqual(JSON.parse((await home.run(['status', '--json'])).stdout).logbook.damaged_places, [])
 })
 
 test('a restore with --delete leaves what damage took alone, with and without the document of the entry', async () => {

@@ -1,4 +1,6 @@
 // `vml status [MACHINE]`: last saves and the logbook's health; for one machine also what is not saved yet.
+import type { PlaceSize } from '../../app/damaged-places.ts'
+import type { Logbook } from '../../app/open.ts'
 import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries } from '../../engine/entries.ts'
 import { machineStatuses, type MachineStatus } from '../../engine/status.ts'
@@ -35,6 +37,7 @@ export const command = defineCommand({
     const entries = await listEntries(logbook, { signal, reporter: context.reporter })
     const statuses = machineStatuses(entries, new Set(config.machines.keys()))
     const storage = await measureStorage(config, requireLogbook(config).value, context)
+    const damaged = await findDamagedPlaces(context, logbook)
     const one = machine === undefined ? undefined : statuses.find((status) => status.machine === machine)
     if (machine !== undefined && !one)
       throw new VmlError(
@@ -47,7 +50,13 @@ export const command = defineCommand({
     const unsaved = one && (await compareWithNow(context, one))
     out.document({
       schema: 1,
-      logbook: { location: logbook.location, id: logbook.repository.id, entries: entries.length, ...storage },
+      logbook: {
+        location: logbook.location,
+        id: logbook.repository.id,
+        entries: entries.length,
+        ...storage,
+        damaged_places: damaged,
+      },
       machines: (one ? [one] : statuses).map(({ last, ...status }) => ({
         ...status,
         last: last
@@ -72,10 +81,28 @@ export const command = defineCommand({
         `${logbook.location}: ${plural(entries.length, 'entry', 'entries')}, ${formatBytes(storage.bytes)} in ${plural(storage.packs, 'pack')}${locks}`,
       ),
     )
+    for (const place of damaged) out.line(`  ${out.style.yellow(describePlace(place))}`)
     if (!options.exitCode || !unsaved) return 0
     return comparisonStatus({ different: !unsaved.identical, incomplete: unsaved.notCompared.length > 0 })
   },
 })
+
+interface DamagedPlace extends PlaceSize {
+  readonly path: string
+}
+
+async function findDamagedPlaces({ config, signal }: Context, logbook: Logbook): Promise<DamagedPlace[]> {
+  const { damagedPlaces, measurePlace } = await import('../../app/damaged-places.ts')
+  const found: DamagedPlace[] = []
+  for (const path of await damagedPlaces(config, logbook))
+    found.push({ path, ...(await measurePlace(path, signal)) })
+  return found
+}
+
+function describePlace({ path, files, bytes, complete }: DamagedPlace): string {
+  const size = `${complete ? '' : 'at least '}${plural(files, 'file')}, ${formatBytes(bytes)}`
+  return `A repair kept damaged files in ${shown(path)} (${size}): once vml check --read-data finds no damage and you need them no more, remove that folder`
+}
 
 function printMachines(out: Output, statuses: readonly MachineStatus[], now: number): void {
   const rows = statuses.map(({ machine, last, entries, configured }) => [
