@@ -12,8 +12,15 @@ import { entryName, type LoggedEntry } from './entries.ts'
 import { type GuestUser, type LoginRequest, prepareLogin } from './guest-login.ts'
 import type { OpenMachine } from './save.ts'
 import { rawPathOf } from './protection.ts'
-import { mapHome, prepareEntryRestore, requireProof } from './restore-entry.ts'
-import { type PreparedRestore, type RestoreReport, runRestore } from './restore.ts'
+import {
+  cacheParts,
+  mapHome,
+  prepareEntryRestore,
+  type PreparedEntryRestore,
+  requireProof,
+} from './restore-entry.ts'
+import { type MissingPath, missingWithin, readMissing } from './restore-missing.ts'
+import { type RestoreReport, runRestore } from './restore.ts'
 
 export interface OpenRequest {
   readonly entry: LoggedEntry
@@ -46,7 +53,7 @@ export interface Opened {
   readonly user: GuestUser
   /** Where paths and owners went, in words. */
   readonly mapped: readonly string[]
-  readonly restored: { readonly prepared: PreparedRestore; readonly report: RestoreReport } | undefined
+  readonly restored: { readonly prepared: PreparedEntryRestore; readonly report: RestoreReport } | undefined
 }
 
 /**
@@ -173,12 +180,25 @@ function leftBehind(error: unknown, name: string): unknown {
 
 type Asked = Pick<OpenRequest, 'entry' | 'document' | 'image' | 'user' | 'offered' | 'reporter' | 'signal'>
 
-/** Which image and user an opening would take; asks catalogues, fetches and starts nothing. */
+export interface OpenPlan extends ResolvedImage {
+  readonly userName: string
+  /** What the entry knows that it does not have, of what would be restored. */
+  readonly missing: readonly MissingPath[]
+}
+
+/** Which image and user an opening would take, and what it could not bring; asks catalogues, fetches and starts nothing. */
 export async function planOpen(
-  request: Asked & Pick<OpenRequest, 'library'>,
-): Promise<ResolvedImage & { readonly userName: string }> {
+  request: Asked & Pick<OpenRequest, 'library' | 'repository' | 'restore' | 'caches'>,
+): Promise<OpenPlan> {
+  const { repository, document, restore, caches } = request
+  const missing = restore
+    ? missingWithin(await readMissing(repository, request, request), {
+        paths: [],
+        without: cacheParts(document, caches),
+      })
+    : []
   const resolved = await findImage(request, (wanted, options) => request.library.resolve(wanted, options))
-  return { ...resolved, userName: userNameOf(request, resolved.record) }
+  return { ...resolved, userName: userNameOf(request, resolved.record), missing }
 }
 
 function userNameOf({ user, document }: Pick<OpenRequest, 'user' | 'document'>, record: ImageRecord): string {
@@ -229,7 +249,7 @@ async function restoreInto(
   request: OpenRequest,
   guest: OpenMachine,
   user: GuestUser,
-): Promise<{ prepared: PreparedRestore; report: RestoreReport }> {
+): Promise<{ prepared: PreparedEntryRestore; report: RestoreReport }> {
   const { map, mapOwner } = mapHome(request.document, user)
   const prepared = await prepareEntryRestore({
     repository: request.repository,

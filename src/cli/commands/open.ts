@@ -1,12 +1,13 @@
 // `vml open`: an entry becomes a running virtual machine; also stops, lists and removes such machines.
 import { enterGuest, openGuest, openHypervisor } from '../../app/hypervisors.ts'
 import { openLibrary, rememberedImages } from '../../app/images.ts'
-import { VmlError } from '../../base/failure.ts'
+import { FAILURES, VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { entryName, isImported } from '../../engine/entries.ts'
 import { baseFactsOf } from '../../engine/entry-documents.ts'
 import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
-import { type Opened, openEntry, planOpen, startAgain } from '../../engine/open.ts'
+import { type Opened, openEntry, type OpenPlan, planOpen, startAgain } from '../../engine/open.ts'
+import { missingFacts, type MissingPath } from '../../engine/restore-missing.ts'
 import type { OpenMachine } from '../../engine/save.ts'
 import type { MachineNetwork, SshAccess } from '../../hypervisor/hypervisor.ts'
 import { itemsOf } from '../../model/image.ts'
@@ -15,6 +16,7 @@ import type { VersionReport } from '../../model/version-report.ts'
 import { readMachinePackages } from '../../packages/machine-packages.ts'
 import { type Context, count, defineCommand, dryRun, flag, type Operand, text } from '../command.ts'
 import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
+import { noteMissing } from '../print-restore.ts'
 import { table } from '../style.ts'
 import { keepPrunesOut } from '../read-lock.ts'
 
@@ -77,16 +79,20 @@ export const command = defineCommand({
       })
     const isForeign = isImported(entry)
     const network = isForeign && !options.network ? 'restricted' : 'user'
+    const caches = options.withoutCache ? 'none' : 'all'
     if (options.dryRun) {
       const offered = await rememberedImages(config)
       const library = openLibrary(config, clock)
       const plan = await planOpen({
         entry,
         document,
+        repository: logbook.repository,
         library,
         offered,
         image,
         user: options.user,
+        restore: options.restore,
+        caches,
         reporter,
         signal,
       })
@@ -99,7 +105,7 @@ export const command = defineCommand({
           },
         )
       printPlan(context, plan, { name, network })
-      return 0
+      return statusOf(plan.missing)
     }
     let report: VersionReport | undefined
     const opened = await openEntry(
@@ -116,7 +122,7 @@ export const command = defineCommand({
         network,
         memoryMiB: options.memory ?? config.open.memoryMiB ?? memoryMiBDefault,
         restore: options.restore,
-        caches: options.withoutCache ? 'none' : 'all',
+        caches,
         openGuest: (access: SshAccess, user: string) => openGuest(name, access, user, signal),
         enter: (access: SshAccess, user: string) => enterGuest({ access, user, clock }, signal),
         reporter,
@@ -133,9 +139,14 @@ export const command = defineCommand({
       durationMs: clock.now() - startedAt,
       restricted: network === 'restricted',
     })
-    return 0
+    return statusOf(opened.restored?.prepared.missing ?? [])
   },
 })
+
+/** As of a restore: what the entry never had, or lost, is not in the machine. */
+function statusOf(missing: readonly MissingPath[]): number {
+  return missing.length > 0 ? FAILURES.partial.exit : 0
+}
 
 async function reportOn(
   context: Context,
@@ -184,7 +195,7 @@ function printReport({ out }: Context, { lines, amber }: VersionReport): void {
 
 function printPlan(
   { out }: Context,
-  { record, where, userName }: Awaited<ReturnType<typeof planOpen>>,
+  { record, where, userName, missing }: OpenPlan,
   { name, network }: { name: string; network: MachineNetwork },
 ): void {
   const image = `${printableText(record.name)}@${printableText(record.version)}`
@@ -198,6 +209,7 @@ function printPlan(
   )
   out.line(`  user ${printableText(userName)}, ${network === 'restricted' ? 'no network' : 'with network'}`)
   out.line(`Would open ${name}; nothing was started`)
+  noteMissing(out, missing)
   const known = { name: record.name, version: record.version, sha256: record.items.disk.sha256 }
   out.document({
     schema: 1,
@@ -206,6 +218,7 @@ function printPlan(
     image: { ...known, where, bytes, url: from },
     user: userName,
     network,
+    missing: missingFacts(missing),
   })
 }
 
@@ -222,6 +235,7 @@ function printOpened(
     out.note(
       `  restored ${plural(counts.created + counts.replaced, 'path')} (${formatBytes(bytes)}), deleted ${formatCount(counts.removed)}; ${formatCount(proof.checked)} read back, ${plural(proof.contents, 'file')} hashed, all equal`,
     )
+    noteMissing(out, restored.prepared.missing)
   }
   if (restricted) out.note('  it came from somebody else: it has no network (--network lifts that)')
   out.line(sshCommand(access, user.name))
@@ -245,6 +259,7 @@ function printOpened(
         counts: restored.prepared.plan.counts,
         bytes: restored.prepared.plan.bytes,
         proof: { ...restored.report.proof, differences: 0 },
+        missing: missingFacts(restored.prepared.missing),
       },
       duration_ms: durationMs,
     },
