@@ -96,8 +96,12 @@ function stepFor(entry: LoggedEntry, known: LoggedEntry): CopyStep {
   return revisionOf(entry.snapshot) > revisionOf(known.snapshot) ? 'update' : 'there'
 }
 
-/** What would be moved: reads folders, writes nothing. */
-export async function measureCopy(plan: CopyPlan, context: CopyContext): Promise<CopyCounts> {
+/** What would be moved: reads folders, writes nothing. `skip` counts nothing of an entry whose folders cannot be read. */
+export async function measureCopy(
+  { copies }: Pick<CopyPlan, 'copies'>,
+  context: CopyContext,
+  { damaged = 'fail' }: { readonly damaged?: 'fail' | 'skip' } = {},
+): Promise<CopyCounts> {
   const { from, into, reporter, signal } = context
   const copier = await openTreeCopier({
     from: from.repository,
@@ -107,10 +111,11 @@ export async function measureCopy(plan: CopyPlan, context: CopyContext): Promise
     signal,
   })
   const bases = basesOf(context.present)
-  for (const { entry, step } of plan.copies) {
+  for (const { entry, step } of copies) {
     if (step !== 'copy' && step !== 'heal') continue
-    await copier.copy(entry.snapshot.tree, { base: bases.nearest(entry) })
-    bases.add(entry)
+    const damage = await copyOrDamage(copier, entry.snapshot.tree, bases.nearest(entry))
+    if (!damage) bases.add(entry)
+    else if (damaged === 'fail') throw damage
   }
   return copier.counts
 }
@@ -143,6 +148,8 @@ export async function runCopy(
     if (planned.step === 'there' || planned.step === 'differs') tell({ ...planned, outcome: planned.step })
   if (moved.length === 0) return { outcomes, counts: { blobs: 0, trees: 0, bytes: 0 }, storedBytes: 0 }
 
+  // Folders are a small part of what is moved, and are then read where they were kept: it costs little to know how long it takes.
+  const { bytes: bytesTotal } = await measureCopy({ copies: moved }, context, { damaged: 'skip' })
   let counts: CopyCounts
   let storedBytes: number
   const outdated: { readonly planned: PlannedCopy; readonly snapshots: readonly SnapshotId[] }[] = []
@@ -156,6 +163,7 @@ export async function runCopy(
       reporter,
       signal,
       item: () => inHand,
+      bytesTotal,
     })
     // Where packs are gone, an entry of the target proves nothing: every folder is looked into, and what is missing comes.
     const sound = writer.hasAll(new Set())

@@ -1,4 +1,5 @@
 // Brings trees and their contents from one repository to another, blob by blob as they were cut, and only what is missing there.
+import { openIdSet } from '../base/id-set.ts'
 import type { Reporter } from '../base/progress.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
 import type { RawName } from '../model/raw-path.ts'
@@ -34,8 +35,9 @@ export interface TreeCopierOptions {
   /** Undefined counts what is missing, and copies nothing. */
   readonly writer: Writer | undefined
   readonly reporter: Reporter
-  /** What is in hand, for the progress. */
+  /** What is in hand, for the progress, and what it comes to in the end, as far as was counted. */
   readonly item?: (() => string) | undefined
+  readonly bytesTotal?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -49,7 +51,7 @@ const aheadBytesMax = 1024 * 1024
 const wholeMax = 1_000_000
 
 export async function openTreeCopier(options: TreeCopierOptions): Promise<TreeCopier> {
-  const { from, into, writer, reporter, signal } = options
+  const { from, into, writer, reporter, bytesTotal, signal } = options
   const there = await from.indexView({ signal })
   const contents = await from.openContents({ signal })
   const target: Pick<IndexView, 'has'> = writer ? { has: writer.hasBlob } : await into.indexView({ signal })
@@ -58,7 +60,7 @@ export async function openTreeCopier(options: TreeCopierOptions): Promise<TreeCo
   const trees: { readonly id: TreeId; readonly bytes: Buffer }[] = []
   let treeBytes = 0
   /** Without a writer nothing comes to be there; it is counted once all the same. */
-  const counted = new Set<BlobId | TreeId>()
+  const counted = openIdSet()
   const has = (type: BlobType, id: BlobId | TreeId) => target.has(type, id) || counted.has(id)
   const counts = { blobs: 0, trees: 0, bytes: 0 }
 
@@ -68,6 +70,8 @@ export async function openTreeCopier(options: TreeCopierOptions): Promise<TreeCo
     reporter.progress({
       phase: writer ? 'copying' : 'looking',
       bytesDone: counts.bytes,
+      // More than was counted came to be missing meanwhile: then nobody knows how much there is.
+      ...(bytesTotal !== undefined && counts.bytes <= bytesTotal ? { bytesTotal } : {}),
       ...(options.item ? { item: options.item() } : {}),
     })
   }
