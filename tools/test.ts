@@ -1,4 +1,4 @@
-// Runs everything that can be checked: `npm test`; `npm test -- PATTERN` runs the test files whose path has the pattern.
+// Runs everything that can be checked: `npm test`; `npm test -- PATTERN...` runs the test files whose path has one of the patterns.
 // `npm run test:long` runs those of `test/long/` instead, which take longer than a change should wait for.
 import { globSync } from 'node:fs'
 import { availableParallelism, homedir } from 'node:os'
@@ -33,11 +33,11 @@ process.env['NODE_COMPILE_CACHE'] ??= join(cacheFolder, 'code')
 
 const words = process.argv.slice(2)
 const long = words[0] === '--long'
-process.exitCode = await main(long ? words[1] : words[0])
+process.exitCode = await main(long ? words.slice(1) : words)
 
-async function main(pattern: string | undefined): Promise<number> {
+async function main(patterns: readonly string[]): Promise<number> {
   const tally: Tally = { passed: 0, failed: 0 }
-  if (pattern === undefined && !long) {
+  if (patterns.length === 0 && !long) {
     for (const result of await runChecks()) {
       process.stdout.write(renderCheck(result))
       count(tally, result.passed)
@@ -46,9 +46,16 @@ async function main(pattern: string | undefined): Promise<number> {
   const found = globSync(['{src,test,tools}/**/*.test.{ts,tsx}'], { cwd: root })
     .filter((file) => file.startsWith(longFolder) === long)
     .toSorted()
-  const files = found.filter((file) => pattern === undefined || file.includes(pattern))
-  if (files.length === 0) {
-    console.log(`FAIL no test file${pattern === undefined ? '' : ` has "${pattern}" in its path`}`)
+  const files = found.filter(
+    (file) => patterns.length === 0 || patterns.some((pattern) => file.includes(pattern)),
+  )
+  for (const pattern of patterns) {
+    if (files.some((file) => file.includes(pattern))) continue
+    console.log(`FAIL no test file has "${pattern}" in its path`)
+    count(tally, false)
+  }
+  if (found.length === 0) {
+    console.log('FAIL no test file')
     count(tally, false)
   }
   // What takes long begins first: a core that waits at the end for a last file is a core that rests.
