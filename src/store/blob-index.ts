@@ -54,7 +54,7 @@ export interface BlobIndex extends BlobClaims {
   share(blobs: number): SharedBlobTable
   /** No other thread claims any more. */
   endSharing(): void
-  /** Views of its memory, valid until it is changed. To be asked for while nothing is claimed. */
+  /** Views of its memory, valid until it is changed, or a copy where it has entries without a place. To be asked for while nobody claims. */
   image(): BlobIndexImage
   /** Forgets what was claimed and never placed: its writer has ended. */
   dropClaims(): void
@@ -139,6 +139,23 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
       setKey(entry)
       slots[probeSlot({ slots, segments, key }, isTree(entry))] = entry + 1
     }
+  }
+  /** Without what was claimed and never placed, and what lost a race. */
+  const placedOnly = () => {
+    const left: Uint32Array[] = []
+    const leftSlots = new Uint32Array(slots.length)
+    let count = 0
+    for (let entry = 0; entry < used(); entry++) {
+      const segment = segmentOf(entry)
+      const at = (entry % segmentEntries) * entryWords
+      if (!isPlaced(segment, at)) continue
+      const to = (count % segmentEntries) * entryWords
+      if (to === 0) left.push(new Uint32Array(segmentEntries * entryWords))
+      left.at(-1)?.set(segment.subarray(at, at + entryWords), to)
+      setKey(entry)
+      leftSlots[probeSlot({ slots: leftSlots, segments: left, key }, isTree(entry))] = ++count
+    }
+    return { slots: leftSlots, segments: left }
   }
   /** The entry of the blob in `key`, made where there was none. */
   const enter = (tree: boolean): { readonly entry: number; readonly isNew: boolean } => {
@@ -311,15 +328,15 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
       sharedSlots = undefined
     },
     image() {
-      const full = Math.floor(used() / segmentEntries)
-      const rest = segments[full]?.subarray(0, (used() % segmentEntries) * entryWords)
-      if (placed !== used()) throw new Error('A table with claims has no image')
+      const own = placed === used() ? { slots, segments } : placedOnly()
+      const full = Math.floor(placed / segmentEntries)
+      const rest = own.segments[full]?.subarray(0, (placed % segmentEntries) * entryWords)
       return {
         packs,
         packBytes,
         others: [...others],
-        slots,
-        entries: [...segments.slice(0, full), ...(rest ? [rest] : [])],
+        slots: own.slots,
+        entries: [...own.segments.slice(0, full), ...(rest ? [rest] : [])],
       }
     },
     dropClaims() {

@@ -4,10 +4,10 @@ import { test } from 'node:test'
 import { type BlobId, type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { openMemory } from '../backend/memory.ts'
 import { openBlobIndex } from './blob-index.ts'
-import { decodeIndexCache, encodeIndexCache } from './index-cache.ts'
+import { decodeIndexCache, encodeIndexCache, type IndexCache } from './index-cache.ts'
 import type { PackedBlob } from './pack-format.ts'
 import { initRepository, openRepository } from './repository.ts'
-import { noise } from '../../test/store-fixture.ts'
+import { noise, snapshotOf } from '../../test/store-fixture.ts'
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const blobId = (text: string): BlobId => parseId<BlobId>(sha256(text)) ?? assert.fail()
@@ -46,6 +46,25 @@ test('a table comes back from its copy as it was, and grows on', () => {
   cached.table.add(packId('more'), [more])
   assert.ok(cached.table.has('data', more.id) && cached.table.has('data', blobId('blob 19999')))
   assert.ok(!cached.table.has('data', blobId('blob 20000')))
+})
+
+test('what was claimed and never stored is not in the copy', () => {
+  const table = tableOf(10_000)
+  const claimed = Array.from({ length: 9000 }, (_, number) => blobId(`claimed ${number}`))
+  for (const id of claimed) assert.ok(table.claim('data', id))
+  const stored = claimed
+    .filter((_, number) => number % 3 === 0)
+    .map((id, at): PackedBlob => ({ type: 'data', id, offset: at * 100, length: 100 }))
+  table.add(packId('stored'), stored)
+  table.dropClaims()
+  const cached = decodeIndexCache(Buffer.concat(encodeIndexCache({ table, files, superseded })))
+  assert.ok(cached)
+  assert.equal(cached.table.blobs, 13_000)
+  assert.deepEqual([...cached.table.packContents()], [...table.packContents()])
+  for (const [number, id] of claimed.entries()) {
+    assert.equal(cached.table.has('data', id), number % 3 === 0)
+    assert.equal(cached.table.claim('data', id), number % 3 !== 0)
+  }
 })
 
 test('a copy with any byte changed, cut or added is none: it could call a blob stored that is not', () => {
@@ -99,4 +118,60 @@ test('a copy is used while all its index files count, and made anew when one is 
     if ((size ?? 0) > 100_000) await backend.remove({ kind: 'pack', name })
   }
   assert.equal(await store(0, 6010), 6000)
+})
+
+test('a writer that has ended well leaves a copy of all that it stored; one that has not leaves none', async () => {
+  const files = openMemory()
+  const password = Buffer.from('secret')
+  let failing = false
+  const backend: typeof files = {
+    ...files,
+    async put(file, content, options) {
+      if (failing && file.kind === 'index') throw new Error('No room')
+      await files.put(file, content, options)
+    },
+  }
+  const openCache = () => {
+    const cache: { content: Buffer | undefined; indexCache: () => IndexCache } = {
+      content: undefined,
+      indexCache: () => ({
+        read: () => Promise.resolve(cache.content),
+        write: (parts) => {
+          cache.content = Buffer.concat(parts)
+          return Promise.resolve()
+        },
+      }),
+    }
+    return cache
+  }
+  await initRepository({ backend, keys: [{ password, cost: 'cheap', username: 'me', hostname: 'here' }] })
+  const store = async (cache: ReturnType<typeof openCache>, from: number, to: number) => {
+    await using repository = await openRepository({ backend, secrets: [password], ...cache })
+    await using writer = await repository.beginWrite()
+    for (let number = from; number < to; number++) await writer.copyBlob('data', noise(100, String(number)))
+    await writer.commit(snapshotOf(await writer.storeTree([])))
+  }
+  const places = ({ content }: ReturnType<typeof openCache>) => {
+    const cached = content && decodeIndexCache(content)
+    assert.ok(cached)
+    const packs = [...cached.table.packContents()].toSorted((left, right) =>
+      left.pack.localeCompare(right.pack),
+    )
+    return { files: [...cached.files].toSorted(), packs }
+  }
+  const cache = openCache()
+  await store(cache, 0, 6000)
+  await store(cache, 6000, 9000)
+  // As somebody makes it who has nothing but the index files.
+  const fresh = openCache()
+  await using reader = await openRepository({ backend, secrets: [password], ...fresh })
+  await reader.indexView()
+  assert.deepEqual(places(cache), places(fresh))
+  const before = cache.content
+  failing = true
+  await assert.rejects(store(cache, 9000, 12_000), /No room/)
+  assert.equal(cache.content, before)
+  failing = false
+  await store(cache, 9000, 12_000)
+  assert.notEqual(cache.content, before)
 })

@@ -23,10 +23,17 @@ export interface LoadedIndex {
   readonly unnamed: ReadonlySet<PackId>
   /** Takes in a file that this process wrote, whose packs are in `current` already. */
   wrote(id: IndexId): void
+  /**
+   * Has the copy on this computer hold what `current` has by now, where enough of that is new. Only for a writer that has ended well:
+   * every pack of the table must lie in a file that `files` names.
+   */
+  keep(): Promise<void>
 }
 
 /** Fewer blobs than this are read from index files in no time. */
 const cachedBlobsMin = 5000
+/** So many new index files are read as quickly as a large table is written anew. */
+const filesUncachedMax = 12
 
 export interface LoadedIndexOptions {
   readonly cache?: IndexCache | undefined
@@ -43,6 +50,8 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
   let loaded: Set<IndexId> | undefined
   let superseded = new Set<IndexId>()
   let loading: Promise<BlobIndex> | undefined
+  /** What of `loaded` and its blobs the copy on this computer has. */
+  let kept = { files: 0, blobs: 0 }
   const damaged = new Set<IndexId>()
   const unnamed = new Set<PackId>()
 
@@ -74,11 +83,13 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
     current = cached.table
     loaded = new Set(cached.files)
     superseded = new Set(cached.superseded)
+    kept = { files: cached.files.size, blobs: cached.table.blobs }
   }
-  const keepCached = async (files: number, blobsBefore: number) => {
-    // Some new index files are read as quickly as a large table is written anew.
-    const many = current.blobs - blobsBefore > current.blobs / 8 || files > filesUncachedMax
-    if (!cache || !loaded || !many || current.blobs < cachedBlobsMin) return
+  const keepCached = async () => {
+    if (!cache || !loaded || damaged.size > 0 || current.blobs < cachedBlobsMin) return
+    const many = current.blobs - kept.blobs > current.blobs / 8 || loaded.size - kept.files > filesUncachedMax
+    if (!many) return
+    kept = { files: loaded.size, blobs: current.blobs }
     await cache.write(encodeIndexCache({ table: current, files: loaded, superseded }))
   }
 
@@ -90,7 +101,6 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
     }
     const isFirst = loaded === undefined
     if (isFirst) await takeCached(listed)
-    const blobsBefore = current.blobs
     const gone = [...(loaded ?? [])].some((id) => !listed.has(id))
     const skip = gone ? new Set<IndexId>() : new Set([...(loaded ?? []), ...superseded])
     const added = [...listed].filter(([id]) => !skip.has(id) && !damaged.has(id))
@@ -109,15 +119,15 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
       current = openBlobIndex()
       return await load(options)
     }
-    const kept = files.filter(({ id }) => !replaced.has(id))
+    const counted = files.filter(({ id }) => !replaced.has(id))
     const table = gone ? openBlobIndex() : current
-    for (const { file } of kept) addFile(table, file)
+    for (const { file } of counted) addFile(table, file)
     if (damaged.size > damagedBefore || (gone && damaged.size > 0)) await addUnnamed(table, options)
     current = table
-    loaded = new Set([...(gone ? [] : (loaded ?? [])), ...kept.map(({ id }) => id)])
+    loaded = new Set([...(gone ? [] : (loaded ?? [])), ...counted.map(({ id }) => id)])
     superseded = new Set([...(gone ? [] : superseded), ...replaced])
     // Later loads happen beside a writer, whose claims are nobody else's.
-    if (isFirst && damaged.size === 0) await keepCached(files.length, blobsBefore)
+    if (isFirst) await keepCached()
     return current
   }
   /** An index file can vanish between the list and the read, while a prune runs. */
@@ -147,10 +157,9 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
     },
     unnamed,
     wrote: (id) => void loaded?.add(id),
+    keep: keepCached,
   }
 }
-
-const filesUncachedMax = 24
 
 function addFile(table: BlobIndex, file: IndexFile): void {
   for (const { pack, blobs } of file.packs) table.add(pack, blobs)

@@ -64,6 +64,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   let ownBytes = 0
   let fileIsOpen = false
   let broken: { readonly error: unknown } | undefined
+  let isCommitted = false
   const breakOff = (error: unknown) => {
     broken ??= { error }
   }
@@ -319,16 +320,21 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
         await writeIndexInTurn()
         commitOptions.signal?.throwIfAborted()
         await lock.ensureHeld()
-        return await writeSnapshotFile(vault, snapshot)
+        const id = await writeSnapshotFile(vault, snapshot)
+        isCommitted = true
+        return id
       })
     },
     async [Symbol.asyncDispose]() {
       // What is there is kept for the next save, as far as it goes: no snapshot was promised, so that a failure here,
       // which may be the one that the caller knows already, takes nothing away.
-      for (const step of [settle, writeIndexInTurn]) await step().catch(() => {})
+      for (const step of [settle, writeIndexInTurn]) await step().catch(breakOff)
       await crew.end()
       table.dropClaims()
       await lock[Symbol.asyncDispose]()
+      // For the next start, which then need not read the index files of this one. Where the index was loaded anew meanwhile, or
+      // something may not be relied on, that start reads them.
+      if (isCommitted && !broken && index.current === table) await index.keep().catch(() => {})
     },
   }
 }
