@@ -23,6 +23,18 @@ export interface FileRange {
   readonly length: number
 }
 
+/** A file that has no name in the repository yet, and nothing of it is durable. */
+export interface StagedFile {
+  /** Any thread of this process may write to it (staged-file.ts). */
+  readonly descriptor: number
+  /**
+   * What was written becomes this file, with all that `put` promises. Its name is the SHA-256 of it, and `bytes` is how much it is.
+   * Whatever comes of it, there is nothing to drop afterwards.
+   */
+  put(file: FileRef, bytes: number, options?: CallOptions): Promise<void>
+  drop(): void
+}
+
 export interface ListedFile {
   readonly name: string
   readonly size: number
@@ -46,6 +58,8 @@ export interface Backend extends AsyncDisposable {
   /** Makes the folders of an empty repository; `exists` when a config is already there. */
   create(options?: CallOptions): Promise<void>
   put(file: FileRef, data: Uint8Array, options?: CallOptions): Promise<void>
+  /** A file to be written piece by piece; absent where a put takes all at once. A wrapper that does something about `put` does not pass it on. */
+  stage?(): StagedFile
   get(file: FileRef, range?: FileRange, options?: CallOptions): Promise<Buffer>
   size(file: FileRef, options?: CallOptions): Promise<number | undefined>
   /** Where the file lies on this host, if it does: any thread may read it there. A wrapper that changes what is read does not pass it on. */

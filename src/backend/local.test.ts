@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { hash } from 'node:crypto'
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { test } from 'node:test'
 import { testBackend } from '../../test/conformance/backend.ts'
 import { openBackend } from './all.ts'
 import { openLocal } from './local.ts'
+import { writeStaged } from './staged-file.ts'
 
 function temporaryFolder(): Disposable & { readonly path: string } {
   const path = mkdtempSync(join(tmpdir(), 'vml-local-'))
@@ -89,6 +91,10 @@ test('a full disk is told as such and leaves nothing behind', async () => {
     const put = backend.put({ kind: 'pack', name }, Buffer.alloc(4 * 1024 * 1024))
     await assert.rejects(put, { code: 'unavailable.space' })
     assert.deepEqual(await Array.fromAsync(backend.list('pack')), [])
+    const staged = backend.stage?.() ?? assert.fail()
+    const write = () => writeStaged(staged.descriptor, Buffer.alloc(4 * 1024 * 1024), 0)
+    assert.throws(write, { code: 'unavailable.space' })
+    staged.drop()
     assert.deepEqual(readdirSync(join(mount, 'repository', 'tmp')), [])
   } finally {
     execFileSync('umount', [mount])
@@ -117,4 +123,44 @@ test('a location is a folder or names its driver', async () => {
   assert.equal((await openBackend(folder.path)).location, folder.path)
   assert.equal((await openBackend(`local:${folder.path}`)).location, folder.path)
   await assert.rejects(openBackend('swift:container'), { code: 'usage', message: /sftp:USER/ })
+})
+
+test('a file that was written piece by piece is put whole, and one that is dropped leaves nothing', async () => {
+  using folder = temporaryFolder()
+  const backend = openLocal(folder.path)
+  await backend.create()
+  const content = Buffer.from('one piece and another')
+  const file = { kind: 'pack', name: hash('sha256', content) } as const
+  const write = () => {
+    const staged = backend.stage?.() ?? assert.fail()
+    writeStaged(staged.descriptor, content.subarray(0, 9), 0)
+    writeStaged(staged.descriptor, content.subarray(9), 9)
+    return staged
+  }
+  const dropped = write()
+  dropped.drop()
+  dropped.drop()
+  await assert.rejects(write().put(file, content.length + 1))
+  assert.equal(await backend.size(file), undefined)
+  await write().put(file, content.length)
+  assert.deepEqual(await backend.get(file), content)
+  // The same again, as of a save that was repeated.
+  await write().put(file, content.length)
+  await backend.remove(file)
+  await backend.put(file, Buffer.from('other and as long 123'))
+  await assert.rejects(write().put(file, content.length), { code: 'exists' })
+  assert.deepEqual(readdirSync(join(folder.path, 'tmp')), [])
+})
+
+test('a file that another program took for a leftover while it was filled is put all the same', async () => {
+  using folder = temporaryFolder()
+  const backend = openLocal(folder.path)
+  await backend.create()
+  const content = Buffer.from('slow')
+  const staged = backend.stage?.() ?? assert.fail()
+  writeStaged(staged.descriptor, content, 0)
+  for (const left of readdirSync(join(folder.path, 'tmp'))) rmSync(join(folder.path, 'tmp', left))
+  const file = { kind: 'pack', name: hash('sha256', content) } as const
+  await staged.put(file, content.length)
+  assert.deepEqual(await backend.get(file), content)
 })

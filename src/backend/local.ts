@@ -1,10 +1,11 @@
 // A repository in a folder of this host, laid out as restic does (restic, doc/design.rst, "Repository Layout").
-import { randomBytes } from 'node:crypto'
-import { link, lstat, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
-import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
-import type { Backend, FileRef } from './backend.ts'
+import type { Backend, FileRef, StagedFile } from './backend.ts'
+import { absent, explainDiskFailure, explained } from './disk-failure.ts'
+import { openStage, putFile, type Stage, sweepTemporary } from './local-put.ts'
 import { fileNamePattern, folderOf, packFolders, pathInRepository } from './repository-path.ts'
 
 /** `root` need not exist: `create` makes it. */
@@ -32,6 +33,7 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
         await putFile({ folder, target: pathOf(folder, file), data, signal })
       })
     },
+    ...(readOnly ? {} : { stage: () => stageIn(folder) }),
     async get(file, range, { signal } = {}) {
       signal?.throwIfAborted()
       const path = pathOf(folder, file)
@@ -83,12 +85,28 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
   }
 }
 
-const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
-// A put of one file (16 MiB as a rule) takes seconds; what was not touched for this long has no writer any more.
-const temporaryAgeMsMax = 60 * 60 * 1000
-
 function pathOf(folder: string, file: FileRef): string {
   return join(folder, pathInRepository(file))
+}
+
+function stageIn(folder: string): StagedFile {
+  const { descriptor, put, drop } = openStageExplained(folder)
+  return {
+    descriptor,
+    async put(file, bytes, { signal } = {}) {
+      const target = pathOf(folder, file)
+      await explained(`write "${target}"`, async () => await put({ target, name: file.name, bytes, signal }))
+    },
+    drop,
+  }
+}
+
+function openStageExplained(folder: string): Stage {
+  try {
+    return openStage(folder)
+  } catch (error) {
+    throw explainDiskFailure(`write to "${folder}"`, error)
+  }
 }
 
 async function makeFolders(folder: string): Promise<void> {
@@ -110,41 +128,6 @@ async function makeFolders(folder: string): Promise<void> {
   await syncFolder(dirname(folder)).catch(() => {})
 }
 
-interface Put {
-  readonly folder: string
-  readonly target: string
-  readonly data: Uint8Array
-  readonly signal: AbortSignal | undefined
-}
-
-/**
- * Temporary file, its bytes durable, a link under the final name, the name durable, the temporary name gone. A kill
- * at any point leaves either no file or the whole one, and at worst a name in `tmp/`, which a later put sweeps.
- */
-async function putFile({ folder, target, data, signal }: Put): Promise<void> {
-  const temporary = join(folder, 'tmp', `vml-put-${randomBytes(8).toString('hex')}`)
-  const file = await open(temporary, 'wx', 0o600).catch(async (error: unknown) => {
-    if (systemErrorCode(error) !== 'ENOENT') throw error
-    // restic makes no tmp/; only where the repository itself stands may it be made.
-    await stat(join(folder, 'data'))
-    await mkdir(dirname(temporary), { recursive: true, mode: 0o700 })
-    return await open(temporary, 'wx', 0o600)
-  })
-  try {
-    try {
-      await file.writeFile(data)
-      await file.datasync()
-    } finally {
-      await file.close()
-    }
-    signal?.throwIfAborted()
-    await linkNew(temporary, target, data)
-  } finally {
-    await unlink(temporary).catch(() => {})
-  }
-  await syncFolder(dirname(target))
-}
-
 /** Below `damaged/` under the path that it had; what was put there before stays. */
 async function moveAside(folder: string, path: string): Promise<string> {
   const place = join(folder, 'damaged', relative(folder, path))
@@ -162,43 +145,6 @@ async function moveAside(folder: string, path: string): Promise<string> {
 
 /** Files are named for their content: a second damaged one of a name is rare, and a hundredth is a mistake. */
 const asideCopiesMax = 100
-
-/** Unlike a rename, a link never replaces a file. */
-async function linkNew(temporary: string, target: string, data: Uint8Array): Promise<void> {
-  try {
-    await link(temporary, target)
-  } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'EEXIST') {
-      await acceptSame(target, data)
-    } else if (code === 'ENOENT' && (await lstat(temporary).catch(absent))) {
-      // data/xx is missing: another program made the repository.
-      await stat(dirname(dirname(target)))
-      await mkdir(dirname(target), { mode: 0o700 })
-      await syncFolder(dirname(dirname(target)))
-      await linkNew(temporary, target, data)
-    } else if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS' || code === 'EMLINK') {
-      // A file system without hard links (FAT, some network ones).
-      if (await lstat(target).catch(absent)) await acceptSame(target, data)
-      else await rename(temporary, target)
-    } else {
-      throw error
-    }
-  }
-}
-
-async function acceptSame(target: string, data: Uint8Array): Promise<void> {
-  const file = await open(target, 'r')
-  try {
-    const { size } = await file.stat()
-    const same = size === data.length && (await file.readFile()).equals(data)
-    if (!same) throw new VmlError('exists', `Cannot write "${target}": other content is there`)
-    // Whoever wrote it may not have come to its sync yet.
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
 
 async function readRange(
   path: string,
@@ -241,42 +187,5 @@ async function* listFolder(
     signal?.throwIfAborted()
     const found = await lstat(join(base, name)).catch(absent)
     if (found?.isFile()) yield { name, size: found.size }
-  }
-}
-
-async function sweepTemporary(folder: string): Promise<void> {
-  const base = join(folder, 'tmp')
-  for (const name of (await readdir(base).catch(absent)) ?? []) {
-    if (!temporaryPattern.test(name)) continue
-    const found = await lstat(join(base, name)).catch(absent)
-    if (found && Date.now() - found.mtimeMs > temporaryAgeMsMax) await unlink(join(base, name)).catch(absent)
-  }
-}
-
-function absent(error: unknown): undefined {
-  if (systemErrorCode(error) !== 'ENOENT') throw error
-  return undefined
-}
-
-async function explained<T>(action: string, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task()
-  } catch (error) {
-    const code = systemErrorCode(error)
-    if (error instanceof VmlError || code === undefined) throw error
-    const options = { cause: error, details: { code } }
-    if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw new VmlError('not-found', `Cannot ${action}: no such file`, options)
-    }
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new VmlError('unavailable.space', `Cannot ${action}: no space is left`, {
-        ...options,
-        hint: 'Free space there and run the command again: what was stored so far is reused',
-      })
-    }
-    if (code === 'ESTALE' || code === 'ETIMEDOUT' || code === 'EHOSTDOWN' || code === 'ENOTCONN') {
-      throw new VmlError('unavailable.network', `Cannot ${action}: ${messageOf(error)}`, options)
-    }
-    throw new VmlError('failed', `Cannot ${action}: ${messageOf(error)}`, options)
   }
 }

@@ -118,7 +118,8 @@ export function openFileCutter(chunker: Chunker, storeChunk: StoreChunk): FileCu
           holeBytes = 0
           for (; left >= zero.sureBytes; left -= zero.length) storeZero()
         }
-        const piece = Math.min(left, makeRoom())
+        // Not all the room there is: memory that is never touched is none. Of a hole alone no more than this is left here.
+        const piece = Math.min(left, makeRoom(), zero.sureBytes)
         buffer.fill(0, end, end + piece)
         end += piece
         holeBytes += piece

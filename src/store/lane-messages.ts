@@ -3,13 +3,15 @@ import type { MessagePort } from 'node:worker_threads'
 import { type FailureCode, FAILURES, VmlError } from '../base/failure.ts'
 import type { SharedBlobTable } from './blob-table.ts'
 import type { Lane, LaneCounts, LaneSetup } from './lane.ts'
-import type { FullPack } from './packer.ts'
+import type { FullPack, StagedPack } from './packer.ts'
 
 export interface LaneStart extends LaneSetup {
-  /** Buffers for packs come back here. */
-  readonly buffers: MessagePort
-  /** One word, counted up and woken with each buffer. */
+  /** Buffers for packs come back here, and descriptors of staged files come from here, one for each pack. */
+  readonly room: MessagePort
+  /** One word, counted up and woken with each of them. */
   readonly signal: SharedArrayBuffer
+  /** There are such files. */
+  readonly staged: boolean
 }
 
 /** Given to a lane; each is answered by `done` or `failed` of the same number. */
@@ -22,6 +24,7 @@ export type LaneOrder = { readonly number: number } & (
 
 export type LaneReport =
   | { readonly kind: 'pack'; readonly pack: FullPack }
+  | { readonly kind: 'staged'; readonly pack: StagedPack }
   | {
       readonly kind: 'done'
       readonly number: number

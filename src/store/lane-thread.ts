@@ -5,7 +5,7 @@ import { startThread } from '../base/thread.ts'
 import type { SharedBlobTable } from './blob-table.ts'
 import type { LaneCounts, LaneSetup } from './lane.ts'
 import { type LaneOrder, type LaneReport, type LaneStart, receiveError } from './lane-messages.ts'
-import type { FullPack } from './packer.ts'
+import type { FullPack, StagedPack } from './packer.ts'
 
 export interface LaneThread {
   /** Orders that are not done yet. */
@@ -21,11 +21,26 @@ export interface LaneThread {
 
 type Unnumbered<T> = T extends unknown ? Omit<T, 'number'> : never
 
-/** `store` takes a pack to where it belongs; its buffer is used again when that has ended, well or not. */
-export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<void>): LaneThread {
+/** Takes packs to where they belong; a buffer is used again, and another file opened, when that has ended, well or not. */
+export interface PackStore {
+  readonly store: (pack: FullPack) => Promise<void>
+  readonly staging?:
+    | {
+        readonly open: () => number
+        readonly store: (pack: StagedPack) => Promise<void>
+        /** For a file that no pack was written to. */
+        readonly drop: (descriptor: number) => void
+      }
+    | undefined
+}
+
+/** One is filled while another is on its way. */
+const filesMax = 2
+
+export function startLane(setup: LaneSetup, { store, staging }: PackStore): LaneThread {
   const { port1: ours, port2: theirs } = new MessageChannel()
   const signal = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)
-  const start: LaneStart = { ...setup, buffers: theirs, signal }
+  const start: LaneStart = { ...setup, room: theirs, signal, staged: staging !== undefined }
   const worker = startThread(new URL('./lane-worker.ts', import.meta.url), {
     workerData: start,
     transferList: [theirs],
@@ -37,18 +52,49 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
   let next = 0
   let failure: Error | undefined
 
-  const giveBack = ({ content }: FullPack) => {
-    const { buffer } = content
-    if (buffer.byteLength !== setup.packBytes || !(buffer instanceof ArrayBuffer)) return
-    ours.postMessage(buffer, [buffer])
+  /** What the lane may write to. */
+  const files = new Set<number>()
+
+  const give = (room: ArrayBuffer | number) => {
+    ours.postMessage(room, typeof room === 'number' ? [] : [room])
     const returned = new Int32Array(signal)
     Atomics.add(returned, 0, 1)
     Atomics.notify(returned, 0)
+  }
+  const giveBack = ({ content }: FullPack) => {
+    const { buffer } = content
+    if (buffer.byteLength === setup.packBytes && buffer instanceof ArrayBuffer) give(buffer)
+  }
+  const giveFile = (open: () => number) => {
+    const descriptor = open()
+    files.add(descriptor)
+    give(descriptor)
   }
   const fail = (error: Error) => {
     failure ??= error
     for (const { reject } of waiting.values()) reject(failure)
     waiting.clear()
+  }
+  const storeStaged = async (pack: StagedPack): Promise<void> => {
+    if (!staging) return
+    files.delete(pack.descriptor)
+    await staging.store(pack).catch(() => {})
+    if (ended) return
+    try {
+      giveFile(staging.open)
+    } catch (error) {
+      // The lane would wait for it for ever.
+      fail(error instanceof Error ? error : new Error(String(error)))
+      await end()
+    }
+  }
+  let ended = false
+  /** At once, whatever is under way. */
+  const end = async () => {
+    ended = true
+    await worker.terminate()
+    for (const descriptor of files) staging?.drop(descriptor)
+    files.clear()
   }
   worker.on('message', (report: LaneReport) => {
     if (report.kind === 'pack') {
@@ -56,6 +102,10 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
       void store(report.pack)
         .catch(() => {})
         .finally(() => giveBack(report.pack))
+      return
+    }
+    if (report.kind === 'staged') {
+      void storeStaged(report.pack)
       return
     }
     const order = waiting.get(report.number)
@@ -75,6 +125,7 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
   })
   worker.unref()
   ours.unref()
+  if (staging) for (let count = 0; count < filesMax; count++) giveFile(staging.open)
   const order = async (
     what: Unnumbered<LaneOrder>,
     transfer: readonly ArrayBuffer[] = [],
@@ -102,8 +153,6 @@ export function startLane(setup: LaneSetup, store: (pack: FullPack) => Promise<v
     async flush() {
       await order({ kind: 'flush' })
     },
-    async end() {
-      await worker.terminate()
-    },
+    end,
   }
 }

@@ -8,22 +8,30 @@ import { type LaneOrder, type LaneReport, type LaneStart, sendError } from './la
 /** One is filled while another is on its way. */
 const buffersMax = 2
 
-function openWorkerLane({ buffers, signal, ...setup }: LaneStart, port: MessagePort) {
+function openWorkerLane({ room, signal, staged, ...setup }: LaneStart, port: MessagePort) {
   const returned = new Int32Array(signal)
+  const buffers: Buffer[] = []
+  const files: number[] = []
   let made = 0
   let claims: BlobClaims | undefined
   /** Waits without going back to the event loop: a lane is one long synchronous run. */
-  const takeBuffer = (): Buffer => {
-    if (made < buffersMax) {
-      made++
-      return Buffer.allocUnsafeSlow(setup.packBytes)
-    }
+  const takeFrom = <T>(free: T[]): T => {
     for (;;) {
       const seen = Atomics.load(returned, 0)
-      const message = receiveMessageOnPort(buffers)
-      if (message) return Buffer.from(message.message as ArrayBuffer)
+      for (let next = receiveMessageOnPort(room); next; next = receiveMessageOnPort(room)) {
+        const message = next.message as ArrayBuffer | number
+        if (typeof message === 'number') files.push(message)
+        else buffers.push(Buffer.from(message))
+      }
+      const found = free.pop()
+      if (found !== undefined) return found
       Atomics.wait(returned, 0, seen)
     }
+  }
+  const takeBuffer = (): Buffer => {
+    if (made >= buffersMax) return takeFrom(buffers)
+    made++
+    return Buffer.allocUnsafeSlow(setup.packBytes)
   }
   const sweep = openSweep()
   const lane = openLane({
@@ -39,6 +47,16 @@ function openWorkerLane({ buffers, signal, ...setup }: LaneStart, port: MessageP
       port.postMessage(report, [pack.content.buffer as ArrayBuffer])
       sweep(bytes)
     },
+    staging: staged
+      ? {
+          takeFile: () => takeFrom(files),
+          onWritten: (pack) => {
+            const report: LaneReport = { kind: 'staged', pack }
+            port.postMessage(report)
+            sweep(pack.bytes)
+          },
+        }
+      : undefined,
   })
   return {
     lane,

@@ -18,7 +18,7 @@ export interface LaneSetup {
   readonly packBytes: number
 }
 
-export interface LaneOptions extends LaneSetup, Pick<PackerOptions, 'takeBuffer' | 'onFull'> {
+export interface LaneOptions extends LaneSetup, Pick<PackerOptions, 'takeBuffer' | 'onFull' | 'staging'> {
   /** Asked for each blob. */
   readonly claims: () => BlobClaims
 }

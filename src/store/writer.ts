@@ -17,7 +17,8 @@ import type { LaneFeed } from './lane-feed.ts'
 import { type LaneThread, startLane } from './lane-thread.ts'
 import type { LoadedIndex } from './loaded-index.ts'
 import type { HeldLock } from './lock.ts'
-import type { FullPack } from './packer.ts'
+import { openPackStages } from './pack-stages.ts'
+import type { FullPack, StagedPack } from './packer.ts'
 import type { Vault } from './sealed-file.ts'
 import { writeSnapshotFile } from './snapshot-file.ts'
 import type { BlobType, CallOptions, FileSink, Writer, WriterStatistics } from './store.ts'
@@ -95,14 +96,17 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   }
   const putting = openPool(Math.max(1, vault.backend.traits.connections))
   /** Resolves when the pack is durable and known, or when the writer is broken; the pool keeps the failure. */
-  const storePack = async ({ pack, blobs, content }: FullPack) => {
+  const storeBy = async (
+    put: () => Promise<void>,
+    { pack, blobs, bytes }: IndexedPack & { readonly bytes: number },
+  ) => {
     const stored = Promise.withResolvers<void>()
     try {
       await putting.start(async () => {
         try {
           if (broken) return
-          await vault.backend.put({ kind: 'pack', name: pack }, content)
-          storedBytes += content.length
+          await put()
+          storedBytes += bytes
           await addPack(pack, blobs)
         } catch (error) {
           breakOff(error)
@@ -116,6 +120,16 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
       return
     }
     await stored.promise
+  }
+  const storePack = async ({ content, ...full }: FullPack) =>
+    await storeBy(async () => await vault.backend.put({ kind: 'pack', name: full.pack }, content), {
+      ...full,
+      bytes: content.length,
+    })
+  const stages = openPackStages(vault.backend)
+  const staging = stages && {
+    ...stages,
+    store: async (pack: StagedPack) => await storeBy(async () => await stages.put(pack), pack),
   }
 
   // This thread's own lane takes trees, and content while there is little of it.
@@ -135,6 +149,13 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
       })
       ownPacks.add(done)
     },
+    staging: staging && {
+      takeFile: staging.open,
+      onWritten: (written) => {
+        const done: Promise<void> = staging.store(written).finally(() => ownPacks.delete(done))
+        ownPacks.add(done)
+      },
+    },
   })
   const crew = openCrew({
     size: options.lanes ?? Math.min(availableParallelism(), lanesMax),
@@ -142,7 +163,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     start: () =>
       startLane(
         { masterKey: options.masterKey, chunker: config.chunker, polynomial: config.polynomial, packBytes },
-        storePack,
+        { store: storePack, staging },
       ),
     onFailure: breakOff,
   })
@@ -330,6 +351,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
       // which may be the one that the caller knows already, takes nothing away.
       for (const step of [settle, writeIndexInTurn]) await step().catch(breakOff)
       await crew.end()
+      stages?.dropAll()
       table.dropClaims()
       await lock[Symbol.asyncDispose]()
       // For the next start, which then need not read the index files of this one. Where the index was loaded anew meanwhile, or
