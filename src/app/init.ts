@@ -3,7 +3,7 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import { shownLocation } from '../backend/location.ts'
 import type { Clock } from '../base/clock.ts'
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { silentReporter } from '../base/progress.ts'
 import { parseId, type RepositoryId } from '../model/ids.ts'
 import { initRepository } from '../store/repository.ts'
@@ -99,8 +99,9 @@ export async function makeLogbook(
         await repository.openParity()
       ).set(options.parity, { reporter: silentReporter, signal: options.signal })
   } catch (error) {
-    // Only where it is certain that no config was written: otherwise this secret may be a logbook's key.
-    const written = await backend.size({ kind: 'config', name: '' }).catch(() => 0)
+    // Only where it is certain that no config of this one was written: otherwise this secret may be a logbook's key.
+    const lost = isFailure(error, 'exists')
+    const written = lost ? undefined : await backend.size({ kind: 'config', name: '' }).catch(() => 0)
     if (written === undefined) await dropComputerKey(config.folders, id)
     await backend[Symbol.asyncDispose]()
     throw error

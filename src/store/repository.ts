@@ -8,13 +8,14 @@ import { parseId, type RepositoryId, type SnapshotId } from '../model/ids.ts'
 import type { BlobReader } from './blob-reader.ts'
 import { isDamage } from './damage.ts'
 import { type MasterKey, openCipher, randomMasterKey } from './cipher.ts'
-import { type Config, encodeConfig, parseConfig } from './config.ts'
+import { type Config, parseConfig } from './config.ts'
 import { createKey, listKeys, openKeys } from './keys.ts'
+import { beginRepository } from './begin-repository.ts'
 import type { IndexCache } from './index-cache.ts'
 import type { LoadedIndex, LoadedIndexOptions } from './loaded-index.ts'
 import type { HeldLock } from './lock.ts'
 import { randomPolynomial } from './polynomial.ts'
-import { readSealedJson, type Vault, writeSealedJson } from './sealed-file.ts'
+import { readSealedJson, type Vault } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 import type { CallOptions, LockWatch, NewKey, Repository } from './store.ts'
 import type { decodeTree } from './tree-codec.ts'
@@ -70,7 +71,11 @@ export async function openRepository(options: OpenOptions): Promise<Repository> 
     } catch (error) {
       // The key of an `init` that was broken off opens with its password, but not this config.
       if (!isFailure(error, 'integrity.mac')) throw error
-      unreadable = error
+      unreadable = new VmlError(error.code, error.message, {
+        cause: error,
+        details: error.details,
+        hint: `${error.hint ?? ''}. Where another logbook was made here at the same time as yours, it is that one's: its own recovery key opens it`,
+      })
     }
   }
   if (unreadable !== undefined) throw unreadable
@@ -108,18 +113,7 @@ export async function initRepository(options: InitOptions): Promise<Repository> 
     polynomial: polynomial ?? randomPolynomial(randomBytes),
     chunker: options.chunker ?? 'gear',
   }
-  const keyIds: string[] = []
-  try {
-    for (const key of keys) keyIds.push(await createKey({ backend, masterKey, ...key }, { signal }))
-    await writeSealedJson({ backend, cipher: openCipher(masterKey) }, 'config', encodeConfig(config), {
-      signal,
-    })
-  } catch (error) {
-    for (const name of keyIds) await backend.remove({ kind: 'key', name }).catch(() => {})
-    throw error
-  }
-  // Keys that were there before any config belong to an `init` that was broken off, and open nothing.
-  for (const name of leftKeys) await backend.remove({ kind: 'key', name }, { signal })
+  const keyIds = await beginRepository({ backend, masterKey, config, keys, leftKeys }, { signal })
   return assemble({ ...options, config, masterKey, keyId: keyIds[0] ?? '' })
 }
 
