@@ -1,10 +1,11 @@
 // Runs the real program as a process, in a home of its own.
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { existsSync, rmSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { markVariable } from '../tools/test-processes.ts'
+import { markVariable, runFolderVariable } from '../tools/test-processes.ts'
 
 export interface VmlOutcome {
   readonly status: number
@@ -74,19 +75,20 @@ export interface TestHome extends AsyncDisposable {
   run(args: readonly string[], options?: Omit<RunOptions, 'home'>): Promise<VmlOutcome>
 }
 
-/** A home with a password file and, unless told otherwise, a logbook that is its default. */
+/** A home with a password file and, unless told otherwise, a logbook that is its default. All of a run are copies of one logbook. */
 export async function openTestHome(options: { logbook?: boolean } = {}): Promise<TestHome> {
   const root = await mkdtemp(join(tmpdir(), 'vml-cli-'))
-  const home = join(root, 'home')
-  const passwordFile = join(root, 'password')
-  const logbook = join(root, 'logbook')
-  await mkdir(home)
-  await writeFile(passwordFile, 'recovery key for tests\n')
-  const run: TestHome['run'] = (args, more) => runVml(args, { home, ...more })
+  const { home, passwordFile, logbook } = placesIn(root)
   if (options.logbook ?? true) {
-    const made = await run(['init', logbook, '--password-file', passwordFile])
-    if (made.status !== 0) throw new Error(`vml init failed: ${made.stderr}`)
+    const model = await modelHome()
+    await cp(model, root, { recursive: true })
+    const config = join(home, '.config/vml/config.toml')
+    await writeFile(config, (await readFile(config, 'utf8')).replaceAll(model, root))
+  } else {
+    await mkdir(home)
+    await writeFile(passwordFile, password)
   }
+  const run: TestHome['run'] = (args, more) => runVml(args, { home, ...more })
   return {
     home,
     logbook,
@@ -94,4 +96,44 @@ export async function openTestHome(options: { logbook?: boolean } = {}): Promise
     run,
     [Symbol.asyncDispose]: () => rm(root, { recursive: true, force: true }),
   }
+}
+
+const password = 'recovery key for tests\n'
+
+function placesIn(root: string) {
+  return { home: join(root, 'home'), passwordFile: join(root, 'password'), logbook: join(root, 'logbook') }
+}
+
+let modelPlace: Promise<string> | undefined
+
+/** To make a logbook takes most of a second, on purpose: a strong key. What all files of a run share lies in the folder of that run. */
+function modelHome(): Promise<string> {
+  modelPlace ??= makeModel()
+  return modelPlace
+}
+
+async function makeModel(): Promise<string> {
+  const runFolder = process.env[runFolderVariable]
+  if (runFolder === undefined) {
+    const own = await mkdtemp(join(tmpdir(), 'vml-cli-model-'))
+    process.on('exit', () => rmSync(own, { recursive: true, force: true }))
+    return await fillModel(own)
+  }
+  const place = join(runFolder, 'home')
+  if (existsSync(place)) return place
+  const made = await fillModel(await mkdtemp(join(runFolder, 'home-')))
+  const config = join(made, 'home/.config/vml/config.toml')
+  await writeFile(config, (await readFile(config, 'utf8')).replaceAll(made, place))
+  // The first one stays; of those made at the same time all are as good.
+  await rename(made, place).catch(() => rm(made, { recursive: true }))
+  return place
+}
+
+async function fillModel(root: string): Promise<string> {
+  const { home, passwordFile, logbook } = placesIn(root)
+  await mkdir(home)
+  await writeFile(passwordFile, password)
+  const made = await runVml(['init', logbook, '--password-file', passwordFile], { home })
+  if (made.status !== 0) throw new Error(`vml init failed: ${made.stderr}`)
+  return root
 }

@@ -10,6 +10,9 @@ export interface Started {
 /** Every process inherits it, those too that outlive the process that started them. */
 export const markVariable = 'TEST_FILE_MARK'
 
+/** A folder that all files of a run share, for what is made once. */
+export const runFolderVariable = 'TEST_RUN_FOLDER'
+
 // Ends that were asked for take some milliseconds, on a busy computer more.
 const endsMs = 3000
 const betweenMs = 50

@@ -1,11 +1,12 @@
 // Runs everything that can be checked: `npm test`; `npm test -- PATTERN...` runs the test files whose path has one of the patterns.
 // `npm run test:long` runs those of `test/long/` instead, which take longer than a change should wait for.
-import { globSync } from 'node:fs'
-import { availableParallelism, homedir } from 'node:os'
+import { globSync, mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { mapOrdered } from '../src/base/pool.ts'
 import { renderCheck, runChecks } from './check.ts'
 import { runTestFile } from './test-file.ts'
+import { runFolderVariable } from './test-processes.ts'
 
 interface Tally {
   passed: number
@@ -33,7 +34,13 @@ process.env['NODE_COMPILE_CACHE'] ??= join(cacheFolder, 'code')
 
 const words = process.argv.slice(2)
 const long = words[0] === '--long'
-process.exitCode = await main(long ? words.slice(1) : words)
+const runFolder = mkdtempSync(join(tmpdir(), 'vml-test-run-'))
+process.env[runFolderVariable] = runFolder
+try {
+  process.exitCode = await main(long ? words.slice(1) : words)
+} finally {
+  rmSync(runFolder, { recursive: true, force: true })
+}
 
 async function main(patterns: readonly string[]): Promise<number> {
   const tally: Tally = { passed: 0, failed: 0 }
