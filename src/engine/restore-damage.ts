@@ -4,7 +4,8 @@ import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isDamage } from '../store/damage.ts'
-import { dropIdleFolders, type RestorePlan } from './restore-plan.ts'
+import type { RestorePlan } from './restore-plan.ts'
+import { dropIdleFolders } from './restore-settle.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
 export interface DamagedPath {

@@ -127,12 +127,15 @@ async function sendBlobs(
   const items: JobItem[] = []
   const itemNumbers = new Map<number, number>()
   const targets: number[] = []
+  let last: RawPath | undefined
   for (const [number, blob] of blobs.entries()) {
     for (const { file, at } of blob.targets) {
       const write = files[file]
       if (!write) throw new RangeError('No such file')
       if (state.damaged.has(write.path)) continue
-      ensureFolder(state, parentPath(write.path))
+      const folder = parentPath(write.path)
+      if (folder !== last) ensureFolder(state, folder)
+      last = folder
       const known = itemNumbers.get(file)
       const isWhole = write.node.content?.length === 1
       const item = known ?? items.push(itemOf(state, write, isWhole ? undefined : file)) - 1
@@ -157,6 +160,7 @@ async function sendBlobs(
     if (skipped.has(number)) continue
     for (const { file } of blob.targets) markWritten(state, file)
   }
+  report(state, items.at(-1))
   return bad
 }
 
@@ -174,7 +178,7 @@ function markWritten(state: WriteState, file: number): void {
   const write = state.files[file]
   if (!write || state.damaged.has(write.path)) return
   if ((write.node.content?.length ?? 0) > 1) state.finished.push(file)
-  else report(state, write)
+  else count(state, write)
 }
 
 async function writeEmpty(state: WriteState, batch: readonly PlannedWrite[]): Promise<void> {
@@ -182,7 +186,8 @@ async function writeEmpty(state: WriteState, batch: readonly PlannedWrite[]): Pr
   const items = batch.map((write) => itemOf(state, write))
   const { failures } = await state.threads.run({ do: 'empty', items: packItems(items) })
   takeFailures(state, items, failures)
-  for (const write of batch) report(state, write)
+  for (const write of batch) count(state, write)
+  report(state, batch.at(-1))
 }
 
 /** Files whose last piece is written get attributes and name, so many at a time. */
@@ -196,7 +201,8 @@ async function finishFiles(state: WriteState, pool: Pool, atLeast: number): Prom
       const items = writes.map((write, index) => itemOf(state, write, whole[index]))
       const { failures } = await state.threads.run({ do: 'finish', items: packItems(items) })
       takeFailures(state, items, failures)
-      for (const write of writes) report(state, write)
+      for (const write of writes) count(state, write)
+      report(state, writes.at(-1))
     })
   }
 }
@@ -229,15 +235,20 @@ function takeFailures(
   }
 }
 
-function report({ prepared, done }: WriteState, { path, node }: PlannedWrite): void {
+function count({ done }: WriteState, { node }: PlannedWrite): void {
+  done.files++
+  done.bytes += node.size ?? 0
+}
+
+function report({ prepared, done }: WriteState, last: { readonly path: RawPath } | undefined): void {
   const { request, plan } = prepared
   request.reporter.progress({
     phase: 'writing',
-    filesDone: ++done.files,
+    filesDone: done.files,
     filesTotal: plan.writes.length,
-    bytesDone: (done.bytes += node.size ?? 0),
+    bytesDone: done.bytes,
     bytesTotal: plan.bytes,
-    item: printable(path),
+    ...(last === undefined ? {} : { item: printable(last.path) }),
   })
 }
 

@@ -56,12 +56,11 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
   try {
     const contentPlan = contents.plan()
     const files: PlannedWrite[] = []
-    const fileNumbers = new Map<RawPath, number>()
+    const numbers = openNumbers(plan.writes, files)
     const damaged = new Map<RawPath, string>()
     for (const write of plan.writes) {
       const { path, node, hardLinkTo } = write
       if (node.type !== 'file' || hardLinkTo !== undefined) continue
-      fileNumbers.set(path, files.length)
       files.push(write)
       try {
         const length = await contentPlan.add(node.content ?? [])
@@ -97,8 +96,8 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
         freeMemory()
         return failures
       },
-      chunksOf({ path, hardLinkTo }) {
-        const number = fileNumbers.get(hardLinkTo ?? path)
+      chunksOf(write) {
+        const number = numbers.of(write)
         if (number === undefined) return { ids: [], lengths: [] }
         return { ids: files[number]?.node.content ?? [], lengths: contentPlan.chunkLengths(number) }
       },
@@ -113,6 +112,36 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
     await threads[Symbol.asyncDispose]()
     folders[Symbol.dispose]()
     throw error
+  }
+}
+
+/** The number of the file whose content a write has: found at once where writes are asked for in their order. */
+function openNumbers(
+  writes: readonly PlannedWrite[],
+  files: readonly PlannedWrite[],
+): { of(write: PlannedWrite): number | undefined } {
+  // A table of all paths would take as much as a tenth of the plan; few files have other names.
+  const firstNames = new Set<RawPath>()
+  for (const { hardLinkTo } of writes) if (hardLinkTo !== undefined) firstNames.add(hardLinkTo)
+  let named: Map<RawPath, number> | undefined
+  const ofFirstName = (first: RawPath): number | undefined => {
+    if (named) return named.get(first)
+    named = new Map()
+    for (const [at, { path }] of files.entries()) if (firstNames.has(path)) named.set(path, at)
+    return named.get(first)
+  }
+  let next = 0
+  return {
+    of(write) {
+      if (write.hardLinkTo !== undefined) return ofFirstName(write.hardLinkTo)
+      if (write.node.type !== 'file') return undefined
+      for (let tried = 0; tried < files.length; tried++) {
+        const at = next
+        next = (next + 1) % files.length
+        if (files[at] === write) return at
+      }
+      return undefined
+    },
   }
 }
 
@@ -141,9 +170,9 @@ async function writeAll(state: WriteState): Promise<readonly PathFailure[]> {
     else if (first !== undefined) failures.set(path, first)
     else attempt(state, path, () => writer.makeHardLink(itemOf(state, write), hardLinkTo))
   }
-  const planned = new Set(plan.writes.map(({ path }) => path))
   for (const { path, bytes, attributes } of request.extras) {
-    const replaces = planned.has(path) || prepared.endangered.includes(path)
+    const isPlanned = plan.writes.some((write) => write.path === path)
+    const replaces = isPlanned || prepared.endangered.includes(path)
     attempt(state, path, () => writer.writeWhole({ path, attributes, replaces }, bytes))
   }
   // What is done to a folder changes the times of the one above it.

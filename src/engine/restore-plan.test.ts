@@ -11,9 +11,9 @@ import {
   planRestore,
   type RestorePlan,
   type RestoreQuestion,
-  settleDoubts,
   type WantedPath,
 } from './restore-plan.ts'
+import { settleDoubts } from './restore-settle.ts'
 
 const home = '/h' as RawPath
 

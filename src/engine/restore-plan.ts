@@ -3,6 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { outermost, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
+import { linkKey, orderLinks } from './restore-links.ts'
 import { isSettled, sameTime } from './unchanged.ts'
 
 export type Overwrite = 'always' | 'if-changed' | 'if-newer' | 'never'
@@ -96,6 +97,7 @@ interface State {
   readonly blocked: Set<RawPath>
   readonly kept: { path: RawPath; rule: string }[]
   readonly removals: Map<RawPath, 'not-in-entry' | 'type'>
+  /** Of all that is wanted, where anything is removed. */
   readonly wanted: Set<RawPath>
   unchanged: number
 }
@@ -115,7 +117,7 @@ function childrenOf(present: ReadonlyMap<RawPath, Attributes>): Children {
 
 function decide(state: State, { path, node }: WantedPath, children: Children): void {
   const { question } = state
-  state.wanted.add(path)
+  if (question.remove) state.wanted.add(path)
   if (state.blocked.has(parentPath(path))) {
     state.blocked.add(path)
     state.left.push({ path, why: 'something else stands where its folder was' })
@@ -249,7 +251,8 @@ function withTouchedFolders(state: State): void {
   for (const path of state.removals.keys()) touched.add(parentPath(path))
   for (const { path } of state.doubtful) touched.add(parentPath(path))
   if (touched.size === 0) return
-  const written = new Set(state.writes.map((each) => each.path))
+  const written = new Set<RawPath>()
+  for (const { path, node } of state.writes) if (node.type === 'dir') written.add(path)
   for (const { path, node } of state.question.wanted) {
     if (node.type === 'dir' && touched.has(path) && !written.has(path)) {
       state.writes.push({ path, node, reason: 'folder' })
@@ -264,11 +267,12 @@ function finishPlan(state: State): RestorePlan {
   removals.sort((a, b) => (a.path < b.path ? 1 : -1))
   const contents = writes.filter((each) => each.reason !== 'folder')
   // A folder that is there for the sake of what lies in it may go out of the plan again: its own doubt stays.
-  const planned = new Set(contents.map(({ path }) => path))
+  const doubtful = new Set(state.doubtful.map(({ path }) => path))
+  for (const { path } of contents) doubtful.delete(path)
   return {
     writes: orderLinks(writes),
     removals,
-    doubtful: state.doubtful.filter(({ path }) => !planned.has(path)),
+    doubtful: state.doubtful.filter(({ path }) => doubtful.has(path)),
     kept: state.kept,
     left: state.left,
     counts: {
@@ -293,6 +297,7 @@ function joinLinks(state: State): void {
     if (now?.type === 'file' && now.inode !== undefined && (now.links ?? 2) > 1)
       pushTo(standing, `${now.deviceId ?? 0n}:${now.inode}`, each)
   }
+  if (![...groups.values(), ...standing.values()].some((group) => group.length > 1)) return
   const planned = new Set(state.writes.map(({ path }) => path))
   const left = new Set(state.left.map(({ path }) => path))
   const doubtful = new Set(state.doubtful.map(({ path }) => path))
@@ -326,63 +331,6 @@ function pushTo(groups: Map<string, WantedPath[]>, key: string, each: WantedPath
 function areOneFile(state: State, group: readonly WantedPath[]): boolean {
   const inodes = new Set(group.map(({ path }) => state.question.present.get(path)?.inode))
   return inodes.size === 1
-}
-
-function linkKey(node: TreeNode): string | undefined {
-  if (node.type === 'dir' || node.inode === undefined || (node.links ?? 1) < 2) return undefined
-  return `${node.deviceId ?? 0n}:${node.inode}`
-}
-
-function orderLinks(writes: readonly PlannedWrite[]): PlannedWrite[] {
-  const first = new Map<string, RawPath>()
-  return writes.map((each) => {
-    const key = linkKey(each.node)
-    if (key === undefined) return each
-    const target = first.get(key)
-    if (target !== undefined) return { ...each, hardLinkTo: target }
-    first.set(key, each.path)
-    return each
-  })
-}
-
-/** The plan once the doubtful files were compared: those whose content differs are written, the others count as unchanged. */
-export function settleDoubts(plan: RestorePlan, differing: ReadonlySet<RawPath>): RestorePlan {
-  const differs = new Set(plan.doubtful.flatMap(({ path }) => (differing.has(path) ? [path] : [])))
-  const writes = plan.writes.filter(({ path, reason }) => reason !== 'folder' || !differs.has(path))
-  const planned = new Set(writes.map((each) => each.path))
-  const differingLinks = new Set(
-    plan.doubtful.filter(({ path }) => differing.has(path)).map(({ node }) => linkKey(node)),
-  )
-  let bytes = plan.bytes
-  let replaced = plan.counts.replaced
-  for (const { path, node } of plan.doubtful) {
-    const key = linkKey(node)
-    const goesAlong = key !== undefined && differingLinks.has(key)
-    if ((!differing.has(path) && !goesAlong) || planned.has(path)) continue
-    writes.push({ path, node, reason: 'content' })
-    bytes += node.size ?? 0
-    replaced++
-  }
-  writes.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
-  const equal = plan.doubtful.filter(({ path }) => !differing.has(path)).length
-  return {
-    ...plan,
-    writes: dropIdleFolders(orderLinks(writes), plan),
-    doubtful: [],
-    counts: { ...plan.counts, replaced, unchanged: plan.counts.unchanged + equal },
-    bytes,
-  }
-}
-
-/** Without folders that were only in the plan for the sake of what lies in them, and is no longer in it. */
-export function dropIdleFolders(
-  writes: readonly PlannedWrite[],
-  { removals }: Pick<RestorePlan, 'removals'>,
-): PlannedWrite[] {
-  const touched = new Set<RawPath>()
-  for (const each of writes) if (each.reason !== 'folder') touched.add(parentPath(each.path))
-  for (const { path } of removals) touched.add(parentPath(path))
-  return writes.filter((each) => each.reason !== 'folder' || touched.has(each.path))
 }
 
 export function isEmptyPlan(plan: RestorePlan): boolean {

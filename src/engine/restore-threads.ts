@@ -15,7 +15,7 @@ export interface RestoreThreads extends AsyncDisposable {
 /** More gain little: then the disk is what takes time. */
 const threadsMax = 4
 /** What a thread's own objects may take; its buffers (12 MiB) lie outside. */
-const youngMiB = 8
+const youngMiB = 3
 
 interface Waiting {
   readonly resolve: (result: JobResult) => void

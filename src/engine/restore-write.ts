@@ -31,15 +31,21 @@ export function writeParents({ plan, request }: PlannedRestore): RawPath[] {
   for (const { path, node, reason } of plan.writes)
     if (node.type === 'dir' && reason !== 'folder') made.add(path)
   const parents = new Set<RawPath>()
-  for (const { path } of [...plan.writes, ...request.extras]) {
-    for (
-      let folder = parentPath(path);
-      folder !== rootPath && !parents.has(folder);
-      folder = parentPath(folder)
-    ) {
+  const seen = new Set<RawPath>()
+  const add = (path: RawPath) => {
+    for (let folder = path; folder !== rootPath && !seen.has(folder); folder = parentPath(folder)) {
+      seen.add(folder)
       if (!made.has(folder)) parents.add(folder)
     }
   }
+  let last: RawPath = rootPath
+  for (const { path } of plan.writes) {
+    const folder = parentPath(path)
+    // What lies in one folder mostly comes together.
+    if (folder !== last) add(folder)
+    last = folder
+  }
+  for (const { path } of request.extras) add(parentPath(path))
   return [...parents].sort()
 }
 

@@ -1,10 +1,12 @@
 // Puts an entry back: plan, safety entry, removal, one stream of the differences, proof by reading back.
 import { VmlError } from '../base/failure.ts'
+import { keepHeapSmall } from '../base/sweep.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { PathFailure } from '../source/source.ts'
 import { type Expected, keepsLinkTimes, prove, type ProofReport } from './proof.ts'
-import { endangeredPaths, isEmptyPlan, planRestore, type RestorePlan, settleDoubts } from './restore-plan.ts'
+import { endangeredPaths, isEmptyPlan, planRestore, type RestorePlan } from './restore-plan.ts'
+import { settleDoubts } from './restore-settle.ts'
 import {
   collectWanted,
   differingDoubts,
@@ -32,6 +34,8 @@ export interface RestoreReport {
 export async function prepareRestore(request: RestoreRequest): Promise<PreparedRestore> {
   const { destination, reporter } = request
   reporter.progress({ phase: 'comparing' })
+  // The plan is what takes memory, and it stays to the end.
+  keepHeapSmall()
   const { wanted, own, damaged: folders } = await collectWanted(request)
   const scope = scopeOf(request)
   const target = await lookAtTarget(request, scope, wanted)

@@ -7,6 +7,8 @@ import type { ReadOptions } from './store.ts'
 export interface PackWindows {
   /** The sealed bytes of a blob, the caller's to write over. `packBytes` is what the pack has at least. */
   read(place: BlobLocation, packBytes: number, options: ReadOptions): Promise<Buffer>
+  /** Lets go of what it holds; it may be asked again. */
+  clear(): void
 }
 
 /** Twice what the average folder or small file takes by far; larger blobs gain nothing from neighbours. */
@@ -54,6 +56,9 @@ export function openPackWindows(backend: Backend): PackWindows {
     return window
   }
   return {
+    clear() {
+      windows.length = 0
+    },
     async read(place, packBytes, options) {
       const { pack, offset, length } = place
       const end = Math.min(offset + windowBytes, packBytes)

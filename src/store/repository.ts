@@ -213,7 +213,11 @@ function assemble(parts: Parts): Repository {
       }
     },
     async openContents(options) {
-      const [{ openContentAccess }, { index }] = await Promise.all([import('./content-access.ts'), content()])
+      const [{ openContentAccess }, { index, reader }] = await Promise.all([
+        import('./content-access.ts'),
+        content(),
+      ])
+      reader.pause()
       return openContentAccess({ backend, masterKey, index }, options)
     },
     async *readFile(ids, options) {
