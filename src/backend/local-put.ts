@@ -10,12 +10,13 @@ import {
   statSync,
   unlinkSync,
 } from 'node:fs'
-import { link, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises'
+import { link, lstat, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import { absent } from './disk-failure.ts'
+import { renameNew } from './local-rename.ts'
 
 const fdatasync = promisify(fdatasyncBack)
 const fstat = promisify(fstatBack)
@@ -157,9 +158,8 @@ async function linkNew(
       await syncFolder(dirname(dirname(target)))
       await linkNew(temporary, target, isSame)
     } else if (code === 'EPERM' || code === 'ENOTSUP' || code === 'ENOSYS' || code === 'EMLINK') {
-      // A file system without hard links (FAT, some network ones).
-      if (await lstat(target).catch(absent)) await acceptSame(temporary, target, isSame)
-      else await rename(temporary, target)
+      // A file system without hard links.
+      await renameNew(temporary, target, async () => await acceptSame(temporary, target, isSame))
     } else {
       throw error
     }

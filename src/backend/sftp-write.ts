@@ -1,5 +1,6 @@
 // Writes a file of an sftp server all or nothing: under a name of its own, made durable, then given its name.
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
 import type { Sftp, SftpHandle } from '../wire/sftp.ts'
@@ -36,7 +37,7 @@ export async function putFile(sftp: Sftp, { folder, target, data, signal }: Sftp
   try {
     await fill(sftp, { handle, data, signal })
     signal?.throwIfAborted()
-    await giveName(sftp, { temporary, target, data })
+    await giveName(sftp, { folder, temporary, target, data })
   } catch (error) {
     await drop()
     throw error
@@ -75,17 +76,19 @@ async function writeAll(sftp: Sftp, { handle, data, signal }: Filling): Promise<
 }
 
 interface Naming {
+  readonly folder: string
   readonly temporary: string
   readonly target: string
   readonly data: Uint8Array
 }
 
 /** A link never replaces a file. Without links a rename does it, which OpenSSH makes never replace one either. */
-async function giveName(sftp: Sftp, { temporary, target, data }: Naming): Promise<void> {
+async function giveName(sftp: Sftp, naming: Naming): Promise<void> {
+  const { temporary, target, data } = naming
   for (let folderMade = false; ; folderMade = true) {
     try {
       if (sftp.links) await sftp.link(temporary, target)
-      else await renameNew(sftp, temporary, target)
+      else await renameNew(sftp, naming)
       return
     } catch (error) {
       // Servers have one number for most failures: what is there tells.
@@ -103,15 +106,48 @@ async function giveName(sftp: Sftp, { temporary, target, data }: Naming): Promis
       }
       if (isFailure(error, 'not-found') || !sftp.links) throw error
       // A file system without hard links.
-      await renameNew(sftp, temporary, target)
+      await renameNew(sftp, naming)
       return
     }
   }
 }
 
-async function renameNew(sftp: Sftp, from: string, to: string): Promise<void> {
-  if (await sftp.look(to)) throw new VmlError('exists', 'it is there')
-  await sftp.rename(from, to)
+/**
+ * Some servers replace what is there. What is named for its content is the same then; of those that would write a config, one at a
+ * time looks and renames.
+ */
+async function renameNew(sftp: Sftp, { folder, temporary, target }: Naming): Promise<void> {
+  const claim = target === at(folder, 'config') ? await claimConfig(sftp, folder) : undefined
+  try {
+    if (await sftp.look(target)) throw new VmlError('exists', 'it is there')
+    await sftp.rename(temporary, target)
+  } finally {
+    if (claim !== undefined) await sftp.remove(claim).catch(() => {})
+  }
+}
+
+/** Named as a temporary file, so that it is swept as one, should a kill leave it. */
+const claimName = `vml-put-${Buffer.from('config').toString('hex').padEnd(16, '0')}`
+const claimTriesMax = 50
+const claimPollMs = 100
+/** It may be gone again when it is looked at; more often the server does not let us make it. */
+const claimRefusalsMax = 3
+
+async function claimConfig(sftp: Sftp, folder: string): Promise<string> {
+  const claim = at(folder, 'tmp', claimName)
+  for (let tries = 1, refusals = 0; tries <= claimTriesMax; tries++) {
+    try {
+      await sftp.close(await sftp.createNew(claim))
+      return claim
+    } catch (error) {
+      if (isFailure(error, 'unavailable.network', 'unavailable.timeout')) throw error
+      if (!(await sftp.look(claim)) && ++refusals >= claimRefusalsMax) throw error
+    }
+    await sleep(claimPollMs)
+  }
+  throw new VmlError('exists', `Cannot write a config: another program is at it, by "${claim}"`, {
+    hint: 'Where none is, one was killed at it: remove that file, or wait a day',
+  })
 }
 
 /** Below `damaged/` under the path that it had; what was put there before stays. Returns where it lies. */
