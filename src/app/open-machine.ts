@@ -17,7 +17,7 @@ export interface MachineContext {
   openShell(machine: Machine): Promise<Shell>
 }
 
-/** Asks the machine for its tools, facts and packages, in two sessions. What was opened is closed with it. */
+/** Asks the machine for its tools, facts and packages, in two questions. What was opened is closed with it. */
 export async function openMachine(
   context: MachineContext,
   machine: Machine,

@@ -254,7 +254,11 @@ async function runScript(
   words: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  const { status, stdout, stderr } = await shell.run({ argv: ['sh', '-c', script, 'sh', ...words], signal })
+  const { status, stdout, stderr } = await shell.run({
+    argv: ['sh', '-c', script, 'sh', ...words],
+    endsWhole: true,
+    signal,
+  })
   if (status !== 0)
     throw new VmlError('remote.command', `Cannot read the libraries of ${shell.label}`, {
       details: { status, stderr: printable(rawFromBytes(stderr.subarray(-2048))) },

@@ -33,6 +33,7 @@ export function askedBy({
       const { status, stdout, stderr } = await shell.run({
         argv: ['sh', '-c', script, 'sh', ...words],
         outputBytesMax,
+        endsWhole: true,
         signal,
       })
       if (status === 0 || status === notThisManagerStatus)

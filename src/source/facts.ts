@@ -50,7 +50,7 @@ export interface FactsOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What a machine told in two sessions; what else was asked may still be on its way. */
+/** What a machine told in answer to two scripts; what else was asked may still be on its way. */
 export interface Interview extends AsyncDisposable {
   readonly facts: MachineFacts
   /** The home's real name: folders above it, and itself, may be links. */
@@ -66,7 +66,7 @@ export async function readFacts(shell: Shell, options: FactsOptions = {}): Promi
 }
 
 /**
- * The facts, the machine's tools (`probeTools` then knows them), and whatever else is to be asked. The second session asks for
+ * The facts, the machine's tools (`probeTools` then knows them), and whatever else is to be asked. The second script asks for
  * what only the first one's answers tell: histories lie where the environment says, and hooks are known by name.
  */
 export async function interviewMachine(

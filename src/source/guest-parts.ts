@@ -1,4 +1,4 @@
-// Asks a machine many things in one session, which over ssh costs more than most answers: each part has limits of its own, and none can hold up, cut off or imitate another.
+// Asks a machine many things at once, since over ssh each question is a way there and back: each part has limits of its own, and none can hold up, cut off or imitate another.
 import { VmlError } from '../base/failure.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { singleQuoted } from '../wire/quote.ts'
@@ -113,6 +113,8 @@ async function readParts(
     argv: ['sh', '-c', 'eval "$(cat)"'],
     stdin: [rawToBytes(partsScript(parts, words) as RawText)],
     idleTimeoutMs: Math.max(...parts.map(({ timeoutMs }) => timeoutMs)) + graceMs,
+    // What a part leaves behind has none of the streams.
+    endsWhole: true,
     signal,
   })
   let index = 0
@@ -192,7 +194,7 @@ function readOutcome(
  * shell, busybox's too, and needs no `timeout`.
  */
 function partsScript(parts: readonly GuestPart[], words: PartWords): string {
-  return [takeScript(words), ...parts.map((part) => partScript(part, words)), 'exit 0'].join('\n')
+  return [takeScript(words), ...parts.map((part) => partScript(part, words)), 'exit 0', ''].join('\n')
 }
 
 function partScript(

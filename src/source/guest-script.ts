@@ -33,7 +33,7 @@ export function scriptArgv({ script, words = [] }: ScriptRequest): string[] {
 
 export function startScript(shell: Shell, request: ScriptRequest): Promise<ShellProcess> {
   const { script: _script, words: _words, ...rest } = request
-  return shell.start({ ...rest, argv: scriptArgv(request) })
+  return shell.start({ ...rest, argv: scriptArgv(request), endsWhole: true })
 }
 
 /** Runs a script that answers briefly; fails with `remote.command` when its status is not 0. */
@@ -42,7 +42,7 @@ export async function runScript(
   request: ScriptRequest & { readonly doing: string; readonly outputBytesMax?: number },
 ): Promise<Buffer> {
   const { script: _script, words: _words, doing, ...rest } = request
-  const outcome = await shell.run({ ...rest, argv: scriptArgv(request) })
+  const outcome = await shell.run({ ...rest, argv: scriptArgv(request), endsWhole: true })
   if (outcome.status !== 0) throw commandFailure(shell, doing, outcome)
   return outcome.stdout
 }

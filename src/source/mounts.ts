@@ -167,6 +167,7 @@ async function askMounts(
     // One word for each mount: xargs ends a batch where its room ends.
     stdin: nulTerminated(mounts.map(({ path, type }) => `${type === 'autofs' ? 'autofs' : 'other'} ${path}`)),
     idleTimeoutMs: probeSilenceMs,
+    endsWhole: true,
     signal,
   })
   let text = ''

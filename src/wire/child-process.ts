@@ -12,17 +12,27 @@ export interface ChildRequest extends Omit<ShellRequest, 'argv'> {
   readonly label: string
   /** Called once before the program is ended early, for what must be ended elsewhere first. */
   readonly beforeKill?: () => Promise<void>
+  /** The program is a server: its input stays open for `write`, and its silence counts only from `watch` on. */
+  readonly isServer?: boolean
+  /** The input is not touched before this: should it never come to that, another program can be given it. */
+  readonly feedAfter?: Promise<void>
+  /** Told of what comes on standard error, too. */
+  readonly onStderr?: (chunk: Buffer) => void
 }
 
 export interface Child extends ShellProcess {
   readonly pid: number | undefined
   /** Ends the program and everything in its process group; reading and `outcome` then fail with this. */
   fail(error: Error): void
+  /** Of a server: feeds it. That it does not read is no failure. */
+  write(bytes: Uint8Array): void
+  /** From now on this silence counts; `label` is for the message. */
+  watch(idleTimeoutMs: number, label: string): void
 }
 
 /** The end of standard error that is kept. */
 export const stderrBytesMax = 64 * 1024
-const idleTimeoutMsDefault = 60_000
+export const idleTimeoutMsDefault = 60_000
 /** Between asking a program to end and ending it. */
 const killAfterMs = 2000
 
@@ -31,7 +41,7 @@ const killAfterMs = 2000
  * ourselves do not read, or have nothing yet to feed, does not.
  */
 export function startChild(request: ChildRequest): Child {
-  const { signal, label } = request
+  const { signal, label, isServer = false } = request
   if (signal?.aborted) throw cancelled(signal, label)
   const [program = '', ...words] = request.command
   const child = spawn(program, words, { stdio: 'pipe', detached: true })
@@ -66,27 +76,40 @@ export function startChild(request: ChildRequest): Child {
   const onAbort = () => fail(cancelled(signal, label))
   signal?.addEventListener('abort', onAbort, { once: true })
 
-  const idleTimeoutMs = request.idleTimeoutMs ?? idleTimeoutMsDefault
-  const watch = setInterval(
-    () => {
+  let watching: NodeJS.Timeout | undefined
+  function watch(idleTimeoutMs: number, watched: string): void {
+    clearInterval(watching)
+    touch()
+    if (closed || idleTimeoutMs === Number.POSITIVE_INFINITY) return
+    const look = () => {
       const ours = (!reading && child.stdout.readableLength > 0) || (producing && !fed)
       if (ours) touch()
       else if (performance.now() - activeAt > idleTimeoutMs)
-        fail(new VmlError('unavailable.timeout', `No sign of life from ${label} for ${idleTimeoutMs} ms`))
-    },
-    Math.min(Math.max(idleTimeoutMs / 10, 10), 60_000),
-  )
+        fail(new VmlError('unavailable.timeout', `No sign of life from ${watched} for ${idleTimeoutMs} ms`))
+    }
+    watching = setInterval(look, Math.min(Math.max(idleTimeoutMs / 10, 10), 60_000))
+  }
+  watch(isServer ? Number.POSITIVE_INFINITY : (request.idleTimeoutMs ?? idleTimeoutMsDefault), label)
 
-  const stderr = keepEnd(child.stderr, touch)
-  void feed(child.stdin, request.stdin, {
-    touch,
-    producing: (now) => void (producing = now),
-    failed: (error) => fail(error instanceof Error ? error : new Error(messageOf(error))),
-  }).then(() => void (fed = true))
+  const stderr = keepEnd(child.stderr, (chunk) => {
+    touch()
+    request.onStderr?.(chunk)
+  })
+  child.stdin.on('error', () => {})
+  async function feedAll(): Promise<void> {
+    await request.feedAfter
+    await feed(child.stdin, request.stdin, {
+      touch,
+      producing: (now) => void (producing = now),
+      failed: (error) => fail(error instanceof Error ? error : new Error(messageOf(error))),
+    })
+    fed = true
+  }
+  if (!isServer) void feedAll()
 
   function release(): void {
     closed = true
-    clearInterval(watch)
+    clearInterval(watching)
     signal?.removeEventListener('abort', onAbort)
   }
   const outcome = new Promise<ShellOutcome>((resolve, reject) => {
@@ -123,6 +146,8 @@ export function startChild(request: ChildRequest): Child {
     stdout: stdout(),
     outcome,
     fail,
+    write: (bytes) => void child.stdin.write(bytes),
+    watch,
     async [Symbol.asyncDispose]() {
       fail(new VmlError('cancelled', `Ended ${label} before it was done`))
       // What is still unread would keep the program's pipe open.
@@ -132,7 +157,7 @@ export function startChild(request: ChildRequest): Child {
   }
 }
 
-function cancelled(signal: AbortSignal | undefined, label: string): Error {
+export function cancelled(signal: AbortSignal | undefined, label: string): Error {
   const reason: unknown = signal?.reason
   return reason instanceof VmlError
     ? reason
@@ -151,7 +176,7 @@ function killGroup(pid: number | undefined, signal: NodeJS.Signals | 0): boolean
 }
 
 /** Keeps the last `stderrBytesMax` bytes of a stream, in memory of at most twice that. */
-function keepEnd(stream: Readable, touch: () => void): () => Buffer {
+function keepEnd(stream: Readable, told: (chunk: Buffer) => void): () => Buffer {
   let kept: Buffer[] = []
   let length = 0
   const compact = () => {
@@ -160,7 +185,7 @@ function keepEnd(stream: Readable, touch: () => void): () => Buffer {
     length = kept[0]?.length ?? 0
   }
   stream.on('data', (chunk: Buffer) => {
-    touch()
+    told(chunk)
     kept.push(chunk)
     length += chunk.length
     if (length > 2 * stderrBytesMax || kept.length > 1024) compact()
@@ -180,7 +205,6 @@ interface FeedEvents {
 
 /** Feeds a program at the speed at which it reads. A program that stops reading (EPIPE) is no failure: its status tells. */
 async function feed(to: Writable, from: ShellRequest['stdin'], events: FeedEvents): Promise<void> {
-  to.on('error', () => {})
   try {
     events.producing(true)
     for await (const chunk of from ?? []) {

@@ -8,6 +8,11 @@ export interface ShellRequest {
   /** The longest silence on standard output and error before the program is taken for dead; default 60,000. */
   readonly idleTimeoutMs?: number
   readonly signal?: AbortSignal | undefined
+  /**
+   * Nothing that the program starts outlives it or writes behind it: it may then run where others ran before, which over ssh
+   * spares a session with its login shell. Not for programs of the user's.
+   */
+  readonly endsWhole?: boolean
 }
 
 export interface ShellOutcome {

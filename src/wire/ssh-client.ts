@@ -69,6 +69,17 @@ export function sessionWords(address: SshAddress, socket: string): string[] {
   ]
 }
 
+/** Words for a session over a connection of its own. */
+export function aloneWords(address: SshAddress, options: SshOptions): string[] {
+  return [
+    ...connectionWords(options),
+    '-S',
+    'none',
+    ...option('ControlMaster', 'no'),
+    ...destinationWords(address),
+  ]
+}
+
 export function masterWords(address: SshAddress, options: SshOptions, socket: string): string[] {
   return [
     ...connectionWords(options),

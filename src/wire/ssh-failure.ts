@@ -35,6 +35,11 @@ export function troubleOf(stderr: Buffer): SshTrouble {
   return signs.find(([pattern]) => pattern.test(text))?.[1] ?? 'network'
 }
 
+/** Whether the machine allows no more sessions on a connection. */
+export function isSessionRefusal(error: unknown): boolean {
+  return error instanceof VmlError && error.details['reason'] === 'sessions'
+}
+
 const outcomes: Readonly<Record<SshTrouble, { code: FailureCode; hint: string }>> = {
   'host-key-changed': {
     code: 'remote.denied',

@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 
 /** What the start-up files of a login shell may print before a program starts. */
-const noiseBytesMax = 64 * 1024
+export const noiseBytesMax = 64 * 1024
 
 /** Script that tells the shell's process id on standard output. */
 export function startMark(nonce: string): string {
@@ -36,7 +36,7 @@ export async function readMark(
   }
 }
 
-function badStart(label: string): VmlError {
+export function badStart(label: string): VmlError {
   return new VmlError(
     'remote.protocol',
     `Cannot run a program on ${label}: its login shell prints something else`,

@@ -3,30 +3,27 @@ import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { VmlError } from '../base/failure.ts'
 import { startChild, type Child } from './child-process.ts'
 import { runToEnd } from './collect-output.ts'
 import { askHostKey } from './host-key.ts'
-import { execScript } from './quote.ts'
-import type { Shell, ShellOutcome, ShellProcess, ShellRequest } from './shell.ts'
-import { masterWords, sessionWords, type SshAddress, type SshOptions } from './ssh-client.ts'
-import { lastLine, sshFailure, troubleOf } from './ssh-failure.ts'
+import type { Shell, ShellProcess, ShellRequest } from './shell.ts'
+import { aloneWords, masterWords, sessionWords, type SshAddress, type SshOptions } from './ssh-client.ts'
+import { isSessionRefusal, lastLine, sshFailure, troubleOf } from './ssh-failure.ts'
 import { awaitLogin } from './ssh-login.ts'
-import { readMark, startMark, statusMark } from './ssh-marks.ts'
+import { readMark, startMark } from './ssh-marks.ts'
+import { type Connection, newNonce, startSession } from './ssh-session.ts'
+import { isTalkInput, openTalk, type Talk, talkInputBytesMax } from './ssh-talk.ts'
 
 /** sshd allows 10 sessions on a connection: these, the one that holds it, and one to end a program. */
 const sessionsMax = 8
-const killTimeoutMs = 5000
+/** Sessions without a program that wait for the next one. */
+const freeTalksMax = 2
 /** A socket's path is at most 108 bytes long, and ssh adds 17 while it makes it. */
 const socketPathBytesMax = 88
 
-interface Connection {
-  readonly socket: string
+interface HeldConnection extends Connection {
   readonly child: Child
-  /** Settles when the connection has ended, with what ssh said last. */
-  readonly ended: Promise<Buffer>
-  isUp: boolean
 }
 
 /**
@@ -44,11 +41,11 @@ export async function openSshShell(request: {
   const label = formatLabel(address)
   const folder = await privateFolder(options)
   const running = new Set<Child>()
-  let connecting: Promise<Connection> | undefined
-  let up: Connection | undefined
+  let connecting: Promise<HeldConnection> | undefined
+  let up: HeldConnection | undefined
   let closed = false
 
-  async function connection(signal?: AbortSignal): Promise<Connection> {
+  async function connection(signal?: AbortSignal): Promise<HeldConnection> {
     if (closed) throw new TypeError('Cannot use a shell that was closed')
     if (up?.isUp) return up
     connecting ??= connect({ address, options, label, folder, signal }).finally(
@@ -61,18 +58,74 @@ export async function openSshShell(request: {
   const waiting: (() => void)[] = []
   let places = sessionsMax
   async function takePlace(): Promise<void> {
-    if (places-- <= 0) await new Promise<void>((resolve) => waiting.push(resolve))
+    if (places-- > 0) return
+    void free.pop()?.close()
+    await new Promise<void>((resolve) => waiting.push(resolve))
   }
   function givePlace(): void {
     places++
     waiting.shift()?.()
   }
 
-  async function start(wanted: ShellRequest): Promise<ShellProcess> {
+  let isRefused = false
+  /** `sshd` may allow fewer sessions on a connection, even one: from then on each has a connection of its own. */
+  async function through<T>(
+    signal: AbortSignal | undefined,
+    open: (way: Connection) => Promise<T>,
+  ): Promise<T> {
+    const shared = await connection(signal)
+    const alone = { words: aloneWords(address, options), isUp: true, ended: Promise.resolve(Buffer.alloc(0)) }
+    if (isRefused) return await open(alone)
+    try {
+      return await open(shared)
+    } catch (error) {
+      if (!isSessionRefusal(error)) throw error
+      isRefused = true
+      return await open(alone)
+    }
+  }
+
+  const free: Talk[] = []
+  /** One that is free, or a new one. */
+  async function takeTalk(signal?: AbortSignal): Promise<Talk> {
+    for (let talk = free.pop(); talk; talk = free.pop()) if (talk.isFree()) return talk
     await takePlace()
     try {
-      const through = await connection(wanted.signal)
-      const started = await startSession({ address, label, through, wanted, running })
+      const talk = await through(signal, (way) => openTalk({ label, through: way, running, signal }))
+      void talk.ended.then(givePlace)
+      return talk
+    } catch (error) {
+      givePlace()
+      throw error
+    }
+  }
+  function keepTalk(talk: Talk): void {
+    if (talk.isFree() && waiting.length === 0 && free.length < freeTalksMax) free.push(talk)
+    else void talk.close()
+  }
+
+  async function start(wanted: ShellRequest): Promise<ShellProcess> {
+    if (!wanted.endsWhole) return await startApart(wanted)
+    const { stdin = [], ...program } = wanted
+    const known = takeInput(stdin)
+    if (known.input === undefined) return await startApart({ ...program, ...known })
+    const talk = await takeTalk(wanted.signal)
+    try {
+      const started = talk.start({ ...program, input: known.input })
+      started.outcome.catch(() => {}).finally(() => keepTalk(talk))
+      return started
+    } catch (error) {
+      keepTalk(talk)
+      throw error
+    }
+  }
+
+  async function startApart(wanted: ShellRequest): Promise<ShellProcess> {
+    await takePlace()
+    try {
+      const started = await through(wanted.signal, (way) =>
+        startSession({ label, through: way, wanted, running }),
+      )
       started.outcome.catch(() => {}).finally(givePlace)
       return started
     } catch (error) {
@@ -111,6 +164,30 @@ async function privateFolder({ runtimeFolder = tmpdir() }: SshOptions): Promise<
   return await mkdtemp(join(parent, 'vml-'))
 }
 
+type Input = NonNullable<ShellRequest['stdin']>
+
+/** What is known already, where it is little; else the same input, of which nothing was lost. */
+function takeInput(
+  stdin: Input,
+): { readonly input: Buffer } | { readonly input?: undefined; readonly stdin: Input } {
+  if (!(Symbol.iterator in stdin)) return { stdin }
+  const iterator = stdin[Symbol.iterator]()
+  const taken: Uint8Array[] = []
+  let bytes = 0
+  for (let next = iterator.next(); next.done !== true; next = iterator.next()) {
+    taken.push(next.value)
+    bytes += next.value.length
+    if (bytes > talkInputBytesMax) return { stdin: all(taken, iterator) }
+  }
+  const input = Buffer.concat(taken)
+  return isTalkInput(input) ? { input } : { stdin: [input] }
+}
+
+function* all(taken: readonly Uint8Array[], more: Iterator<Uint8Array>): Iterable<Uint8Array> {
+  yield* taken
+  for (let next = more.next(); next.done !== true; next = more.next()) yield next.value
+}
+
 interface ConnectRequest {
   readonly address: SshAddress
   readonly options: SshOptions
@@ -120,7 +197,7 @@ interface ConnectRequest {
 }
 
 /** Its own session runs `cat` on an input that ends with this process: then the connection ends too. */
-async function connect({ address, options, label, folder, signal }: ConnectRequest): Promise<Connection> {
+async function connect({ address, options, label, folder, signal }: ConnectRequest): Promise<HeldConnection> {
   const nonce = newNonce()
   const socket = join(folder, randomBytes(4).toString('hex'))
   const child = startChild({
@@ -138,7 +215,7 @@ async function connect({ address, options, label, folder, signal }: ConnectReque
   try {
     return await awaitLogin(child, { options, label }, async () => {
       const mark = await readMark(child.stdout[Symbol.asyncIterator](), nonce, label)
-      if (mark) return holdConnection(child, socket)
+      if (mark) return holdConnection(child, sessionWords(address, socket))
       const { status, stderr } = await child.outcome
       throw await explainRefusal({ address, options, label, folder, signal }, status, stderr)
     })
@@ -147,12 +224,12 @@ async function connect({ address, options, label, folder, signal }: ConnectReque
   }
 }
 
-function holdConnection(child: Child, socket: string): Connection {
+function holdConnection(child: Child, words: readonly string[]): HeldConnection {
   const ended = child.outcome.then(
     ({ stderr }) => stderr,
     () => Buffer.alloc(0),
   )
-  const connection: Connection = { socket, child, ended, isUp: true }
+  const connection = { words, child, ended, isUp: true }
   void ended.then(() => (connection.isUp = false))
   return connection
 }
@@ -176,116 +253,6 @@ async function explainRefusal(request: ConnectRequest, status: number, stderr: B
   const trouble = troubleOf(stderr)
   const key = trouble === 'host-key-unknown' ? await askHostKey(address, options, signal) : undefined
   return sshFailure(action, stderr, trouble, { ...key })
-}
-
-interface SessionRequest {
-  readonly address: SshAddress
-  readonly label: string
-  readonly through: Connection
-  readonly wanted: ShellRequest
-  readonly running: Set<Child>
-}
-
-/**
- * A 255 of ssh may be the program's own, and a program ended by a signal has no status in ssh's eyes. So a shell
- * stays between and says on standard error, behind a word that cannot be guessed, how the program ended; where that
- * is missing, the connection was lost. It says on standard output when the program starts, so that what a login
- * shell prints before is not taken for the program's.
- */
-async function startSession({
-  address,
-  label,
-  through,
-  wanted,
-  running,
-}: SessionRequest): Promise<ShellProcess> {
-  const nonce = newNonce()
-  const { argv, ...streams } = wanted
-  const program = `"${argv[0] ?? ''}" on ${label}`
-  const script = `LC_ALL=C;export LC_ALL;${startMark(nonce)};(${execScript(argv)});${statusMark(nonce)}`
-  const words = sessionWords(address, through.socket)
-  const session: { group?: number } = {}
-  const child = startChild({
-    ...streams,
-    command: [...words, `exec sh -c '${script}'`],
-    label: program,
-    beforeKill: async () => {
-      if (session.group !== undefined && through.isUp) await killGroup(words, session.group)
-    },
-  })
-  running.add(child)
-  const outcome = child.outcome.then((ended) => readOutcome(ended, { nonce, program, through }))
-  outcome.catch(() => {}).finally(() => running.delete(child))
-
-  const iterator = child.stdout[Symbol.asyncIterator]()
-  const mark = await readMark(iterator, nonce, label).catch(async (error: unknown) => {
-    await child[Symbol.asyncDispose]()
-    throw error
-  })
-  if (!mark) {
-    await outcome
-    throw new VmlError('remote.protocol', `Cannot run ${program}: the machine does not answer as a shell`)
-  }
-  session.group = mark.number
-
-  async function* stdout(first: Buffer): AsyncIterable<Buffer> {
-    if (first.length > 0) yield first
-    for (;;) {
-      const next = await iterator.next()
-      if (next.done === true) break
-      yield next.value
-    }
-    // An output that ends since the connection broke must not look complete.
-    await outcome
-  }
-  return {
-    stdout: stdout(mark.rest),
-    outcome,
-    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
-  }
-}
-
-/** Ends what the program started, too: sshd gives each session a process group of its own. */
-async function killGroup(words: string[], group: number): Promise<void> {
-  const later = `(sleep 2;kill -KILL -${group}) >/dev/null 2>&1 </dev/null &`
-  const killing = startChild({
-    command: [...words, `exec sh -c 'kill -TERM -${group} || kill -TERM ${group};${later}'`],
-    label: 'ending a program',
-    idleTimeoutMs: killTimeoutMs,
-  })
-  for await (const _ of killing.stdout);
-  await killing.outcome
-}
-
-interface OutcomeFacts {
-  readonly nonce: string
-  readonly program: string
-  readonly through: Connection
-}
-
-async function readOutcome(ended: ShellOutcome, facts: OutcomeFacts): Promise<ShellOutcome> {
-  const { nonce, program, through } = facts
-  const at = ended.stderr.lastIndexOf(`${nonce}:`)
-  const match = at === -1 ? undefined : /^[0-9a-f]+:(\d{1,3});/.exec(ended.stderr.toString('latin1', at))
-  if (match) {
-    const rest = ended.stderr.subarray(at + match[0].length)
-    return { status: Number(match[1]), stderr: Buffer.concat([ended.stderr.subarray(0, at), rest]) }
-  }
-  const lastWords = await Promise.race([through.ended, sleep(1000, undefined, { ref: false })])
-  if (lastWords !== undefined) {
-    const trouble = troubleOf(lastWords) === 'timeout' ? 'timeout' : 'network'
-    const said = lastWords.length > 0 ? lastWords : ended.stderr
-    throw sshFailure(`Lost the connection while running ${program}`, said, trouble)
-  }
-  if (troubleOf(ended.stderr) === 'sessions')
-    throw sshFailure(`Cannot run ${program}`, ended.stderr, 'sessions')
-  throw new VmlError('remote.command', `Cannot tell how ${program} ended: ${lastLine(ended.stderr)}`, {
-    details: { status: ended.status },
-  })
-}
-
-function newNonce(): string {
-  return randomBytes(12).toString('hex')
 }
 
 // oxlint-disable-next-line eslint/require-yield -- an input that never has anything, until it is torn down

@@ -114,13 +114,13 @@ async function openCountedMachine() {
   }
 }
 
-/** The one that holds the connection, and two that ask for everything there is to know of the machine. */
-const sessionsBeforeScan = 3
+/** The one that holds the connection, and one in which everything is asked, one question after the other. */
+const sessionsInTurn = 2
 
-/** Then: the real names of what is saved, the clock, the mount table, what is to be written out, the walk, the files, and three for libraries. */
-const sessionsOfSave = sessionsBeforeScan + 9
+/** And one for what is asked at the same time. */
+const sessionsOfSave = sessionsInTurn + 1
 
-test('what a machine is asked before a scan takes two sessions, however many histories and hooks it has', async () => {
+test('what a machine is asked before a scan takes one session, however many histories and hooks it has', async () => {
   await using machine = await openCountedMachine()
   await using shell = await openSshShell({
     address: { user: userInfo().username, host: '127.0.0.1', port: machine.port },
@@ -146,7 +146,7 @@ test('what a machine is asked before a scan takes two sessions, however many his
       ['30-three', 0],
     ],
   )
-  assert.equal(machine.countSessions(), sessionsBeforeScan)
+  assert.equal(machine.countSessions(), sessionsInTurn)
 })
 
 test('the sessions of a save over ssh are few, and do not grow with what there is', async () => {
