@@ -32,9 +32,10 @@ import {
   readMissing,
 } from './restore-missing.ts'
 import type { Destination, RestoreRequest } from './restore-request.ts'
+import { isDamage } from '../store/damage.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './unchanged.ts'
-import { openTreeReader } from './tree-reader.ts'
+import { openTreeReader, type TreeReader } from './tree-reader.ts'
 import { type OpenMachine, type Saved } from './save.ts'
 import { vmlPath } from './vml-path.ts'
 
@@ -45,6 +46,8 @@ export interface RestoreEntryRequest extends Pick<
   readonly entry: LoggedEntry
   /** Undefined for an entry of another program: everything in it is restored, no rules are known. */
   readonly document: EntryDocument | undefined
+  /** The entry's document, where it cannot be read: it is named with what else is damaged. */
+  readonly unread?: DamagedPath | undefined
   /** Below the entry's paths; none means all of the entry. */
   readonly paths: readonly RawPath[]
   readonly destination: Destination
@@ -61,10 +64,10 @@ export interface PreparedEntryRestore extends PreparedRestore {
 
 /** Looks and plans; nothing is changed. */
 export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedEntryRestore> {
-  const { repository, entry, document, destination, signal } = request
+  const { repository, entry, document, unread, destination, signal } = request
   refuseOwnFolder(request)
   const isSafety = document?.kind === 'safety'
-  const missing = await readMissing(repository, { entry, document }, { signal })
+  const missing = await readMissing(repository, { entry, document, unread }, { signal })
   const restored = await pathsOf(request, missing)
   const without = document ? cacheParts(document, request.caches) : []
   const protectedBy =
@@ -96,7 +99,11 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     reporter: request.reporter,
     signal,
   })
-  return { ...prepared, missing: missingWithin(missing, { paths: request.paths, without }) }
+  return {
+    ...prepared,
+    damaged: [...(unread ? [unread] : []), ...prepared.damaged],
+    missing: missingWithin(missing, { paths: request.paths, without }),
+  }
 }
 
 /** VML's account of an entry is no part of a machine: it comes to a folder, where it was named. */
@@ -255,10 +262,20 @@ async function foreignRoots({
   const roots: RawPath[] = []
   for (const text of entry.snapshot.paths) {
     const path = parseRawPath(rawFromString(text))
-    if (path === undefined || (path !== rootPath && !(await reader.node(path)))) return undefined
+    if (path === undefined || (path !== rootPath && !(await mayHave(reader, path)))) return undefined
     roots.push(path)
   }
   return roots.length > 0 ? roots : undefined
+}
+
+/** What damage hides is found to be damaged when it is restored. */
+async function mayHave(reader: TreeReader, path: RawPath): Promise<boolean> {
+  try {
+    return (await reader.node(path)) !== undefined
+  } catch (error) {
+    if (!isDamage(error)) throw error
+    return true
+  }
 }
 
 function documentRoots(document: EntryDocument): RawPath[] {

@@ -6,6 +6,7 @@ import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 import { type LoggedEntry, readVmlFile } from './entries.ts'
 import { rawPathOf } from './protection.ts'
+import type { DamagedPath } from './restore-damage.ts'
 import { vmlPath } from './vml-path.ts'
 
 export const missingReasons = {
@@ -26,7 +27,16 @@ export type MissingPaths = ReadonlyMap<RawPath, MissingReason>
 /** A repair writes what it lost into the entry's document too; where it found none, `lost.json` alone has it. */
 export async function readMissing(
   repository: Repository,
-  { entry, document }: { readonly entry: LoggedEntry; readonly document: EntryDocument | undefined },
+  {
+    entry,
+    document,
+    unread,
+  }: {
+    readonly entry: LoggedEntry
+    readonly document: EntryDocument | undefined
+    /** The entry has a document that cannot be read: whoever restores tells of it. */
+    readonly unread?: DamagedPath | undefined
+  },
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<MissingPaths> {
   const missing = new Map<RawPath, MissingReason>()
@@ -43,7 +53,7 @@ export async function readMissing(
     for (const { raw } of parseLost(bytes)) add(raw, 'lost')
   } catch (error) {
     // Without a document nobody else knows; with one, all are named there, some with the wrong reason.
-    if (!document || !isDamage(error)) throw error
+    if ((!document && !unread) || !isDamage(error)) throw error
   }
   return missing
 }

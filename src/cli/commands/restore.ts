@@ -9,7 +9,7 @@ import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
 import { FAILURES, systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
 import { entryName, isImported, listEntries, nextEntryNumber } from '../../engine/entries.ts'
-import { describeEntryFully, type EntryDetails, findEntry } from '../../engine/look.ts'
+import { findEntry } from '../../engine/look.ts'
 import {
   cacheParts,
   carryOut,
@@ -19,7 +19,8 @@ import {
   mapHome,
   prepareEntryRestore,
 } from '../../engine/restore-entry.ts'
-import { damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
+import { type DamagedPath, damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
+import { readForRestore, requireDocument, type RestoreDocuments } from '../../engine/restore-documents.ts'
 import type { MissingPath } from '../../engine/restore-missing.ts'
 import type { Destination } from '../../engine/restore-request.ts'
 import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
@@ -75,7 +76,7 @@ export const command = defineCommand({
     const logbook = await context.openLogbook()
     await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry, path } = await findEntry(logbook, typed, context)
-    const details = await describeEntryFully(logbook.repository, entry, context)
+    const details = await readForRestore(logbook.repository, entry, { ...context, variables: options.env })
     const paths = path === undefined ? [] : [path]
     if (machineName !== undefined && options.to !== undefined) {
       throw new VmlError('usage', 'Cannot restore to a machine and to a folder at once', {
@@ -88,6 +89,8 @@ export const command = defineCommand({
         hint: 'Give one of --cache and --without-cache',
       })
     }
+    if (options.delete) requireDocument(details, 'tell what must stay with --delete')
+    if (caches !== 'all') requireDocument(details, 'leave cache parts out')
     if (options.to !== undefined && options.to.endsWith('.tar')) {
       const { delete: remove, env, overwrite } = options
       const idle = remove ? 'delete' : env ? 'env' : overwrite === undefined ? undefined : 'overwrite'
@@ -110,6 +113,7 @@ export const command = defineCommand({
       repository: logbook.repository,
       entry,
       document: details.document,
+      unread: details.unread,
       paths,
       destination,
       ownPaths: open.ownPaths,
@@ -149,7 +153,7 @@ async function writeArchive(
   context: Context,
   { repository }: Logbook,
   request: {
-    readonly details: EntryDetails
+    readonly details: RestoreDocuments
     readonly paths: readonly RawPath[]
     readonly without: readonly RawPath[]
     readonly file: string
@@ -158,12 +162,12 @@ async function writeArchive(
 ): Promise<number> {
   const { out, reporter, signal } = context
   const { details, paths, without, file, dryRun: dry } = request
-  const { entry, document } = details
+  const { entry, document, unread } = details
   const [{ writeEntryTar }, { missingFacts, missingWithin, readMissing }] = await Promise.all([
     import('../../engine/restore-tar.ts'),
     import('../../engine/restore-missing.ts'),
   ])
-  const missing = missingWithin(await readMissing(repository, { entry, document }, context), request)
+  const missing = missingWithin(await readMissing(repository, { entry, document, unread }, context), request)
   const written = dry
     ? undefined
     : await writeEntryTar({
@@ -183,7 +187,7 @@ async function writeArchive(
       : `Would write ${entryName(entry)} to ${label}`,
   )
   noteMissing(out, missing)
-  const damaged = written?.damaged ?? []
+  const damaged = withUnread(written?.damaged ?? [], unread)
   out.document({
     schema: 1,
     dry_run: dry,
@@ -194,6 +198,15 @@ async function writeArchive(
   })
   requireReadable(damaged, { label, kept: 'The archive is without them' })
   return statusOf(missing)
+}
+
+function withUnread(
+  damaged: readonly DamagedPath[],
+  unread: DamagedPath | undefined,
+): readonly DamagedPath[] {
+  return unread === undefined || damaged.some(({ path }) => path === unread.path)
+    ? damaged
+    : [unread, ...damaged]
 }
 
 interface Target {
@@ -209,7 +222,7 @@ interface Target {
 
 async function openTarget(
   context: Context,
-  details: EntryDetails,
+  details: RestoreDocuments,
   name: string | undefined,
 ): Promise<Target> {
   const isForeign = isImported(details.entry)
@@ -224,6 +237,8 @@ async function openTarget(
   }
   const wanted = name ?? details.entry.machine
   const machine = findMachine(context.config, wanted)
+  if (machine.name !== details.entry.machine)
+    requireDocument(details, `tell whose home goes where on ${machine.name}`)
   const open = await openMachine(context, machine)
   const { user } = open.facts
   const sameMachine = machine.name === details.entry.machine && !isForeign
@@ -327,7 +342,7 @@ async function keepSafety(
   )
 }
 
-function environmentExtra(details: EntryDetails, folder: RawPath, open: OpenMachine) {
+function environmentExtra(details: RestoreDocuments, folder: RawPath, open: OpenMachine) {
   if (!details.variables) {
     throw new VmlError(
       'not-found',
