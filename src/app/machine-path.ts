@@ -4,6 +4,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable, printableText, rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { OpenMachine } from '../engine/save.ts'
+import type { Machine } from '../model/machine.ts'
 
 /** On this host a relative path starts at the working folder, on another machine at the user's home. */
 export function parseMachinePath(typed: string, open: OpenMachine, workingFolder: string): RawPath {
@@ -19,16 +20,33 @@ export function parseMachinePath(typed: string, open: OpenMachine, workingFolder
   })
 }
 
+/**
+ * The same path as a text that means it wherever it is read again: a policy runs in another folder than it was typed in. What is empty
+ * stays so, and is refused where it is used.
+ */
+export function keepMachinePath(typed: string, { address }: Machine, workingFolder: string): string {
+  if (typed === '' || typed.startsWith('/') || /^~(?=\/|$)/.test(typed)) return typed
+  return address.kind === 'local' ? posix.join(workingFolder, typed) : `~/${posix.normalize(typed)}`
+}
+
 /** `NAME=DIR` of `--cache`. */
 export function parseCache(
   typed: string,
   open: OpenMachine,
   workingFolder: string,
 ): { name: string; path: RawPath } {
+  const { name, path } = splitCache(typed)
+  return { name, path: parseMachinePath(path, open, workingFolder) }
+}
+
+export function keepCache(typed: string, machine: Machine, workingFolder: string): string {
+  const { name, path } = splitCache(typed)
+  return `${name}=${keepMachinePath(path, machine, workingFolder)}`
+}
+
+function splitCache(typed: string): { name: string; path: string } {
   const match = /^([A-Za-z0-9][\w.-]{0,62})=(.+)$/s.exec(typed)
-  if (match?.[1] !== undefined && match[2] !== undefined) {
-    return { name: match[1], path: parseMachinePath(match[2], open, workingFolder) }
-  }
+  if (match?.[1] !== undefined && match[2] !== undefined) return { name: match[1], path: match[2] }
   throw new VmlError('usage', `Cannot use the cache "${printableText(typed)}"`, {
     hint: 'Write NAME=DIR, such as --cache conditions=/var/cache/conditions',
   })

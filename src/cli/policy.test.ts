@@ -1,7 +1,7 @@
 // `vml policy`, run as a user runs it; that its rules are restic's, asked of restic on the same logbook.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
 import { promisify } from 'node:util'
@@ -55,6 +55,54 @@ test('a policy is set, changed setting by setting, shown, and taken away', async
   assert.equal((await home.run(['policy', 'rm', 'lab'])).status, 0)
   assert.deepEqual(await settings(), [])
   assert.equal((await home.run(['policy', 'rm', 'lab'])).status, 4)
+})
+
+test('a relative path of a policy is meant from where it was typed, as that of a save, and kept so that no other is ever meant', async () => {
+  await using own = await openTestHome()
+  const work = join(own.home, 'work')
+  await mkdir(join(work, 'data'), { recursive: true })
+  // Of the same name where a timer runs it.
+  await mkdir(join(own.home, 'data'))
+  await writeFile(join(work, 'data', 'meant'), 'x')
+  await writeFile(join(own.home, 'data', 'other'), 'y')
+  await own.run(['machine', 'add', 'here', 'local:'])
+  await own.run(['machine', 'add', 'far', 'ssh://lab@127.0.0.1:1'])
+  const paths = ['--only', 'data', '--include', '../work', '--include', '~/data', '--cache', 'big=data/cache']
+  const kept = async (machine: string) => {
+    const set = await own.run(['policy', 'set', machine, '--every', '1h', ...paths, '--json'], { cwd: work })
+    assert.equal(set.status, 0, set.stderr)
+    const { only, include, cache } = (
+      JSON.parse(set.stdout) as { policy: Record<'only' | 'include' | 'cache', unknown> }
+    ).policy
+    return { only, include, cache }
+  }
+  assert.deepEqual(await kept('here'), {
+    only: [join(work, 'data')],
+    include: [work, '~/data'],
+    cache: [`big=${join(work, 'data/cache')}`],
+  })
+  // Of another machine's folders only its home is known.
+  assert.deepEqual(await kept('far'), {
+    only: ['~/data'],
+    include: ['~/../work', '~/data'],
+    cache: ['big=~/data/cache'],
+  })
+  for (const args of [
+    ['--cache', 'data'],
+    ['--cache', 'a/b=data'],
+    ['--only', ''],
+  ])
+    assert.equal((await own.run(['policy', 'set', 'here', ...args])).status, 2, args.join(' '))
+
+  await own.run(['policy', 'rm', 'far'])
+  await own.run(['policy', 'set', 'here', '--include', 'none', '--cache', 'none'])
+  const ran = await own.run(['policy', 'run', '--yes'])
+  assert.equal(ran.status, 0, ran.stderr)
+  await own.run(['save', 'here', '--only', 'data'], { cwd: work })
+  for (const entry of ['1', '2']) {
+    const { stdout } = await own.run(['ls', `${entry}:/`, '--recursive'])
+    assert.ok(stdout.includes('meant') && !stdout.includes('other'), stdout)
+  }
 })
 
 test('what cannot be meant is refused, and nothing is written', async () => {

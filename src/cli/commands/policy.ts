@@ -1,5 +1,6 @@
 // `vml policy`: how often machines are saved, which entries stay, and how much room they may take.
 import { findMachine } from '../../app/config.ts'
+import { keepCache, keepMachinePath } from '../../app/machine-path.ts'
 import { choosePolicies, findPolicy } from '../../app/policies.ts'
 import { isProjectName } from '../../app/policy-settings.ts'
 import { VmlError } from '../../base/failure.ts'
@@ -55,7 +56,7 @@ const settingFlags = {
   keepTag: texts('--keep-tag <tag,…>', 'keep what has this tag, or all of several', 'tag'),
   keepSafety: text('--keep-safety <time>', 'how long entries made before a restore stay (30d)'),
   budget: text('--budget <size>', 'room for all of them: 8% of what is in use on the machine, or 20GiB'),
-  include: texts('--include <dir>', 'save this folder too'),
+  include: texts('--include <dir>', 'save this folder too; relative as for vml save --include'),
   exclude: texts('--exclude <pattern>', 'leave out what matches, in gitignore syntax'),
   only: texts('--only <dir>', 'save this folder instead of the home'),
   cache: texts('--cache <name=dir>', 'keep a large cache as a part'),
@@ -80,11 +81,18 @@ const set = defineCommand({
   ],
   async run(context, { operands: [machine = ''], options: { project, dryRun: dry, ...given } }) {
     const { config, clock, out } = context
-    findMachine(config, machine)
+    const of = findMachine(config, machine)
     if (project !== undefined && !isProjectName(project))
       throw new VmlError('usage', `Cannot use the project "${shown(project)}"`)
     const before = findPolicy(config, { machine, project }) ?? emptyPolicy(machine, project)
-    const settings = changed(policySettings(before), given)
+    const keep = (kept: typeof keepMachinePath) => (typed: readonly string[]) =>
+      isNone(typed) ? typed : typed.map((each) => kept(each, of, config.workingFolder))
+    const settings = changed(policySettings(before), {
+      ...given,
+      include: keep(keepMachinePath)(given.include),
+      only: keep(keepMachinePath)(given.only),
+      cache: keep(keepCache)(given.cache),
+    })
     const parsed = parsePolicy(before, settings)
     if ('wrong' in parsed) {
       const typed = [settings.get(parsed.wrong) ?? ''].flat().join(' ')
@@ -139,10 +147,14 @@ function changed(
   for (const [option, typed] of Object.entries(given)) {
     const name = option.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     if (typed === undefined || (Array.isArray(typed) && typed.length === 0)) continue
-    if ([typed].flat().join() === 'none') settings.delete(name)
+    if (isNone([typed].flat())) settings.delete(name)
     else settings.set(name, typed)
   }
   return settings
+}
+
+function isNone(typed: readonly string[]): boolean {
+  return typed.join() === 'none'
 }
 
 const show = defineCommand({
