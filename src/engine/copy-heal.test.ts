@@ -30,17 +30,15 @@ const usb: Files = new Map()
 }
 const openUsb = async () => await openDamaged(new Map(usb))
 
-/** Packs of the logbook, each gone, or damaged at one place. */
+/** Each pack of the logbook gone; each damaged at one place. */
 function* damages(): Iterable<Files> {
-  for (const name of whole.keys()) {
-    if (!name.startsWith('pack/')) continue
+  const packs = [...whole.keys()].filter((name) => name.startsWith('pack/'))
+  for (const [index, name] of packs.entries()) {
     yield new Map([...whole].filter(([other]) => other !== name))
-    for (const share of [0.2, 0.8]) {
-      const bytes = Buffer.from(whole.get(name) ?? '')
-      const at = Math.floor(bytes.length * share)
-      bytes[at] = (bytes[at] ?? 0) ^ 1
-      yield new Map(whole).set(name, bytes)
-    }
+    const bytes = Buffer.from(whole.get(name) ?? '')
+    const at = Math.floor(bytes.length * (index % 2 === 0 ? 0.2 : 0.8))
+    bytes[at] = (bytes[at] ?? 0) ^ 1
+    yield new Map(whole).set(name, bytes)
   }
 }
 
@@ -150,7 +148,7 @@ test('cut off anywhere, a healing copy leaves each entry once, whole or as the r
   const left = (await entryOf(await openDamaged(new Map(start)), 3)).snapshot.tree
   const right = (await entryOf(from, 3)).snapshot.tree
   let points = 0
-  for (let at = 1; ; at += 2) {
+  for (let at = 1; ; at += 3) {
     const files = new Map(start)
     let dying: DyingBackend | undefined
     const wrap = (backend: Backend) => (dying = openDying(backend, { at, when: 'after', die: () => {} }))
@@ -177,5 +175,5 @@ test('cut off anywhere, a healing copy leaves each entry once, whole or as the r
     assert.deepEqual(findings, [])
   }
   context.diagnostic(`${points} points`)
-  assert.ok(points > 15)
+  assert.ok(points > 10)
 })
