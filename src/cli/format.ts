@@ -42,8 +42,16 @@ export function formatTime(at: Date): string {
   return `${pad(at.getHours())}:${pad(at.getMinutes())}`
 }
 
+/** Local time: `2026-11-03 14:05:00`. */
 export function formatMoment(at: Date): string {
   return `${formatDay(at)} ${formatTime(at)}:${pad(at.getSeconds())}`
+}
+
+/** With how far that is from UTC: `2026-11-03 14:05:00 +01:00`. */
+export function formatMomentInZone(at: Date): string {
+  const minutes = -at.getTimezoneOffset()
+  const away = Math.abs(minutes)
+  return `${formatMoment(at)} ${minutes < 0 ? '-' : '+'}${pad(Math.floor(away / 60))}:${pad(away % 60)}`
 }
 
 /** `3 hours ago`, for a line of `status`. */

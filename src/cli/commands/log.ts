@@ -18,7 +18,7 @@ const machineOperand: Operand = {
 }
 
 export const command = defineCommand({
-  description: 'Shows the timeline of entries, newest first.',
+  description: 'Shows the timeline of entries, newest first, in local time.',
   operands: [machineOperand],
   options: {
     machine: text('--machine <name>', 'only this machine', 'machine'),

@@ -10,7 +10,7 @@ import { baseName } from '../../model/raw-path.ts'
 import type { Repository } from '../../store/store.ts'
 import { defineCommand, flag } from '../command.ts'
 import { describeEntry } from '../describe-entry.ts'
-import { formatBytes, formatCount, formatMoment, plural } from '../format.ts'
+import { formatBytes, formatCount, formatMomentInZone, plural } from '../format.ts'
 import { entryOperand, shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { lostLine, lostOutcome, restorableOf } from '../restorable.ts'
@@ -67,7 +67,7 @@ function printFacts(out: Output, details: EntryDetails): void {
   row('kind', entry.kind)
   row('project', entry.project && shown(entry.project))
   row('tags', entry.tags.map(shown).join(', '))
-  row('taken', formatMoment(entry.takenAt))
+  row('taken', formatMomentInZone(entry.takenAt))
   if (!document) {
     const taken = lostOutcome(lost)
     row('outcome', taken && style.red(`partial: ${taken}`))
