@@ -1,12 +1,23 @@
 // The documents under `/.vml/` of an entry, from and to JSON (docs/format.md). They are untrusted input: a share or a
-// foreign program may have written them. Loads zod: import on use, never from what every start needs.
-import * as z from 'zod'
+// foreign program may have written them.
 import { VmlError } from '../base/failure.ts'
 import { isDenseJson } from '../base/json-density.ts'
 import { printableText, type RawText } from '../base/raw-text.ts'
-import { bytesPath, bytesText, count, encodeBytes, listMax, listOf, sha256, text } from './document-fields.ts'
-import { entrySchema } from './entry-schema.ts'
+import { bytesPath, bytesText, encodeBytes, listMax, sha256, text } from './document-fields.ts'
+import { entryCheck } from './entry-schema.ts'
 import type { EntryDocument } from './entry.ts'
+import {
+  type Check,
+  count,
+  flag,
+  isMisfit,
+  listOf,
+  objectOf,
+  oneOf,
+  optional,
+  suchThat,
+  textOf,
+} from './field-check.ts'
 import type { LibrariesDocument } from './libraries.ts'
 import type { PackageSet } from './packages.ts'
 import { nameBytesMax } from './raw-path.ts'
@@ -20,20 +31,20 @@ const librariesMax = 20_000
 export const documentBytesMax = 256 * 1024 * 1024
 
 export function encodeEntryDocument(document: EntryDocument): Buffer {
-  return encodeReadable('entry.json', entrySchema, document)
+  return encodeReadable('entry.json', entryCheck, document)
 }
 
 /** Takes the bytes of the file, or what JSON.parse made of them. `integrity.format` names the field that is wrong. */
 export function parseEntryDocument(input: unknown): EntryDocument {
-  return parse('entry.json', entrySchema, input)
+  return parse('entry.json', entryCheck, input)
 }
 
-const environmentSchema = z.object({
-  schema: z.literal(1),
+const environmentCheck = objectOf({
+  schema: oneOf(1),
   variables: listOf(
-    z.object({
-      name: bytesText(variableBytesMax).refine((name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
-      value: bytesText(variableBytesMax).refine((value) => !value.includes('\0'), 'holds a NUL'),
+    objectOf({
+      name: suchThat(bytesText(variableBytesMax), (name) => /^[^=\0]+$/.test(name), 'no name of a variable'),
+      value: suchThat(bytesText(variableBytesMax), (value) => !value.includes('\0'), 'holds a NUL'),
     }),
     variablesMax,
   ),
@@ -42,43 +53,43 @@ const environmentSchema = z.object({
 /** Sorted by name. Text where it is UTF-8, else `{ "raw": base64 }`. */
 export function encodeEnvironment(variables: ReadonlyMap<RawText, RawText>): Buffer {
   const sorted = [...variables].toSorted(([left], [right]) => (left < right ? -1 : 1))
-  return encodeReadable('environment.json', environmentSchema, {
+  return encodeReadable('environment.json', environmentCheck, {
     schema: 1,
     variables: sorted.map(([name, value]) => ({ name: encodeBytes(name), value: encodeBytes(value) })),
   })
 }
 
 export function parseEnvironment(input: unknown): ReadonlyMap<RawText, RawText> {
-  const { variables } = parse('environment.json', environmentSchema, input)
+  const { variables } = parse('environment.json', environmentCheck, input)
   return new Map(variables.map(({ name, value }) => [name, value]))
 }
 
-const packageField = z.string().regex(/^[\x21-\x7e]{1,256}$/)
-const packagesSchema = z.object({
-  schema: z.literal(1),
-  manager: z.enum(['dpkg', 'rpm', 'apk']),
+const packageField = textOf({ pattern: /^[\x21-\x7e]{1,256}$/ })
+const packagesCheck = objectOf({
+  schema: oneOf(1),
+  manager: oneOf('dpkg', 'rpm', 'apk'),
   packages: listOf(
-    z.object({ name: packageField, version: packageField, architecture: packageField }),
+    objectOf({ name: packageField, version: packageField, architecture: packageField }),
     packagesMax,
   ),
 })
 
 export function encodePackages(set: PackageSet): Buffer {
-  return encodeReadable('packages.json', packagesSchema, { schema: 1, ...set })
+  return encodeReadable('packages.json', packagesCheck, { schema: 1, ...set })
 }
 
 export function parsePackages(input: unknown): PackageSet {
-  const { manager, packages } = parse('packages.json', packagesSchema, input)
+  const { manager, packages } = parse('packages.json', packagesCheck, input)
   return { manager, packages }
 }
 
-const soname = bytesText(nameBytesMax).refine((name) => /^[^/\0]+$/.test(name), 'no file name')
-const kind = { bits: z.union([z.literal(32), z.literal(64)]), machine: z.string().max(64) }
-const librariesSchema = z.object({
-  schema: z.literal(1),
-  complete: z.boolean(),
+const soname = suchThat(bytesText(nameBytesMax), (name) => /^[^/\0]+$/.test(name), 'no file name')
+const kind = { bits: oneOf(32, 64), machine: textOf({ charactersMax: 64 }) }
+const librariesCheck = objectOf({
+  schema: oneOf(1),
+  complete: flag,
   needs: listOf(
-    z.object({
+    objectOf({
       soname,
       ...kind,
       folders: listOf(bytesPath, listMax),
@@ -88,14 +99,14 @@ const librariesSchema = z.object({
     librariesMax,
   ),
   libraries: listOf(
-    z.object({
+    objectOf({
       soname,
       ...kind,
       path: bytesPath,
       target: bytesPath,
-      package: text.exactOptional(),
-      packageVersion: text.exactOptional(),
-      sha256: sha256.exactOptional(),
+      package: optional(text),
+      packageVersion: optional(text),
+      sha256: optional(sha256),
     }),
     librariesMax,
   ),
@@ -121,7 +132,7 @@ export function encodeLibraries({ needs, libraries, complete }: LibrariesDocumen
 }
 
 export function parseLibraries(input: unknown): LibrariesDocument {
-  const { needs, libraries, complete } = parse('libraries.json', librariesSchema, input)
+  const { needs, libraries, complete } = parse('libraries.json', librariesCheck, input)
   return { needs, libraries, complete }
 }
 
@@ -129,10 +140,10 @@ export function parseLibraries(input: unknown): LibrariesDocument {
  * What could not be read back must not be written: an entry whose document cannot be read is one that cannot be restored.
  * Fails with `unsupported`.
  */
-function encodeReadable<Document>(name: string, schema: z.ZodType<Document>, document: unknown): Buffer {
+function encodeReadable<Document>(name: string, check: Check<Document>, document: unknown): Buffer {
   try {
     const bytes = encode(document)
-    parse(name, schema, bytes)
+    parse(name, check, bytes)
     return bytes
   } catch (cause) {
     // A text longer than JavaScript's longest is a RangeError.
@@ -157,19 +168,18 @@ function encode(document: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(document, undefined, 2)}\n`, 'utf8')
 }
 
-function parse<Document>(name: string, schema: z.ZodType<Document>, input: unknown): Document {
+function parse<Document>(name: string, check: Check<Document>, input: unknown): Document {
   const value = input instanceof Uint8Array ? parseJson(name, input) : input
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]
-  const field = printableText((issue?.path ?? []).map(String).join('.')).slice(0, 200)
+  const result = check(value)
+  if (!isMisfit(result)) return result
+  const field = printableText(result.path.join('.')).slice(0, 200)
   throw new VmlError(
     'integrity.format',
     isNewer(value)
       ? `Cannot read /.vml/${name}: a newer version of VML wrote it`
       : `Cannot read /.vml/${name}: ${field === '' ? 'it' : `field "${field}"`} is not as it must be`,
     {
-      details: { document: name, field, problem: printableText(issue?.message ?? '').slice(0, 500) },
+      details: { document: name, field, problem: result.problem },
       ...(isNewer(value) ? { hint: 'Use the newest version of VML' } : {}),
     },
   )

@@ -1,87 +1,90 @@
-// The schema of `/.vml/entry.json` (docs/format.md). Loads zod: import on use.
-import * as z from 'zod'
-import {
-  base64Path,
-  count,
-  listMax,
-  listOf,
-  printedPath,
-  sha256,
-  text,
-  textsByName,
-  time,
-} from './document-fields.ts'
+// The form of `/.vml/entry.json` (docs/format.md).
+import { base64Path, listMax, printedPath, sha256, text, textsByName, time } from './document-fields.ts'
 import type { EntryDocument } from './entry.ts'
+import {
+  type Check,
+  count,
+  flag,
+  listOf,
+  objectOf,
+  oneOf,
+  optional,
+  suchThat,
+  textOf,
+  convert,
+} from './field-check.ts'
 import type { EntryId } from './ids.ts'
 import { isMachineName, parseImageReference } from './machine.ts'
 
-const nanoseconds = z.string().regex(/^-?\d{1,24}$/)
-const list = <Item extends z.ZodType>(item: Item) => listOf(item, listMax)
+const nanoseconds = textOf({ pattern: /^-?\d{1,24}$/ })
+const list = <T>(item: Check<T>) => listOf(item, listMax)
 /** os-release has some twenty. */
 const systemFieldsMax = 1000
 const path = { path: printedPath, raw: base64Path }
 
-const image = z
-  .object({
+const image = suchThat(
+  objectOf({
     name: text,
     version: text,
-    guessed: z.boolean(),
-    sha256: sha256.exactOptional(),
-  })
-  .refine(({ name, version }) => parseImageReference(`${name}@${version}`) !== undefined, 'no NAME@VERSION')
+    guessed: flag,
+    sha256: optional(sha256),
+  }),
+  ({ name, version }) => parseImageReference(`${name}@${version}`) !== undefined,
+  'no NAME@VERSION',
+)
 
-const facts = z.object({
-  os: textsByName(systemFieldsMax).exactOptional(),
-  cernvmRelease: text.exactOptional(),
-  kernel: text.exactOptional(),
-  architecture: text.exactOptional(),
-  hostname: text.exactOptional(),
-  loginShell: text.exactOptional(),
+const facts = objectOf({
+  os: optional(textsByName(systemFieldsMax)),
+  cernvmRelease: optional(text),
+  kernel: optional(text),
+  architecture: optional(text),
+  hostname: optional(text),
+  loginShell: optional(text),
 })
 
-const fidelity = z.object({
+const fidelity = objectOf({
   timeResolutionNs: count,
-  ctime: z.boolean(),
-  inode: z.boolean(),
-  ownerNames: z.boolean(),
-  xattrs: z.boolean(),
-  acls: z.boolean(),
-  sparse: z.boolean(),
+  ctime: flag,
+  inode: flag,
+  ownerNames: flag,
+  xattrs: flag,
+  acls: flag,
+  sparse: flag,
   notes: list(text),
 })
 
-export const entrySchema: z.ZodType<EntryDocument> = z.object({
-  schema: z.literal(1),
-  kind: z.enum(['environment', 'safety']),
+export const entryCheck: Check<EntryDocument> = objectOf({
+  schema: oneOf(1),
+  kind: oneOf('environment', 'safety'),
   title: text,
-  note: z.string().max(1024 * 1024),
-  machine: z.string().refine(isMachineName, 'no name of a machine'),
-  project: text.exactOptional(),
+  note: textOf({ charactersMax: 1024 * 1024 }),
+  machine: suchThat(textOf({}), isMachineName, 'no name of a machine'),
+  project: optional(text),
   number: count,
-  mode: z.enum(['full', 'incremental', 'differential']),
-  modeReason: text.exactOptional(),
-  since: sha256.transform((id) => id as EntryId).exactOptional(),
+  mode: oneOf('full', 'incremental', 'differential'),
+  modeReason: optional(text),
+  since: optional(convert(sha256, (id) => id as EntryId)),
   startedAt: time,
-  user: z.object({ name: text, uid: count, gid: count, home: printedPath, homeRaw: base64Path }),
-  roots: list(z.object({ ...path, why: z.enum(['home', 'include', 'only', 'cache', 'safety']) })),
-  image: image.exactOptional(),
+  user: objectOf({ name: text, uid: count, gid: count, home: printedPath, homeRaw: base64Path }),
+  roots: list(objectOf({ ...path, why: oneOf('home', 'include', 'only', 'cache', 'safety') })),
+  image: optional(image),
   facts,
-  scan: z.object({ startedNs: nanoseconds, resolutionNs: count }),
+  scan: objectOf({ startedNs: nanoseconds, resolutionNs: count }),
   fidelity,
-  rules: z.object({ exclude: list(text), defaults: z.boolean() }),
-  excluded: list(z.object({ ...path, rule: text })),
+  rules: objectOf({ exclude: list(text), defaults: flag }),
+  excluded: list(objectOf({ ...path, rule: text })),
   problems: list(
-    z.object({
+    objectOf({
       ...path,
-      problem: z.enum(['unreadable', 'vanished', 'changed-while-read', 'socket', 'mount', 'dead-mount']),
-      message: text.exactOptional(),
+      problem: oneOf('unreadable', 'vanished', 'changed-while-read', 'socket', 'mount', 'dead-mount'),
+      message: optional(text),
     }),
   ),
-  mounts: list(z.object({ ...path, type: text })),
-  cvmfs: list(z.object({ repository: text, revision: text.exactOptional() })),
-  caches: list(z.object({ name: text, ...path, files: count, bytes: count })),
-  outcome: z.enum(['complete', 'partial']),
-  statistics: z.object({
+  mounts: list(objectOf({ ...path, type: text })),
+  cvmfs: list(objectOf({ repository: text, revision: optional(text) })),
+  caches: list(objectOf({ name: text, ...path, files: count, bytes: count })),
+  outcome: oneOf('complete', 'partial'),
+  statistics: objectOf({
     files: count,
     folders: count,
     others: count,

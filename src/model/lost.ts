@@ -1,8 +1,9 @@
-// `/.vml/lost.json` of an entry that was repaired: what damage took from it (docs/format.md). Untrusted input. Loads zod: import on use.
-import * as z from 'zod'
+// `/.vml/lost.json` of an entry that was repaired: what damage took from it (docs/format.md). Untrusted input.
 import { VmlError } from '../base/failure.ts'
 import { isDenseJson } from '../base/json-density.ts'
-import { base64Path, count, listMax, listOf, printedPath } from './document-fields.ts'
+import { printableText } from '../base/raw-text.ts'
+import { base64Path, listMax, printedPath } from './document-fields.ts'
+import { type Check, count, isMisfit, listOf, objectOf, oneOf, optional, textOf } from './field-check.ts'
 
 export interface LostPath {
   /** printable() form of the path. */
@@ -21,19 +22,16 @@ export interface LostPath {
 
 const documentBytesMax = 256 * 1024 * 1024
 
-const schema: z.ZodType<{ schema: 1; lost: readonly LostPath[] }> = z.object({
-  schema: z.literal(1),
+const lostCheck: Check<{ schema: 1; lost: readonly LostPath[] }> = objectOf({
+  schema: oneOf(1),
   lost: listOf(
-    z.object({
+    objectOf({
       path: printedPath,
       raw: base64Path,
-      type: z.enum(['file', 'folder']),
-      size: count.exactOptional(),
-      rest: z
-        .string()
-        .regex(/^\d{1,10}$/)
-        .exactOptional(),
-      missing: listOf(z.object({ offset: count, length: count }), listMax).exactOptional(),
+      type: oneOf('file', 'folder'),
+      size: optional(count),
+      rest: optional(textOf({ pattern: /^\d{1,10}$/ })),
+      missing: optional(listOf(objectOf({ offset: count, length: count }), listMax)),
     }),
     listMax,
   ),
@@ -45,11 +43,19 @@ export function encodeLost(lost: readonly LostPath[]): Buffer {
 
 /** `integrity.format` for anything else. */
 export function parseLost(bytes: Uint8Array): readonly LostPath[] {
+  if (bytes.length > documentBytesMax || isDenseJson(bytes))
+    throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is too large')
+  const result = lostCheck(parseJson(bytes))
+  if (!isMisfit(result)) return result.lost
+  throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is not as it must be', {
+    details: { field: printableText(result.path.join('.')).slice(0, 200), problem: result.problem },
+  })
+}
+
+function parseJson(bytes: Uint8Array): unknown {
   try {
-    if (bytes.length <= documentBytesMax && !isDenseJson(bytes))
-      return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))).lost
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
-    throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is not as it must be', { cause })
+    throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is not JSON', { cause })
   }
-  throw new VmlError('integrity.format', 'Cannot read /.vml/lost.json: it is too large')
 }
