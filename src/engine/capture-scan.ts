@@ -134,7 +134,7 @@ async function readRuleFiles(run: Run): Promise<Pick<ExclusionRules, 'ignoreFile
   const cacheFolders = new Set<RawPath>()
   const wanted: RawPath[] = []
   const { listing } = run
-  for (const row of listing.below(rootRow)) {
+  for (const row of listing.rows()) {
     if (listing.type(row) !== 'file' || listing.bytes(row) > ignoreFileBytesMax) continue
     if (listing.isNamed(row, ignoreFileName) || listing.isNamed(row, cacheTagName))
       wanted.push(listing.path(row))
@@ -168,7 +168,7 @@ async function collect(file: ReadFile): Promise<Buffer> {
 export async function addFoldersAbove(run: Run): Promise<void> {
   const { listing, request } = run
   const missing: RawPath[] = []
-  for (const row of listing.below(rootRow)) {
+  for (const row of listing.rows()) {
     if (row === rootRow || !listing.isFolder(row) || listing.isKnown(row)) continue
     run.above.add(row)
     missing.push(listing.path(row))

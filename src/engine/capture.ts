@@ -9,7 +9,7 @@ import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { type CapturedFile, CapturedFiles } from './captured-files.ts'
 import { decideChanged } from './capture-decide.ts'
 import { addFoldersAbove, applyRules, requireRoots, scanRoots } from './capture-scan.ts'
-import { type Row, rootRow } from './listing.ts'
+import type { Row } from './listing.ts'
 import type { Excluded } from './exclusion.ts'
 
 export interface Captured {
@@ -102,17 +102,17 @@ function finish(run: Run): Captured {
     mounts: run.mounts,
     caches: request.roots.filter((root) => root.why === 'cache').map((root) => describeCache(run, root)),
     scanStartedNs: run.scanStartedNs,
-    statistics: { ...count(run, rootRow), filesRead: run.filesRead, bytesRead: run.bytesRead },
+    statistics: { ...count(run, run.listing.rows()), filesRead: run.filesRead, bytesRead: run.bytesRead },
     partial: problems.some(({ problem }) => problem === 'unreadable' || problem === 'dead-mount'),
   }
 }
 
 function count(
   { listing, files }: Run,
-  from: Row,
+  rows: Iterable<Row>,
 ): Pick<EntryStatistics, 'files' | 'folders' | 'others' | 'bytes'> {
   const sum = { files: 0, folders: 0, others: 0, bytes: 0 }
-  for (const row of listing.below(from)) {
+  for (const row of rows) {
     if (!listing.isKnown(row)) continue
     if (listing.isFolder(row)) sum.folders++
     else if (listing.type(row) === 'file') {
@@ -125,7 +125,7 @@ function count(
 
 function describeCache(run: Run, root: CaptureRoot): CachePart {
   const row = run.listing.find(root.path)
-  const { files, bytes } = row < 0 ? { files: 0, bytes: 0 } : count(run, row)
+  const { files, bytes } = row < 0 ? { files: 0, bytes: 0 } : count(run, run.listing.below(row))
   return {
     name: root.name ?? '',
     path: printable(root.path),

@@ -184,6 +184,13 @@ export class Listing {
     return length === name.length && this.name(row) === name
   }
 
+  /** Whether the name has these bytes somewhere. */
+  nameHolds(row: Row, bytes: Uint8Array): boolean {
+    const at = row * rowWords
+    const length = (this.#words[at + inNameLength] ?? 0) & 0xffff
+    return this.#names.holds(this.#words[at + inNameStart] ?? 0, length, bytes)
+  }
+
   /** The name begins with a dot. */
   isHidden(row: Row): boolean {
     return this.#names.firstByte(this.#words[row * rowWords + inNameStart] ?? 0) === dot
@@ -269,6 +276,11 @@ export class Listing {
       yield at
       for (const child of this.children(at)) stack.push(child)
     }
+  }
+
+  /** Every path, parents first, folders of which nothing is known among them: in the order in which they came, which is quicker. */
+  *rows(): IterableIterator<Row> {
+    for (let row = rootRow; row < this.#rows; row++) if (!this.#has(row, removed)) yield row
   }
 
   /** Removes a path with everything below it but `except`; folders on the way to those stay, and nothing is known of them. */

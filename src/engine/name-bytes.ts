@@ -29,6 +29,16 @@ export class NameBytes {
     return this.#bytes[start] ?? 0
   }
 
+  holds(start: number, length: number, bytes: Uint8Array): boolean {
+    const end = start + length - bytes.length
+    for (let at = start; at <= end; at++) {
+      let same = 0
+      while (same < bytes.length && this.#bytes[at + same] === bytes[same]) same++
+      if (same === bytes.length) return true
+    }
+    return false
+  }
+
   copy(start: number, length: number, to: { readonly into: Buffer; readonly at: number }): void {
     this.#bytes.copy(to.into, to.at, start, start + length)
   }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Run } from './capture-run.ts'
 import { mayBeProgram } from './library-needs.ts'
-import { type Row, rootRow } from './listing.ts'
+import type { Row } from './listing.ts'
 import { nodeOf } from './tree-builder.ts'
 import { openTreeReader, type WalkedNode } from './tree-reader.ts'
 
@@ -28,15 +28,15 @@ export async function* programsOf(run: Run): AsyncIterable<WalkedNode> {
   }
 }
 
+const libraryMark = Buffer.from('.so')
+
 function* programRows({ listing }: Run): Iterable<Row> {
-  for (const row of listing.below(rootRow)) {
+  for (const row of listing.rows()) {
     if (!listing.isKnown(row) || listing.type(row) !== 'file') continue
-    const file = {
-      type: 'file',
-      mode: listing.mode(row),
-      size: listing.bytes(row),
-      name: listing.name(row),
-    } as const
+    const mode = listing.mode(row)
+    // Most are neither, and need no name made for them.
+    if ((mode & 0o111) === 0 && !listing.nameHolds(row, libraryMark)) continue
+    const file = { type: 'file', mode, size: listing.bytes(row), name: listing.name(row) } as const
     if (mayBeProgram(file)) yield row
   }
 }
