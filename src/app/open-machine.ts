@@ -1,5 +1,6 @@
 // A machine of the configuration, ready to be asked: shell, files, facts and package managers put together.
 import { tmpdir } from 'node:os'
+import { VmlError } from '../base/failure.ts'
 import { openPackageManagers } from '../packages/all.ts'
 import { askedAlready } from '../packages/asked-already.ts'
 import { interviewMachine } from '../source/facts.ts'
@@ -45,6 +46,24 @@ export async function openMachine(
     packageManagers: askedAlready(managers, answers),
     ownPaths: machine.address.kind === 'local' ? ownPaths(context.config) : [],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+/** Begins to open a machine beside something else. Disposing closes it, and ends what is not done yet. */
+export function openMachineAhead(
+  context: MachineContext,
+  machine: Machine,
+): AsyncDisposable & { readonly opened: Promise<OpenMachine> } {
+  const stop = new AbortController()
+  const signal = AbortSignal.any([context.signal, stop.signal])
+  const opened = openMachine({ ...context, signal }, machine)
+  opened.catch(() => {})
+  return {
+    opened,
+    async [Symbol.asyncDispose]() {
+      stop.abort(new VmlError('cancelled', `Cancelled asking ${machine.name}`))
+      await (await opened.catch(() => undefined))?.[Symbol.asyncDispose]()
+    },
   }
 }
 

@@ -1,4 +1,5 @@
 // A shell on a machine: this host's own, or the system's OpenSSH with the user's configuration.
+import assert from 'node:assert/strict'
 import { VmlError } from '../base/failure.ts'
 import type { Machine } from '../model/machine.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -6,6 +7,8 @@ import type { Config } from './config.ts'
 
 export interface OpenShellOptions {
   readonly signal?: AbortSignal | undefined
+  /** What comes of `connectTo` this machine, begun before. */
+  readonly reached?: Promise<Shell> | undefined
   /** Asks a person, and fails for a no; undefined without a terminal: an unknown host key is then refused. */
   readonly askPerson: ((question: string) => Promise<void>) | undefined
 }
@@ -18,14 +21,8 @@ export async function openShell(config: Config, machine: Machine, options: OpenS
     const { openLocalShell } = await import('../wire/local-shell.ts')
     return openLocalShell()
   }
-  const { openSshShell } = await import('../wire/ssh.ts')
-  const request = {
-    address,
-    options: config.sshConfig === undefined ? {} : { configFile: config.sshConfig.value },
-    ...(signal ? { signal } : {}),
-  }
   try {
-    return await openSshShell(request)
+    return await (options.reached ?? connectTo(config, address, signal))
   } catch (error) {
     const key = unknownKey(error)
     if (!key || !options.askPerson) throw error
@@ -34,8 +31,24 @@ export async function openShell(config: Config, machine: Machine, options: OpenS
     )
     const { trustHostKey } = await import('../wire/host-key.ts')
     await trustHostKey(key.keyLine)
-    return await openSshShell(request)
+    return await connectTo(config, address, signal)
   }
+}
+
+/** By the system's OpenSSH; asks nobody. */
+export async function connectTo(
+  { sshConfig }: Config,
+  address: Machine['address'],
+  signal: AbortSignal | undefined,
+): Promise<Shell> {
+  assert(address.kind === 'ssh')
+  const { openSshShell } = await import('../wire/ssh.ts')
+  return await openSshShell({
+    address,
+    options: sshConfig === undefined ? {} : { configFile: sshConfig.value },
+    isForScripts: true,
+    ...(signal ? { signal } : {}),
+  })
 }
 
 function unknownKey(error: unknown): { readonly fingerprint: string; readonly keyLine: string } | undefined {

@@ -20,6 +20,8 @@ export interface Context {
   /** The configured logbook; opened once. */
   openLogbook(): Promise<Logbook>
   openShell(machine: Machine): Promise<Shell>
+  /** Begins to connect to a machine elsewhere, for whoever opens its shell later. What comes of it is told there. */
+  reachAhead(machine: Machine): void
   /** Resolves when the user agreed (or gave --yes); `usage` without a terminal, `cancelled` for a no. */
   confirm(question: string): Promise<void>
   /** A secret typed by the user, not echoed; undefined without a terminal. */

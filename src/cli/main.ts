@@ -7,6 +7,7 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import type { Config } from '../app/config.ts'
 import type { Logbook } from '../app/open.ts'
+import type { Machine } from '../model/machine.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { Context } from './command.ts'
 import { cancelled, foreseen, reportFailure } from './failures.ts'
@@ -162,6 +163,7 @@ function openFrame(options: {
     signal,
   })
   let logbook: Promise<Logbook> | undefined
+  const ahead = new Map<Machine, Promise<Shell>>()
   return {
     context: {
       config,
@@ -181,7 +183,23 @@ function openFrame(options: {
         })),
       openShell: async (machine): Promise<Shell> => {
         const { openShell } = await import('../app/open-shell.ts')
-        return opened.use(await openShell(config, machine, { askPerson: prompts.askPerson, signal }))
+        const reached = ahead.get(machine)
+        ahead.delete(machine)
+        const { askPerson } = prompts
+        return opened.use(await openShell(config, machine, { askPerson, reached, signal }))
+      },
+      reachAhead(machine) {
+        if (machine.address.kind === 'local' || ahead.has(machine)) return
+        const stop = new AbortController()
+        const reached = import('../app/open-shell.ts').then(({ connectTo }) =>
+          connectTo(config, machine.address, AbortSignal.any([signal, stop.signal])),
+        )
+        ahead.set(machine, reached)
+        // Should nobody come for it, it is not waited for.
+        opened.defer(async () => {
+          stop.abort(new VmlError('cancelled', `Cancelled connecting to ${machine.name}`))
+          await (await reached.catch(() => undefined))?.[Symbol.asyncDispose]()
+        })
       },
       confirm: (question) => prompts.confirm(question),
       askSecret: (question) => prompts.askSecret(question),

@@ -98,10 +98,12 @@ export interface SaveLook {
 
 export async function lookForSave(parts: SaveParts, request: SaveRequest): Promise<SaveLook> {
   const startedAt = parts.clock.now()
-  const packages = await readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
+  const packages = readMachinePackages(parts.open.packageManagers, parts.open.shell, parts)
+  packages.catch(() => {})
   const roots = await rootsOf(parts, request)
   const memory = await recall(parts)
-  return { startedAt, packages, run: await look(captureRequest(parts, request, roots, memory)) }
+  const run = await look(captureRequest(parts, request, roots, memory))
+  return { startedAt, packages: await packages, run }
 }
 
 /** Looks, and writes the entry; where nobody may write now, it does not look either. */

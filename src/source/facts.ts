@@ -66,15 +66,17 @@ export async function readFacts(shell: Shell, options: FactsOptions = {}): Promi
 }
 
 /**
- * The facts, the machine's tools (`probeTools` then knows them), and whatever else is to be asked. The second script asks for
- * what only the first one's answers tell: histories lie where the environment says, and hooks are known by name.
+ * The facts, the machine's tools (`probeTools` then knows them), and at the same time whatever else is to be asked. The second
+ * script asks for what only the first one's answers tell: histories lie where the environment says, and hooks are known by name.
  */
 export async function interviewMachine(
   shell: Shell,
   options: FactsOptions & { readonly also?: readonly GuestPart[] } = {},
 ): Promise<Interview> {
   const { signal, also = [] } = options
-  const first = await firstSession(shell, options)
+  await using resources = new AsyncDisposableStack()
+  const beside = resources.use(startParts(shell, also, { signal }))
+  const first = await firstAnswers(shell, options)
   const { user, said } = first
   const environment = await readEnvironment(shell, { user, asked: first.environment, signal })
   const histories = askHistory(user, environment)
@@ -85,9 +87,7 @@ export async function interviewMachine(
     ...first.hooks.map((name) => hookPart(user, name)),
     ...(cvmfs ? [cvmfs.part] : []),
   ]
-  await using resources = new AsyncDisposableStack()
-  const run = resources.use(startParts(shell, [...second, ...also], { signal }))
-  const outcomes = await Promise.all(run.outcomes.slice(0, second.length))
+  const outcomes = await runParts(shell, second, { signal })
   const take = outcomes.values()
   const next = (): PartOutcome => {
     const { value, done } = take.next()
@@ -107,12 +107,12 @@ export async function interviewMachine(
   return {
     facts,
     realHome,
-    also: run.outcomes.slice(second.length),
+    also: beside.outcomes,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
 
-async function firstSession(
+async function firstAnswers(
   shell: Shell,
   options: FactsOptions,
 ): Promise<{

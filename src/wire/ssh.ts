@@ -35,6 +35,8 @@ interface HeldConnection extends Connection {
 export async function openSshShell(request: {
   readonly address: SshAddress
   readonly options?: SshOptions
+  /** Programs that end whole come next: a session for them is opened at once. */
+  readonly isForScripts?: boolean
   readonly signal?: AbortSignal
 }): Promise<Shell> {
   const { address, options = {} } = request
@@ -86,9 +88,15 @@ export async function openSshShell(request: {
   }
 
   const free: Talk[] = []
+  let coming: Promise<Talk> | undefined
   /** One that is free, or a new one. */
   async function takeTalk(signal?: AbortSignal): Promise<Talk> {
     for (let talk = free.pop(); talk; talk = free.pop()) if (talk.isFree()) return talk
+    const early = coming
+    coming = undefined
+    return await (early ?? newTalk(signal))
+  }
+  async function newTalk(signal?: AbortSignal): Promise<Talk> {
     await takePlace()
     try {
       const talk = await through(signal, (way) => openTalk({ label, through: way, running, signal }))
@@ -148,6 +156,8 @@ export async function openSshShell(request: {
     await dispose()
     throw error
   }
+  if (request.isForScripts) coming = newTalk(request.signal)
+  coming?.catch(() => {})
   return { label, start, run: (wanted) => runToEnd(start, label, wanted), [Symbol.asyncDispose]: dispose }
 }
 

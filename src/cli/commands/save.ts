@@ -1,6 +1,6 @@
 // `vml save`: adds an entry, the state of a machine now.
 import { findMachine } from '../../app/config.ts'
-import { openMachine } from '../../app/open-machine.ts'
+import { openMachineAhead } from '../../app/open-machine.ts'
 import { digestOfImage, openBase } from '../../app/save-base.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
@@ -71,12 +71,14 @@ export const command = defineCommand({
     const tags = options.tag.map(parseTag)
     const project = options.project ?? context.config.project?.value
     const machine = chooseMachine(context, name)
+    context.reachAhead(machine)
     const logbook = await context.openLogbook()
+    await using opening = openMachineAhead(context, machine)
     const entries = await listEntries(logbook, context)
     const baseOf = async (wanted: CaptureMode) =>
       await openBase(context, logbook.repository, chooseBase(entries, machine.name, wanted))
     const base = await baseOf(mode)
-    await using open = await openMachine(context, machine)
+    const open = await opening.opened
     const folder = context.config.workingFolder
     const request: SaveRequest = {
       title: options.message ?? '',
