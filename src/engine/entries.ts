@@ -20,6 +20,8 @@ export interface LoggedEntry extends Entry {
 export interface EntriesOptions {
   readonly signal?: AbortSignal | undefined
   readonly reporter?: Reporter
+  /** Told of each snapshot that is damaged and not remembered: its entry is not among those that are given. */
+  readonly onLeftOut?: ((id: SnapshotId) => void) | undefined
 }
 
 export interface OpenLogbook {
@@ -209,8 +211,9 @@ export async function readRow(
     // Removed since it was listed, or damaged: the others are still the log.
     if (isFailure(error, 'not-found')) return undefined
     if (!isDamage(error)) throw error
+    options.onLeftOut?.(id)
     options.reporter?.warn({
-      warning: `An entry is left out, since its snapshot is damaged: ${messageOf(error)}; see vml check`,
+      warning: `An entry is left out, since its snapshot is damaged: ${messageOf(error)}; vml check --repair may find it again`,
     })
     return undefined
   }

@@ -37,12 +37,43 @@ export async function chooseProven<Choice>(
   choose: (entries: readonly LoggedEntry[]) => Choice,
   options: ProofOptions & { readonly entriesOf: (choice: Choice) => readonly LoggedEntry[] },
 ): Promise<Choice> {
-  const first = choose(await listEntries(logbook, options))
+  const look = async () => {
+    let leftOut = 0
+    const entries = await listEntries(logbook, { ...options, onLeftOut: () => void leftOut++ })
+    return chooseAmong(() => choose(entries), leftOut)
+  }
+  const first = await look()
   if (!(await findUntrue(logbook, options.entriesOf(first), options))) return first
   await rebuildCatalog(logbook, options)
-  const second = choose(await listEntries(logbook, options))
+  const second = await look()
   await requireProven(logbook, options.entriesOf(second), options)
   return second
+}
+
+/** Where entries are left out since their snapshots are damaged, what is not found may be one of them: that is damage, and no `not-found`. */
+export function chooseAmong<Choice>(choose: () => Choice, leftOut: number): Choice {
+  try {
+    return choose()
+  } catch (error) {
+    throw orLeftOut(error, leftOut)
+  }
+}
+
+function orLeftOut(error: unknown, leftOut: number): unknown {
+  if (leftOut === 0 || !isFailure(error, 'not-found')) return error
+  const some =
+    leftOut === 1
+      ? '1 entry, whose snapshot is damaged, is'
+      : `${leftOut} entries, whose snapshots are damaged, are`
+  return new VmlError(
+    'integrity.missing',
+    `${error.message} among those that can be read: ${some} left out`,
+    {
+      cause: error,
+      details: { ...error.details, left_out: leftOut },
+      hint: `Nothing was changed. vml check --repair may find again what is left out; ${error.hint ?? 'vml log shows the others'}`,
+    },
+  )
 }
 
 /** Fails with `conflict` where the catalogue told something else of one of them than its snapshots do, and makes the catalogue anew. */

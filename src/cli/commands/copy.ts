@@ -12,6 +12,7 @@ import {
 } from '../../engine/copy.ts'
 import { isMarkedLost, planHeals } from '../../engine/copy-heal.ts'
 import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
+import { chooseAmong } from '../../engine/proven-entries.ts'
 import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
 import { shortId } from '../../model/ids.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
@@ -74,10 +75,16 @@ export const command = defineCommand({
       leftOut++
       context.reporter.warn(event)
     }
-    const source = await listEntries(from, { signal, reporter: { ...context.reporter, warn } })
+    let unreadable = 0
+    const source = await listEntries(from, {
+      signal,
+      reporter: { ...context.reporter, warn },
+      onLeftOut: () => void unreadable++,
+    })
     const present = await listEntries(into, context)
     const imported = options.from !== undefined && !(await isOwnLogbook(config, from))
-    const chosen = planCopy(choose(source, operands, options), {
+    const wanted = chooseAmong(() => choose(source, operands, options), unreadable)
+    const chosen = planCopy(wanted, {
       source,
       present,
       imported,

@@ -41,7 +41,9 @@ export const command = defineCommand({
     const { out, clock } = context
     const logbook = await context.openLogbook()
     const since = options.since === undefined ? undefined : parseSince(options.since, clock.now())
-    const all = await listEntries(logbook, { signal: context.signal, reporter: context.reporter })
+    let leftOut = 0
+    const onLeftOut = () => void leftOut++
+    const all = await listEntries(logbook, { signal: context.signal, reporter: context.reporter, onLeftOut })
     const wantedMachine = machine ?? options.machine
     if (
       wantedMachine !== undefined &&
@@ -71,8 +73,13 @@ export const command = defineCommand({
     out.document({ schema: 1, entries: entries.map(describeEntry) })
     if (out.json) return
     printTimeline(out, entries)
-    if (all.length === 0) out.note('No entry yet: vml save MACHINE -m TITLE')
-    else if (entries.length === 0) out.note(`None of ${plural(all.length, 'entry', 'entries')} is like that`)
+    if (leftOut > 0)
+      out.note(
+        `Without ${plural(leftOut, 'entry', 'entries')} whose ${leftOut === 1 ? 'snapshot is' : 'snapshots are'} damaged: vml check --repair may find ${leftOut === 1 ? 'it' : 'them'} again`,
+      )
+    else if (all.length === 0) out.note('No entry yet: vml save MACHINE -m TITLE')
+    if (all.length > 0 && entries.length === 0)
+      out.note(`None of ${plural(all.length, 'entry', 'entries')} is like that`)
   },
 })
 
