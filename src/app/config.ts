@@ -154,18 +154,24 @@ export function userConfigFile(config: Config): string {
   return join(config.folders.config, 'config.toml')
 }
 
-/** A machine by its name; `not-found` with what is there. */
-export function findMachine(config: Config, name: string): Machine {
+/** A machine by its name; `not-found` with what is there. `instead` is a sentence on what needs no machine. */
+export function findMachine(config: Config, name: string, instead?: string): Machine {
   const machine = config.machines.get(name)
   if (machine) return machine
   const known = [...config.machines.keys()].toSorted()
   throw new VmlError('not-found', `Cannot find machine "${name}" in ${userConfigFile(config)}`, {
     details: { machine: name, known },
-    hint:
-      known.length === 0
-        ? `Add it: vml machine add ${name} ssh://USER@HOST`
-        : `Known machines: ${known.join(', ')}. Add another: vml machine add NAME ssh://USER@HOST`,
+    hint: [
+      ...(instead === undefined ? [] : [instead]),
+      ...(known.length === 0 ? [] : [`Known machines: ${known.join(', ')}`]),
+      `Add it: ${waysToAdd(name)}`,
+    ].join('. '),
   })
+}
+
+/** How a machine becomes known: what an entry came from may be this host as well as another. */
+export function waysToAdd(name?: string): string {
+  return `vml machine add ${name ?? 'here'} local: for this host, vml machine add ${name ?? 'NAME'} ssh://USER@HOST for another`
 }
 
 /** Paths become absolute and `~/` the home; `scheme:` locations of other backends stay as they are. */

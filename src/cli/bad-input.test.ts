@@ -55,6 +55,8 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [4, /Cannot find "\/home\/lab\/a.txt\/b" in #1/, 'cat', '1:/home/lab/a.txt/b'],
     [4, /Cannot find machine "nobody"/, 'machine', 'rm', 'nobody'],
     [4, /Cannot find machine "nobody"/, 'log', 'nobody'],
+    [4, /machine add far local: for this host/, 'save', 'far'],
+    [4, /Nothing was changed[^]*--to DIR[^]*machine add far local:/, 'restore', '1', 'far'],
     [5, /there is one of that name/, 'machine', 'add', 'lab', 'ssh://lab@vm2'],
     [5, /there is one, and it was left as it is/, 'init', home.logbook, '--password-file', home.passwordFile],
     [10, /no logbook is there/, 'log', '--logbook', '/nowhere/at/all'],

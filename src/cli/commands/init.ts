@@ -29,7 +29,7 @@ export const command = defineCommand({
   async run(context, { operands: [place = ''], options }) {
     const { config, out } = context
     const { generateRecoveryKey, makeLogbook, requireFreePlace } = await import('../../app/init.ts')
-    const { absoluteLocation } = await import('../../app/config.ts')
+    const { absoluteLocation, waysToAdd } = await import('../../app/config.ts')
     const location = absoluteLocation(place, { home: config.home, base: config.workingFolder })
     const shown = shownLocation(location)
     const share = options.parity === undefined ? undefined : await parityShare(options.parity)
@@ -50,7 +50,7 @@ export const command = defineCommand({
     })
     out.line(`Made logbook ${shortId(made.id)} in ${shown}`)
     if (recovery === undefined) showOnce(context, secret.toString())
-    if (made.isDefault) out.note('It is your default logbook now; next: vml machine add NAME ssh://USER@HOST')
+    if (made.isDefault) out.note(`It is your default logbook now; next: ${waysToAdd()}`)
     else out.note(`Use it with --logbook ${shown} or VML_LOGBOOK`)
     out.document({ schema: 1, id: made.id, location: shown, default: made.isDefault })
   },

@@ -1,4 +1,5 @@
 // `vml machine add|list|rm`: the machines that are logged, as they stand in the user's configuration.
+import { waysToAdd } from '../../app/config.ts'
 import { VmlError } from '../../base/failure.ts'
 import {
   formatImageReference,
@@ -70,7 +71,7 @@ const list = defineCommand({
       ]),
     ))
       out.line(line)
-    if (machines.length === 0) out.note('No machine yet: vml machine add NAME ssh://USER@HOST')
+    if (machines.length === 0) out.note(`No machine yet: ${waysToAdd()}`)
     return Promise.resolve()
   },
 })

@@ -236,7 +236,12 @@ async function openTarget(
     )
   }
   const wanted = name ?? details.entry.machine
-  const machine = findMachine(context.config, wanted)
+  // Often a new computer, where nothing is known yet: a folder is what everybody has.
+  const machine = findMachine(
+    context.config,
+    wanted,
+    'Nothing was changed. A folder of this host takes it as well: --to DIR',
+  )
   if (machine.name !== details.entry.machine)
     requireDocument(details, `tell whose home goes where on ${machine.name}`)
   const open = await openMachine(context, machine)

@@ -1,5 +1,5 @@
 // `vml save`: adds an entry, the state of a machine now.
-import { findMachine } from '../../app/config.ts'
+import { findMachine, waysToAdd } from '../../app/config.ts'
 import { openMachineAhead } from '../../app/open-machine.ts'
 import { digestOfImage, openBase } from '../../app/save-base.ts'
 import { VmlError } from '../../base/failure.ts'
@@ -133,7 +133,7 @@ function chooseMachine({ config, out }: Context, name: string | undefined): Mach
     throw new VmlError('usage', 'Cannot tell which machine to save', {
       hint:
         only === undefined
-          ? 'Add one: vml machine add NAME ssh://USER@HOST'
+          ? `Add one: ${waysToAdd()}`
           : `Name one: ${[only, ...others].toSorted().join(', ')}`,
     })
   const machine = findMachine(config, chosen.value)
