@@ -1,5 +1,5 @@
 // Policies of the user's configuration: which one is meant, and how VML writes them there.
-import { stringify } from 'smol-toml'
+import { stringify } from './toml.ts'
 import type { Clock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import { type Policy, policyName, policySettings } from '../model/policy.ts'

@@ -1,5 +1,5 @@
 // What a configuration file may say, checked key by key: zod would cost more at start-up than the rest of this folder.
-import { parse } from 'smol-toml'
+import { parse } from './toml.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { isMachineName, parseImageReference, parseMachineAddress, type Machine } from '../model/machine.ts'
 import type { Policy } from '../model/policy.ts'

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { parse, stringify } from 'smol-toml'
+import { parse, stringify } from './toml.ts'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { makePrivateFolder, writeFileDurable } from '../base/files.ts'

@@ -12,12 +12,13 @@ import {
 } from 'node:fs'
 import { link, lstat, mkdir, open, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import { absent } from './disk-failure.ts'
 import { renameNew } from './local-rename.ts'
 
+// An import of all that it exports has Node load a dozen modules, at each start.
+const { promisify } = process.getBuiltinModule('node:util')
 const fdatasync = promisify(fdatasyncBack)
 const fstat = promisify(fstatBack)
 const read = promisify(readBack)
