@@ -107,7 +107,7 @@ async function check(
   for (const line of recovery.lines) out.note(`  ${line}`)
   if (damage.length === 0) await tellDamagedPlaces(context, logbook)
   out.summary(
-    `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? 'no damage' : `${damage.length} damaged`}`,
+    `Checked ${plural(snapshots, 'entry', 'entries')}, ${plural(packs, 'pack')}, ${plural(blobs, 'blob')}${read} in ${formatDuration(clock.now() - started)}: ${damage.length === 0 ? `no damage${limitsOf(readData)}` : `${damage.length} damaged`}`,
     {
       snapshots,
       packs,
@@ -125,9 +125,17 @@ async function check(
       `The logbook is damaged: ${plural(damage.length, 'finding')}, and nothing was changed`,
       {
         details: { findings: damage.length },
-        hint: 'Entries that are not named above are whole. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it; what is lost then may be healed from a second logbook with vml copy',
+        hint: `${readData === true ? 'Entries that are not named above are whole' : 'Entries that are not named above are whole as far as was read: vml check --read-data reads all of them'}. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it; what is lost then may be healed from a second logbook with vml copy`,
       },
     )
+}
+
+/** Who did not ask for it has not had the content read, and must not take that for proof. */
+function limitsOf(readData: boolean | PackSample): string {
+  if (readData === true) return ''
+  return readData === false
+    ? ' to the structure. No content was read: vml check --read-data reads it'
+    : ' to the structure and to what was read: vml check --read-data reads all of it'
 }
 
 /** Nothing where there is none. Where the index is damaged it cannot be told which packs need it; that is found already. */
