@@ -66,6 +66,25 @@ export function printEvent(
   }
 }
 
+/** Whether it is what was asked for and nothing else: no failure, no part that is missing, nothing that was left. */
+export function isWell(event: PolicyEvent): boolean {
+  switch (event.what) {
+    case 'saved':
+      return event.saved.document.outcome === 'complete'
+    case 'plan':
+      return event.plan.budget?.exceeded !== true
+    case 'failed':
+    case 'prune-left':
+      return false
+    case 'due':
+    case 'not-due':
+    case 'unchanged':
+    case 'removed':
+    case 'pruned':
+      return true
+  }
+}
+
 const failedWords = { save: 'not saved', thin: 'not thinned', budget: 'budget not looked at' } as const
 
 /** In a dry run also what stays, and why. */

@@ -5,7 +5,7 @@ import type { PolicyContext, PolicyEvent, RunOptions } from '../../app/policy-ev
 import { VmlError } from '../../base/failure.ts'
 import { type Context, defineCommand, dryRun, flag, type Operand } from '../command.ts'
 import { plural } from '../format.ts'
-import { describeEvent, printEvent } from '../print-policy.ts'
+import { describeEvent, isWell, printEvent } from '../print-policy.ts'
 
 const machineOperand: Operand = {
   name: 'MACHINE',
@@ -33,7 +33,7 @@ export const apply = defineCommand({
 
 export const run = defineCommand({
   description:
-    'Does what a timer would: saves each machine that is due, without an entry where nothing has changed; removes what the rules do not keep; once a day frees the space. Saves that were missed are made up for by one. A machine that fails does not keep the others from theirs.',
+    'Does what a timer would: saves each machine that is due, without an entry where nothing has changed; removes what the rules do not keep; once a day frees the space. Saves that were missed are made up for by one. A machine that fails does not keep the others from theirs. With --quiet nothing is said while all is well.',
   operands: [machineOperand],
   options: {
     all: flag('--all', 'every machine with a policy: the default'),
@@ -66,7 +66,9 @@ async function runThem(context: Context, machine: string | undefined, options: R
     const seen: PolicyEvent[] = []
     for await (const event of runPolicies(policyContext(context), logbook, policies, options)) {
       seen.push(event)
-      printEvent(context, event, options)
+      // A timer's word with --quiet is mail to somebody: only what is not well is worth that.
+      const isSilent = out.quiet && options.save && !options.dryRun && isWell(event)
+      if (!isSilent) printEvent(context, event, options)
       const type = event.what === 'failed' ? 'error' : 'verbose_status'
       out.message({ message_type: type, ...describeEvent(event, options) })
     }
