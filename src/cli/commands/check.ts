@@ -1,7 +1,7 @@
 // `vml check`: whether everything in the logbook is there and whole, and `--repair`, which saves what can be saved.
 import type { Logbook } from '../../app/open.ts'
 import { VmlError } from '../../base/failure.ts'
-import { entryName, listEntries } from '../../engine/entries.ts'
+import { entryName, listEntries, lostTag } from '../../engine/entries.ts'
 import { shortId } from '../../model/ids.ts'
 import type { PackSample } from '../../store/check-sample.ts'
 import type { CheckFinding, CheckReport, Repository } from '../../store/store.ts'
@@ -9,6 +9,7 @@ import { type Context, defineCommand, dryRun, flag, type Option } from '../comma
 import { formatBytes, formatDuration, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { keepPrunesOut } from '../read-lock.ts'
+import { describeLost } from '../restorable.ts'
 
 /** Paths of a damaged entry that are named without -v. */
 const pathsShown = 5
@@ -125,7 +126,7 @@ async function check(
       `The logbook is damaged: ${plural(damage.length, 'finding')}, and nothing was changed`,
       {
         details: { findings: damage.length },
-        hint: `${readData === true ? 'Entries that are not named above are whole' : 'Entries that are not named above are whole as far as was read: vml check --read-data reads all of them'}. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it; what is lost then may be healed from a second logbook with vml copy`,
+        hint: `${readData === true ? 'Entries that are not named above are whole' : 'Entries that are not named above are whole as far as was read: vml check --read-data reads all of them'}. vml check --repair --dry-run tells what can be saved; copy the logbook before you repair it, and do not save before that: a save may refer to what is damaged. What is lost then may be healed from a second logbook with vml copy`,
       },
     )
 }
@@ -171,6 +172,23 @@ async function tellDamagedPlaces({ config, out }: Context, logbook: Logbook): Pr
     out.note(
       `  A repair kept damaged files in ${shown(place)}: remove that folder when you need them no more`,
     )
+}
+
+/** "Nothing to repair" is no promise that every entry is whole: what an earlier repair left out stays out. */
+async function tellOlderLosses({ out, signal }: Context, logbook: Logbook): Promise<void> {
+  const entries = await listEntries(logbook, { signal })
+  const partial = entries.filter(({ snapshot }) => snapshot.tags.includes(lostTag))
+  if (partial.length === 0) return
+  const some = partial.slice(0, pathsShown)
+  for (const entry of some) {
+    const { lost } = entry.facts ?? {}
+    out.note(`  ${entryName(entry)} stays without ${(lost && describeLost(lost)) ?? 'what damage took'}`)
+  }
+  if (partial.length > some.length)
+    out.note(`  and ${plural(partial.length - some.length, 'more entry', 'more entries')}`)
+  out.note(
+    '  A repair adds nothing to an entry, also where a later save stored it again. vml copy --all --from THAT --to THIS heals from a second logbook that has it whole',
+  )
 }
 
 async function remakeRecoveryData(context: Context): Promise<void> {
@@ -234,6 +252,7 @@ async function repair(context: Context, options: Options): Promise<number> {
       dry_run: options.dryRun,
       repaired: false,
     })
+    await tellOlderLosses(context, logbook)
     return 0
   }
   const lossy = plan.entries.filter(({ lostFiles, lostFolders }) => lostFiles + lostFolders > 0).length
