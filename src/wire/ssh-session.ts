@@ -135,7 +135,7 @@ export async function openSession(
 }
 
 /** Ends what the program started, too: sshd gives each session a process group of its own. */
-async function killGroup({ words }: Connection, group: number): Promise<void> {
+export async function killGroup({ words }: Pick<Connection, 'words'>, group: number): Promise<void> {
   const later = `(sleep 2;kill -KILL -${group}) >/dev/null 2>&1 </dev/null &`
   const killing = startChild({
     command: [...words, `exec sh -c 'kill -TERM -${group} || kill -TERM ${group};${later}'`],
@@ -155,6 +155,12 @@ export function readStatus(stderr: Buffer, nonce: string): ShellOutcome | undefi
   if (!match) return undefined
   const rest = stderr.subarray(at + match[0].length)
   return { status: Number(match[1]), stderr: Buffer.concat([stderr.subarray(0, at), rest]) }
+}
+
+/** What came on standard error after the last program had told how it ended. */
+export function behindStatus(stderr: Buffer): Buffer {
+  const said = stderr.toString('latin1')
+  return Buffer.from(said.slice((/^.*[0-9a-f]{24}:\d{1,3};/s.exec(said)?.[0] ?? '').length), 'latin1')
 }
 
 /** Why a program did not tell how it ended. */

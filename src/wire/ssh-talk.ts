@@ -10,6 +10,7 @@ import {
   openSession,
   programLabel,
   readStatus,
+  type Session,
   type SessionRequest,
 } from './ssh-session.ts'
 
@@ -38,24 +39,42 @@ export function isTalkInput(input: Buffer): boolean {
   return last === undefined || (last === 0x0a && !input.includes(0)) || (last === 0 && !input.includes(0x0a))
 }
 
+/** The script of a session that `talkOver` then talks to. */
+export function talkScript(nonce: string): string {
+  return `LC_ALL=C;export LC_ALL;${startMark(nonce)};exec sh -s`
+}
+
+/** What comes on standard error of a session goes to whom its program belongs. */
+export interface Ear {
+  told?: ((chunk: Buffer) => void) | undefined
+}
+
 /** Opens the session. A program that is ended early takes it with it. */
 export async function openTalk(
   request: Omit<SessionRequest, 'wanted'> & { readonly signal?: AbortSignal | undefined },
 ): Promise<Talk> {
   const { label, through } = request
   const nonce = newNonce()
-  let current: { told(chunk: Buffer): void } | undefined
-  let isClean = true
-  const session = await openSession(`LC_ALL=C;export LC_ALL;${startMark(nonce)};exec sh -s`, {
+  const ear: Ear = {}
+  const session = await openSession(talkScript(nonce), {
     ...request,
     nonce,
     program: `"sh" on ${label}`,
-    child: { isServer: true, onStderr: (chunk) => current?.told(chunk) },
-    isBusy: () => current !== undefined,
+    child: { isServer: true, onStderr: (chunk) => ear.told?.(chunk) },
+    isBusy: () => ear.told !== undefined,
     opening: request.signal,
   })
+  return talkOver(session, { label, through, ear })
+}
+
+/** Talks to a session that runs `talkScript`; `ear` has been told of its standard error from the beginning. */
+export function talkOver(
+  session: Session,
+  { label, through, ear }: Pick<SessionRequest, 'label' | 'through'> & { readonly ear: Ear },
+): Talk {
   const { child, iterator } = session
   let rest = session.rest
+  let isClean = true
 
   function start({ argv, input, signal, idleTimeoutMs = idleTimeoutMsDefault }: TalkProgram): ShellProcess {
     if (signal?.aborted) throw cancelled(signal, programLabel(argv, label))
@@ -67,7 +86,8 @@ export async function openTalk(
     }
     const said = readSaid(words.status)
     const framed = Promise.withResolvers<void>()
-    current = said
+    const { told } = said
+    ear.told = told
     child.watch(idleTimeoutMs, program)
     const onAbort = () => child.fail(cancelled(signal, program))
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -76,7 +96,7 @@ export async function openTalk(
     const outcome = Promise.race([whole, cut]).finally(() => {
       signal?.removeEventListener('abort', onAbort)
       child.watch(Number.POSITIVE_INFINITY, program)
-      current = undefined
+      ear.told = undefined
     })
     for (const promise of [whole, cut, outcome]) promise.catch(() => {})
     child.write(Buffer.from(programText({ argv, input, words }), 'latin1'))
@@ -115,7 +135,7 @@ export async function openTalk(
       stdout: stdout(),
       outcome,
       async [Symbol.asyncDispose]() {
-        if (current !== said) return
+        if (ear.told !== told) return
         child.fail(new VmlError('cancelled', `Ended ${program} before it was done`))
         await child[Symbol.asyncDispose]()
       },
@@ -129,7 +149,7 @@ export async function openTalk(
   }
   return {
     start,
-    isFree: () => isUp && isClean && current === undefined,
+    isFree: () => isUp && isClean && ear.told === undefined,
     ended: untilEnd(),
     close: async () => await child[Symbol.asyncDispose](),
   }
@@ -166,7 +186,10 @@ function programText(program: {
 }
 
 /** Standard error up to the status, of which the end is kept. */
-function readSaid(nonce: string): { readonly status: Promise<ShellOutcome>; told(chunk: Buffer): void } {
+function readSaid(nonce: string): {
+  readonly status: Promise<ShellOutcome>
+  readonly told: (chunk: Buffer) => void
+} {
   const { promise, resolve } = Promise.withResolvers<ShellOutcome>()
   let said: Buffer = Buffer.alloc(0)
   return {

@@ -11,9 +11,24 @@ import type { Shell, ShellProcess, ShellRequest } from './shell.ts'
 import { aloneWords, masterWords, sessionWords, type SshAddress, type SshOptions } from './ssh-client.ts'
 import { isSessionRefusal, lastLine, sshFailure, troubleOf } from './ssh-failure.ts'
 import { awaitLogin } from './ssh-login.ts'
-import { readMark, startMark } from './ssh-marks.ts'
-import { type Connection, newNonce, startSession } from './ssh-session.ts'
-import { isTalkInput, openTalk, type Talk, talkInputBytesMax } from './ssh-talk.ts'
+import { readMark } from './ssh-marks.ts'
+import {
+  behindStatus,
+  type Connection,
+  killGroup,
+  newNonce,
+  type Session,
+  startSession,
+} from './ssh-session.ts'
+import {
+  type Ear,
+  isTalkInput,
+  openTalk,
+  type Talk,
+  talkInputBytesMax,
+  talkOver,
+  talkScript,
+} from './ssh-talk.ts'
 
 /** sshd allows 10 sessions on a connection: these, the one that holds it, and one to end a program. */
 const sessionsMax = 8
@@ -24,6 +39,8 @@ const socketPathBytesMax = 88
 
 interface HeldConnection extends Connection {
   readonly child: Child
+  /** Its own session serves, too; with it the connection ends. */
+  readonly talk: Talk
 }
 
 /**
@@ -53,15 +70,18 @@ export async function openSshShell(request: {
     connecting ??= connect({ address, options, label, folder, signal }).finally(
       () => (connecting = undefined),
     )
-    up = await connecting
-    return up
+    const held = await connecting
+    if (up !== held) free.push(held.talk)
+    up = held
+    return held
   }
 
   const waiting: (() => void)[] = []
   let places = sessionsMax
   async function takePlace(): Promise<void> {
     if (places-- > 0) return
-    void free.pop()?.close()
+    const spare = free.findIndex((talk) => talk !== up?.talk)
+    if (spare >= 0) void free.splice(spare, 1)[0]?.close()
     await new Promise<void>((resolve) => waiting.push(resolve))
   }
   function givePlace(): void {
@@ -91,6 +111,7 @@ export async function openSshShell(request: {
   let coming: Promise<Talk> | undefined
   /** One that is free, or a new one. */
   async function takeTalk(signal?: AbortSignal): Promise<Talk> {
+    await connection(signal)
     for (let talk = free.pop(); talk; talk = free.pop()) if (talk.isFree()) return talk
     const early = coming
     coming = undefined
@@ -108,7 +129,8 @@ export async function openSshShell(request: {
     }
   }
   function keepTalk(talk: Talk): void {
-    if (talk.isFree() && waiting.length === 0 && free.length < freeTalksMax) free.push(talk)
+    const isWanted = talk === up?.talk || (waiting.length === 0 && free.length < freeTalksMax)
+    if (talk.isFree() && isWanted) free.push(talk)
     else void talk.close()
   }
 
@@ -206,17 +228,20 @@ interface ConnectRequest {
   readonly signal: AbortSignal | undefined
 }
 
-/** Its own session runs `cat` on an input that ends with this process: then the connection ends too. */
+/** Its own session runs a shell whose input ends with this process: then the connection ends too. */
 async function connect({ address, options, label, folder, signal }: ConnectRequest): Promise<HeldConnection> {
   const nonce = newNonce()
   const socket = join(folder, randomBytes(4).toString('hex'))
+  const words = sessionWords(address, socket)
+  const ear: Ear = {}
+  const session: { group?: number } = {}
   const child = startChild({
-    command: [
-      ...masterWords(address, options, socket),
-      `exec sh -c '${startMark(nonce)};exec cat >/dev/null'`,
-    ],
-    stdin: endless(),
-    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    command: [...masterWords(address, options, socket), `exec sh -c '${talkScript(nonce)}'`],
+    isServer: true,
+    onStderr: (chunk) => ear.told?.(chunk),
+    beforeKill: async () => {
+      if (session.group !== undefined && ear.told) await killGroup({ words }, session.group)
+    },
     label: `the connection to ${label}`,
     // It lives on when the call that opened it is cancelled later.
   })
@@ -224,8 +249,12 @@ async function connect({ address, options, label, folder, signal }: ConnectReque
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
     return await awaitLogin(child, { options, label }, async () => {
-      const mark = await readMark(child.stdout[Symbol.asyncIterator](), nonce, label)
-      if (mark) return holdConnection(child, sessionWords(address, socket))
+      const iterator = child.stdout[Symbol.asyncIterator]()
+      const mark = await readMark(iterator, nonce, label)
+      if (mark) {
+        session.group = mark.number
+        return holdConnection({ child, iterator, rest: mark.rest }, { label, words, ear })
+      }
       const { status, stderr } = await child.outcome
       throw await explainRefusal({ address, options, label, folder, signal }, status, stderr)
     })
@@ -234,14 +263,18 @@ async function connect({ address, options, label, folder, signal }: ConnectReque
   }
 }
 
-function holdConnection(child: Child, words: readonly string[]): HeldConnection {
-  const ended = child.outcome.then(
-    ({ stderr }) => stderr,
+function holdConnection(
+  session: Session,
+  { label, words, ear }: { readonly label: string; readonly words: readonly string[]; readonly ear: Ear },
+): HeldConnection {
+  const ended = session.child.outcome.then(
+    ({ stderr }) => behindStatus(stderr),
     () => Buffer.alloc(0),
   )
-  const connection = { words, child, ended, isUp: true }
-  void ended.then(() => (connection.isUp = false))
-  return connection
+  const through = { words, ended, isUp: true }
+  void ended.then(() => (through.isUp = false))
+  // An object that lives: whoever holds the connection sees it end.
+  return Object.assign(through, { child: session.child, talk: talkOver(session, { label, through, ear }) })
 }
 
 async function explainRefusal(request: ConnectRequest, status: number, stderr: Buffer): Promise<VmlError> {
@@ -263,9 +296,4 @@ async function explainRefusal(request: ConnectRequest, status: number, stderr: B
   const trouble = troubleOf(stderr)
   const key = trouble === 'host-key-unknown' ? await askHostKey(address, options, signal) : undefined
   return sshFailure(action, stderr, trouble, { ...key })
-}
-
-// oxlint-disable-next-line eslint/require-yield -- an input that never has anything, until it is torn down
-async function* endless(): AsyncGenerator<Uint8Array, void, undefined> {
-  await new Promise<void>(() => {})
 }

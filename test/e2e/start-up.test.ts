@@ -114,10 +114,10 @@ async function openCountedMachine() {
   }
 }
 
-/** The one that holds the connection, one in which questions are asked one after the other, and one for packages at the same time. */
-const sessionsOfSave = 3
+/** The one that holds the connection, in which one is asked after the other, and one for what is asked at the same time. */
+const sessionsOfSave = 2
 
-test('what a machine is asked before a scan takes three sessions, however many histories and hooks it has', async () => {
+test('what a machine is asked before a scan takes two sessions, however many histories and hooks it has', async () => {
   await using machine = await openCountedMachine()
   await using shell = await openSshShell({
     address: { user: userInfo().username, host: '127.0.0.1', port: machine.port },
