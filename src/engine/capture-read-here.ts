@@ -7,7 +7,8 @@ import type { Writer } from '../store/store.ts'
 import { forgetBelow, type Run } from './capture-run.ts'
 import { dropBehindLinks, lookAgain, takeLink, takeUnread } from './capture-taken.ts'
 import type { Row } from './listing.ts'
-import type { LaneFile, LaneRead, ReadLaneTask } from './read-lane.ts'
+import { encodeBatch, type LaneResults, readResults } from './lane-batch.ts'
+import type { LaneRead, ReadLaneTask } from './read-lane.ts'
 
 /** Returns what moved meanwhile. */
 export async function readHere(
@@ -23,6 +24,12 @@ export async function readHere(
   await writer.expect({ blobs: first.length + Math.ceil(bytesTotal / chunkBytesMin), bytes: bytesTotal })
   const moved = new Set<Row>()
   const regular: Row[] = []
+  const takeContent = (row: Row, ids: Uint8Array) => {
+    regular.push(row)
+    run.filesRead++
+    run.bytesRead += listing.bytes(row)
+    run.files.setContent(row, ids)
+  }
   const take = (row: Row, found: LaneRead) => {
     if (found.kind === 'problem') {
       takeUnread(run, { ...found, path: listing.path(row) })
@@ -39,6 +46,8 @@ export async function readHere(
     run.filesRead++
     run.bytesRead += size
     run.files.set(row, { ...moreOf(found), size }, content)
+  }
+  const tellProgress = (row: Row) =>
     reporter.progress({
       phase: 'reading',
       filesDone: regular.length,
@@ -47,19 +56,21 @@ export async function readHere(
       bytesTotal,
       item: printable(listing.path(row)),
     })
-  }
   const batches = batchesOf(run, first)
   const readBatches = async () => {
     for (let batch = batches.next(); !batch.done; batch = batches.next()) {
       signal?.throwIfAborted()
-      const files = batch.value.map((row) => laneFile(run, row))
-      const task: ReadLaneTask = { files, temporaryFolder: local.temporaryFolder }
-      const results = (await writer.run(readLane, task)) as readonly LaneRead[]
-      for (const [index, row] of batch.value.entries()) {
-        const found = results[index]
+      const rows = batch.value
+      const task: ReadLaneTask = { ...encodeBatch(listing, rows), temporaryFolder: local.temporaryFolder }
+      const results = readResults((await writer.run(readLane, task)) as LaneResults<LaneRead>)
+      for (const row of rows) {
+        const found = results.next().value as Uint8Array | LaneRead | undefined
         if (!found) throw new Error('A lane lost a file')
-        take(row, found)
+        if (found instanceof Uint8Array) takeContent(row, found)
+        else take(row, found)
       }
+      const last = rows.at(-1)
+      if (last !== undefined) tellProgress(last)
     }
   }
   // Each thread has its next batch at hand when it is through with one.
@@ -79,11 +90,6 @@ export async function readHere(
 const readLane = new URL('./read-lane.ts', import.meta.url)
 const batchFilesMax = 256
 const batchBytesMax = 8 * 1024 * 1024
-
-function laneFile({ listing }: Run, row: Row): LaneFile {
-  const { type, size = 0, inode, mtimeNs, ctimeNs } = listing.attributes(row)
-  return { path: listing.path(row), type, size, inode, mtimeNs, ctimeNs }
-}
 
 function moreOf({ linkTarget, device, xattrs }: Extract<LaneRead, { kind: 'read' }>): Partial<Attributes> {
   return {

@@ -1,9 +1,10 @@
 // Reads the files of a machine into the store: scan, decide what changed, read only that, prove that it held still.
 import { printable } from '../base/raw-text.ts'
+import { keepHeapSmall } from '../base/sweep.ts'
 import type { CachePart, EntryStatistics, PathProblem } from '../model/entry.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Writer } from '../store/store.ts'
-import { freeMemory } from '../wire/free-memory.ts'
+import { freeMemory, returnLargePieces } from '../wire/free-memory.ts'
 import { readChanged } from './capture-read.ts'
 import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { type CapturedFile, CapturedFiles } from './captured-files.ts'
@@ -27,6 +28,8 @@ export interface Captured {
 
 /** What is there, by the rules of the request. Nothing is read but the rule files, nothing is stored. */
 export async function look(request: CaptureRequest): Promise<Run> {
+  // Lists of paths grow by being copied, and what is read goes through few buffers that stay.
+  if (request.source.local) returnLargePieces()
   const run = await scanRoots(request)
   if (!request.exactly) {
     requireRoots(run)
@@ -47,7 +50,10 @@ export async function capture(run: Run, writer: Writer): Promise<Captured> {
     isTreeStored: (id) => writer.hasBlob('tree', id),
     memory: memory && writer.hasAll(memory.indexes) ? memory : undefined,
   })
-  if (changed.length >= manyChanged) freeMemory()
+  if (changed.length >= manyChanged) {
+    freeMemory()
+    keepHeapSmall()
+  }
   await readChanged(run, writer, changed)
   if (await writer.endLanes()) freeMemory()
   return finish(run)

@@ -35,15 +35,18 @@ export class CapturedFiles {
     if (kept) this.#more.set(row, kept)
     else if (this.#more.size > 0) this.#more.delete(row)
     if (content === undefined) return
-    const bytes = content.length * idBytes
-    if (this.#idsUsed + bytes > this.#ids.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(64 * 1024, Math.ceil(this.#ids.length * 1.5) + bytes))
-      this.#ids.copy(larger, 0, 0, this.#idsUsed)
-      this.#ids = larger
-    }
-    this.#first[row] = this.#idsUsed / idBytes
-    this.#count[row] = content.length
+    this.#beginContent(row, content.length)
     for (const id of content) this.#idsUsed += this.#ids.write(id, this.#idsUsed, 'hex')
+  }
+
+  /** A file of which the scan told everything else: 32 bytes for each of its blobs. */
+  setContent(row: Row, ids: Uint8Array): void {
+    if (row >= this.#states.length) this.#grow(row + 1)
+    this.#states[row] = withContent
+    if (this.#more.size > 0) this.#more.delete(row)
+    this.#beginContent(row, ids.length / idBytes)
+    this.#ids.set(ids, this.#idsUsed)
+    this.#idsUsed += ids.length
   }
 
   has(row: Row): boolean {
@@ -100,6 +103,17 @@ export class CapturedFiles {
       return Object.keys(others).length === 0 ? undefined : others
     }
     return Object.keys(kept).length === 0 ? undefined : kept
+  }
+
+  #beginContent(row: Row, blobs: number): void {
+    const bytes = blobs * idBytes
+    if (this.#idsUsed + bytes > this.#ids.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(64 * 1024, Math.ceil(this.#ids.length * 1.5) + bytes))
+      this.#ids.copy(larger, 0, 0, this.#idsUsed)
+      this.#ids = larger
+    }
+    this.#first[row] = this.#idsUsed / idBytes
+    this.#count[row] = blobs
   }
 
   #grow(rows: number): void {

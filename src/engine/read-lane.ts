@@ -3,30 +3,19 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, rea
 import { messageOf, systemErrorCode } from '../base/failure.ts'
 import { rawFromBytes, type RawText } from '../base/raw-text.ts'
 import type { BlobId } from '../model/ids.ts'
-import type { RawPath } from '../model/raw-path.ts'
 import type { NodeType, Xattr } from '../model/tree.ts'
 import type { FileCutter } from '../store/file-cutter.ts'
 import type { Lane } from '../store/lane.ts'
 import type { LaneHandler } from '../store/lane-messages.ts'
 import { type Libc, openLibc } from '../wire/libc.ts'
+import { decodeBatch, type LaneBatch, type LaneFile, type LaneResults, openResults } from './lane-batch.ts'
 
-/** A path as the scan saw it. */
-export interface LaneFile {
-  readonly path: RawPath
-  readonly type: NodeType
-  readonly size: number
-  readonly inode: bigint | undefined
-  readonly mtimeNs: bigint
-  readonly ctimeNs: bigint | undefined
-}
-
-export interface ReadLaneTask {
-  readonly files: readonly LaneFile[]
+export interface ReadLaneTask extends LaneBatch {
   /** Where a small file may be made to try the C library out. */
   readonly temporaryFolder: string
 }
 
-/** What became of one path, in the order of the task. */
+/** What became of one path. */
 export type LaneRead =
   | { readonly kind: 'problem'; readonly problem: 'unreadable' | 'vanished'; readonly message: string }
   | {
@@ -45,25 +34,43 @@ const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, O_NOATIME } = constants
 /** One for each thread. */
 let libc: Libc | undefined
 
-export const run: LaneHandler<ReadLaneTask, readonly LaneRead[]> = (lane, { files, temporaryFolder }) => {
-  libc ??= openLibc(temporaryFolder)
+export const run: LaneHandler<ReadLaneTask, LaneResults<LaneRead>> = (lane, task) => {
+  libc ??= openLibc(task.temporaryFolder)
   if (!libc) throw new Error('The C library cannot be called from this thread')
-  const calls = libc
-  return files.map((file) => {
-    try {
-      return file.type === 'file' ? readRegular(lane, calls, file) : readOther(calls, file)
-    } catch (error) {
-      lane.cutter.abort()
-      const code = systemErrorCode(error)
-      // Not an error of the system: what the lane did is not known.
-      if (code === undefined || !('syscall' in (error as object))) throw error
-      if (code === 'ENOENT' || code === 'ENOTDIR')
-        return { kind: 'problem', problem: 'vanished', message: 'There is no such file or folder' }
-      // It was a file and is a link: to be looked at again.
-      if (code === 'ELOOP') return { kind: 'read', moved: true }
-      return { kind: 'problem', problem: 'unreadable', message: describe(code, error) }
-    }
-  })
+  const results = openResults<LaneRead>(task.pathEnds.length)
+  let index = 0
+  for (const file of decodeBatch(task)) {
+    const found = readFile(lane, libc, file)
+    if (isPlain(file, found)) results.addPlain(index, found.content)
+    else results.addOther(index, found)
+    index++
+  }
+  return results.end()
+}
+
+/** Nothing is to be told of it that the scan did not see, but its content. */
+function isPlain(
+  { type, size }: LaneFile,
+  found: LaneRead,
+): found is Extract<LaneRead, { kind: 'read' }> & { readonly content: readonly BlobId[] } {
+  if (found.kind !== 'read' || found.moved || found.content === undefined) return false
+  return type === 'file' && found.size === size && found.xattrs === undefined
+}
+
+function readFile(lane: Lane, calls: Libc, file: LaneFile): LaneRead {
+  try {
+    return file.type === 'file' ? readRegular(lane, calls, file) : readOther(calls, file)
+  } catch (error) {
+    lane.cutter.abort()
+    const code = systemErrorCode(error)
+    // Not an error of the system: what the lane did is not known.
+    if (code === undefined || !('syscall' in (error as object))) throw error
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      return { kind: 'problem', problem: 'vanished', message: 'There is no such file or folder' }
+    // It was a file and is a link: to be looked at again.
+    if (code === 'ELOOP') return { kind: 'read', moved: true }
+    return { kind: 'problem', problem: 'unreadable', message: describe(code, error) }
+  }
 }
 
 function describe(code: string, error: unknown): string {
@@ -72,7 +79,7 @@ function describe(code: string, error: unknown): string {
 }
 
 function readRegular({ cutter }: Lane, calls: Libc, file: LaneFile): LaneRead {
-  const handle = openQuietly(bytesOf(file.path))
+  const handle = openQuietly(file.path)
   try {
     const before = fstatSync(handle, { bigint: true })
     // A FIFO in its place would wait for ever, a device never end.
@@ -130,13 +137,13 @@ function readAround(
 }
 
 function readOther(calls: Libc, file: LaneFile): LaneRead {
-  const path = bytesOf(file.path)
+  const { path } = file
   const info = lstatSync(path, { bigint: true })
   const linkTarget =
     file.type === 'symlink' && info.isSymbolicLink()
       ? rawFromBytes(readlinkSync(path, { encoding: 'buffer' }))
       : undefined
-  const xattrs = calls.readXattrs(file.path)
+  const xattrs = calls.readXattrs(rawFromBytes(path))
   return {
     kind: 'read',
     moved: !isOfType(file.type, info) || (file.type !== 'dir' && !heldStill(file, info, false)),
@@ -183,8 +190,4 @@ function isOfType(type: NodeType, info: NonNullable<Info>): boolean {
     case 'irregular':
       return true
   }
-}
-
-function bytesOf(path: RawPath): Buffer {
-  return Buffer.from(path, 'latin1')
 }

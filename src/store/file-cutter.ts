@@ -40,7 +40,7 @@ const readBytes = 1024 * 1024
 /** Most chunks end within it, so that a search for the end is seldom in vain and little memory is touched. */
 const searchBytesMin = 2 * 1024 * 1024
 /** Bytes before this place are given up rather than more memory touched behind. */
-const startMax = 4 * 1024 * 1024
+const startMax = 2 * 1024 * 1024
 
 export function openFileCutter(chunker: Chunker, storeChunk: StoreChunk): FileCutter {
   const { buffer } = chunker

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { type FailureCode, FAILURES, VmlError } from '../base/failure.ts'
 import type { SharedBlobTable } from './blob-table.ts'
 import type { Lane, LaneCounts, LaneSetup } from './lane.ts'
+import type { BlobRecords } from './blob-records.ts'
 import type { FullPack, StagedPack } from './packer.ts'
 
 export interface LaneStart extends LaneSetup {
@@ -22,9 +23,12 @@ export type LaneOrder = { readonly number: number } & (
   | { readonly kind: 'flush' }
 )
 
+/** A pack on its way out of a lane. */
+export type Recorded<Pack> = Omit<Pack, 'blobs'> & { readonly blobs: BlobRecords }
+
 export type LaneReport =
-  | { readonly kind: 'pack'; readonly pack: FullPack }
-  | { readonly kind: 'staged'; readonly pack: StagedPack }
+  | { readonly kind: 'pack'; readonly pack: Recorded<FullPack> }
+  | { readonly kind: 'staged'; readonly pack: Recorded<StagedPack> }
   | {
       readonly kind: 'done'
       readonly number: number

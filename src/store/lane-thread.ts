@@ -4,7 +4,13 @@ import { VmlError } from '../base/failure.ts'
 import { startThread } from '../base/thread.ts'
 import type { SharedBlobTable } from './blob-table.ts'
 import type { LaneCounts, LaneSetup } from './lane.ts'
-import { type LaneOrder, type LaneReport, type LaneStart, receiveError } from './lane-messages.ts'
+import {
+  type LaneOrder,
+  type LaneReport,
+  type LaneStart,
+  receiveError,
+  type Recorded,
+} from './lane-messages.ts'
 import type { FullPack, StagedPack } from './packer.ts'
 
 export interface LaneThread {
@@ -23,11 +29,11 @@ type Unnumbered<T> = T extends unknown ? Omit<T, 'number'> : never
 
 /** Takes packs to where they belong; a buffer is used again, and another file opened, when that has ended, well or not. */
 export interface PackStore {
-  readonly store: (pack: FullPack) => Promise<void>
+  readonly store: (pack: Recorded<FullPack>) => Promise<void>
   readonly staging?:
     | {
         readonly open: () => number
-        readonly store: (pack: StagedPack) => Promise<void>
+        readonly store: (pack: Recorded<StagedPack>) => Promise<void>
         /** For a file that no pack was written to. */
         readonly drop: (descriptor: number) => void
       }
@@ -61,7 +67,7 @@ export function startLane(setup: LaneSetup, { store, staging }: PackStore): Lane
     Atomics.add(returned, 0, 1)
     Atomics.notify(returned, 0)
   }
-  const giveBack = ({ content }: FullPack) => {
+  const giveBack = ({ content }: Recorded<FullPack>) => {
     const { buffer } = content
     if (buffer.byteLength === setup.packBytes && buffer instanceof ArrayBuffer) give(buffer)
   }
@@ -75,7 +81,7 @@ export function startLane(setup: LaneSetup, { store, staging }: PackStore): Lane
     for (const { reject } of waiting.values()) reject(failure)
     waiting.clear()
   }
-  const storeStaged = async (pack: StagedPack): Promise<void> => {
+  const storeStaged = async (pack: Recorded<StagedPack>): Promise<void> => {
     if (!staging) return
     files.delete(pack.descriptor)
     await staging.store(pack).catch(() => {})

@@ -1,6 +1,7 @@
 // A lane in a thread of its own: does what its writer orders, one thing after the other.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { openSweep } from '../base/sweep.ts'
+import { recordBlobs } from './blob-records.ts'
 import { type BlobClaims, openBlobClaims } from './blob-table.ts'
 import { type Lane, openLane } from './lane.ts'
 import { type LaneOrder, type LaneReport, type LaneStart, sendError } from './lane-messages.ts'
@@ -42,7 +43,7 @@ function openWorkerLane({ room, signal, staged, ...setup }: LaneStart, port: Mes
       return claims
     },
     onFull: (pack) => {
-      const report: LaneReport = { kind: 'pack', pack }
+      const report: LaneReport = { kind: 'pack', pack: { ...pack, blobs: recordBlobs(pack.blobs) } }
       const bytes = pack.content.length
       port.postMessage(report, [pack.content.buffer as ArrayBuffer])
       sweep(bytes)
@@ -51,7 +52,7 @@ function openWorkerLane({ room, signal, staged, ...setup }: LaneStart, port: Mes
       ? {
           takeFile: () => takeFrom(files),
           onWritten: (pack) => {
-            const report: LaneReport = { kind: 'staged', pack }
+            const report: LaneReport = { kind: 'staged', pack: { ...pack, blobs: recordBlobs(pack.blobs) } }
             port.postMessage(report)
             sweep(pack.bytes)
           },

@@ -7,7 +7,7 @@ export interface PackStages {
   /** Its descriptor, for one pack. */
   open(): number
   /** The pack is durable when it resolves. */
-  put(pack: StagedPack, options?: CallOptions): Promise<void>
+  put(pack: Omit<StagedPack, 'blobs'>, options?: CallOptions): Promise<void>
   drop(descriptor: number): void
   /** Nobody writes to any of them any more. */
   dropAll(): void

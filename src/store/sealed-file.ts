@@ -60,12 +60,21 @@ export async function readSealed<T>(
 
 /** Writes a sealed file and returns its name. Version 1 repositories are never written. */
 export async function writeSealedJson(
-  { backend, cipher }: Pick<Vault, 'backend' | 'cipher'>,
+  vault: Pick<Vault, 'backend' | 'cipher'>,
   kind: SealedKind,
   value: unknown,
   options: CallOptions = {},
 ): Promise<string> {
-  const json = Buffer.from(JSON.stringify(value))
+  return await writeSealedBytes(vault, kind, Buffer.from(JSON.stringify(value)), options)
+}
+
+/** The same for a value that is JSON already. */
+export async function writeSealedBytes(
+  { backend, cipher }: Pick<Vault, 'backend' | 'cipher'>,
+  kind: SealedKind,
+  json: Buffer,
+  options: CallOptions = {},
+): Promise<string> {
   // "The config file cannot be compressed": its version is not known before it is read.
   const plain = kind === 'config' ? json : await compressed(json)
   const sealed = cipher.seal(plain)
@@ -80,7 +89,9 @@ export function fileTitle({ kind, name }: FileRef): string {
 
 async function compressed(json: Buffer): Promise<Buffer> {
   const { zstdCompressSync } = await import('node:zlib')
-  return Buffer.concat([Buffer.of(compressedJson), zstdCompressSync(json)])
+  // In one piece: Node takes 16 KiB at a time and puts them together.
+  const frame = zstdCompressSync(json, { chunkSize: json.length + 1024 })
+  return Buffer.concat([Buffer.of(compressedJson), frame])
 }
 
 /** Opening a logbook reads its config, which is plain: what decompresses is loaded when it is needed. */

@@ -10,9 +10,11 @@ import { comparePacks, readUnindexed } from './adoption.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import type { MasterKey } from './cipher.ts'
 import type { Config } from './config.ts'
-import { indexBlobsMax, type IndexedPack, writeIndexFile } from './index-file.ts'
+import { type BlobRecords, recordBlobs, recordedBlobs } from './blob-records.ts'
+import { indexBlobsMax, writeIndexFile } from './index-file.ts'
 import { openLane } from './lane.ts'
 import { openCrew } from './lane-crew.ts'
+import type { Recorded } from './lane-messages.ts'
 import type { LaneFeed } from './lane-feed.ts'
 import { type LaneThread, startLane } from './lane-thread.ts'
 import type { LoadedIndex } from './loaded-index.ts'
@@ -56,7 +58,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   // Nor on packs that a damaged index named: an entry that needs them could only be read by guessing.
   const unreliable = new Set([...unusable, ...index.unnamed])
   const table = unreliable.size === 0 ? loaded : withoutPacks(loaded, unreliable)
-  const unwritten: IndexedPack[] = []
+  const unwritten: { readonly pack: PackId; readonly blobs: BlobRecords }[] = []
   let unwrittenBlobs = 0
   let indexEveryMs = indexEveryMsMin
   let indexedAt = clock.now()
@@ -75,7 +77,8 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     const packs = unwritten.splice(0)
     unwrittenBlobs = 0
     await lock.ensureHeld()
-    index.wrote(await writeIndexFile(vault, packs))
+    const named = packs.map(({ pack, blobs }) => ({ pack, blobs: recordedBlobs(blobs) }))
+    index.wrote(await writeIndexFile(vault, named))
     indexedAt = clock.now()
   }
   /** One at a time, so that none is under way when the last one has been waited for. */
@@ -83,14 +86,14 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     writingIndex = writingIndex.then(writeIndex)
     await writingIndex
   }
-  const addPack = async (pack: PackId, blobs: IndexedPack['blobs']) => {
-    table.add(pack, blobs)
+  const addPack = async (pack: PackId, blobs: BlobRecords) => {
+    table.add(pack, recordedBlobs(blobs))
     // A reader of the same process may have loaded the index anew meanwhile.
-    if (index.current !== table) index.current.add(pack, blobs)
+    if (index.current !== table) index.current.add(pack, recordedBlobs(blobs))
     unwritten.push({ pack, blobs })
-    unwrittenBlobs += blobs.length
+    unwrittenBlobs += blobs.count
     const due = clock.now() - indexedAt > indexEveryMs
-    if (!due && unwrittenBlobs < indexBlobsMax) return
+    if (!due && unwrittenBlobs < indexBlobsMax / 2) return
     if (due) indexEveryMs = Math.min(indexEveryMs * 2, indexEveryMsMax)
     await writeIndexInTurn()
   }
@@ -98,7 +101,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   /** Resolves when the pack is durable and known, or when the writer is broken; the pool keeps the failure. */
   const storeBy = async (
     put: () => Promise<void>,
-    { pack, blobs, bytes }: IndexedPack & { readonly bytes: number },
+    { pack, blobs, bytes }: { pack: PackId; blobs: BlobRecords; bytes: number },
   ) => {
     const stored = Promise.withResolvers<void>()
     try {
@@ -121,7 +124,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     }
     await stored.promise
   }
-  const storePack = async ({ content, ...full }: FullPack) =>
+  const storePack = async ({ content, ...full }: Recorded<FullPack>) =>
     await storeBy(async () => await vault.backend.put({ kind: 'pack', name: full.pack }, content), {
       ...full,
       bytes: content.length,
@@ -129,7 +132,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   const stages = openPackStages(vault.backend)
   const staging = stages && {
     ...stages,
-    store: async (pack: StagedPack) => await storeBy(async () => await stages.put(pack), pack),
+    store: async (pack: Recorded<StagedPack>) => await storeBy(async () => await stages.put(pack), pack),
   }
 
   // This thread's own lane takes trees, and content while there is little of it.
@@ -143,7 +146,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     claims: () => table,
     takeBuffer: () => ownBuffers.pop() ?? Buffer.allocUnsafeSlow(packBytes),
     onFull: (full) => {
-      const done: Promise<void> = storePack(full).finally(() => {
+      const done: Promise<void> = storePack({ ...full, blobs: recordBlobs(full.blobs) }).finally(() => {
         ownPacks.delete(done)
         if (full.content.buffer.byteLength === packBytes) ownBuffers.push(Buffer.from(full.content.buffer))
       })
@@ -152,7 +155,9 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     staging: staging && {
       takeFile: staging.open,
       onWritten: (written) => {
-        const done: Promise<void> = staging.store(written).finally(() => ownPacks.delete(done))
+        const done: Promise<void> = staging
+          .store({ ...written, blobs: recordBlobs(written.blobs) })
+          .finally(() => ownPacks.delete(done))
         ownPacks.add(done)
       },
     },
@@ -217,7 +222,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   // Only where nobody else writes: their packs are about to be indexed by themselves.
   if (unindexed.size > 0 && !lock.shared) {
     for await (const { pack, blobs } of readUnindexed(vault, unindexed, { signal }))
-      await addPack(pack, blobs)
+      await addPack(pack, recordBlobs(blobs))
   }
 
   /** Whether so much more is still done in this thread. */
