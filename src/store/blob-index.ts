@@ -80,7 +80,7 @@ interface OtherPlace {
 const numberMax = 0xffff_ffff
 const slotsMin = 16 * 1024
 
-/** `image` fills it; its slots, which must lie in shared memory, become those of the table. */
+/** `image` fills it, whose memory becomes that of the table: it is copied to where threads see it when they are to. */
 export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
   const segments: Uint32Array[] = image ? segmentsOf(image.entries) : []
   const packs: PackId[] = [...(image?.packs ?? [])]
@@ -315,6 +315,8 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
       if (sharedSlots !== undefined) throw new Error('The table of blobs is shared already')
       const entries = used() + blobs
       if (entries * 4 > slots.length * 3) rebuild(entries, true)
+      slots = inSharedMemory(slots)
+      for (const [at, segment] of segments.entries()) segments[at] = inSharedMemory(segment)
       allocate(entries)
       sharedSlots = slots
       return {
@@ -350,16 +352,23 @@ export function openBlobIndex(image?: BlobIndexImage): BlobIndex {
   }
 }
 
+/** Views of the pieces where these end with a segment; what is shorter gets room to grow. */
 function segmentsOf(entries: readonly Uint32Array[]): Uint32Array[] {
   const segments: Uint32Array[] = []
-  let filled = segmentEntries * entryWords
+  const words = segmentEntries * entryWords
+  let filled = words
   for (const piece of entries) {
     for (let at = 0; at < piece.length;) {
-      if (filled === segmentEntries * entryWords) {
-        segments.push(sharedWords(segmentEntries * entryWords))
+      if (filled === words && piece.length - at >= words) {
+        segments.push(piece.subarray(at, at + words))
+        at += words
+        continue
+      }
+      if (filled === words) {
+        segments.push(sharedWords(words))
         filled = 0
       }
-      const part = piece.subarray(at, at + segmentEntries * entryWords - filled)
+      const part = piece.subarray(at, at + words - filled)
       segments.at(-1)?.set(part, filled)
       filled += part.length
       at += part.length
@@ -370,6 +379,13 @@ function segmentsOf(entries: readonly Uint32Array[]): Uint32Array[] {
 
 function sharedWords(words: number): Uint32Array {
   return new Uint32Array(new SharedArrayBuffer(words * Uint32Array.BYTES_PER_ELEMENT))
+}
+
+function inSharedMemory(words: Uint32Array): Uint32Array {
+  if (words.buffer instanceof SharedArrayBuffer) return words
+  const shared = sharedWords(words.length)
+  shared.set(words)
+  return shared
 }
 
 function sharedMemory({ buffer }: Uint32Array): SharedArrayBuffer {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { type BlobId, type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { openMemory } from '../backend/memory.ts'
 import { openBlobIndex } from './blob-index.ts'
+import { openBlobClaims } from './blob-table.ts'
 import { decodeIndexCache, encodeIndexCache, type IndexCache } from './index-cache.ts'
 import type { PackedBlob } from './pack-format.ts'
 import { initRepository, openRepository } from './repository.ts'
@@ -67,6 +68,27 @@ test('what was claimed and never stored is not in the copy', () => {
   }
 })
 
+test('a table from its copy goes to other threads with all that it knows', () => {
+  for (const blobs of [8192, 20_000]) {
+    const cached = decodeIndexCache(
+      Buffer.concat(encodeIndexCache({ table: tableOf(blobs), files, superseded })),
+    )
+    assert.ok(cached)
+    const { table } = cached
+    assert.ok(table.claim('data', blobId('before')))
+    const lane = openBlobClaims(table.share(1000))
+    const known = [...table.packContents()].flatMap((pack) => pack.blobs)
+    for (const { type, id } of known) assert.ok(!lane.claim(type, id))
+    assert.ok(!lane.claim('data', blobId('before')))
+    assert.ok(lane.claim('data', blobId('fresh')) && !table.claim('data', blobId('fresh')))
+    table.endSharing()
+    table.add(packId('fresh'), [{ type: 'data', id: blobId('fresh'), offset: 0, length: 10 }])
+    table.dropClaims()
+    assert.ok(table.has('data', blobId('fresh')) && !table.isKnown('data', blobId('before')))
+    assert.ok(known.every(({ type, id }) => table.has(type, id)))
+  }
+})
+
 test('a copy with any byte changed, cut or added is none: it could call a blob stored that is not', () => {
   const content = Buffer.concat(encodeIndexCache({ table: tableOf(200), files, superseded }))
   for (let at = 0; at < content.length; at += 97) {
@@ -85,7 +107,7 @@ test('a copy is used while all its index files count, and made anew when one is 
   const indexCache = () => ({
     read: () => {
       kept.reads++
-      return Promise.resolve(kept.content)
+      return Promise.resolve(kept.content && Buffer.from(kept.content))
     },
     write: (parts: readonly Uint8Array[]) => {
       kept.writes++
@@ -135,7 +157,7 @@ test('a writer that has ended well leaves a copy of all that it stored; one that
     const cache: { content: Buffer | undefined; indexCache: () => IndexCache } = {
       content: undefined,
       indexCache: () => ({
-        read: () => Promise.resolve(cache.content),
+        read: () => Promise.resolve(cache.content && Buffer.from(cache.content)),
         write: (parts) => {
           cache.content = Buffer.concat(parts)
           return Promise.resolve()

@@ -6,6 +6,7 @@ import { type BlobIndex, type BlobIndexImage, openBlobIndex } from './blob-index
 
 /** Where it lies. Neither may fail: what cannot be read is not there, what cannot be written is not kept. */
 export interface IndexCache {
+  /** Given away: the table lives in it. */
   read(): Promise<Buffer | undefined>
   write(parts: readonly Uint8Array[]): Promise<void>
 }
@@ -63,11 +64,9 @@ export function decodeIndexCache(content: Buffer): CachedIndex | undefined {
     readonly rest: Omit<BlobIndexImage, 'slots' | 'entries'>
   }
   const slotsAt = headStart + headBytes
-  const seen = wordsOf(content, slotsAt, head.slots)
+  const slots = wordsOf(content, slotsAt, head.slots)
   const entries = wordsOf(content, slotsAt + head.slots * 4, head.entries)
-  if (!seen || !entries) return undefined
-  const slots = new Uint32Array(new SharedArrayBuffer(seen.byteLength))
-  slots.set(seen)
+  if (!slots || !entries) return undefined
   const table = openBlobIndex({ ...head.rest, slots, entries: [entries] })
   return { table, files: new Set(head.files), superseded: new Set(head.superseded) }
 }
