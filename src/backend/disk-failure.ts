@@ -1,4 +1,5 @@
 // What a failure of this host's file system means to somebody who writes to it or reads from it.
+import { explainDenied } from '../base/denied.ts'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 
 /** `action` is what could not be done: "write "/a/b"". */
@@ -14,6 +15,8 @@ export async function explained<T>(action: string, task: () => Promise<T>): Prom
 export function explainDiskFailure(action: string, error: unknown): unknown {
   const code = systemErrorCode(error)
   if (error instanceof VmlError || code === undefined) return error
+  const denied = explainDenied(error, action)
+  if (denied) return denied
   const options = { cause: error, details: { code } }
   if (code === 'ENOENT' || code === 'ENOTDIR')
     return new VmlError('not-found', `Cannot ${action}: no such file`, options)

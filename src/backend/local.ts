@@ -22,7 +22,7 @@ export function openLocal(root: string, options: { readOnly?: boolean } = {}): B
     async create({ signal } = {}) {
       signal?.throwIfAborted()
       refuseWrite()
-      await explained(`make a repository in "${folder}"`, () => makeFolders(folder))
+      await explained(`make a logbook in "${folder}"`, () => makeFolders(folder))
     },
     async put(file, data, { signal } = {}) {
       signal?.throwIfAborted()
@@ -112,7 +112,7 @@ function openStageExplained(folder: string): Stage {
 async function makeFolders(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   if (await lstat(join(folder, 'config')).catch(absent)) {
-    throw new VmlError('exists', `Cannot make a repository in "${folder}": one is there`)
+    throw new VmlError('exists', `Cannot make a logbook in "${folder}": one is there`)
   }
   // `parity` is made when there is any.
   for (const name of [...Object.values(folderOf).filter((each) => each !== 'parity'), 'tmp']) {

@@ -19,7 +19,7 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
       signal?.throwIfAborted()
       refuseWrite()
       if (files.has('config/'))
-        throw new VmlError('exists', 'Cannot make a repository in memory: one is there')
+        throw new VmlError('exists', 'Cannot make a logbook in memory: one is there')
     },
     async put(file, data, { signal } = {}) {
       signal?.throwIfAborted()

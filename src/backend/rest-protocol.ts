@@ -209,9 +209,9 @@ export function openRestStorage(storage: RestStorage): Backend {
     traits: { connections: storage.connections, readOnly: false },
     async create({ signal } = {}) {
       signal?.throwIfAborted()
-      const task = { task: 'make a repository', changes: true, location }
+      const task = { task: 'make a logbook', changes: true, location }
       if ((await head({ kind: 'config', name: '' }, { signal })) !== undefined)
-        throw new VmlError('exists', `Cannot make a repository in "${location}": one is there`)
+        throw new VmlError('exists', `Cannot make a logbook in "${location}": one is there`)
       const answer = await send({ ...task, method: 'POST', path: '?create=true', signal })
       if (answer.status !== 200 && answer.status !== 201) throw answerFailure(task, answer)
     },

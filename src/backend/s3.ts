@@ -198,9 +198,9 @@ export function openS3Backend(place: S3Location, options: S3Options = {}): Backe
     /** The bucket is made where it is missing, as restic does. */
     async create({ signal } = {}) {
       signal?.throwIfAborted()
-      const task = taskOf('make a repository', true)
+      const task = taskOf('make a logbook', true)
       if ((await head({ kind: 'config', name: '' }, { signal })) !== undefined)
-        throw new VmlError('exists', `Cannot make a repository in "${location}": one is there`)
+        throw new VmlError('exists', `Cannot make a logbook in "${location}": one is there`)
       const bucketThere = await send({ ...task, changes: false, method: 'HEAD', signal })
       // Who may use a bucket need not be allowed to look at it.
       if (bucketThere.status === 200 || bucketThere.status === 403) return

@@ -67,7 +67,7 @@ export function openSftpBackend(place: SftpLocation, options: SshOptions = {}): 
     location: formatSftpLocation(place),
     traits: { connections: 4, readOnly: false, parity: true },
     async create({ signal } = {}) {
-      await call(`make a repository in "${folder}"`, signal, async (sftp) => await makeFolders(sftp, folder))
+      await call(`make a logbook in "${folder}"`, signal, async (sftp) => await makeFolders(sftp, folder))
     },
     async put(file, data, { signal } = {}) {
       const target = pathOf(folder, file)
@@ -151,10 +151,10 @@ async function makeFolders(sftp: Sftp, folder: string): Promise<void> {
     await syncFolder(sftp, parentOf(path))
   }
   if (await sftp.look(at(folder, 'config')))
-    throw new VmlError('exists', `Cannot make a repository in "${folder}": one is there`)
+    throw new VmlError('exists', `Cannot make a logbook in "${folder}": one is there`)
   const foreign = (await readNames(sftp, folder))?.find(({ name }) => !ownNames.includes(name))
   if (foreign)
-    throw new VmlError('exists', `Cannot make a repository in "${folder}": the folder is not empty`, {
+    throw new VmlError('exists', `Cannot make a logbook in "${folder}": the folder is not empty`, {
       hint: 'Name a new or empty folder',
     })
   // That one is made when there is any.

@@ -1,6 +1,7 @@
 // What a person or a program is told when something fails: what happened, what was left unchanged, what to do next.
 import { appendFile, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { explainDenied } from '../base/denied.ts'
 import { exitStatus, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { makePrivateFolder } from '../base/files.ts'
 import { printableLines, toJson } from './output.ts'
@@ -8,12 +9,15 @@ import type { Style } from './style.ts'
 
 const logBytesMax = 1024 * 1024
 
-/** Failures of the system that are nobody's defect, and what was cancelled, in the words of the table; all else as it is. */
-export function foreseen(error: unknown, signal: AbortSignal): unknown {
+/**
+ * Failures of the system that are nobody's defect, and what was cancelled, in the words of the table; all else as it is.
+ * `known` is what the command says of that.
+ */
+export function foreseen(error: unknown, signal: AbortSignal, known?: string): unknown {
   const ended = signal.aborted && signal.reason instanceof VmlError ? signal.reason : undefined
   // What was cancelled may say more of it than that.
   const saysMore = error instanceof VmlError && (error.code !== 'cancelled' || error.hint !== undefined)
-  if (ended && !saysMore) return ended
+  if (ended && !saysMore) return ended.code === 'cancelled' ? cancelled(known) : ended
   if (error instanceof VmlError) return error
   const code = systemErrorCode(error)
   if (code === 'ENOSPC' || code === 'EDQUOT')
@@ -21,16 +25,18 @@ export function foreseen(error: unknown, signal: AbortSignal): unknown {
       hint: 'Free some space, then repeat: what was already stored is found again',
       cause: error,
     })
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'EIO' || code === 'EMFILE')
+  const denied = explainDenied(error)
+  if (denied) return denied
+  if (code === 'EIO' || code === 'EMFILE')
     return new VmlError('failed', `The system refused: ${messageOf(error)}`, { cause: error })
   return error
 }
 
-export function cancelled(): VmlError {
-  return new VmlError(
-    'cancelled',
-    'Cancelled: the logbook is consistent, and what was already stored is found again',
-  )
+/** What is known of every command: an entry is there when all of it is. Of a damaged logbook nobody may say more. */
+const alwaysKnown = 'no entry is half written, and what was already stored is found again'
+
+export function cancelled(known = alwaysKnown): VmlError {
+  return new VmlError('cancelled', `Cancelled: ${known}`)
 }
 
 /** Prints on standard error; returns the exit status. */

@@ -53,7 +53,7 @@ export async function beginRepository(
 function madeMeanwhile({ location }: Backend, cause?: unknown): VmlError {
   return new VmlError(
     'exists',
-    `Cannot make a repository in "${location}": another program has made one there meanwhile`,
+    `Cannot make a logbook in "${location}": another program has made one there meanwhile`,
     { cause, hint: 'That one was left as it is; it opens by the recovery key that was given or told there' },
   )
 }

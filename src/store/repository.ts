@@ -96,7 +96,7 @@ export async function initRepository(options: InitOptions): Promise<Repository> 
     for await (const { name } of backend.list(kind, { signal })) {
       throw new VmlError(
         'exists',
-        `Cannot make a repository in "${backend.location}": ${kind} ${name} is there`,
+        `Cannot make a logbook in "${backend.location}": ${kind} ${name} is there`,
         {
           hint: 'Its config may have been lost: restore that file, or choose an empty place',
         },
