@@ -37,7 +37,8 @@ function checkArgv(argv: readonly string[]): void {
   }
 }
 
-function octal(text: string): string {
+/** Any bytes, one for each character, such that `printf "…"` writes them; as safe between quotes as `execScript`. */
+export function octal(text: string): string {
   return text.replace(
     /[^A-Za-z0-9 _./:=@+,-]/g,
     (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, '0')}`,

@@ -43,7 +43,7 @@ async function failsWith(promise: Promise<unknown>, code: FailureCode): Promise<
   await assert.rejects(promise, (error) => isFailure(error, code))
 }
 
-/** Every byte but those that end lines and words. */
+/** Every byte but the two that end lines and words. */
 const bytes = Buffer.from(
   Array.from({ length: 255 }, (_, index) => index + 1).filter((byte) => byte !== 0x0a),
 )
@@ -53,8 +53,9 @@ const inputs: Readonly<Record<string, readonly Uint8Array[]>> = {
   nothing: [],
   lines: [bytes, line, line, bytes, line],
   words: [bytes, nul, nul, bytes, nul],
-  'a line without its end': [bytes],
-  'lines and words': [bytes, line, nul],
+  'lines and words': [bytes, line, nul, bytes],
+  'no end': [bytes],
+  'conversions and escapes of printf': [Buffer.from('%s%d%%\\n\\045\'"`$(id)')],
   'more than is kept': Array.from({ length: 300 }, () => Buffer.concat([bytes, line])),
 }
 

@@ -1,7 +1,7 @@
 // A session in which programs run one after the other: a shell there reads them from its input, so that not each starts a login shell.
 import { VmlError } from '../base/failure.ts'
 import { cancelled, idleTimeoutMsDefault, stderrBytesMax } from './child-process.ts'
-import { execScript } from './quote.ts'
+import { execScript, octal } from './quote.ts'
 import type { ShellOutcome, ShellProcess, ShellRequest } from './shell.ts'
 import { badStart, noiseBytesMax, startMark, statusMark } from './ssh-marks.ts'
 import {
@@ -30,14 +30,7 @@ export interface Talk {
 }
 
 /** More input goes into a session of its own. */
-export const talkInputBytesMax = 64 * 1024
-
-/** Whether `inputWords` can tell a shell this input. */
-export function isTalkInput(input: Buffer): boolean {
-  if (input.length > talkInputBytesMax) return false
-  const last = input.at(-1)
-  return last === undefined || (last === 0x0a && !input.includes(0)) || (last === 0 && !input.includes(0x0a))
-}
+export const talkInputBytesMax = 16 * 1024
 
 /** The script of a session that `talkOver` then talks to. */
 export function talkScript(nonce: string): string {
@@ -165,8 +158,8 @@ interface ProgramWords {
 }
 
 /**
- * What a POSIX shell runs as one command. The input is a here-document, which is in no process list: lines as they are, or words that
- * end with NUL, which `tr` makes of lines. The shell's own input is never the program's.
+ * What a POSIX shell runs as one command. The shell's own input is never the program's: that comes from a builtin, so it is in no
+ * process list and, unlike a here-document, in no file, for which a full disk has no room.
  */
 function programText(program: {
   readonly argv: readonly string[]
@@ -176,13 +169,9 @@ function programText(program: {
   const { argv, input, words } = program
   const run = `(printf '${words.begin.toString('latin1')}';${execScript(argv)})`
   const end = `${statusMark(words.status)};printf '${words.frame.toString('latin1')}'`
-  if (input.length === 0) return `${run} </dev/null;${end}\n`
-  const hereEnd = newNonce()
-  const isWords = input.at(-1) === 0
-  const text = input.toString('latin1')
-  return isWords
-    ? `tr '\\012' '\\000' <<'${hereEnd}' 2>/dev/null | ${run};${end}\n${text.replaceAll('\0', '\n')}${hereEnd}\n`
-    : `${run} <<'${hereEnd}';${end}\n${text}${hereEnd}\n`
+  return input.length === 0
+    ? `${run} </dev/null;${end}\n`
+    : `printf "${octal(input.toString('latin1'))}" 2>/dev/null | ${run};${end}\n`
 }
 
 /** Standard error up to the status, of which the end is kept. */

@@ -20,15 +20,7 @@ import {
   type Session,
   startSession,
 } from './ssh-session.ts'
-import {
-  type Ear,
-  isTalkInput,
-  openTalk,
-  type Talk,
-  talkInputBytesMax,
-  talkOver,
-  talkScript,
-} from './ssh-talk.ts'
+import { type Ear, openTalk, type Talk, talkInputBytesMax, talkOver, talkScript } from './ssh-talk.ts'
 
 /** sshd allows 10 sessions on a connection: these, the one that holds it, and one to end a program. */
 const sessionsMax = 8
@@ -211,8 +203,7 @@ function takeInput(
     bytes += next.value.length
     if (bytes > talkInputBytesMax) return { stdin: all(taken, iterator) }
   }
-  const input = Buffer.concat(taken)
-  return isTalkInput(input) ? { input } : { stdin: [input] }
+  return { input: Buffer.concat(taken) }
 }
 
 function* all(taken: readonly Uint8Array[], more: Iterator<Uint8Array>): Iterable<Uint8Array> {
