@@ -24,6 +24,8 @@ export interface Context {
   reachAhead(machine: Machine): void
   /** Resolves when the user agreed (or gave --yes); `usage` without a terminal, `cancelled` for a no. */
   confirm(question: string): Promise<void>
+  /** What is told of the logbook and the machine, as a clause, should the run be cancelled from here on. It must be true whenever that is. */
+  whenCancelled(known: string): void
   /** A secret typed by the user, not echoed; undefined without a terminal. */
   askSecret(question: string): Promise<string | undefined>
 }

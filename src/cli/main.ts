@@ -50,9 +50,10 @@ export async function main(argv: readonly string[]): Promise<number> {
 
   const json = argv.includes('--json')
   let stateFolder: string | undefined
+  let knownOnCancel: string | undefined
   let color = false
   const report = (error: unknown) =>
-    reportFailure(foreseen(error, abort.signal), {
+    reportFailure(foreseen(error, abort.signal, knownOnCancel), {
       json,
       style: plainStyle(color),
       print: writeStderr,
@@ -103,7 +104,13 @@ export async function main(argv: readonly string[]): Promise<number> {
     })
     try {
       const status = await parsed.command.run(
-        { ...frame.context, reporter: progress },
+        {
+          ...frame.context,
+          reporter: progress,
+          whenCancelled: (known) => {
+            knownOnCancel = known
+          },
+        },
         parsed.operands,
         parsed.typed,
       )
@@ -140,7 +147,7 @@ function columnsOf(stream: NodeJS.WriteStream): number | undefined {
 }
 
 interface Frame extends AsyncDisposable {
-  readonly context: Omit<Context, 'reporter'>
+  readonly context: Omit<Context, 'reporter' | 'whenCancelled'>
 }
 
 /** What a command may open, each on first use, closed in reverse order. */

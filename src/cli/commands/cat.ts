@@ -18,6 +18,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [typed = ''] }) {
     const { out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const { entry, path } = await findEntry(logbook, typed, { signal, reporter: context.reporter })
     if (path === undefined) {

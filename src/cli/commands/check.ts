@@ -42,11 +42,17 @@ export const command = defineCommand({
     { line: 'vml check --json', does: 'for programs: the exit status is 20 where something is damaged' },
   ],
   async run(context, { options }) {
+    context.whenCancelled('nothing was changed')
     const sample = await parseSubset(options)
     if (options.repair) {
       const status = await repair(context, options)
       // Packs may be new now, and their groups out of date.
-      if (!options.dryRun) await remakeRecoveryData(context)
+      if (!options.dryRun) {
+        context.whenCancelled(
+          'the repair is done; where recovery data is kept, vml parity update completes it',
+        )
+        await remakeRecoveryData(context)
+      }
       return status
     }
     if (options.dryRun || options.skipData)
@@ -268,6 +274,7 @@ async function repair(context: Context, options: Options): Promise<number> {
   await context.confirm(
     `Repair the logbook? ${losses[0]?.toUpperCase() ?? ''}${losses.slice(1)}. Damaged files are moved aside, not deleted.`,
   )
+  context.whenCancelled('the repair is not done, and nothing is lost by that: run vml check --repair again')
   const outcome = await found.run()
   if (outcome.keyId !== logbook.repository.keyId) {
     const { noteComputerKey } = await import('../../app/keyring.ts')

@@ -32,6 +32,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [left = '', right = ''], options }) {
     const { out } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const { compareNamed } = await import('../../app/compare-named.ts')
     await using named = await compareNamed(context, logbook, { left, right, times: options.times })

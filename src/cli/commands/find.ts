@@ -26,6 +26,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [pattern = ''], options }) {
     const { out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const entries = (await listEntries(logbook, { signal, reporter: context.reporter })).filter(
       (entry) =>

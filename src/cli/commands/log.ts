@@ -39,6 +39,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [machine], options }) {
     const { out, clock } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const since = options.since === undefined ? undefined : parseSince(options.since, clock.now())
     let leftOut = 0

@@ -25,6 +25,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const found = await findEntry(logbook, typed, { signal, reporter: context.reporter })
     // Programs get the root, and with --recursive whole paths are told anyway.

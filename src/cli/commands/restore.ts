@@ -73,6 +73,7 @@ export const command = defineCommand({
     { line: 'vml restore 41 --to ./old', does: 'everything, below a folder of this host' },
   ],
   async run(context, { operands: [typed = '', machineName], options }) {
+    context.whenCancelled('nothing that was there was changed')
     const logbook = await context.openLogbook()
     await using _lock = await keepPrunesOut(context, logbook.repository, 'careful')
     const { entry, path } = await findEntry(logbook, typed, context)

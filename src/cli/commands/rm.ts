@@ -21,6 +21,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands, options }) {
     const { out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const plan = await chooseProven(
       logbook,
@@ -34,6 +35,7 @@ export const command = defineCommand({
       )
     if (!options.dryRun) {
       await context.confirm(`Remove ${what}? There is no way back.`)
+      context.whenCancelled('some of these entries may be removed by now, and vml log tells which are there')
       await runRemove(logbook, plan, signal)
     }
     out.document({ schema: 1, dry_run: options.dryRun, removed: plan.entries.map(describeEntry) })

@@ -35,6 +35,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const { entry } = await findEntry(logbook, typed, { signal, reporter: context.reporter })
     const details = await describeEntryFully(logbook.repository, entry, { signal })

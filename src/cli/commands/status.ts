@@ -31,6 +31,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [machine], options }) {
     const { config, clock, out, signal } = context
+    context.whenCancelled('nothing was changed')
     const logbook = await context.openLogbook()
     const { measureStorage } = await import('../../app/storage.ts')
     const { requireLogbook } = await import('../../app/open.ts')
