@@ -140,11 +140,13 @@ export async function carryOut(
   } catch (error) {
     const signal = prepared.request.signal
     if (signal?.aborted) {
-      const { label } = prepared.request.destination
+      const { label, source } = prepared.request.destination
+      // To this host each file gets its name when it is whole; a machine's tar writes under the name itself.
+      const files = source.local ? 'No file is cut short there' : 'A file may be cut short there'
       throw new VmlError('cancelled', `Cancelled: ${label} is half restored`, {
         cause: error,
         details: { interrupted: true },
-        hint: `A file may be cut short there. Run the same command again to finish it. ${kept}`,
+        hint: `${files}. Run the same command again to finish it. ${kept}`,
       })
     }
     if (!(error instanceof VmlError)) throw error

@@ -20,6 +20,7 @@ import { type Bench, makeNastyTree, openBench } from '../source/userlands.fixtur
 import { initRepository } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
+import { carryOut } from './restore-entry.ts'
 import { openLocalRestore } from './restore-local.ts'
 import { proveLocally } from './restore-local-proof.ts'
 import { endangeredPaths, planRestore, type WantedPath } from './restore-plan.ts'
@@ -334,6 +335,28 @@ test('what a restore that was cut off left is cleared away, and nothing that is 
     '.vml-restore-notes',
     'a',
   ])
+})
+
+test('a cancelled restore says that a file may be cut short only where it writes through tar', async () => {
+  using bench = openBench()
+  bench.sh('mkdir tree; echo a > tree/a')
+  const source = await openSource()
+  const { repository } = await makeRepository()
+  const wanted = await store({ bench, repository, source }, 'copy')
+  bench.sh('mkdir copy')
+  const prepared = await prepare({ repository, source }, wanted)
+  for (const [way, expected] of [
+    [source, /^No file is cut short there\. /],
+    [await openShellSource(openLocalShell()), /^A file may be cut short there\. /],
+  ] as const) {
+    const { request } = prepared
+    const destination = { ...request.destination, source: way }
+    const cancelled = { ...prepared, request: { ...request, destination, signal: AbortSignal.abort() } }
+    await assert.rejects(
+      carryOut({ ...cancelled, endangered: [] }, () => Promise.reject(new Error('nothing is endangered'))),
+      (error) => isFailure(error, 'cancelled') && expected.test(error.hint ?? ''),
+    )
+  }
 })
 
 test('content that is damaged in the store is named, its file stays as it was, and the rest is restored and proved', async () => {
