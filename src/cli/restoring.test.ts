@@ -61,3 +61,36 @@ test("an entry of somebody else's machine goes to no machine of the same name un
   assert.equal(await readFile(file, 'utf8'), 'after!\n')
   assert.match((await receiver.run(['log'])).stdout, /\[imported\]/)
 })
+
+test('where two folders of an entry would come to one place both are named, and nothing is changed', async () => {
+  await using own = await openTestHome()
+  const env = { VML_LOGBOOK: own.logbook, VML_PASSWORD_FILE: own.passwordFile }
+  const [one, other] = [join(own.home, 'one'), join(own.home, 'other')]
+  for (const folder of [one, other]) {
+    await mkdir(folder)
+    await writeFile(join(folder, 'conf'), `of ${folder}\n`)
+    await utimes(join(folder, 'conf'), 1, 1)
+    await utimes(folder, 1, 1)
+    const added = await own.run(['machine', 'add', 'here', 'local:'], { env: { ...env, HOME: folder } })
+    assert.equal(added.status, 0, added.stderr)
+  }
+  const saved = await own.run(['save', 'here', '--include', other], { env: { ...env, HOME: one } })
+  assert.equal(saved.status, 0, saved.stderr)
+  await writeFile(join(other, 'notes'), 'a week of work\n')
+  // The home of the entry comes to the home of whoever restores, where the entry has an included folder.
+  const asOther = { env: { ...env, HOME: other } }
+  for (const more of [[], ['--delete'], ['--dry-run']]) {
+    const { status, stderr } = await own.run(['restore', '1', ...more], asOther)
+    assert.equal(status, 14, stderr)
+    assert.match(
+      stderr,
+      new RegExp(`"${one}" and "${other}" of it come to "${other}"\\n.*Nothing was changed`),
+    )
+  }
+  assert.equal(await readFile(join(other, 'conf'), 'utf8'), `of ${other}\n`)
+  const alone = await own.run(['restore', `1:${one}`], asOther)
+  assert.equal(alone.status, 0, alone.stderr)
+  assert.equal(await readFile(join(other, 'conf'), 'utf8'), `of ${one}\n`)
+  assert.equal(await readFile(join(other, 'notes'), 'utf8'), 'a week of work\n')
+  assert.match(alone.stderr, /kept in #2/)
+})

@@ -38,6 +38,7 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const wanted: WantedPath[] = []
   const own: { path: RawPath; why: string }[] = []
   const damaged = new Map<RawPath, DamagedPath>()
+  const onePlaceEach = openPlaces(request)
   const without = new Set(request.without)
   const never = new Map(request.never.map(({ path, rule }) => [path, rule]))
   const onDamage = (path: RawPath, why: string) => {
@@ -56,6 +57,7 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   const take = (path: RawPath, target: RawPath, node: TreeNode) => {
     if (node.type === 'socket' || node.type === 'irregular') return
     if (request.exactly && !request.exactly.has(path)) return
+    onePlaceEach(path, target)
     if (wanted.length >= entryPathsMax) {
       throw new VmlError('unsupported', `Cannot restore more than ${entryPathsMax} paths at once`, {
         hint: 'Nothing was changed. Restore folders of it one by one: ENTRY:/path',
@@ -102,6 +104,33 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
   }
   if (damaged.size === 0) return { wanted, own, damaged: [] }
   return { wanted: wanted.filter(({ path }) => !damaged.has(path)), own, damaged: [...damaged.values()] }
+}
+
+/**
+ * Fails with `conflict` where two paths of the entry would come to one place, as the home of one user does that goes where an included
+ * folder of the entry lies: whichever came last would have won.
+ */
+function openPlaces({
+  destination: { map },
+  entryName,
+}: RestoreRequest): (path: RawPath, target: RawPath) => void {
+  const from = new Map<RawPath, RawPath>()
+  // A single folder that everything lies in keeps apart what is apart.
+  if (map.renames.length === 0 || (map.renames.length === 1 && map.renames[0]?.from === rootPath))
+    return () => {}
+  return (path, target) => {
+    const other = from.get(target)
+    if (other !== undefined && other !== path) {
+      throw new VmlError(
+        'conflict',
+        `Cannot restore ${entryName}: both "${printable(other)}" and "${printable(path)}" of it come to "${printable(target)}"`,
+        {
+          hint: `Nothing was changed. Restore one of the two alone, as in vml restore ${entryName.replace('#', '')}:${printable(path)}, or everything below a folder of its own with --to DIR`,
+        },
+      )
+    }
+    from.set(target, path)
+  }
 }
 
 function isVmlDocument(path: RawPath): boolean {

@@ -81,7 +81,8 @@ async function endangeredBy(
 ): Promise<readonly RawPath[]> {
   const all = endangeredPaths(plan, present)
   const idle = plan.writes.filter(({ path, reason }) => reason === 'folder' && present.has(path))
-  if (idle.length === 0 || all.length > idle.length) return all
+  const idlePaths = new Set(idle.map(({ path }) => path))
+  if (idle.length === 0 || all.some((path) => !idlePaths.has(path))) return all
   const { xattrs, acls } = request.destination.source.fidelity
   if (!xattrs && !acls) return []
   const differing = await differingDoubts(request, { doubtful: idle })
