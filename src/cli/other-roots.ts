@@ -28,7 +28,7 @@ export async function describeOtherRoots(
   const typed: Root[] = [
     ...(request.only.length === 0 ? [{ path: open.facts.user.home, why: 'home' as const }] : []),
     ...request.only.map((path) => ({ path, why: 'only' as const })),
-    ...(request.only.length === 0 ? request.include : []).map((path) => ({ path, why: 'include' as const })),
+    ...request.include.map((path) => ({ path, why: 'include' as const })),
     ...request.caches.map(({ path }) => ({ path, why: 'cache' as const })),
   ]
   if (sameRoots(before, typed)) return undefined

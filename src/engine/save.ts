@@ -52,7 +52,7 @@ export interface SaveRequest {
   readonly mode: CaptureMode
   readonly include: readonly RawPath[]
   readonly exclude: readonly string[]
-  /** Instead of the home and the included folders. */
+  /** Instead of the home. */
   readonly only: readonly RawPath[]
   readonly caches: readonly { readonly name: string; readonly path: RawPath }[]
 }
@@ -223,10 +223,8 @@ async function rootsOf(
   const asked: CaptureRoot[] =
     request.only.length > 0
       ? request.only.map((path) => ({ path, why: 'only' as const }))
-      : [
-          { path: open.facts.user.home, why: 'home' as const },
-          ...request.include.map((path) => ({ path, why: 'include' as const })),
-        ]
+      : [{ path: open.facts.user.home, why: 'home' }]
+  for (const path of request.include) asked.push({ path, why: 'include' })
   for (const { name, path } of request.caches) asked.push({ path, why: 'cache', name })
   // The home is known by its real name.
   const { home } = open.facts.user

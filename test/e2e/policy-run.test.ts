@@ -176,6 +176,17 @@ test('what a policy saves stands in it: another question makes an entry though n
   assert.equal((await entriesOf()).length, entries + 1)
 })
 
+test('a folder instead of the home and one more beside it are both saved, and once only', async () => {
+  const now = startMs + 310 * hourMs
+  bench.sh('mkdir more; echo more > more/than-w')
+  await bench.vml(['policy', 'set', 'here', '--include', join(bench.home, 'more')])
+  assert.deepEqual(words(await tick(now)), ['saved'])
+  const saved = (await entriesOf()).find(({ takenAt }) => takenAt.getTime() === now)
+  for (const file of ['w', 'more/than-w']) await bench.vml(['ls', `${saved?.id}:${join(bench.home, file)}`])
+  assert.deepEqual(words(await tick(now + hourMs)), ['unchanged'])
+  await bench.vml(['policy', 'set', 'here', '--include', 'none'])
+})
+
 test('old entries go by the rules, and a day later their space is free (Y6, M6)', async () => {
   await using own = await openMachineBench()
   own.sh('mkdir w')
