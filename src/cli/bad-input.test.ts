@@ -23,7 +23,7 @@ after(async () => {
 })
 
 test('a wrong use, a missing thing and an unclear one each have their status, and no byte changes', async () => {
-  const cases: readonly (readonly [number, RegExp, ...string[]])[] = [
+  const cases: (readonly [number, RegExp, ...string[]])[] = [
     [2, /Unknown command 'lgo'[^]*Did you mean log\?/, 'lgo'],
     [2, /Unknown option '--macine'[^]*Did you mean --machine\?/, 'log', '--macine', 'x'],
     [2, /Missing required argument 'ENTRY'[^]*write 42/, 'show'],
@@ -64,6 +64,14 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
   ]
   const state = () => digestOf(home.logbook, join(home.home, '.config'))
   const beforeAll = state()
+  const [short, none] = [join(home.home, 'short'), join(home.home, 'none')]
+  await writeFile(short, '1234567\n')
+  for (const args of [
+    ['init', none, '--password-file', short],
+    ['key', 'add', '--new-password-file', short],
+    ['key', 'password', '--new-password-file', short],
+  ])
+    cases.push([2, /less than 8 characters: nothing was (written|changed)/, ...args])
   for (const [status, message, ...args] of cases) {
     const outcome = await home.run(args)
     assert.equal(outcome.status, status, `${args.join(' ')}: ${outcome.stderr}`)

@@ -14,14 +14,22 @@ export async function askRecoveryKey(
   if (typed === undefined)
     throw new VmlError('usage', `Cannot ${what} without a recovery key: ${unchanged}`, { hint })
   if (typed === '') return undefined
-  if (Buffer.byteLength(typed) < passwordBytesMin)
-    throw new VmlError(
-      'usage',
-      `Cannot take a recovery key of less than ${passwordBytesMin} characters: ${unchanged}`,
-    )
+  const key = requireLongEnough(Buffer.from(typed), unchanged)
   const again = await context.askSecret('The same again')
   if (again !== typed) throw new VmlError('usage', `Cannot ${what}: the two keys differ, and ${unchanged}`)
-  return Buffer.from(typed)
+  return key
+}
+
+/** Of every password that is to open a logbook from now on, wherever it comes from; one that opens it already is taken as it is. */
+export function requireLongEnough(password: Buffer, unchanged: string): Buffer {
+  if (password.length >= passwordBytesMin) return password
+  throw new VmlError(
+    'usage',
+    `Cannot take a recovery key of less than ${passwordBytesMin} characters: ${unchanged}`,
+    {
+      hint: 'Who gets at the files of the logbook can try short ones one after the other: take a longer one',
+    },
+  )
 }
 
 export function showOnce({ out }: Pick<Context, 'out'>, secret: string): void {

@@ -3,7 +3,7 @@ import { shownLocation } from '../../backend/location.ts'
 import { shortId } from '../../model/ids.ts'
 import type { Repository } from '../../store/store.ts'
 import { type Context, defineCommand, dryRun, operand, text } from '../command.ts'
-import { askRecoveryKey, showOnce } from '../recovery-key.ts'
+import { askRecoveryKey, requireLongEnough, showOnce } from '../recovery-key.ts'
 
 export const command = defineCommand({
   description:
@@ -76,7 +76,7 @@ async function chunkerOf(context: Context, typed: string): Promise<Repository['c
 async function recoveryKey(context: Context): Promise<Buffer | undefined> {
   const { configuredPassword } = await import('../../app/secrets.ts')
   const configured = await configuredPassword(context.config, context.signal)
-  if (configured) return configured.password
+  if (configured) return requireLongEnough(configured.password, 'nothing was written')
   return await askRecoveryKey(context, {
     what: 'make a logbook',
     unchanged: 'nothing was written',

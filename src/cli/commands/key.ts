@@ -16,7 +16,7 @@ import { shortId } from '../../model/ids.ts'
 import { type Context, defineCommand, dryRun, flag, type NounSpec, operand, text } from '../command.ts'
 import { formatMoment } from '../format.ts'
 import { shown } from '../options.ts'
-import { askRecoveryKey, showOnce } from '../recovery-key.ts'
+import { askRecoveryKey, requireLongEnough, showOnce } from '../recovery-key.ts'
 import { table } from '../style.ts'
 
 const newPasswordFile = text('--new-password-file <file>', 'take the new password from a file', 'file')
@@ -195,7 +195,13 @@ async function newPassword(
   what: string,
 ): Promise<{ readonly password: Buffer; readonly generated: boolean }> {
   if (file !== undefined)
-    return { password: await passwordIn(context.config, file, '--new-password-file'), generated: false }
+    return {
+      password: requireLongEnough(
+        await passwordIn(context.config, file, '--new-password-file'),
+        'nothing was changed',
+      ),
+      generated: false,
+    }
   const typed = await askRecoveryKey(context, {
     what,
     unchanged: 'nothing was changed',
