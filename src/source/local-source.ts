@@ -3,6 +3,8 @@ import { openFolderReader } from '../wire/folder-reader.ts'
 import { openLibc } from '../wire/libc.ts'
 import type { Source } from './source.ts'
 
+const nsPerMs = 1_000_000n
+
 /**
  * Needs what the C library tells (attributes, holes) and a scan as fine as the file system: otherwise `source` is
  * given back as it is, and everything goes through the machine's tools.
@@ -16,6 +18,8 @@ export function openLocalSource(source: Source, temporaryFolder: string): Source
   return {
     ...source,
     local: { temporaryFolder },
+    // Of the beginning of the millisecond: what changes within it is looked at again.
+    clockNs: () => Promise.resolve(BigInt(Date.now()) * nsPerMs),
     scan: (request) => source.scan(reader ? { ...request, calls: { libc, reader } } : request),
   }
 }
