@@ -51,6 +51,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
   ])
 
   const asked = firstOperand(argv)
+  let verb: string | undefined
   for (const entry of commands) {
     const child = program.command(entry.name, { hidden: entry.hidden ?? false })
     child.summary(entry.summary).description(entry.summary).helpGroup(`${entry.job}:`)
@@ -61,6 +62,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
       child.description(loaded.noun.description).usage('VERB [options]')
       for (const [name, { summary, command }] of Object.entries(loaded.noun.verbs))
         declare(child.command(name).summary(summary), command, take)
+      verb = argv.slice(argv.indexOf(asked) + 1).find((word) => Object.hasOwn(loaded.noun.verbs, word))
       const [first] = Object.values(loaded.noun.verbs)
       addExamples(child, first?.command.examples ?? [])
     }
@@ -83,7 +85,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return { kind: 'text', text: printed }
-    throw usageFailure(error, asked)
+    throw usageFailure(error, asked, verb)
   }
   if (chosen) return chosen
   throw new VmlError('usage', 'Cannot tell what to do: no verb is given', {
@@ -131,11 +133,11 @@ function examplesText(program: Commander): string {
 }
 
 /** commander's own sentence, in our form. */
-function usageFailure(error: CommanderError, asked: string | undefined): VmlError {
+function usageFailure(error: CommanderError, asked: string | undefined, verb: string | undefined): VmlError {
   const [what = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
   const suggestion = rest.join(' ').replace(/^\(|\)$/g, '')
   const known = asked !== undefined && findCommand(asked) !== undefined
-  const help = `See ${known ? `vml ${asked} --help` : 'vml --help'}`
+  const help = `See ${known ? `vml ${verb === undefined ? asked : `${asked} ${verb}`} --help` : 'vml --help'}`
   if (error.code === 'commander.help')
     return new VmlError('usage', `Cannot tell what to do: ${asked ?? 'vml'} needs a verb of its own`, {
       hint: help,
