@@ -114,6 +114,7 @@ test('what cannot be meant is refused, and nothing is written', async () => {
     ['lab', '--keep-last', '-1'],
     ['lab', '--keep-within', '30'],
     ['lab', '--budget', '0%'],
+    ['lab', '--budget', '8'],
     ['lab', '--keep-tag', 'a,,b'],
     ['lab', '--project', 'a\nb', '--keep-last', '1'],
   ]) {

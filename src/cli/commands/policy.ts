@@ -84,6 +84,13 @@ const set = defineCommand({
     const of = findMachine(config, machine)
     if (project !== undefined && !isProjectName(project))
       throw new VmlError('usage', `Cannot use the project "${shown(project)}"`)
+    // In config.toml a number is bytes; typed, eight bytes are hardly ever meant.
+    if (given.budget !== undefined && /^[\d.]+$/.test(given.budget.trim()))
+      throw new VmlError(
+        'usage',
+        `Cannot take "${given.budget}" for --budget: it says neither a share (${given.budget}%) nor a size (${given.budget}GiB)`,
+        { hint: 'Nothing was changed' },
+      )
     const before = findPolicy(config, { machine, project }) ?? emptyPolicy(machine, project)
     const keep = (kept: typeof keepMachinePath) => (typed: readonly string[]) =>
       isNone(typed) ? typed : typed.map((each) => kept(each, of, config.workingFolder))
