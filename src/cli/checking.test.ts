@@ -126,6 +126,19 @@ test('without an index nothing is lost: it is made anew from the packs', async (
   assert.equal((await home.run(['check', '--read-data'])).status, 0)
 })
 
+test('damaged and lost files that are put back from a copy of the files are whole again, without a repair', async () => {
+  await using home = await homeWithEntry()
+  const damaged = ['data', 'index', 'snapshots'].map((folder) => {
+    const [path = ''] = filesIn(home, folder)
+    return { path, bytes: readFileSync(path) }
+  })
+  for (const { path } of damaged) flip(path, 60)
+  assert.equal((await home.run(['check', '--read-data'])).status, 20)
+  for (const { path, bytes } of damaged) writeFileSync(path, bytes)
+  const { status, stderr } = await home.run(['check', '--read-data'])
+  assert.equal(status, 0, stderr)
+})
+
 test("this computer's key goes on to open the logbook when its file is put back under its right name", async () => {
   await using home = await homeWithEntry()
   for (const key of filesIn(home, 'keys')) writeFileSync(key, `${readFileSync(key, 'utf8')} `)

@@ -120,7 +120,7 @@ test('a logbook is not copied to itself, and nothing is guessed', async () => {
     assert.equal(outcome.status, status, outcome.stderr)
     assert.match(outcome.stderr, told)
   }
-  await refused(['--all', '--to', home.logbook], 2, /one logbook/)
+  await refused(['--all', '--to', home.logbook], 2, /one logbook.*\n.*the file of the same name/)
   await refused(['--all'], 2, /--to/)
   await refused(['--to', 'nowhere'], 2, /which entries/)
   await refused(['1', '--all', '--to', 'nowhere'], 2, /both/)

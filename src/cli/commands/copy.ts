@@ -206,7 +206,7 @@ function refuseSame(from: Logbook, into: Logbook): void {
     `Cannot copy ${from.location} to ${into.location}: they are one logbook, or one is a copy of the other's files`,
     {
       details: { id: from.repository.id },
-      hint: 'Nothing was changed. Make another logbook: vml init DIR --like LOGBOOK',
+      hint: "Nothing was changed. For a second logbook: vml init DIR --like LOGBOOK. Where one is a copy of the other's files, a damaged file is healed before a repair: put the file of the same name in its place (docs/guide/check-and-repair.md)",
     },
   )
 }
