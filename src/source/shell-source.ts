@@ -1,14 +1,10 @@
 // The files of a machine behind a shell, with nothing but the tools that the machine has.
 import type { Shell } from '../wire/shell.ts'
 import { readClock } from './clock.ts'
-import { digestFiles } from './digest.ts'
 import { fidelityOf, probeTools } from './probe.ts'
-import { readFiles } from './read.ts'
-import { removeFiles } from './remove.ts'
 import { scanFiles } from './scan.ts'
 import type { Source } from './source.ts'
 import { statFiles } from './stat.ts'
-import { writeFiles } from './write.ts'
 
 /**
  * Asks for the machine's tools, then works with them. Fails with `unsupported` where there is no usable find, stat,
@@ -24,10 +20,23 @@ export async function openShellSource(
     clockNs: (signal) => readClock(shell, tools, signal),
     scan: (request) => scanFiles(shell, tools, request),
     stat: (paths, signal) => statFiles(shell, tools, paths, signal),
-    read: (paths, signal) => readFiles(shell, tools, paths, signal),
-    digest: (paths, signal) => digestFiles(shell, tools, paths, signal),
-    remove: (paths, signal) => removeFiles(shell, paths, signal),
-    write: (items, parents, signal) => writeFiles(shell, tools, { items, parents, signal }),
+    // Loaded on use: most saves find nothing changed, and those of this host never come to it.
+    async *read(paths, signal) {
+      const { readFiles } = await import('./read.ts')
+      yield* readFiles(shell, tools, paths, signal)
+    },
+    async *digest(paths, signal) {
+      const { digestFiles } = await import('./digest.ts')
+      yield* digestFiles(shell, tools, paths, signal)
+    },
+    async remove(paths, signal) {
+      const { removeFiles } = await import('./remove.ts')
+      return await removeFiles(shell, paths, signal)
+    },
+    async write(items, parents, signal) {
+      const { writeFiles } = await import('./write.ts')
+      return await writeFiles(shell, tools, { items, parents, signal })
+    },
     async [Symbol.asyncDispose]() {},
   }
 }

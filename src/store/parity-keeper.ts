@@ -7,9 +7,7 @@ import { openFresh } from '../backend/fresh.ts'
 import type { FoundGroup, Parity, ParityOptions, ParityState, ParityUpdate } from './parity.ts'
 import { openErasureArena } from './erasure.ts'
 import { findParityFiles, type ParityFiles, writeParitySettings } from './parity-files.ts'
-import { healPack } from './parity-heal.ts'
-import { planParity } from './parity-plan.ts'
-import { type GroupOrder, writeGroup, type WrittenGroup } from './parity-write.ts'
+import type { GroupOrder, WrittenGroup } from './parity-write.ts'
 import type { HealPack } from './repair.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
@@ -164,6 +162,11 @@ async function runUpdate(
   { files, share, index }: Updating,
   options: ParityOptions,
 ): Promise<ParityUpdate> {
+  // Loaded on use: each save comes here, and few logbooks have any.
+  const [{ planParity }, { writeGroup }] = await Promise.all([
+    import('./parity-plan.ts'),
+    import('./parity-write.ts'),
+  ])
   // The packs after the index: what it names and is not there is lost.
   const named = await index(options)
   const present = await listPacks(vault, options)
@@ -247,6 +250,7 @@ function openHealer(vault: Vault, options: ParityOptions): HealPack {
   const heal = async (pack: PackId): Promise<Buffer | undefined> => {
     if (last?.pack === pack) return last.content
     const { groups } = await (found ??= findParityFiles(vault, options))
+    const { healPack } = await import('./parity-heal.ts')
     const healed = await healPack(vault, groups, pack, healing)
     if (!healed) return undefined
     if (healed.problem !== undefined && !warned.has(pack))
