@@ -13,7 +13,7 @@ import type { Context } from './command.ts'
 import { cancelled, foreseen, reportFailure } from './failures.ts'
 import { isTerminalGone } from './hang-up.ts'
 import { openOutput, type Output } from './output.ts'
-import type { GlobalFlags } from './global-options.ts'
+import { firstOperand, type GlobalFlags } from './global-options.ts'
 import type { Parsed } from './parse.ts'
 import { readPlainLine } from './plain-line.ts'
 import { openProgress } from './progress.ts'
@@ -100,6 +100,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       out,
       reporter: progress,
       flags: parsed.flags,
+      isOfKeys: firstOperand(argv) === 'key',
       signal: abort.signal,
     })
     try {
@@ -157,9 +158,11 @@ function openFrame(options: {
   out: Output
   reporter: Reporter
   flags: GlobalFlags
+  /** `vml key …`: who types that needs no word about keys. */
+  isOfKeys: boolean
   signal: AbortSignal
 }): Frame {
-  const { config, clock, out, reporter, flags, signal } = options
+  const { config, clock, out, reporter, flags, isOfKeys, signal } = options
   const opened = new AsyncDisposableStack()
   const prompts = openPrompts({
     yes: flags.yes,
@@ -185,7 +188,10 @@ function openFrame(options: {
             return await prompts.askSecret(question)
           }
           const found = opened.use(await openLogbook(config, { signal, reporter, askSecret }))
-          if (asked) out.note('To be asked no more on this computer: vml key add')
+          if (asked && !isOfKeys) {
+            const of = config.logbook?.from === '--logbook' ? ` --logbook ${found.location}` : ''
+            out.note(`To be asked no more on this computer: vml key add${of}`)
+          }
           return found
         })),
       openShell: async (machine): Promise<Shell> => {
