@@ -118,9 +118,15 @@ const remove = defineCommand({
       return
     }
     const proof = key.current ? await proofOf(context, options.proofPasswordFile) : undefined
-    await context.confirm(`Remove ${what}? Its password will not open this logbook any more.`)
+    // What nobody is asked by would only fail from now on.
+    const then = key.here ? ' Timers and saves of this computer need a password then.' : ''
+    await context.confirm(`Remove ${what}? Its password will not open this logbook any more.${then}`)
     await removeLogbookKey(config, repository, { key, proof }, { signal })
     out.line(`Removed ${what}`)
+    if (key.here)
+      out.note(
+        '  Timers and saves of this computer need a password from now on: password_file in config.toml, or a key again: vml key add',
+      )
     out.document({ schema: 1, dry_run: false, key: describe(key) })
   },
 })
