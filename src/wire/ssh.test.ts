@@ -206,6 +206,13 @@ test('an unknown host key is shown, and trusted once it was accepted', async () 
     .split(' ')[1]
   assert.equal(fingerprint, shown)
   assert.equal(existsSync(known), false)
+  const configFile = join(sshd.folder, 'of its own')
+  writeFileSync(configFile, '')
+  const configured = await failureOf(
+    open({ options: { knownHostsFile: known, configFile } }),
+    'remote.denied',
+  )
+  assert.ok(configured.hint?.includes(`ssh -F ${configFile} `))
   assert.ok(typeof keyLine === 'string')
   await trustHostKey(keyLine, known)
   assert.equal(statSync(known).mode & 0o777, 0o600)

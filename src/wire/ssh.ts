@@ -286,5 +286,12 @@ async function explainRefusal(request: ConnectRequest, status: number, stderr: B
     )
   const trouble = troubleOf(stderr)
   const key = trouble === 'host-key-unknown' ? await askHostKey(address, options, signal) : undefined
-  return sshFailure(action, stderr, trouble, { ...key })
+  const failure = sshFailure(action, stderr, trouble, { ...key })
+  const { configFile } = options
+  if (trouble !== 'host-key-unknown' || configFile === undefined) return failure
+  // Without that file ssh would look at another list of keys, and maybe at another host.
+  return new VmlError(failure.code, failure.message, {
+    details: failure.details,
+    hint: `Connect once with ssh -F ${configFile} and accept the key after comparing it`,
+  })
 }
