@@ -119,7 +119,9 @@ test('a restore with --delete leaves what damage took alone, with and without th
 test('without an index nothing is lost: it is made anew from the packs', async () => {
   await using home = await homeWithEntry()
   for (const index of filesIn(home, 'index')) rmSync(index)
-  assert.equal((await home.run(['check'])).status, 20)
+  const read = await home.run(['cat', '1:/home/lab/small.txt'])
+  assert.equal(read.status, 20, read.stderr)
+  assert.match(read.stderr, /vml check --repair/)
   const repaired = await home.run(['check', '--repair', '--skip-data', '--yes'])
   assert.equal(repaired.status, 0, repaired.stderr)
   assert.match(repaired.stdout, /packs that no index names: named again/)

@@ -156,6 +156,6 @@ function mayLieElsewhere(error: unknown): error is VmlError {
 function missing(type: BlobType, id: string): VmlError {
   return new VmlError('integrity.missing', `Cannot read ${type} blob ${shortId(id)}: no index names it`, {
     details: { blob: id, type },
-    hint: 'Run vml check to see what is affected; restic repair index may find it again',
+    hint: 'vml check tells what is affected. vml check --repair makes a lost index anew from the packs',
   })
 }

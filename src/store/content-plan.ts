@@ -90,7 +90,7 @@ export function openContentPlan(
     if (place) return place
     throw new VmlError('integrity.missing', `Cannot read data blob ${shortId(id)}: no index names it`, {
       details: { blob: id, type: 'data' },
-      hint: 'Run vml check to see what is affected; restic repair index may find it again',
+      hint: 'vml check tells what is affected. vml check --repair makes a lost index anew from the packs',
     })
   }
   const targetOf = (reference: number): BlobTarget => ({
