@@ -69,7 +69,8 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [4, /Nothing was changed[^]*--to DIR[^]*machine add far local:/, 'restore', '1', 'far'],
     [5, /there is one of that name/, 'machine', 'add', 'lab', 'ssh://lab@vm2'],
     [5, /there is one, and it was left as it is/, 'init', home.logbook, '--password-file', home.passwordFile],
-    [10, /no logbook is there/, 'log', '--logbook', '/nowhere/at/all'],
+    [10, /no logbook is there[^]*right place/, 'log', '--logbook', '/nowhere/at/all'],
+    [10, /it is a file, not a folder/, 'log', '--logbook', home.passwordFile],
     [2, /of type dir/, 'cat', '1:/home/lab'],
   ]
   const state = () => digestOf(home.logbook, join(home.home, '.config'))
@@ -150,12 +151,14 @@ test('a locked logbook is read, and not changed', async () => {
   await using logbook = await openTestLogbook(home)
   await using _lock = await logbook.repository.lock('exclusive')
   const beforeAll = digestOf(home.logbook)
-  for (const args of [
-    ['edit', '1', '-m', 'x'],
-    ['rm', '1', '--yes'],
-  ]) {
+  for (const [args, told] of [
+    [['edit', '1', '-m', 'x'], /Wait until it is done/],
+    [['rm', '1', '--yes'], /Nothing was removed\. Wait until it is done/],
+  ] as const) {
     const { status, stderr } = await home.run(args)
     assert.equal(status, 11, stderr)
+    assert.match(stderr, told)
+    assert.doesNotMatch(stderr, /switched off/)
   }
   assert.equal(digestOf(home.logbook), beforeAll)
   assert.equal((await home.run(['log'])).status, 0)

@@ -1,4 +1,5 @@
 // Removes entries: their snapshots, and nothing else. The space is freed by a prune.
+import { isFailure, VmlError } from '../base/failure.ts'
 import type { SnapshotId } from '../model/ids.ts'
 import type { LoggedEntry, OpenLogbook } from './entries.ts'
 import { requireProven } from './proven-entries.ts'
@@ -25,7 +26,7 @@ export async function runRemove(
   lookAgain?: () => Promise<void>,
 ): Promise<void> {
   const { repository, catalog } = logbook
-  await using _lock = await repository.lock('exclusive', { signal })
+  await using _lock = await repository.lock('exclusive', { signal }).catch(nothingRemoved)
   await lookAgain?.()
   await requireProven(logbook, plan.entries, { signal, damaged: 'fail' })
   for (const id of plan.snapshots) {
@@ -33,4 +34,12 @@ export async function runRemove(
     await repository.removeSnapshot(id, { signal })
     catalog.remove([id])
   }
+}
+
+/** Who sees what is to be removed must not think that it is. */
+function nothingRemoved(error: unknown): never {
+  if (!isFailure(error, 'store.locked')) throw error
+  const { code, message, details, hint, cause } = error
+  const told = hint === undefined ? '' : `. ${hint}`
+  throw new VmlError(code, message, { details, cause, hint: `Nothing was removed${told}` })
 }

@@ -53,7 +53,7 @@ test('who is refused learns who holds the lock, since when and what to do', asyn
   const refused = await acquireLock(vault, 'shared', { clock }).catch((error: unknown) => error)
   assert.ok(refused instanceof VmlError && refused.code === 'store.locked')
   assert.match(refused.message, /4711.*ann.*far.*2026-11-21T09:00:00/)
-  assert.match(refused.hint ?? '', /far/)
+  assert.match(refused.hint ?? '', /"far" was switched off/)
 })
 
 test('of programs that lock alone at the same moment at most one gets it', async () => {

@@ -155,17 +155,17 @@ async function refuseConflict(vault: Vault, search: ConflictSearch): Promise<boo
     const conflicts = exclusive || found.exclusive
     if (found.state === 'ended') await vault.backend.remove({ kind: 'lock', name: id }, { signal })
     else if (!conflicts) others = true
-    else if (found.state === 'held' || !search.watch) throw conflict(vault, found)
+    else if (found.state === 'held' || !search.watch) throw conflict(vault, found, owner)
     else doubtful.push(found)
   }
   const removed = await removeUnchanged(vault, doubtful, { clock, signal, onWatch })
   // Refreshed or released while we looked: somebody is there, or was.
   const alive = doubtful.find((lock) => !removed.includes(lock))
-  if (alive) throw conflict(vault, { ...alive, state: 'held' })
+  if (alive) throw conflict(vault, { ...alive, state: 'held' }, owner)
   return others
 }
 
-function conflict(vault: Vault, lock: LockDescription): VmlError {
+function conflict(vault: Vault, lock: LockDescription, owner: LockOwner): VmlError {
   const { hostname, username, pid, time, exclusive, state } = lock
   return new VmlError(
     'store.locked',
@@ -174,7 +174,9 @@ function conflict(vault: Vault, lock: LockDescription): VmlError {
       details: { lock: { hostname, username, pid, time, exclusive, state } },
       hint:
         state === 'held'
-          ? `Wait until it is done; if "${hostname}" was switched off meanwhile, vml unlock can tell half an hour later`
+          ? hostname === owner.hostname
+            ? 'Wait until it is done; vml unlock tells whether it is still at work'
+            : `Wait until it is done; if "${hostname}" was switched off meanwhile, vml unlock can tell half an hour later, after a watch of seven minutes`
           : 'It looks as if it was left behind: vml unlock makes sure and removes it',
     },
   )

@@ -96,7 +96,8 @@ test('a lock of a living restic stays, one of a killed restic goes, and restic r
   try {
     await lockOf(home)
     const held = await well(home, 'unlock')
-    assert.match(held.stdout, new RegExp(`process ${child.pid} .*in use`))
+    assert.match(held.stdout, new RegExp(`process ${child.pid} .*: in use`))
+    assert.match(held.stderr, /left as it is: in use/)
     assert.equal(readdirSync(join(home.logbook, 'locks')).length, 1)
     assert.equal((await home.run(['key', 'remove', 'x', '--yes'])).status, 4)
     const refused = await home.run(['unlock', '--remove-all'])

@@ -1,4 +1,5 @@
 // `vml unlock`: removes locks that are proved to be left behind.
+import { hostname as readHostname } from 'node:os'
 import { shortId } from '../../model/ids.ts'
 import type { LockDescription } from '../../store/store.ts'
 import { defineCommand, dryRun, flag } from '../command.ts'
@@ -56,21 +57,28 @@ export const command = defineCommand({
     for (const lock of held) out.line(lineOf(lock))
     if (held.length > 0)
       out.note(
-        `${plural(held.length, 'lock')} left as ${held.length === 1 ? 'it is' : 'they are'}: nothing proves that nobody holds ${held.length === 1 ? 'it' : 'them'}`,
+        `${plural(held.length, 'lock')} left as ${held.length === 1 ? 'it is' : 'they are'}: ${held.every(isInUse) ? 'in use' : `nothing proves that nobody holds ${held.length === 1 ? 'it' : 'them'}`}`,
       )
     out.document({ schema: 1, dry_run: false, removed, held })
   },
 })
 
 const stateWords: Readonly<Record<LockDescription['state'], string>> = {
-  held: 'in use',
+  held: 'may be in use',
   ended: 'its process has ended',
   missing: 'no such process here',
   silent: 'not refreshed for half an hour',
   unreadable: 'cannot be read',
 }
 
-function lineOf({ id, state, exclusive, hostname, username, pid, time }: LockDescription): string {
+/** Only of a process of this computer can that be seen; another one wrote its lock in the last half hour, and may be gone since. */
+function isInUse({ state, hostname }: LockDescription): boolean {
+  return state === 'held' && hostname === readHostname()
+}
+
+function lineOf(lock: LockDescription): string {
+  const { id, state, exclusive, hostname, username, pid, time } = lock
+  const inUse = isInUse(lock)
   if (state === 'unreadable') return `${shortId(id)}  ${stateWords[state]}`
-  return `${shortId(id)}  process ${pid} of ${shown(username)} on ${shown(hostname)}${exclusive ? ', alone' : ''}, since ${shown(time)}: ${stateWords[state]}`
+  return `${shortId(id)}  process ${pid} of ${shown(username)} on ${shown(hostname)}${exclusive ? ', alone' : ''}, since ${shown(time)}: ${inUse ? 'in use' : stateWords[state]}`
 }
