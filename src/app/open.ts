@@ -80,14 +80,17 @@ async function unlock(
 ): Promise<Repository> {
   const { signal } = options
   await requireConfig(backend, { signal }).catch((error: unknown) => {
-    if (!isFailure(error, 'store.missing')) throw error
+    const isFile = isFailure(error, 'not-found') && error.details['code'] === 'ENOTDIR'
+    if (!isFile && !isFailure(error, 'store.missing')) throw error
     throw new VmlError(
       'store.missing',
-      `Cannot open "${logbook.value}" (${logbook.from}): no logbook is there`,
+      `Cannot open "${logbook.value}" (${logbook.from}): ${isFile ? 'it is a file, not a folder' : 'no logbook is there'}`,
       {
         cause: error,
         details: { location: logbook.value },
-        hint: `Make one: vml init ${logbook.value}`,
+        hint: isFile
+          ? 'Name the folder of the logbook'
+          : `See whether that is the right place. To make a new one there: vml init ${logbook.value}`,
       },
     )
   })

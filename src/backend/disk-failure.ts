@@ -18,8 +18,9 @@ export function explainDiskFailure(action: string, error: unknown): unknown {
   const denied = explainDenied(error, action)
   if (denied) return denied
   const options = { cause: error, details: { code } }
-  if (code === 'ENOENT' || code === 'ENOTDIR')
-    return new VmlError('not-found', `Cannot ${action}: no such file`, options)
+  if (code === 'ENOTDIR')
+    return new VmlError('not-found', `Cannot ${action}: what should be a folder is a file`, options)
+  if (code === 'ENOENT') return new VmlError('not-found', `Cannot ${action}: no such file`, options)
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new VmlError('unavailable.space', `Cannot ${action}: no space is left`, {
       ...options,
