@@ -20,7 +20,7 @@ export async function readHere(
   const { reporter, signal } = request
   const { first, others } = splitHardLinks(run, wanted)
   const bytesTotal = first.reduce((sum, row) => sum + listing.bytes(row), 0)
-  const filesTotal = wanted.filter((row) => listing.type(row) === 'file').length
+  const filesTotal = wanted.reduce((sum, row) => sum + (listing.type(row) === 'file' ? 1 : 0), 0)
   await writer.expect({ blobs: first.length + Math.ceil(bytesTotal / chunkBytesMin), bytes: bytesTotal })
   const moved = new Set<Row>()
   const regular: Row[] = []
@@ -80,7 +80,8 @@ export async function readHere(
     if (moved.has(to)) moved.add(row)
     else takeLink(run, row, to)
   }
-  const still = new Set(await dropBehindLinks(run, regular))
+  // Few of very many as a rule: no set of all.
+  const still = new Set((await dropBehindLinks(run, regular)).filter((row) => moved.has(row)))
   return await listAgain(
     run,
     [...moved].filter((row) => still.has(row) || listing.type(row) !== 'file'),

@@ -57,18 +57,18 @@ export async function* lookAgain(
 }
 
 /** Where a folder on the way became something else meanwhile, what was read below it may be the file of a stranger. */
-export async function dropBehindLinks(run: Run, read: readonly Row[]): Promise<Row[]> {
+export async function dropBehindLinks(run: Run, read: readonly Row[]): Promise<readonly Row[]> {
   const { listing, request } = run
   const folders = new Set<Row>()
   for (const row of read)
     for (let at = listing.parent(row); at !== rootRow && !folders.has(at); at = listing.parent(at))
       if (listing.isKnown(at)) folders.add(at)
-  if (folders.size === 0) return [...read]
+  if (folders.size === 0) return read
   const replaced = new Set<RawPath>()
   const paths = [...folders].map((row) => listing.path(row))
   for await (const record of request.source.stat(paths, request.signal))
     if (record.kind === 'item' && record.attributes.type !== 'dir') replaced.add(record.path)
-  if (replaced.size === 0) return [...read]
+  if (replaced.size === 0) return read
   return read.filter((row) => {
     const path = listing.path(row)
     if (nearestIn(path, replaced) === undefined) return true
