@@ -1,6 +1,7 @@
 // The save of a policy: when it is due, what it asks for, and none where nothing has changed.
 import { isImported, listEntries, type LoggedEntry, nextEntryNumber } from '../engine/entries.ts'
 import { chooseBase, type SaveParts, type SaveRequest } from '../engine/save.ts'
+import { warnOfOtherHost } from '../engine/other-host.ts'
 import { saveIfChanged } from '../engine/save-if-changed.ts'
 import { dueAtMs, type Policy, policyFor, policyName } from '../model/policy.ts'
 import { findMachine } from './config.ts'
@@ -44,6 +45,7 @@ export async function* saveDue(run: PolicyRun, policy: Policy): AsyncGenerator<P
   const chosen =
     chooseBase(ofLine, machine.name, 'incremental') ?? chooseBase(past, machine.name, 'incremental')
   const base = await openBase(context, logbook.repository, chosen)
+  warnOfOtherHost(base, open, context.reporter)
   const parts: SaveParts = {
     open,
     repository: logbook.repository,
@@ -69,9 +71,12 @@ function lastMs(
   entries: readonly LoggedEntry[],
   nowMs: number,
 ): number | undefined {
-  const all = context.config.policies
+  const { policies: all, machines, hostName } = context.config
+  const isLocal = machines.get(policy.machine)?.address.kind === 'local'
   const times = entries
     .filter((entry) => entry.kind === 'environment' && !isImported(entry) && policyFor(all, entry) === policy)
+    // What another computer saves under the same name keeps nothing here from being saved.
+    .filter(({ facts }) => !isLocal || facts?.host === undefined || facts.host === hostName)
     .map(({ takenAt }) => takenAt.getTime())
   const looked = state.looked[policyName(policy)]
   const past = [...times, ...(looked === undefined ? [] : [looked])].filter((time) => time <= nowMs)

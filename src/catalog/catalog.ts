@@ -15,6 +15,8 @@ export interface EntryFacts {
   readonly title: string
   readonly note: string
   readonly machine: string
+  /** What that computer calls itself: two of them may use one name for the machine. */
+  readonly host?: string
   readonly project?: string
   readonly number: number
   readonly mode: CaptureMode
@@ -56,7 +58,7 @@ export interface Catalog extends Disposable {
 }
 
 /** Raise it with every change of the tables or of what stands in them. */
-const schemaVersion = 2
+const schemaVersion = 3
 /** As many digits as a tag of an entry's number may have. */
 const numberMax = 999_999_999_999_999
 

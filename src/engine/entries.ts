@@ -245,6 +245,7 @@ function factsOf(document: EntryDocument, lost: readonly LostPath[]): EntryFacts
     outcome,
     statistics,
     ...(project === undefined ? {} : { project }),
+    ...(document.facts.hostname === undefined ? {} : { host: document.facts.hostname }),
     ...(image === undefined ? {} : { image: `${image.name}@${image.version}` }),
     ...(lost.length === 0 ? {} : { lost: lostTotals(lost) }),
   }

@@ -26,14 +26,28 @@ const dayMs = 86_400_000
 
 interface Sketch {
   readonly machine?: string
+  readonly host?: string
   readonly project?: string
   readonly kind?: LoggedEntry['kind']
   readonly tags?: readonly string[]
   readonly daysAgo: number
 }
 
+function factsOf(machine: string, number: number, host: string): LoggedEntry['facts'] {
+  const statistics = { files: 0, folders: 0, others: 0, bytes: 0, filesRead: 0, bytesRead: 0 }
+  const [kind, mode, outcome] = ['environment', 'full', 'complete'] as const
+  return { kind, title: '', note: '', machine, host, number, mode, outcome, statistics }
+}
+
 let made = 0
-function entry({ machine = 'lab', project, kind = 'environment', tags = [], daysAgo }: Sketch): LoggedEntry {
+function entry({
+  machine = 'lab',
+  host,
+  project,
+  kind = 'environment',
+  tags = [],
+  daysAgo,
+}: Sketch): LoggedEntry {
   const number = ++made
   const id = number.toString(16).padStart(64, '0')
   const takenAt = new Date(nowMs - daysAgo * dayMs)
@@ -46,7 +60,7 @@ function entry({ machine = 'lab', project, kind = 'environment', tags = [], days
     title: '',
     note: '',
     takenAt,
-    facts: undefined,
+    facts: host === undefined ? undefined : factsOf(machine, number, host),
     twins: [],
     ...(project === undefined ? {} : { project }),
     snapshot: {
@@ -120,6 +134,16 @@ test('each machine and project is a line of its own, and a policy of a project c
   const ofThesis = policy({ keep: { count: { last: 5 }, within: {}, tags: [] } }, 'lab', 'thesis')
   const gone = going(planForget(entries, [ofThesis, policy(keepOne)], options))
   assert.deepEqual(gone, new Set([entries[0], entries[4]]))
+})
+
+test('no entry of a host goes because of those of another host that uses the same name for its machine', () => {
+  const entries = [
+    entry({ daysAgo: 9, host: 'comp-a' }),
+    entry({ daysAgo: 8, host: 'comp-a' }),
+    entry({ daysAgo: 7, host: 'comp-b' }),
+    entry({ daysAgo: 6, host: 'comp-b' }),
+  ]
+  assert.deepEqual(going(planForget(entries, [policy(keepOne)], options)), new Set([entries[0], entries[2]]))
 })
 
 test('an entry that lies in the future does not stand for the newest that was made', () => {

@@ -51,7 +51,7 @@ export interface RetainOptions {
 const safetyEntriesMax = 100
 
 /**
- * Environment entries of each machine and project by restic's rules; safety entries by a rule of their own; nothing else: neither what was
+ * Environment entries of each machine, host and project by restic's rules; safety entries by a rule of their own; nothing else: neither what was
  * imported, nor what another program wrote. The newest of a line stays whatever the rules say, and so does what has the tag `keep`.
  */
 export function planForget(
@@ -60,7 +60,10 @@ export function planForget(
   options: RetainOptions,
 ): readonly PolicyPlan[] {
   const own = entries.filter((entry) => !isImported(entry) && entry.kind !== 'foreign')
-  const lines = Map.groupBy(own, ({ machine, project }) => JSON.stringify([machine, project ?? null]))
+  // Two computers may call different machines by one name: neither's entries go because of the other's.
+  const lines = Map.groupBy(own, ({ machine, facts, project }) =>
+    JSON.stringify([machine, facts?.host ?? null, project ?? null]),
+  )
   const decisions = new Map(policies.map((policy): [Policy, Decision[]] => [policy, []]))
   for (const line of lines.values()) {
     const [first] = line

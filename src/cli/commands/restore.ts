@@ -20,6 +20,7 @@ import {
   prepareEntryRestore,
 } from '../../engine/restore-entry.ts'
 import { type DamagedPath, damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
+import { warnOfForeignHost } from '../../engine/other-host.ts'
 import { readForRestore, requireDocument, type RestoreDocuments } from '../../engine/restore-documents.ts'
 import type { MissingPath } from '../../engine/restore-missing.ts'
 import type { Destination } from '../../engine/restore-request.ts'
@@ -248,6 +249,7 @@ async function openTarget(
   const open = await openMachine(context, machine)
   const { user } = open.facts
   const sameMachine = machine.name === details.entry.machine && !isForeign
+  if (sameMachine && machine.address.kind === 'local') warnOfForeignHost(details, open, context.reporter)
   const { map, mapOwner, describe } = mapHome(details.document, user)
   return {
     open,

@@ -21,6 +21,7 @@ import { type Context, defineCommand, dryRun, flag, type Operand, text, texts } 
 import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../../app/machine-path.ts'
 import { openFolderMemory } from '../../app/folder-memory.ts'
+import { warnOfOtherHost } from '../../engine/other-host.ts'
 import type { Output } from '../output.ts'
 import { describeOtherRoots } from '../other-roots.ts'
 import { printSurvey } from '../print-survey.ts'
@@ -92,6 +93,7 @@ export const command = defineCommand({
       caches: options.cache.map((typed) => parseCache(typed, open, folder)),
     }
     const last = mode === 'incremental' ? base : await baseOf('incremental')
+    warnOfOtherHost(last, open, context.reporter)
     const other = last && (await describeOtherRoots(open, request, last, context.signal))
     if (other !== undefined) context.out.note(`  ${other}`)
     const surveyed: SurveyParts = {
