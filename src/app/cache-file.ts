@@ -1,7 +1,7 @@
 // A file of the cache: may be removed at any time; what cannot be read or written is as if it were not there.
 import { randomBytes } from 'node:crypto'
-import { open, readFile, rename, stat, unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { makePrivateFolder } from '../base/files.ts'
 
 export interface CacheFile {
@@ -27,9 +27,23 @@ export function openCacheFile(path: string, { bytesMax }: { readonly bytesMax: n
         await using file = await open(temporary, 'wx', 0o600)
         await file.writev([...parts])
         await rename(temporary, path)
+        await removeLeftovers(path)
       } catch {
         await unlink(temporary).catch(() => {})
       }
     },
+  }
+}
+
+/** No write takes so long. */
+const leftoverAgeMs = 60 * 60 * 1000
+
+/** What a write that was killed left behind may be as large as the file. */
+async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path)
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(`${basename(path)}.`) || !name.endsWith('.tmp')) continue
+    const { mtimeMs } = await stat(join(folder, name))
+    if (Date.now() - mtimeMs > leftoverAgeMs) await unlink(join(folder, name))
   }
 }
