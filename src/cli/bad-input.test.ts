@@ -52,6 +52,7 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [2, /as a tag/, 'edit', '1', '--tag', 'vml:n=9'],
     [2, /Nothing was changed[^]*--yes/, 'rm', '1'],
     [2, /whole/, 'rm', '1:/home'],
+    [2, /Nothing was removed\. Write 1\.\.4/, 'rm', '4..1', '--yes'],
     [2, /Cannot use the address/, 'machine', 'add', 'bad', 'ssh://-oProxyCommand=x'],
     [2, /Cannot call a machine/, 'machine', 'add', '../x', 'local:'],
     [2, /Cannot compare "now" with "now"/, 'diff', 'now', 'now'],
@@ -83,6 +84,8 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     ['key', 'password', '--new-password-file', short],
   ])
     cases.push([2, /less than 8 characters: nothing was (written|changed)/, ...args])
+  const planned = await home.run(['rm', '1', '--dry-run'])
+  assert.match(planned.stdout, /one \+same$/m)
   for (const [status, message, ...args] of cases) {
     const outcome = await home.run(args)
     assert.equal(outcome.status, status, `${args.join(' ')}: ${outcome.stderr}`)

@@ -31,7 +31,7 @@ export const command = defineCommand({
     const what = plural(plan.entries.length, 'entry', 'entries')
     for (const entry of plan.entries)
       out.line(
-        `${options.dryRun ? 'Would remove' : 'Remove'} ${entryName(entry)}  ${formatMoment(entry.takenAt)}  ${shown(entry.machine)}  ${shown(entry.title)}`,
+        `${options.dryRun ? 'Would remove' : 'Remove'} ${entryName(entry)}  ${formatMoment(entry.takenAt)}  ${shown(entry.machine)}  ${[shown(entry.title), ...entry.tags.map((tag) => `+${shown(tag)}`)].join(' ')}`,
       )
     if (!options.dryRun) {
       await context.confirm(`Remove ${what}? There is no way back.`)
@@ -48,6 +48,10 @@ function resolveMany(entries: readonly LoggedEntry[], typed: string): readonly L
   const range = /^#?(\d{1,15})\.\.#?(\d{1,15})$/.exec(typed)
   if (range) {
     const [from, to] = [Number(range[1]), Number(range[2])]
+    if (from > to)
+      throw new VmlError('usage', `Cannot read "${typed}": the smaller number comes first`, {
+        hint: `Nothing was removed. Write ${to}..${from}`,
+      })
     const numbers = entries.filter(
       (entry) => entry.number !== undefined && entry.number >= from && entry.number <= to,
     )
