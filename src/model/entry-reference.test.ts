@@ -44,13 +44,26 @@ test('what names several is refused with the ids to choose from', () => {
   const twice = [...entries, entryOf({ id: 'ab', number: 2, day: 6 })]
   assert.throws(
     () => resolveEntry(twice, parseEntryReference('#2'), '#2'),
-    (error) => isFailure(error, 'ambiguous') && /bbbb.*abab/.test(error.message),
+    (error) =>
+      isFailure(error, 'ambiguous') && /bbbb.*abab/.test(error.message) && /by its id/.test(error.hint ?? ''),
   )
   const sharedTag = [...entries, entryOf({ id: 'ac', number: 6, day: 7, tags: ['paper'] })]
   assert.throws(
     () => resolveEntry(sharedTag, parseEntryReference('paper'), 'paper'),
-    (error) => isFailure(error, 'ambiguous'),
+    (error) => isFailure(error, 'ambiguous') && /by its number/.test(error.hint ?? ''),
   )
+})
+
+test('a name that is nearly right leads to how it is written', () => {
+  const hints = [
+    ['latest', /@latest/],
+    ['1-4', /1\.\.4/],
+  ] as const
+  for (const [typed, hint] of hints)
+    assert.throws(
+      () => find(typed),
+      (error) => isFailure(error, 'not-found') && hint.test(error.hint ?? ''),
+    )
 })
 
 test('a name that is a machine and another line of work is refused', () => {

@@ -99,10 +99,10 @@ export function resolveEntry<Each extends Entry>(
     case 'number':
       return theOnly(
         entries.filter((entry) => entry.number === reference.number),
-        typed,
+        { typed, entries },
       )
     case 'word':
-      return theOnly(matchWord(entries, reference.word), typed)
+      return theOnly(matchWord(entries, reference.word), { typed, entries })
     case 'back': {
       const line = lineOf(entries, reference.line, typed)
       const entry = line.at(-1 - reference.back)
@@ -164,7 +164,10 @@ function sameEntries(left: readonly Entry[], right: readonly Entry[]): boolean {
   return left.length === right.length && left.every((entry, index) => entry.id === right[index]?.id)
 }
 
-function theOnly<Each extends Entry>(found: readonly Each[], typed: string): Each {
+function theOnly<Each extends Entry>(
+  found: readonly Each[],
+  { typed, entries }: { readonly typed: string; readonly entries: readonly Entry[] },
+): Each {
   const [first, ...others] = found
   if (!first) throw notFound(typed)
   if (others.length === 0) return first
@@ -178,9 +181,19 @@ function theOnly<Each extends Entry>(found: readonly Each[], typed: string): Eac
     `Cannot tell which entry "${printableText(typed)}" is: ${[...shown, ...more].join(', ')}`,
     {
       details: { candidates: found.map((entry) => entry.id) },
-      hint: `Name it by its id, for example ${uniqueId(first, found)}`,
+      hint: hintOf(found, entries),
     },
   )
+}
+
+/** The number is what people type; where two entries have it, which programs that write at once can bring about, the id. */
+function hintOf(found: readonly Entry[], entries: readonly Entry[]): string {
+  const numbered = found.find(
+    ({ number }) => number !== undefined && entries.filter((each) => each.number === number).length === 1,
+  )
+  if (numbered?.number !== undefined) return `Name it by its number, for example ${numbered.number}`
+  const [first] = found
+  return `Name it by its id${first ? `, for example ${uniqueId(first, found)}` : ''}`
 }
 
 /** As many digits as tell an entry from the other candidates. */
@@ -234,6 +247,13 @@ function notFound(typed: string, why?: string): VmlError {
   const reason = why === undefined ? '' : `: ${why}`
   return new VmlError('not-found', `Cannot find entry "${printableText(typed)}"${reason}`, {
     details: { entry: typed },
-    hint: 'vml log shows the entries',
+    hint: almost(typed) ?? 'vml log shows the entries',
   })
+}
+
+/** What is written nearly so. */
+function almost(typed: string): string | undefined {
+  if (/^(latest|last)$/i.test(typed)) return 'The last entry is @latest'
+  const [, from, to] = /^#?(\d{1,15})-#?(\d{1,15})$/.exec(typed) ?? []
+  return from === undefined ? undefined : `vml rm takes several at once as ${from}..${to}`
 }
