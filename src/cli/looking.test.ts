@@ -144,10 +144,10 @@ test('status tells the last save of each machine and what the logbook takes up',
   const { stdout } = await home.run(['status', '--json'])
   const machines = parsed(stdout, 'machines')
   assert.deepEqual(
-    machines.map(({ machine, entries }) => [machine, entries]),
+    machines.map(({ machine, entries, safety_entries: safety }) => [machine, entries, safety]),
     [
-      ['lab', 2],
-      ['web', 1],
+      ['lab', 2, 1],
+      ['web', 1, 0],
     ],
   )
 })

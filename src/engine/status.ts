@@ -7,6 +7,7 @@ export interface MachineStatus {
   readonly configured: boolean
   /** Without safety entries and those of somebody else. */
   readonly entries: number
+  readonly safetyEntries: number
   readonly last: LoggedEntry | undefined
 }
 
@@ -19,6 +20,15 @@ export function machineStatuses(
   const names = new Set([...configured, ...counted.map((entry) => entry.machine)])
   return [...names].sort().map((machine) => {
     const own = counted.filter((entry) => entry.machine === machine)
-    return { machine, configured: configured.has(machine), entries: own.length, last: own.at(-1) }
+    const safetyEntries = entries.filter(
+      (entry) => entry.kind === 'safety' && entry.machine === machine,
+    ).length
+    return {
+      machine,
+      configured: configured.has(machine),
+      entries: own.length,
+      safetyEntries,
+      last: own.at(-1),
+    }
   })
 }

@@ -58,8 +58,9 @@ export const command = defineCommand({
         ...storage,
         damaged_places: damaged,
       },
-      machines: (one ? [one] : statuses).map(({ last, ...status }) => ({
+      machines: (one ? [one] : statuses).map(({ last, safetyEntries, ...status }) => ({
         ...status,
+        safety_entries: safetyEntries,
         last: last
           ? { id: last.id, number: last.number ?? null, title: last.title, time: last.snapshot.time }
           : null,
@@ -106,11 +107,14 @@ function describePlace({ path, files, bytes, complete }: DamagedPlace): string {
 }
 
 function printMachines(out: Output, statuses: readonly MachineStatus[], now: number): void {
-  const rows = statuses.map(({ machine, last, entries, configured }) => [
+  const rows = statuses.map(({ machine, last, entries, safetyEntries, configured }) => [
     out.style.bold(shown(machine)),
     last ? formatAgo(now - last.takenAt.getTime()) : 'never saved',
     last ? `${entryName(last)} ${shown(last.title)}`.trimEnd() : '',
-    plural(entries, 'entry', 'entries'),
+    [
+      plural(entries, 'entry', 'entries'),
+      ...(safetyEntries === 0 ? [] : [plural(safetyEntries, 'safety entry', 'safety entries')]),
+    ].join(', '),
     configured ? '' : out.style.dim('not in config.toml'),
   ])
   for (const line of table(rows)) out.line(line)
