@@ -88,6 +88,7 @@ test('a wrong setting names the file and the key', async () => {
     ['open.accelerator = "gpu"', /open\.accelerator/],
     ['images.catalogues = [1]', /images\.catalogues/],
     ['logbook = ', /config\.toml/],
+    ['# a comment\nlogbook = "a\n', /config\.toml, line 2: /],
   ]
   for (const [text, message] of wrong) {
     await using place = await openPlace(text)

@@ -92,11 +92,12 @@ test('any sequence of changes leaves exactly the policies that it made', async (
 })
 
 test('a setting that does not read as it must is refused by its name', async () => {
-  for (const [line, key] of [
+  for (const [line, key, words = ''] of [
     ['every = "1 fortnight"', 'policies.lab.every'],
     ['keep_daily = -1', 'policies.lab.keep_daily'],
     ['keep_daily = 1.5', 'policies.lab.keep_daily'],
-    ['keep_dialy = 1', 'policies.lab.keep_dialy'],
+    ['keep_dialy = 1', 'policies.lab.keep_dialy', 'did you mean "keep_daily"?'],
+    ['other = 1', 'policies.lab.other', 'none is called so'],
     ['budget = "0%"', 'policies.lab.budget'],
     ['keep_tag = ["a,"]', 'policies.lab.keep_tag'],
     ['include = [1]', 'policies.lab.include'],
@@ -104,7 +105,11 @@ test('a setting that does not read as it must is refused by its name', async () 
     ['projects.thesis = { every = "x" }', 'policies.lab.projects.thesis.every'],
   ]) {
     await writeFile(file, `[policies.lab]\n${line}\n`)
-    assert.throws(config, (error) => isFailure(error, 'usage') && error.details['key'] === key, line)
+    assert.throws(
+      config,
+      (error) => isFailure(error, 'usage') && error.details['key'] === key && error.message.includes(words),
+      line,
+    )
   }
 })
 

@@ -100,9 +100,12 @@ function parseToml(text: string, place: Place): Record<string, unknown> {
     return parse(text)
   } catch (error) {
     const [what = ''] = messageOf(error).split('\n', 1)
-    throw new VmlError('usage', `Cannot read ${place.path}: ${what}`, {
-      details: { path: place.path },
-      hint: 'Correct the file; see docs/guide for every setting',
+    const line =
+      error instanceof Error && 'line' in error && typeof error.line === 'number' ? error.line : undefined
+    const where = line === undefined ? place.path : `${place.path}, line ${line}`
+    throw new VmlError('usage', `Cannot read ${where}: ${what}`, {
+      details: { path: place.path, ...(line === undefined ? {} : { line }) },
+      hint: 'Correct the file; docs/guide/configuration.md has every setting',
       cause: error,
     })
   }

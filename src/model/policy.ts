@@ -7,6 +7,7 @@ import {
   type Period,
   periods,
 } from './retention.ts'
+import { nearestName } from './nearest-name.ts'
 import {
   type Budget,
   formatBudget,
@@ -114,9 +115,15 @@ export function policySettingForm(name: string): string {
   if (name === 'every') return 'a time such as 15min, 1h or 1d'
   if (name === 'budget') return 'a share such as 8%, or a size such as 20GiB'
   if (name === 'keep_tag') return 'tags, with a comma between those that must all be there'
+  if (!policySettingNames.includes(name)) return notASetting(name)
   if (name.startsWith('keep_within') || name === 'keep_safety') return 'a time such as 30d or 1y6m'
   if (name.startsWith('keep_')) return 'a whole number or "unlimited"'
   return 'texts that are not empty'
+}
+
+function notASetting(name: string): string {
+  const meant = nearestName(name, policySettingNames)
+  return `a setting of policies, and none is called so${meant === undefined ? '' : `: did you mean "${meant}"?`}`
 }
 
 /** The policy that its settings describe; the name of the first that does not read as it must. */
