@@ -3,8 +3,8 @@ import { VmlError } from '../base/failure.ts'
 import * as quantities from '../model/quantities.ts'
 
 /** Bytes. */
-export function parseSize(typed: string, option: string): number {
-  return quantities.parseSize(typed) ?? refuse(typed, option, 'it is a size such as 500M or 2G')
+export function parseSize(typed: string, option: string, why = 'it is a size such as 500M or 2G'): number {
+  return quantities.parseSize(typed) ?? refuse(typed, option, why)
 }
 
 /** From 0 to 1. */

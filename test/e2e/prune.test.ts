@@ -86,6 +86,8 @@ test('beside a save that runs, prune marks; what it marked is deleted when the s
     const { stdout } = await vml(['prune', '--json'])
     assert.deepEqual(summaryOf(stdout)['deleted'], { packs: 0, bytes: 0 })
     // Now something is due, and the save holds its lock.
+    const dry = await vml(['prune', '--dry-run'])
+    assert.match(dry.stdout, /marked .*deleted by this one\n[^]*MiB would be free then$/m)
     const { stderr } = await vml(['prune'], { status: 11 })
     assert.match(stderr, /Nothing was deleted/)
     assert.match(stderr, /--wait/)
@@ -137,11 +139,13 @@ test('an entry that cannot be read whole keeps everything where it is, with 20',
 
 test('what is typed wrong is refused before anything is opened', async () => {
   await using bench = await openMachineBench()
-  for (const wrong of [
-    ['--max-unused', '101%'],
-    ['--max-unused', 'some'],
-    ['--max-repack', '-1'],
-    ['--wait', '10'],
-  ])
-    await bench.vml(['prune', ...wrong, '--logbook', '/nowhere'], { status: 2 })
+  for (const [option, typed, told] of [
+    ['--max-unused', '101%', /5%/],
+    ['--max-unused', 'some', /5%.*2G.*unlimited/],
+    ['--max-repack', '-1', /2G/],
+    ['--wait', '10', /10m/],
+  ] as const) {
+    const { stderr } = await bench.vml(['prune', option, typed, '--logbook', '/nowhere'], { status: 2 })
+    assert.match(stderr, told)
+  }
 })

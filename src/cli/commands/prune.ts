@@ -68,7 +68,13 @@ function parseMaxUnused(typed: string | undefined): MaxUnused {
   if (typed === 'unlimited') return { bytes: Number.POSITIVE_INFINITY }
   return typed.endsWith('%')
     ? { share: parseShare(typed, '--max-unused') }
-    : { bytes: parseSize(typed, '--max-unused') }
+    : {
+        bytes: parseSize(
+          typed,
+          '--max-unused',
+          'it is a share such as 5%, a size such as 500M or 2G, or unlimited',
+        ),
+      }
 }
 
 function printPlan(
@@ -99,7 +105,17 @@ function printPlan(
       `${formatBytes(repack.rewriteBytes)} of it is needed; the rest ${fate}`,
     )
   out.line(`${formatBytes(keptUnusedBytes)} stay unneeded in packs that are needed`)
-  if (dry) out.line(`${formatBytes(freedBytes(plan))} would be free ${now ? 'then' : 'after the next run'}`)
+  if (dry) out.line(freedLine(plan, now))
+}
+
+/** What is marked goes with this run, what it marks itself with the next. */
+function freedLine(plan: PrunePlan, now: boolean): string {
+  const all = freedBytes(plan)
+  const then = now ? all : plan.due.bytes
+  const later = all - then
+  if (then === 0 && later > 0) return `${formatBytes(later)} would be free after the next run`
+  const more = later > 0 ? `, and ${formatBytes(later)} more after the next run` : ''
+  return `${formatBytes(then)} would be free then${more}`
 }
 
 /** When all that is marked now is gone, too. */
