@@ -56,7 +56,7 @@ export async function reportFailure(
       )
     } else {
       print(`${style.red('vml:')} ${message}\n`)
-      if (hint !== undefined) print(`${style.dim('     ')}${hint}\n`)
+      if (hint !== undefined) print(`     ${hint.replaceAll('\n', '\n     ')}\n`)
     }
     return status
   }

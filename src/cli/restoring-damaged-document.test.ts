@@ -47,7 +47,7 @@ test('an entry whose document is damaged gives its files back, says what cannot 
   const folder = await home.run(['restore', '1', '--to', to])
   assert.equal(folder.status, 20, folder.stderr)
   assert.match(folder.stderr, /document of #1, \/\.vml\/entry\.json.*going on with what its snapshot says/)
-  assert.match(folder.stderr, /Left as they were:\n +\/\.vml\/entry\.json/)
+  assert.match(folder.stderr, /Not written[^\n]*:\n +\/\.vml\/entry\.json/)
   assert.equal(readFileSync(join(to, work, 'sub', 'b'), 'utf8'), 'b\n')
 
   writeFileSync(join(work, 'a'), 'changed\n')

@@ -117,7 +117,7 @@ export function requireReadable(
     `Cannot restore everything to ${label}: ${damaged.length === 1 ? '1 path of the entry' : `${damaged.length} paths of the entry`} cannot be read, because the logbook is damaged`,
     {
       details: { damaged: facts },
-      hint: `${kept}. Left as they were:\n  ${lines.join('\n  ')}\nWhat else is affected tells: vml check --read-data. Then save what can be read: vml check --repair`,
+      hint: `${kept}. Not written, so that what stands there stays:\n  ${lines.join('\n  ')}\nWhat else is affected tells: vml check --read-data. Then save what can be read: vml check --repair`,
     },
   )
 }

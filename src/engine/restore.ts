@@ -1,6 +1,6 @@
 // Puts an entry back: plan, safety entry, removal, one stream of the differences, proof by reading back.
 import { VmlError } from '../base/failure.ts'
-import { keepHeapSmall } from '../base/sweep.ts'
+import { growSlowly } from '../base/sweep.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { PathFailure } from '../source/source.ts'
@@ -26,7 +26,7 @@ export interface RestoreReport {
   readonly plan: RestorePlan
   readonly proof: ProofReport
   readonly failures: readonly PathFailure[]
-  /** Left as they were: the entry's content of them cannot be read. */
+  /** Not written, so that what stands there stays: the entry's content of them cannot be read. */
   readonly damaged: readonly DamagedPath[]
 }
 
@@ -35,7 +35,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
   const { destination, reporter } = request
   reporter.progress({ phase: 'comparing' })
   // The plan is what takes memory, and it stays to the end.
-  keepHeapSmall()
+  growSlowly()
   const { wanted, own, damaged: folders } = await collectWanted(request)
   const scope = scopeOf(request)
   const target = await lookAtTarget(request, scope, wanted)
