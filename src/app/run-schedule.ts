@@ -1,5 +1,6 @@
 // Carries out the steps that install or remove a timer.
 import { execFile } from 'node:child_process'
+import { lstatSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { promisify } from 'node:util'
@@ -34,6 +35,11 @@ export async function runSchedule(
     }
   }
   return complaints
+}
+
+/** Whether anything that these steps would remove is there. */
+export function findsAnything(steps: readonly ScheduleStep[]): boolean {
+  return steps.some((step) => step.kind === 'remove' && lstatSync(step.path, { throwIfNoEntry: false }))
 }
 
 async function runProgram(

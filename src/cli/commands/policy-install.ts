@@ -53,6 +53,9 @@ export const install = defineCommand({
         if (files.length > 1) out.line(`# ${shown(path)}`)
         out.line(content.replace('\ufeff', '').trimEnd())
       }
+    } else if (options.uninstall && options.for === undefined && !(await isInstalled(steps))) {
+      // The steps are taken all the same: a manager may know of a timer whose files are gone.
+      out.line('No timer of VML is there: nothing to take away')
     } else for (const step of steps) out.line(`${options.dryRun ? 'Would ' : ''}${describe(step)}`)
     if (!options.print && !options.dryRun) {
       const { isNothingToStop, runSchedule } = await import('../../app/run-schedule.ts')
@@ -82,6 +85,11 @@ export const install = defineCommand({
       )
   },
 })
+
+async function isInstalled(steps: readonly ScheduleStep[]): Promise<boolean> {
+  const { findsAnything } = await import('../../app/run-schedule.ts')
+  return findsAnything(steps)
+}
 
 function describe(step: ScheduleStep): string {
   switch (step.kind) {
