@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { isRestoreLeftover } from '../src/source/restore-leftover.ts'
+import { isOfRestore, isRestoreLeftover } from '../src/source/restore-leftover.ts'
 import { assertSameTree, describeTree, type Described } from './e2e/nasty-tree.ts'
 import { lastOperation } from './kill-at-operation.ts'
 import { contentsOf, type Entries, type KillBench, openKillBench, savedBelow } from './kill-bench.ts'
@@ -139,7 +139,7 @@ function assertWholeFiles(
 ): void {
   const [old, fresh] = [contentsOf(before), contentsOf(wanted)]
   for (const [path, content] of contentsOf(now))
-    if (!isRestoreLeftover(basename(path)))
+    if (!isOfRestore(basename(path)))
       assert.ok([old.get(path), fresh.get(path)].includes(content), `${note}: "${path}" is neither`)
 }
 

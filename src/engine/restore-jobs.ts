@@ -5,6 +5,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { RawText } from '../base/raw-text.ts'
 import type { BlobKey } from '../store/blob-decoder.ts'
 import type { LocalItem } from '../source/local-write.ts'
+import type { Standing } from '../source/standing.ts'
 
 /** With what a thread begins. */
 export interface ThreadData {
@@ -28,6 +29,7 @@ interface Rare {
   readonly xattrs?: readonly Xattr[]
   readonly linkTarget?: RawText
   readonly device?: bigint
+  readonly seen?: Standing
 }
 
 /** What a thread writes content from. */
@@ -110,19 +112,20 @@ export interface JobItem extends LocalItem {
 export function packItems(items: readonly JobItem[]): PackedItems {
   const numbers = new Float64Array(items.length * columns)
   const rare: [number, Rare][] = []
-  for (const [index, { attributes, replaces, part = -1 }] of items.entries()) {
+  for (const [index, { attributes, replaces, seen, part = -1 }] of items.entries()) {
     const { type, mode, uid, gid, mtimeNs, size = 0, xattrs, linkTarget, device } = attributes
     const fraction = ((mtimeNs % nsPerSecond) + nsPerSecond) % nsPerSecond
     const seconds = Number((mtimeNs - fraction) / nsPerSecond)
     const row = [types.indexOf(type), mode, uid, gid, seconds, Number(fraction), size, Number(replaces), part]
     numbers.set(row, index * columns)
-    if (xattrs !== undefined || linkTarget !== undefined || device !== undefined) {
+    if (xattrs !== undefined || linkTarget !== undefined || device !== undefined || seen) {
       rare.push([
         index,
         {
           ...(xattrs === undefined ? {} : { xattrs }),
           ...(linkTarget === undefined ? {} : { linkTarget }),
           ...(device === undefined ? {} : { device }),
+          ...(seen ? { seen } : {}),
         },
       ])
     }
@@ -137,8 +140,10 @@ export function unpackItems({ paths, numbers, rare }: PackedItems): JobItem[] {
     const number = (column: number): number => numbers[at + column] ?? 0
     const part = number(8)
     const type = types[number(0)] ?? 'irregular'
+    const { seen, ...told } = more.get(index) ?? {}
     return {
       path,
+      ...(seen ? { seen } : {}),
       replaces: number(7) === 1,
       part: part < 0 ? undefined : part,
       attributes: {
@@ -148,7 +153,7 @@ export function unpackItems({ paths, numbers, rare }: PackedItems): JobItem[] {
         gid: number(3),
         mtimeNs: BigInt(number(4)) * nsPerSecond + BigInt(number(5)),
         ...(type === 'file' ? { size: number(6) } : {}),
-        ...more.get(index),
+        ...told,
       },
     }
   })

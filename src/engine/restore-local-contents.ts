@@ -4,11 +4,14 @@ import { openPool, type Pool } from '../base/pool.ts'
 import { printable } from '../base/raw-text.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import { parentPath, type RawPath } from '../model/raw-path.ts'
+import { setAside } from '../source/local-replace.ts'
 import type { LocalWriter } from '../source/local-write.ts'
+import { standingOf } from '../source/standing.ts'
 import { isDamage } from '../store/damage.ts'
 import type { ContentAccess } from '../store/content-access.ts'
 import type { ContentPiece, ContentPlan, PlannedBlob } from '../store/content-plan.ts'
 import { type JobItem, type JobResult, packItems, type WriteJob } from './restore-jobs.ts'
+import { cameMeanwhile } from './restore-late.ts'
 import type { PlannedWrite } from './restore-plan.ts'
 import { noSpace, type RestoreThreads } from './restore-threads.ts'
 import type { PlannedRestore } from './restore-write.ts'
@@ -36,6 +39,8 @@ export interface WriteState {
   readonly damaged: Map<RawPath, string>
   /** Of each file: chunks that are not written yet. */
   readonly left: Int32Array
+  /** Of each file of several chunks: 1 when its first piece was sent. */
+  readonly begun: Uint8Array
   /** Files of several chunks that are whole but for attributes and name. */
   readonly finished: number[]
   readonly done: { files: number; bytes: number }
@@ -138,6 +143,7 @@ async function sendBlobs(
       last = folder
       const known = itemNumbers.get(file)
       const isWhole = write.node.content?.length === 1
+      if (!isWhole && !state.begun[file]) beginPart(state, write, file)
       const item = known ?? items.push(itemOf(state, write, isWhole ? undefined : file)) - 1
       if (known === undefined) itemNumbers.set(file, item)
       targets.push(number, item, at)
@@ -162,6 +168,12 @@ async function sendBlobs(
   }
   report(state, items.at(-1))
   return bad
+}
+
+/** Here and not in a thread: a piece that finds no such file must not make it once more. */
+function beginPart(state: WriteState, write: PlannedWrite, file: number): void {
+  state.begun[file] = 1
+  attempt(state, write.path, () => state.writer.beginPart(itemOf(state, write, file), file))
 }
 
 /** Memory that is nobody else's is handed over, not copied. */
@@ -262,8 +274,9 @@ export function itemOf(
   part?: number,
 ): JobItem {
   // What stood in the way with another type is gone by now.
-  const replaces = reason !== 'missing' && reason !== 'type' && prepared.present.has(path)
-  return { path, attributes: node, replaces, part }
+  const standing = reason === 'missing' || reason === 'type' ? undefined : prepared.present.get(path)
+  const seen = standing && standingOf(standing)
+  return { path, attributes: node, replaces: standing !== undefined, seen, part }
 }
 
 /** Folders of the plan are made, or opened for a user who is not root, when something first goes into them. */
@@ -278,7 +291,7 @@ export function ensureFolder(state: WriteState, path: RawPath): void {
 }
 
 /** What the system refuses for one path is noted, and the rest goes on. */
-export function attempt({ failures }: WriteState, path: RawPath, task: () => void): void {
+export function attempt({ failures }: Pick<WriteState, 'failures'>, path: RawPath, task: () => void): void {
   try {
     task()
   } catch (error) {
@@ -289,7 +302,9 @@ export function attempt({ failures }: WriteState, path: RawPath, task: () => voi
   }
 }
 
-/** `EEXIST` is what came there after the plan was made; nobody kept it, so it is not replaced. */
+/** `EEXIST` is what came there, or was changed there, after the plan was made; nobody kept it, so it is not replaced. */
 export function describeRefusal(code: string): string {
-  return code === 'EEXIST' ? 'Something else came there meanwhile' : describeSystemError(code)
+  if (code === setAside)
+    return 'Something else came there twice: the first lies beside it, its name begins with .vml-aside-'
+  return code === 'EEXIST' ? cameMeanwhile : describeSystemError(code)
 }

@@ -23,6 +23,7 @@ import { openLocalShell } from '../wire/local-shell.ts'
 import { carryOut } from './restore-entry.ts'
 import { openLocalRestore } from './restore-local.ts'
 import { proveLocally } from './restore-local-proof.ts'
+import { runRestore } from './restore.ts'
 import { endangeredPaths, planRestore, type WantedPath } from './restore-plan.ts'
 import type { PlannedRestore } from './restore-write.ts'
 
@@ -127,7 +128,7 @@ async function carry(prepared: PlannedRestore, between: () => void = () => {}) {
 }
 
 function leftovers(bench: Bench): string {
-  return bench.sh(`find . -name '.vml-restore-*'`)
+  return bench.sh(`find . -name '.vml-restore-*' -o -name '.vml-aside-*'`)
 }
 
 async function* repositories(bench: Bench): AsyncIterable<{ name: string; repository: Repository }> {
@@ -255,6 +256,60 @@ test('what came to a free place after the plan was made is not replaced, but nam
   assert.equal(leftovers(bench), '')
 })
 
+for (const by of ['threads', 'tar'] as const) {
+  test(`what was changed, given away or locked after it was seen stays and is named, by ${by}: replaced, deleted, folders, links`, async () => {
+    using bench = openBench()
+    bench.sh(`mkdir -p tree/d tree/e tree/kind; for f in f same meta own away d/h replaced; do echo f > tree/$f; done
+      ln tree/d/h tree/d/hard; ln -s f tree/l; head -c 9000000 /dev/urandom > tree/big; ln -s x tree/kind/was; echo r > tree/rest
+      cp -a tree copy; cd copy; for f in f same meta own away d/h replaced big rest; do echo old >> $f; done
+      ln -sfn old l; touch extra gone; mkdir -p more/deep; echo m > more/deep/m; rm kind/was; echo was > kind/was; chmod 700 d e`)
+    const here = await openSource()
+    const { local: _, ...through } = here
+    const source = by === 'threads' ? here : through
+    const { repository } = await makeRepository()
+    const wanted = await store({ bench, repository, source }, 'copy')
+    const prepared = await prepare({ repository, source }, wanted, { remove: true })
+    // As the safety entry stands: from here on nobody keeps anything.
+    bench.sh(`cd copy; touch -r same ../stamp; for f in f big extra more/deep/m kind/was; do echo precious > $f; done
+      printf new > same; echo 3 >> same; truncate -s 6 same; touch -r ../stamp same; chmod 611 meta; chown 7:7 own; rm away
+      echo precious > d/h; ln -sfn precious l; echo precious > tmp; mv tmp replaced; chmod 755 e; chmod 711 d`)
+    const { failures, proof } = await runRestore(prepared)
+    const names = (paths: readonly { path: RawPath }[]) =>
+      [...new Set(paths.map(({ path }) => path.slice(bench.path('copy').length + 1)))].toSorted()
+    const late = [
+      'big',
+      'd',
+      'd/h',
+      'd/hard',
+      'extra',
+      'f',
+      'kind/was',
+      'l',
+      'meta',
+      'more/deep/m',
+      'own',
+      'replaced',
+    ]
+    for (const name of [...late, 'same']) assert.ok(names(failures).includes(name), `${name} is named`)
+    for (const name of ['rest', 'away', 'gone']) assert.ok(!names(failures).includes(name), `${name} is done`)
+    const differing = new Set(names(proof.differences))
+    const explained = new Set(names(failures))
+    assert.ok(differing.has('f') && differing.has('extra') && differing.has('own'))
+    assert.deepEqual(
+      [...differing].filter((name) => !explained.has(name) && !['', 'more', 'more/deep'].includes(name)),
+      [],
+    )
+    assert.equal(
+      bench.sh(
+        'cd copy; cat f big extra more/deep/m kind/was d/h d/hard replaced | sort -u; readlink l; stat -c %a:%n meta d; stat -c %u own',
+      ),
+      'precious\nprecious\n611:meta\n711:d\n7\n',
+    )
+    assert.equal(bench.sh('cd copy; cat away rest; ls gone 2>/dev/null || :; head -c 3 same'), 'f\nr\nnew')
+    assert.equal(leftovers(bench), '')
+  })
+}
+
 test('a link on the way stops everything before the first change, one that comes later keeps what lies behind it', async () => {
   using bench = openBench()
   bench.sh(
@@ -298,9 +353,9 @@ test('a file that cannot be replaced stays as it was and is named; what is refus
         }
       : { path, node },
   )
-  const prepared = await prepare({ repository, source }, wanted)
   bench.sh('chattr +i copy/a copy/big')
   try {
+    const prepared = await prepare({ repository, source }, wanted)
     const { failures, proof } = await carry(prepared)
     assert.deepEqual(
       failures.map(({ path, message }) => `${baseName(path)}: ${message}`).toSorted(),

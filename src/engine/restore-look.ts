@@ -13,7 +13,8 @@ import {
   rootPath,
 } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
-import { isRestoreLeftover } from '../source/restore-leftover.ts'
+import { isOfRestore, judgeLeftover } from '../source/restore-leftover.ts'
+import { standingOf } from '../source/standing.ts'
 import type { Scanned, Source } from '../source/source.ts'
 import { isDamage } from '../store/damage.ts'
 import { archiveDifferences, contentDigest, digestSegments } from './proof.ts'
@@ -143,6 +144,8 @@ export interface Target {
   readonly unreadable: ReadonlyMap<RawPath, string>
   /** What a restore that was cut off held there: nobody's, so that it is neither kept nor compared. */
   readonly leftovers: readonly RawPath[]
+  /** What such a restore had taken from its place, and nobody else has: it is treated as any file, and named. */
+  readonly setAside: readonly RawPath[]
 }
 
 /** Everything at and below the restored paths: what stands there may be in the way, or have to go. */
@@ -155,22 +158,26 @@ export async function lookAtTarget(
     mounts: Set<RawPath>
     unreadable: Map<RawPath, string>
     leftovers: RawPath[]
+    setAside: RawPath[]
   } = {
     leftovers: [],
+    setAside: [],
     present: new Map<RawPath, Attributes>(),
     mounts: new Set<RawPath>(),
     unreadable: new Map<RawPath, string>(),
   }
   const { source } = request.destination
-  const isLeftover = ({ path, attributes }: Scanned) =>
-    isRestoreLeftover(baseName(path)) && attributes.type !== 'dir'
-  const ofTheEntry = new Set(
-    wanted.map(({ path }) => path).filter((path) => isRestoreLeftover(baseName(path))),
-  )
+  const ofTheEntry = new Set(wanted.map(({ path }) => path).filter((path) => isOfRestore(baseName(path))))
+  const leftover = ({ path, attributes }: Scanned) =>
+    attributes.type === 'dir' || ofTheEntry.has(path)
+      ? undefined
+      : judgeLeftover(baseName(path), () => standingOf(attributes))
   const take = async (records: ReturnType<Source['scan']>) => {
     for await (const record of records) {
-      if (record.kind === 'item' && isLeftover(record) && !ofTheEntry.has(record.path))
-        target.leftovers.push(record.path)
+      const left = record.kind === 'item' ? leftover(record) : undefined
+      if (left === 'in-hand') continue
+      if (left === 'set-aside') target.setAside.push(record.path)
+      if (left === 'nobodys') target.leftovers.push(record.path)
       else if (record.kind === 'item') target.present.set(record.path, record.attributes)
       else if (record.kind === 'mount') target.mounts.add(record.path)
       else if (record.problem !== 'vanished') target.unreadable.set(record.path, record.message)

@@ -9,6 +9,7 @@ import { findExtents } from '../wire/tar-sparse.ts'
 import { isDamage } from '../store/damage.ts'
 import { digestSegments, type Expected, hashSegment } from './proof.ts'
 import { type DamagedPath, otherLength } from './restore-damage.ts'
+import { changedSince, type Late } from './restore-late.ts'
 import type { PlannedWrite, RestorePlan } from './restore-plan.ts'
 import type { RestoreRequest } from './restore-request.ts'
 
@@ -51,19 +52,18 @@ export function writeParents({ plan, request }: PlannedRestore): RawPath[] {
 
 /**
  * A file's content is read through before its header goes out: where that fails the file is named in `damaged`, and the
- * stream goes on without it and its other names.
+ * stream goes on without it and its other names. So it is with what stands there and was changed since it was seen: it is
+ * looked at as its item is made, a few items before it is sent.
  */
-export async function* writeItems(
-  prepared: PlannedRestore,
-  expected: Map<RawPath, Expected>,
-  damaged: Map<RawPath, string>,
-): AsyncIterable<WriteItem> {
+export async function* writeItems(prepared: PlannedRestore, found: Found): AsyncIterable<WriteItem> {
   const { plan, request } = prepared
   const bytesTotal = plan.bytes
   let bytesDone = 0
   let filesDone = 0
-  for (const write of plan.writes) {
-    const item = await writeItem(prepared, write, { expected, damaged })
+  let checked = 0
+  for (const [number, write] of plan.writes.entries()) {
+    if (number === checked) checked = await lookOnceMore(prepared, number, found.late)
+    const item = await writeItem(prepared, write, found)
     if (item) yield item
     if (write.hardLinkTo === undefined) bytesDone += write.node.size ?? 0
     request.reporter.progress({
@@ -75,19 +75,61 @@ export async function* writeItems(
       item: printable(write.path),
     })
   }
+  const planned = new Set(plan.writes.map(({ path }) => path))
+  const added = request.extras.map(({ path }) => path).filter((path) => !planned.has(path))
+  for (const [path, now] of await changedSince(prepared, added)) found.late.set(path, now)
   for (const { path, bytes, attributes } of request.extras) {
-    expected.set(path, { attributes, sha256: () => digestSegments(dataSegments(bytes)) })
+    if (found.late.has(path)) continue
+    found.expected.set(path, { attributes, sha256: () => digestSegments(dataSegments(bytes)) })
     yield { path, attributes, segments: () => dataSegments(bytes) }
   }
+}
+
+/** What comes to light on the way. */
+interface Found {
+  readonly expected: Map<RawPath, Expected>
+  readonly damaged: Map<RawPath, string>
+  /** Changed since they were seen, or below such a path: they stay. */
+  readonly late: Late
+}
+
+/** Looked at together: few, and what is in them is soon sent. */
+const lookedAtMax = 200
+const lookedAtBytesMax = 16 * 1024 * 1024
+
+/** Returns the number of the first write that was not looked at. What is new is looked at by nobody. */
+async function lookOnceMore(prepared: PlannedRestore, from: number, late: Late): Promise<number> {
+  const { plan } = prepared
+  const paths: RawPath[] = []
+  let bytes = 0
+  let at = from
+  for (; at < plan.writes.length && paths.length < lookedAtMax && bytes < lookedAtBytesMax; at++) {
+    const { path, node, reason, hardLinkTo } = plan.writes[at] ?? {}
+    if (path === undefined || reason === 'missing' || reason === 'type') continue
+    paths.push(path)
+    if (hardLinkTo === undefined) bytes += node?.size ?? 0
+  }
+  for (const [path, now] of await changedSince(prepared, paths)) late.set(path, now)
+  return at
 }
 
 async function writeItem(
   { request, present }: PlannedRestore,
   write: PlannedWrite,
-  { expected, damaged }: { expected: Map<RawPath, Expected>; damaged: Map<RawPath, string> },
+  { expected, damaged, late }: Found,
 ): Promise<WriteItem | undefined> {
   const { path, node, hardLinkTo } = write
   const standing = node.type === 'dir' && present.get(path)?.type === 'dir'
+  const above = parentPath(path)
+  const isCutOff = late.has(above) && late.get(above)?.type !== 'dir'
+  if (isCutOff || (hardLinkTo !== undefined && late.has(hardLinkTo))) late.set(path, late.get(path))
+  if (late.has(path)) {
+    const now = late.get(path)
+    if (!standing || now?.type !== 'dir') return undefined
+    // What lies in it goes on; it stays as it is, but for its time.
+    expected.set(path, { attributes: node, standing })
+    return { path, attributes: { ...now, mtimeNs: node.mtimeNs }, segments: noSegments }
+  }
   if (hardLinkTo !== undefined) {
     const why = damaged.get(hardLinkTo)
     const first = expected.get(hardLinkTo)

@@ -3,6 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { keepHeapSmall } from '../base/sweep.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
+import type { Attributes } from '../model/tree.ts'
 import type { PathFailure } from '../source/source.ts'
 import { type Expected, keepsLinkTimes, prove, type ProofReport } from './proof.ts'
 import { endangeredPaths, isEmptyPlan, planRestore, type RestorePlan } from './restore-plan.ts'
@@ -17,6 +18,7 @@ import {
   refuseUnreadable,
 } from './restore-look.ts'
 import { type DamagedPath, findDamagedContents, listDamaged, withoutDamaged } from './restore-damage.ts'
+import { cameMeanwhile, type Late, removeUnchanged } from './restore-late.ts'
 import type { RestoreRequest } from './restore-request.ts'
 import { type PlannedRestore, writeItems, writeParents } from './restore-write.ts'
 
@@ -61,11 +63,15 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
   const full = settleDoubts(plan, await differingDoubts(request, plan, unproven))
   const contents = await findDamagedContents(request, full, target.present)
   const { plan: settled, damaged: files } = withoutDamaged(full, [...unproven, ...contents])
-  const standing = await standingExtras(request)
+  const standing = await standingExtras(request, target.present)
+  const removed = new Set(settled.removals.map(({ path }) => path))
+  const setAside = target.setAside
+    .filter((path) => !removed.has(path))
+    .map((path) => ({ path, why: 'what a restore that was cut off had to set aside, and no entry has' }))
   const endangered = await endangeredBy(request, settled, target.present)
   return {
     request,
-    plan: { ...settled, left: [...settled.left, ...own] },
+    plan: { ...settled, left: [...settled.left, ...own, ...setAside] },
     present: target.present,
     leftovers: target.leftovers,
     damaged: [...folders, ...files],
@@ -96,7 +102,10 @@ function scopeOf({ paths, destination: { map } }: RestoreRequest): RawPath[] {
 }
 
 /** Files that VML adds and that are there already: they are replaced, so the safety entry holds them. */
-async function standingExtras({ extras, destination, signal }: RestoreRequest): Promise<RawPath[]> {
+async function standingExtras(
+  { extras, destination, signal }: RestoreRequest,
+  present: Map<RawPath, Attributes>,
+): Promise<RawPath[]> {
   const standing: RawPath[] = []
   for await (const record of destination.source.stat(
     extras.map(({ path }) => path),
@@ -109,7 +118,9 @@ async function standingExtras({ extras, destination, signal }: RestoreRequest): 
         { hint: 'Nothing was changed. Move it away' },
       )
     }
-    if (record.kind === 'item') standing.push(record.path)
+    if (record.kind !== 'item') continue
+    standing.push(record.path)
+    if (!present.has(record.path)) present.set(record.path, record.attributes)
   }
   return standing
 }
@@ -127,7 +138,7 @@ export async function runRestore(prepared: PreparedRestore): Promise<RestoreRepo
     import('./restore-local-proof.ts'),
   ])
   await using local = await openLocalRestore(prepared, source.local)
-  const failures = [...(await removeFirst(prepared)), ...(await local.write())]
+  const failures = [...(await removeLeftovers(prepared)), ...(await local.remove()), ...(await local.write())]
   prepared.request.reporter.progress({ phase: 'proving', filesTotal: prepared.plan.writes.length })
   const proof = await proveLocally(prepared, local)
   return {
@@ -138,24 +149,26 @@ export async function runRestore(prepared: PreparedRestore): Promise<RestoreRepo
   }
 }
 
-async function removeFirst({ request, plan, leftovers }: PreparedRestore): Promise<readonly PathFailure[]> {
-  const paths = [...leftovers, ...plan.removals.map(({ path }) => path)]
-  if (paths.length === 0) return []
-  request.reporter.progress({ phase: 'removing', filesTotal: paths.length })
-  return await request.destination.source.remove(paths, request.signal)
+/** Nobody's, or in an entry. */
+async function removeLeftovers({ request, leftovers }: PreparedRestore): Promise<readonly PathFailure[]> {
+  if (leftovers.length === 0) return []
+  return await request.destination.source.remove(leftovers, request.signal)
 }
 
 /** One stream of writes into the machine's own tar, and digests that its own tools compute. */
 async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
   const { request, plan } = prepared
   const { source } = request.destination
-  const failures: PathFailure[] = [...(await removeFirst(prepared))]
+  const failures: PathFailure[] = [...(await removeLeftovers(prepared))]
   const expected = new Map<RawPath, Expected>()
   const damaged = new Map<RawPath, string>()
+  const late: Late = new Map()
+  request.reporter.progress({ phase: 'removing', filesTotal: plan.removals.length })
+  failures.push(...(await removeUnchanged(prepared, late)))
   if (plan.writes.length > 0 || request.extras.length > 0) {
     failures.push(
       ...(await source.write(
-        writeItems(prepared, expected, damaged),
+        writeItems(prepared, { expected, damaged, late }),
         writeParents(prepared),
         request.signal,
       )),
@@ -171,7 +184,17 @@ async function runThrough(prepared: PreparedRestore): Promise<RestoreReport> {
     reporter: request.reporter,
     signal: request.signal,
   })
-  return { plan, proof, failures, damaged: [...prepared.damaged, ...listDamaged(damaged)] }
+  const differing = new Set(proof.differences.map(({ path }) => path))
+  const unwritten = [...late.keys()].filter((path) => !expected.has(path) && !differing.has(path))
+  return {
+    plan,
+    proof: {
+      ...proof,
+      differences: [...proof.differences, ...unwritten.map((path) => ({ path, what: 'stays as it is' }))],
+    },
+    failures: [...failures, ...[...late.keys()].map((path) => ({ path, message: cameMeanwhile }))],
+    damaged: [...prepared.damaged, ...listDamaged(damaged)],
+  }
 }
 
 export function isNothingToDo({ plan, request, leftovers }: PreparedRestore): boolean {

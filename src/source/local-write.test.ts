@@ -54,6 +54,7 @@ for (const [what, calls] of [
       const bytes = Buffer.from('new\n')
       writer.writeWhole(item('whole', false), bytes)
       writer.writeWhole(item('second', false), bytes)
+      writer.beginPart(item('parts', false), 1)
       writer.writePart(item('parts', false), { part: 1, at: 2, bytes: bytes.subarray(2) })
       writer.writePart(item('parts', false), { part: 1, at: 0, bytes: bytes.subarray(0, 2) })
       writer.finishPart(item('parts', false), 1)
@@ -63,6 +64,7 @@ for (const [what, calls] of [
         () => writer.makeOther(item('there', false, { type: 'fifo' })),
       ])
         assert.throws(write, (error) => systemErrorCode(error) !== undefined)
+      writer.beginPart(item('there', false), 2)
       writer.writePart(item('there', false), { part: 2, at: 0, bytes })
       assert.throws(
         () => writer.finishPart(item('there', false), 2),
@@ -96,6 +98,7 @@ test('where the place of a folder is taken by a link nothing goes through it', (
         writer.finishFolder({ path: path(''), attributes: { ...attributes, type: 'dir' }, replaces: false }),
       () => writer.sweep(path('')),
       () => writer.writeWhole(inner, Buffer.from('x')),
+      () => writer.beginPart(inner, 3),
       () => writer.writePart(inner, { part: 3, at: 0, bytes: Buffer.from('x') }),
       () => writer.makeOther({ ...inner, attributes: { ...attributes, type: 'fifo' } }),
       () => writer.makeHardLink(inner, bench.path('d/there')),

@@ -7,13 +7,18 @@ import { type Libc, openPathOnly } from '../wire/libc.ts'
 import { accessAclName, defaultAclName } from '../wire/posix-acl.ts'
 import { writeContent } from './local-content.ts'
 import { type LocalFolders, pathThrough } from './local-folders.ts'
-import { isRestoreLeftover, leftoverName } from './restore-leftover.ts'
+import { openLocalReplacer } from './local-replace.ts'
+import { judgeLeftover, leftoverName } from './restore-leftover.ts'
+import { type Standing, standingNow } from './standing.ts'
+import { openTrouble, type Trouble } from './trouble.ts'
 
 export interface LocalItem {
   readonly path: RawPath
   readonly attributes: Attributes
   /** Something stands there that may go. Without it nothing is replaced, also not what came there since anybody looked. */
   readonly replaces: boolean
+  /** What stood there when it was looked at, and what the safety entry has: anything else is not replaced (`EEXIST`). */
+  readonly seen?: Standing | undefined
 }
 
 /**
@@ -24,7 +29,12 @@ export interface LocalItem {
 export interface LocalWriter {
   /** A regular file of which this is all. */
   writeWhole(item: LocalItem, bytes: Uint8Array): void
-  /** A piece of a file that is put together by several threads under the name that `part` gives, in any order. */
+  /** Once for each file of several pieces, before the first. */
+  beginPart(item: LocalItem, part: number): void
+  /**
+   * A piece of a file that is put together by several threads under the name that `part` gives, in any order. `ENOENT` where
+   * somebody has taken it away: what is left of it would be taken for all.
+   */
   writePart(
     item: LocalItem,
     piece: { readonly part: number; readonly at: number; readonly bytes: Uint8Array },
@@ -43,7 +53,9 @@ export interface LocalWriter {
   /** Lets a user who is not root write into a folder of his own, until `finishFolder`. */
   unlockFolder(path: RawPath): void
   finishFolder(item: LocalItem): void
-  /** Removes what a restore that was cut off left in this folder. */
+  /** Removes a file, a link or an empty folder if it is still what was seen there; otherwise `EEXIST`. */
+  remove(path: RawPath, seen: Standing): void
+  /** Removes what a restore that was cut off left in this folder, and of which nothing is lost. */
   sweep(path: RawPath): void
 }
 
@@ -52,7 +64,7 @@ export interface WriterOptions {
   readonly folders: LocalFolders
   /** Files can be given away: root. */
   readonly owners: boolean
-  /** 16 hex digits, the same for all threads of one restore. */
+  /** From `newRun`, the same for all threads of one restore. */
   readonly run: string
   /** Tells the threads of one restore apart. */
   readonly thread: number
@@ -68,6 +80,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
   let made = 0
   let anonymous = true
   const partName = (part: number) => leftoverName(run, `p${part}`)
+  const replacer = openLocalReplacer(libc, { run, thread })
   const nextName = () => leftoverName(run, `${thread}-${made++}`)
 
   /** Undefined where the file system cannot do it. */
@@ -84,7 +97,8 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
   const publish = (folder: number, { temporary, item }: { temporary: RawText; item: LocalItem }) => {
     const { name } = folders.openParent(item.path)
     try {
-      if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
+      if (item.replaces && item.seen) replacer.replace({ folder, name }, temporary, item.seen)
+      else if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
       else giveName(folder, { temporary, name })
     } finally {
       // A rename between two names of one file leaves both (rename(2)).
@@ -125,6 +139,16 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       if (codeOf(error) === '') throw error
     }
   }
+  const isNobodys = (folder: number, name: RawText): boolean => {
+    try {
+      return judgeLeftover(name, () => standingNow(libc.statAt(folder, name))) === 'nobodys'
+    } catch {
+      return false
+    }
+  }
+  /** Whoever is not root has opened it for himself. */
+  const isFolderAsSeen = (seen: Standing, mode: number): boolean =>
+    seen.mode === mode || (!owners && (seen.mode | 0o700) === mode)
   /** Order: an owner's change takes the special bits and capabilities away, an access list sets bits of the mode, times come last. */
   const setAttributes = (
     file: number,
@@ -187,8 +211,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     const known = parts.get(part)
     if (known !== undefined) return known
     const { folder } = folders.openParent(item.path)
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-    const file = libc.openAt(folder, partName(part), flags, 0o600)
+    const file = libc.openAt(folder, partName(part), constants.O_RDWR | constants.O_NOFOLLOW)
     const [oldest] = parts
     if (parts.size >= openPartsMax && oldest) closePart(oldest[0])
     parts.set(part, file)
@@ -205,6 +228,11 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       const unnamed = item.replaces || !anonymous ? undefined : openAnonymous(folder)
       if (unnamed === undefined) writeNamed(item, bytes)
       else if (!writeUnnamed(item, { bytes, file: unnamed })) writeNamed(item, bytes)
+    },
+    beginPart(item, part) {
+      const { folder } = folders.openParent(item.path)
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+      libc.close(libc.openAt(folder, partName(part), flags, 0o600))
     },
     writePart(item, { part, at, bytes }) {
       writeContent(openPart(item, part), { at, bytes, size: item.attributes.size ?? 0 })
@@ -269,8 +297,9 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       const { mode } = libc.statOf(folder)
       if ((mode & 0o700) !== 0o700) chmodSync(`/proc/self/fd/${folder}`, (mode & 0o7777) | 0o700)
     },
-    finishFolder({ path, attributes }) {
+    finishFolder({ path, attributes, seen }) {
       const folder = folders.open(path)
+      if (seen && !isFolderAsSeen(seen, libc.statOf(folder).mode)) throw changedMeanwhile()
       const here = '.' as RawText
       const place = pathThrough(folder, here)
       const { mode, uid, gid, mtimeNs, xattrs = [] } = attributes
@@ -288,32 +317,27 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       trouble.try(() => chmodSync(`/proc/self/fd/${folder}`, mode))
       trouble.end()
     },
+    remove(path, seen) {
+      const place = folders.openParent(path)
+      try {
+        replacer.remove(place, seen)
+      } catch (error) {
+        if (owners || codeOf(error) !== 'EACCES') throw error
+        // A folder that its owner may not write is opened for that moment.
+        const { mode } = libc.statOf(place.folder)
+        const open = `/proc/self/fd/${place.folder}`
+        chmodSync(open, (mode & 0o7777) | 0o700)
+        try {
+          replacer.remove(place, seen)
+        } finally {
+          chmodSync(open, mode & 0o7777)
+        }
+      }
+    },
     sweep(path) {
       const folder = folders.open(path)
       for (const name of readdirSync(`/proc/self/fd/${folder}`, { encoding: 'latin1' }))
-        if (isRestoreLeftover(name)) removeQuietly(folder, name as RawText)
-    },
-  }
-}
-
-/** What is refused does not keep the rest from being done; the first of it is thrown in the end. */
-interface Trouble {
-  try(task: () => void): void
-  end(): void
-}
-
-function openTrouble(): Trouble {
-  const errors: unknown[] = []
-  return {
-    try(task) {
-      try {
-        task()
-      } catch (error) {
-        errors.push(error)
-      }
-    },
-    end() {
-      if (errors.length > 0) throw errors[0]
+        if (isNobodys(folder, name as RawText)) removeQuietly(folder, name as RawText)
     },
   }
 }
@@ -342,6 +366,10 @@ function typeBits(type: Attributes['type']): number {
     default:
       throw new TypeError(`No node of type ${type} is made`)
   }
+}
+
+function changedMeanwhile(): Error {
+  return Object.assign(new Error('EEXIST, chmod'), { code: 'EEXIST', syscall: 'chmod' })
 }
 
 function isSystems(error: unknown, call: string): boolean {

@@ -1,7 +1,6 @@
 // Who holds a lock, and what this computer can prove about a holder that may be gone.
-import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname as readHostname, userInfo } from 'node:os'
-import { systemErrorCode } from '../base/failure.ts'
+import { isRunning, markOf, processExists, type ProcessMark } from '../base/process-mark.ts'
 import type { LockState } from './store.ts'
 
 /** Who holds a lock, as it stands in the lock file. */
@@ -13,18 +12,6 @@ export interface LockOwner {
   readonly gid: number
   /** VML's own field, which restic reads over; undefined for locks of other programs, and where the system does not tell. */
   readonly process?: ProcessMark | undefined
-}
-
-/**
- * Which process it is: names of hosts and numbers of processes are the same on cloned machines and in containers. `boot` is random
- * and new with each start of a kernel; two kernels never have the same.
- */
-export interface ProcessMark {
-  readonly boot: string
-  /** The namespace that the number belongs to. */
-  readonly pids: string
-  /** When it began, in the kernel's ticks: another process with its number began later. */
-  readonly started: string
 }
 
 /** restic's, which acts on our locks as we do on its own (internal/repository/lock_file.go, `staleLockTimeout`). */
@@ -67,36 +54,6 @@ export function parseMark(value: unknown): ProcessMark | undefined {
     : undefined
 }
 
-function markOf(pid: number): ProcessMark | undefined {
-  const stat = readStat(pid)
-  if (!stat) return undefined
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
-    return { boot, pids: readlinkSync('/proc/self/ns/pid'), started: stat.started }
-  } catch {
-    return undefined
-  }
-}
-
-function isRunning(pid: number, { started }: ProcessMark): boolean {
-  if (!processExists(pid)) return false
-  const stat = readStat(pid)
-  // A process of another user may be hidden; it is there all the same.
-  return !stat || (stat.started === started && stat.state !== 'Z')
-}
-
-/** Linux, proc(5): after the name, which may hold anything but ends with the last bracket, come state and, 19 fields later, the start. */
-function readStat(pid: number): { readonly state: string; readonly started: string } | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const [state, started] = [fields[0], fields[19]]
-    return state && started ? { state, started } : undefined
-  } catch {
-    return undefined // Another system, or no such process.
-  }
-}
-
 /** A user id without a name is usual in containers. */
 function readUser(): Pick<LockOwner, 'username' | 'uid' | 'gid'> {
   try {
@@ -104,15 +61,5 @@ function readUser(): Pick<LockOwner, 'username' | 'uid' | 'gid'> {
     return { username, uid: Math.max(uid, 0), gid: Math.max(gid, 0) }
   } catch {
     return { username: '', uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
-  }
-}
-
-function processExists(pid: number): boolean {
-  if (pid < 1 || pid > 0x7fff_ffff) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return systemErrorCode(error) !== 'ESRCH'
   }
 }

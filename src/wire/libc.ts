@@ -11,6 +11,12 @@ export type FolderHandle = number
 /** AT_FDCWD of fcntl.h: with it a path must be absolute to mean one thing. */
 export const here: FolderHandle = -100
 
+/** A name in an open folder. */
+interface NameIn {
+  readonly folder: FolderHandle
+  readonly name: RawText
+}
+
 /** An open file, or a path of which the last part is not followed if it is a link. */
 export type XattrPlace = number | RawText
 
@@ -67,11 +73,15 @@ export interface Libc {
   /** `mode` with the bits of the type; `device` in the form of `st_rdev`. */
   makeNodeAt(folder: FolderHandle, name: RawText, node: { mode: number; device: bigint }): void
   makeLinkAt(folder: FolderHandle, name: RawText, target: RawText): void
-  linkAt(from: { folder: FolderHandle; name: RawText }, to: { folder: FolderHandle; name: RawText }): void
+  linkAt(from: NameIn, to: NameIn): void
   /** Gives an open file without a name (`openAnonymous`) its first one; `EEXIST` where something stands there. */
-  linkOpen(file: number, to: { folder: FolderHandle; name: RawText }): void
+  linkOpen(file: number, to: NameIn): void
   /** Replaces what stands there. */
-  renameAt(from: { folder: FolderHandle; name: RawText }, to: { folder: FolderHandle; name: RawText }): void
+  renameAt(from: NameIn, to: NameIn): void
+  /** Both names change places in one call; `EINVAL` where the file system cannot do it. */
+  exchangeAt(one: NameIn, other: NameIn): void
+  /** `EEXIST` where something stands there; `EINVAL` where the file system cannot tell. */
+  renameNewAt(from: NameIn, to: NameIn): void
   removeAt(folder: FolderHandle, name: RawText, what: 'file' | 'folder'): void
   chownAt(folder: FolderHandle, name: RawText, owner: { uid: number; gid: number }): void
   chownOf(file: number, owner: { uid: number; gid: number }): void
@@ -88,6 +98,7 @@ const noFollow = 0x100
 const follow = 0x400
 const emptyPath = 0x1000
 const removeFolder = 0x200
+const [renameNew, renameExchange] = [1, 2]
 const seekData = 3
 const seekHole = 4
 const statxBasic = 0x7ff
@@ -145,6 +156,7 @@ const signatures = {
   symlinkat: { arguments: ['buffer', 'i32', 'buffer'], return: 'i32' },
   linkat: { arguments: ['i32', 'buffer', 'i32', 'buffer', 'i32'], return: 'i32' },
   renameat: { arguments: ['i32', 'buffer', 'i32', 'buffer'], return: 'i32' },
+  renameat2: { arguments: ['i32', 'buffer', 'i32', 'buffer', 'u32'], return: 'i32' },
   unlinkat: { arguments: ['i32', 'buffer', 'i32'], return: 'i32' },
   fchownat: { arguments: ['i32', 'buffer', 'u32', 'u32', 'i32'], return: 'i32' },
   fchown: { arguments: ['i32', 'u32', 'u32'], return: 'i32' },
@@ -198,6 +210,10 @@ function bind(ffi: Ffi): Libc {
   const seek = (file: number, offset: number, whence: number): number | undefined => {
     const result = Number(c.lseek(file, BigInt(offset), whence))
     return lengthOr(result, 'lseek', ['ENXIO'])
+  }
+  const renameWith = (from: NameIn, to: NameIn, flags: number) => {
+    const name = path(from.name, 'renameat2')
+    done(c.renameat2(from.folder, name, to.folder, other(to.name, 'renameat2'), flags), 'renameat2')
   }
   const libc: Libc = {
     listXattrs(place) {
@@ -289,6 +305,8 @@ function bind(ffi: Ffi): Libc {
         c.renameat(from.folder, path(from.name, 'renameat'), to.folder, other(to.name, 'renameat')),
         'renameat',
       ),
+    exchangeAt: (one, another) => renameWith(one, another, renameExchange),
+    renameNewAt: (from, to) => renameWith(from, to, renameNew),
     removeAt: (folder, name, what) =>
       void done(c.unlinkat(folder, path(name, 'unlinkat'), what === 'folder' ? removeFolder : 0), 'unlinkat'),
     chownAt: (folder, name, { uid, gid }) =>
