@@ -6,7 +6,8 @@ import { openSweep } from '../base/sweep.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
 import { type Chunk, openLocalReader } from '../source/local-digest.ts'
 import { openLocalWriter } from '../source/local-write.ts'
-import { openBlobDecoder } from '../store/blob-decoder.ts'
+import { type BlobDecoder, openBlobDecoder } from '../store/blob-decoder.ts'
+import { freeMemory } from '../wire/free-memory.ts'
 import { openLibc } from '../wire/libc.ts'
 import {
   type Bytes,
@@ -43,7 +44,7 @@ function openHands({ key, temporaryFolder, owners, run, thread }: ThreadData): H
   const folders = openLocalFolders(libc)
   const writer = openLocalWriter({ libc, folders, owners, run, thread })
   const reader = openLocalReader(libc, folders)
-  const decoder = openBlobDecoder(key)
+  let decoder: BlobDecoder | undefined
   const packs = openPackFiles()
   const sweep = openSweep()
   let proving = false
@@ -78,6 +79,7 @@ function openHands({ key, temporaryFolder, owners, run, thread }: ThreadData): H
     try {
       const sealed = bytes.subarray(start, start + length)
       sweep(length)
+      decoder ??= openBlobDecoder(key)
       return decoder.open({ id, sealed, plainLength: plain < 0 ? undefined : plain })
     } catch (error) {
       // It may lie elsewhere too: whoever knows all places is asked, and says what is wrong.
@@ -153,6 +155,10 @@ function openHands({ key, temporaryFolder, owners, run, thread }: ThreadData): H
       if (job.do === 'prove' && !proving) {
         writer.closeParts()
         folders.clear()
+        // What was written with makes room for what is read with.
+        packs.close()
+        decoder = undefined
+        freeMemory()
       }
       proving = job.do === 'prove'
       switch (job.do) {
@@ -194,17 +200,24 @@ function codeOf(error: unknown): string | undefined {
   return isSystems ? String(error.code) : undefined
 }
 
+/** Most pieces of packs have no more. */
+const usualBytes = 4 * 1024 * 1024
+
 /** The last pack stays open, its bytes go into one buffer over and over. */
 function openPackFiles(): { bytesOf(from: Bytes): Uint8Array | undefined; close(): void } {
   let open: { path: string; file: number } | undefined
-  let buffer = Buffer.allocUnsafeSlow(4 * 1024 * 1024)
-  const close = () => {
+  let buffer = Buffer.alloc(0)
+  const forget = () => {
     if (open) closeSync(open.file)
     open = undefined
   }
+  const close = () => {
+    forget()
+    buffer = Buffer.alloc(0)
+  }
   const fileOf = (path: string): number => {
     if (open?.path === path) return open.file
-    close()
+    forget()
     const file = openSync(path, 'r')
     open = { path, file }
     return file
@@ -214,7 +227,7 @@ function openPackFiles(): { bytesOf(from: Bytes): Uint8Array | undefined; close(
     bytesOf(from) {
       if (from.kind !== 'file') return from.bytes
       const { path, offset, length } = from
-      if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(length)
+      if (buffer.length < length) buffer = Buffer.allocUnsafeSlow(Math.max(length, usualBytes))
       try {
         const file = fileOf(path)
         for (let done = 0; done < length;) {
