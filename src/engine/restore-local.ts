@@ -1,11 +1,13 @@
 // A restore to this host: folders, then contents pack by pack in threads, then links, then attributes of folders.
-import { randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { stopGrowing } from '../base/sweep.ts'
 import { parentPath, pathParts, type RawPath } from '../model/raw-path.ts'
 import { openLocalFolders } from '../source/local-folders.ts'
 import { openLocalWriter } from '../source/local-write.ts'
+import { newRun } from '../source/restore-leftover.ts'
+import { standingOf } from '../source/standing.ts'
 import type { LocalFiles, PathFailure } from '../source/source.ts'
 import { freeMemory } from '../wire/free-memory.ts'
 import { openLibc } from '../wire/libc.ts'
@@ -23,6 +25,8 @@ import { openRestoreThreads, type RestoreThreads } from './restore-threads.ts'
 import { type PlannedRestore, writeParents } from './restore-write.ts'
 
 export interface LocalRestore extends AsyncDisposable {
+  /** What is still as it was seen goes; everything else stays, and is returned by its path. */
+  remove(): Promise<readonly PathFailure[]>
   /** What was refused is returned by its path; the rest is written. `unavailable.space` when the disk is full. */
   write(): Promise<readonly PathFailure[]>
   readonly threads: RestoreThreads
@@ -44,7 +48,7 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
   if (!libc) throw new Error('The C library was there when the source was opened')
   const folders = openLocalFolders(libc)
   checkParents(prepared, (path) => folders.open(path))
-  const run = randomBytes(8).toString('hex')
+  const run = newRun()
   const contents = await repository.openContents({ signal })
   // Planning leaves more behind than it keeps, and the threads need room.
   freeMemory()
@@ -86,12 +90,18 @@ export async function openLocalRestore(prepared: PlannedRestore, local: LocalFil
       failures: new Map(),
       damaged,
       left: Int32Array.from(files, ({ node }) => node.content?.length ?? 0),
+      begun: new Uint8Array(files.length),
       finished: [],
       done: { files: 0, bytes: 0 },
     }
     return {
       threads,
       damaged,
+      async remove() {
+        const failed = await removePlanned(state)
+        folders.clear()
+        return failed
+      },
       async write() {
         const failures = await writeAll(state)
         // So does writing, and the proof follows.
@@ -175,13 +185,38 @@ async function writeAll(state: WriteState): Promise<readonly PathFailure[]> {
   for (const { path, bytes, attributes } of request.extras) {
     const isPlanned = plan.writes.some((write) => write.path === path)
     const replaces = isPlanned || prepared.endangered.includes(path)
-    attempt(state, path, () => writer.writeWhole({ path, attributes, replaces }, bytes))
+    const standing = prepared.present.get(path)
+    // What this plan itself has written there is not what was seen.
+    const seen = isPlanned || !standing ? undefined : standingOf(standing)
+    attempt(state, path, () => writer.writeWhole({ path, attributes, replaces, seen }, bytes))
   }
   // What is done to a folder changes the times of the one above it.
   const folders = plan.writes.filter(({ node }) => node.type === 'dir')
   folders.sort((left, right) => pathParts(right.path).length - pathParts(left.path).length)
   for (const write of folders) attempt(state, write.path, () => writer.finishFolder(itemOf(state, write)))
   return [...failures].map(([path, message]) => ({ path, message }))
+}
+
+/** The process looks after signals so often. */
+const removalsAtOnce = 1024
+
+/** Deepest first. */
+async function removePlanned({
+  prepared,
+  writer,
+}: Pick<WriteState, 'prepared' | 'writer'>): Promise<readonly PathFailure[]> {
+  const { plan, request, present } = prepared
+  const refused: Pick<WriteState, 'failures'> = { failures: new Map() }
+  for (const [number, { path }] of plan.removals.entries()) {
+    if (number % removalsAtOnce === 0) {
+      request.reporter.progress({ phase: 'removing', filesDone: number, filesTotal: plan.removals.length })
+      await setImmediate()
+      request.signal?.throwIfAborted()
+    }
+    const seen = present.get(path)
+    if (seen) attempt(refused, path, () => writer.remove(path, standingOf(seen)))
+  }
+  return [...refused.failures].map(([path, message]) => ({ path, message }))
 }
 
 /** In folders that stood there; what cannot be removed is in nobody's way. */
