@@ -1,6 +1,6 @@
 // Puts an entry back: plan, safety entry, removal, one stream of the differences, proof by reading back.
 import { VmlError } from '../base/failure.ts'
-import { keepHeapSmall } from '../base/sweep.ts'
+import { growSlowly } from '../base/sweep.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
@@ -37,7 +37,7 @@ export async function prepareRestore(request: RestoreRequest): Promise<PreparedR
   const { destination, reporter } = request
   reporter.progress({ phase: 'comparing' })
   // The plan is what takes memory, and it stays to the end.
-  keepHeapSmall()
+  growSlowly()
   const { wanted, own, damaged: folders } = await collectWanted(request)
   const scope = scopeOf(request)
   const target = await lookAtTarget(request, scope, wanted)
