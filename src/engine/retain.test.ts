@@ -152,6 +152,24 @@ test('an entry that lies in the future does not stand for the newest that was ma
   assert.deepEqual(going(planForget(entries, [tagged], options)), new Set(entries.slice(0, 1)))
 })
 
+test('what was saved last stays, though a clock that was set back makes it look old', () => {
+  const entries = [
+    entry({ daysAgo: 2 }),
+    entry({ daysAgo: 1 }),
+    entry({ daysAgo: 901, kind: 'safety' }),
+    entry({ daysAgo: 900, kind: 'safety' }),
+    entry({ daysAgo: 400 }),
+    entry({ daysAgo: 399 }),
+    entry({ daysAgo: 60, kind: 'safety' }),
+    entry({ daysAgo: 900, kind: 'safety' }),
+  ]
+  const [older, , ofOld, ofOlder, back] = entries
+  assert.deepEqual(
+    going(planForget(entries, [policy(keepOne)], options)),
+    new Set([older, ofOld, ofOlder, back]),
+  )
+})
+
 test('a policy that only saves lets nothing go', () => {
   const entries = [entry({ daysAgo: 400, kind: 'safety' }), entry({ daysAgo: 300 }), entry({ daysAgo: 1 })]
   assert.equal(going(planForget(entries, [policy({ everyMs: 1000 })], options)).size, 0)

@@ -88,12 +88,23 @@ function decideLine(
   const verdicts = thins({ keep }) ? verdictsOf(environment, rules, options) : withTags(environment, rules)
   // One that a wrong clock has put into the future is not the state that is worth the most.
   const newestByNow = verdicts.findIndex(({ item }) => item.entry.takenAt.getTime() <= options.nowMs)
+  const last = lastOf(environment)
   return [
     ...verdicts.map((rated, position) =>
-      decideEnvironment(rated, position === 0 || position === newestByNow),
+      decideEnvironment(rated, {
+        isNewest: position === 0 || position === newestByNow,
+        isLast: rated.item.entry === last,
+      }),
     ),
     ...decideSafety(safety, { policy, newest: verdicts[0]?.item, options }),
   ]
+}
+
+/** What was saved last by its number, whatever its clock said: one that was set back makes it look old. */
+function lastOf(entries: readonly LoggedEntry[]): LoggedEntry | undefined {
+  let last: LoggedEntry | undefined
+  for (const entry of entries) if ((entry.number ?? 0) > (last?.number ?? 0)) last = entry
+  return last
 }
 
 function isKeepList(list: readonly string[]): boolean {
@@ -130,12 +141,15 @@ function byAge(left: LoggedEntry, right: LoggedEntry): number {
   return right.takenAt.getTime() - left.takenAt.getTime() || (right.number ?? 0) - (left.number ?? 0)
 }
 
-function decideEnvironment({ item: { entry }, reasons }: Rated, isNewest: boolean): Decision {
+function decideEnvironment(
+  { item: { entry }, reasons }: Rated,
+  { isNewest, isLast }: { readonly isNewest: boolean; readonly isLast: boolean },
+): Decision {
   const isTagged = reasons.some((reason) => reason.startsWith('tag '))
-  const fixed = isNewest ? 'newest' : isTagged ? 'tag' : undefined
+  const fixed = isNewest || isLast ? 'newest' : isTagged ? 'tag' : undefined
   if (reasons.length > 0) return { entry, stays: true, reasons, fixed }
-  return isNewest
-    ? { entry, stays: true, reasons: ['the newest'], fixed }
+  return fixed === 'newest'
+    ? { entry, stays: true, reasons: [isNewest ? 'the newest' : 'the highest number'], fixed }
     : { entry, stays: false, reasons: ['no rule keeps it'], fixed: undefined }
 }
 
@@ -152,10 +166,13 @@ function decideSafety(
   const rules: KeepRules = { count: {}, within: { any: policy.keepSafety }, tags: [[keepTag]] }
   const items = [...entries.toReversed().map(dated), ...(newest ? [newest] : [])]
   const verdicts = applyKeepRules(items, rules, options).filter(({ item }) => item !== newest)
+  const last = lastOf(entries)
   return verdicts.map(({ item: { entry }, reasons }, position) => {
     const fixed = 'safety'
     const tagged = reasons.some((reason) => reason.startsWith('tag '))
     if (position === 0) return { entry, stays: true, reasons: ['the newest safety entry'], fixed }
+    if (entry === last)
+      return { entry, stays: true, reasons: ['the safety entry of the highest number'], fixed }
     if (tagged || (reasons.length > 0 && position < safetyEntriesMax))
       return { entry, stays: true, reasons: reasons.map((reason) => `safety, ${reason}`), fixed }
     return {
