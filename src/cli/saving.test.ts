@@ -1,9 +1,11 @@
 // Which machine `vml save` takes, and what it would read.
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
-import { openTestHome, type TestHome } from '../../test/cli.ts'
+import { promisify } from 'node:util'
+import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../../test/cli.ts'
 
 let home: TestHome
 let folder: string
@@ -83,5 +85,21 @@ test('a save that is of other folders than the last entry says so before it begi
   for (const more of [[], ['--full']]) {
     const bare = await home.run(['save', 'here', '--dry-run', ...more])
     assert.match(bare.stderr, /^ {2}#1 was of \S*\/work only \(--only\); this one is of the home$/m)
+  }
+})
+
+test('a umask that takes even the own rights makes no file of a logbook that its owner cannot read', async () => {
+  const own = await openTestHome()
+  await using _closing = own
+  await own.run(['machine', 'add', 'here', 'local:'])
+  const words = [...vmlCommand, 'save', 'here', '--only', folder]
+  await promisify(execFile)('sh', ['-c', 'umask 777; exec "$@"', 'sh', ...words], {
+    env: vmlEnvironment({ home: own.home }),
+  })
+  const names = await readdir(join(own.logbook, 'snapshots'))
+  assert.equal(names.length, 1)
+  for (const name of await readdir(own.logbook, { recursive: true })) {
+    const { mode } = await stat(join(own.logbook, name))
+    assert.equal(mode & 0o400, 0o400, name)
   }
 })

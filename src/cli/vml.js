@@ -6,6 +6,9 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 
+// A umask that takes its owner's own rights would make files of a logbook that nobody can read: those rights stay.
+process.umask(process.umask(0o077) & 0o077)
+
 const { XDG_CACHE_HOME, HOME } = process.env
 const cache = XDG_CACHE_HOME?.startsWith('/') ? XDG_CACHE_HOME : join(HOME || homedir(), '.cache')
 // Where the folder cannot be written Node goes on without it.
