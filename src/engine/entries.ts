@@ -22,6 +22,8 @@ export interface EntriesOptions {
   readonly reporter?: Reporter
   /** Told of each snapshot that is damaged and not remembered: its entry is not among those that are given. */
   readonly onLeftOut?: ((id: SnapshotId) => void) | undefined
+  /** Told of each entry whose own document cannot be read, and why. */
+  readonly onUnread?: ((snapshot: Snapshot, why: string) => void) | undefined
 }
 
 export interface OpenLogbook {
@@ -226,6 +228,7 @@ export async function readRow(
     return { snapshot, facts: document && factsOf(document, lost), whole: true }
   } catch (error) {
     if (!isDamage(error) && !(error instanceof SyntaxError)) throw error
+    options.onUnread?.(snapshot, messageOf(error))
     options.reporter?.warn({
       warning: `Cannot read what entry ${shortId(id)} says of itself: ${messageOf(error)}`,
     })

@@ -216,7 +216,7 @@ export interface CheckOptions extends CallOptions {
 
 export interface CheckFinding {
   readonly severity: 'damage' | 'notice'
-  readonly what: 'key' | 'snapshot' | 'index' | 'pack' | 'tree' | 'blob' | 'lock' | 'parity'
+  readonly what: 'key' | 'snapshot' | 'index' | 'pack' | 'tree' | 'blob' | 'lock' | 'parity' | 'entry'
   readonly id: string
   readonly message: string
   /** Snapshots that cannot be read whole because of it. */

@@ -2,6 +2,7 @@
 import type { Logbook } from '../../app/open.ts'
 import { VmlError } from '../../base/failure.ts'
 import { entryName, listEntries, lostTag } from '../../engine/entries.ts'
+import { findUnread, unreadFindings } from '../../engine/unread-documents.ts'
 import { shortId } from '../../model/ids.ts'
 import type { PackSample } from '../../store/check-sample.ts'
 import type { CheckFinding, CheckReport, Repository } from '../../store/store.ts'
@@ -103,7 +104,8 @@ async function check(
   await using _lock = lock ? await keepPrunesOut(context, logbook.repository, 'strict') : undefined
   const checked = await logbook.repository.check({ readData, reporter: context.reporter, signal })
   const recovery = await lookAtRecoveryData(context, logbook.repository, readData === true)
-  const report = { ...checked, findings: [...checked.findings, ...recovery.findings] }
+  const unread = unreadFindings(await findUnread(logbook, signal), checked.findings)
+  const report = { ...checked, findings: [...checked.findings, ...unread, ...recovery.findings] }
   const damage = report.findings.filter((finding) => finding.severity === 'damage')
   // Only for names: where the log itself cannot be read the finding says so already.
   const entries = await listEntries(logbook, { signal }).catch(() => [])
@@ -182,6 +184,10 @@ async function tellDamagedPlaces({ config, out }: Context, logbook: Logbook): Pr
 
 /** "Nothing to repair" is no promise that every entry is whole: what an earlier repair left out stays out. */
 async function tellOlderLosses({ out, signal }: Context, logbook: Logbook): Promise<void> {
+  for (const { snapshot, message } of await findUnread(logbook, signal))
+    out.note(
+      `  What entry ${shortId(snapshot)} says of itself cannot be read, and no repair brings it back: ${shown(message)}. Its files can be restored`,
+    )
   const entries = await listEntries(logbook, { signal })
   const partial = entries.filter(({ snapshot }) => snapshot.tags.includes(lostTag))
   if (partial.length === 0) return
