@@ -42,6 +42,21 @@ test('what --overwrite never leaves is named after a real restore, and it is not
   assert.deepEqual(summary.kept, [])
 })
 
+test('a place that cannot be written to is refused with its cause, by a dry run too, and nothing is made', async () => {
+  const there = join(home.home, 'there.tar')
+  await writeFile(there, 'mine\n')
+  for (const [to, status, told] of [
+    [there, 5, /it is there/],
+    [join(home.home, 'old.tar.gz'), 2, /\.tar only[^]*old\.tar and/],
+    [file, 2, /it is a file/],
+  ] as const) {
+    const refused = await home.run(['restore', '1', '--to', to, '--dry-run'])
+    assert.equal(refused.status, status, refused.stderr)
+    assert.match(refused.stderr, told)
+  }
+  assert.equal(await readFile(there, 'utf8'), 'mine\n')
+})
+
 test('a misspelt cache part is refused, and nothing of the rest is restored', async () => {
   const { status, stderr } = await home.run(['restore', '1', '--cache', 'downlods'])
   assert.equal(status, 4, stderr)

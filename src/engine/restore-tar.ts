@@ -41,7 +41,7 @@ export interface TarReport {
 /** Names in the archive are relative (`./home/lab`). Written beside the target and linked to its name: an archive that is there is whole. */
 export async function writeEntryTar(request: TarRequest): Promise<TarReport> {
   const counted = { paths: 0, bytes: 0, damaged: [] }
-  if (await lstat(request.file).catch(absent)) throw exists(request.file)
+  await requireFree(request.file)
   await requirePaths(request)
   const part = `${request.file}.${randomBytes(6).toString('hex')}.part`
   const file = await open(part, 'wx', 0o600)
@@ -67,6 +67,11 @@ export async function writeEntryTar(request: TarRequest): Promise<TarReport> {
   }
   await syncFolder(dirname(request.file))
   return counted
+}
+
+/** Fails with `exists` where anything has that name: an archive replaces nothing. */
+export async function requireFree(file: string): Promise<void> {
+  if (await lstat(file).catch(absent)) throw exists(file)
 }
 
 async function requirePaths({ repository, tree, paths, entryName, signal }: TarRequest): Promise<void> {

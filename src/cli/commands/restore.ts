@@ -105,6 +105,7 @@ export const command = defineCommand({
       const file = resolve(context.config.workingFolder, options.to)
       return await writeArchive(context, logbook, { details, paths, without, file, dryRun: options.dryRun })
     }
+    if (options.to !== undefined) refuseOtherArchive(options.to)
     const startedAt = context.clock.now()
     const target =
       options.to === undefined
@@ -165,10 +166,11 @@ async function writeArchive(
   const { out, reporter, signal } = context
   const { details, paths, without, file, dryRun: dry } = request
   const { entry, document, unread } = details
-  const [{ writeEntryTar }, { missingFacts, missingWithin, readMissing }] = await Promise.all([
+  const [{ requireFree, writeEntryTar }, { missingFacts, missingWithin, readMissing }] = await Promise.all([
     import('../../engine/restore-tar.ts'),
     import('../../engine/restore-missing.ts'),
   ])
+  if (dry) await requireFree(file)
   const missing = missingWithin(await readMissing(repository, { entry, document, unread }, context), request)
   const written = dry
     ? undefined
@@ -266,6 +268,15 @@ async function openTarget(
   }
 }
 
+/** Whoever types the name of a packed archive does not want a folder of that name. */
+function refuseOtherArchive(to: string): void {
+  const ending = /\.(?:tar\.[a-z0-9]{1,4}|tgz|tbz2?|txz|tzst|zip)$/i.exec(to)?.[0]
+  if (ending === undefined) return
+  throw new VmlError('usage', `Cannot write "${printableText(to)}": an archive is written as .tar only`, {
+    hint: `Nothing was written. Name it ${printableText(to.slice(0, -ending.length))}.tar and pack it afterwards; for a folder of that name add a slash at the end`,
+  })
+}
+
 /** A folder of this host. With --delete only an empty one, or one that a restore made: nothing of anybody else's is in it. */
 async function openFolder(
   context: Context,
@@ -274,7 +285,18 @@ async function openFolder(
 ): Promise<Target> {
   const wanted = resolve(context.config.workingFolder, typed)
   const there = await readdir(wanted).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT') return undefined
+    if (code === 'ENOTDIR') {
+      throw new VmlError(
+        'usage',
+        `Cannot restore to "${printableText(wanted)}": it is a file, or lies below one`,
+        {
+          cause: error,
+          hint: 'Nothing was changed. Name a folder, or FILE.tar for an archive',
+        },
+      )
+    }
     throw new VmlError(
       'usage',
       `Cannot restore to "${printableText(wanted)}": it is not a folder that can be read`,
