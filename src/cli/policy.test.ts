@@ -132,7 +132,8 @@ interface ResticGroup {
 
 test('what policy apply leaves of each project is what restic forget would leave of it', async () => {
   const days = [1, 1, 2, 9, 9, 10, 11, 31, 32, 70, 71, 400]
-  for (const [index, day] of days.entries()) {
+  // The oldest first, so that the highest number, which restic does not know, is the newest.
+  for (const [index, day] of [...days.entries()].toReversed()) {
     const hour = String(index).padStart(2, '0')
     const at = `${new Date(Date.parse('2026-11-20T00:00:00Z') - day * 86_400_000).toISOString().slice(0, 10)}T${hour}:30:00Z`
     const project = index % 3 === 0 ? 'other' : 'thesis'
