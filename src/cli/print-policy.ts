@@ -1,7 +1,9 @@
 // What policies did, in lines that a journal can keep, and as JSON.
+import { printable } from '../base/raw-text.ts'
 import type { PolicyEvent } from '../app/policy-events.ts'
-import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import type { Decision, PolicyPlan } from '../engine/retain.ts'
+import { uncoveredRoots } from '../engine/uncovered-roots.ts'
 import { policyName, policySettings } from '../model/policy.ts'
 import type { Context } from './command.ts'
 import { describeBudget, describeExceeded } from './print-budget.ts'
@@ -87,6 +89,9 @@ export function isWell(event: PolicyEvent): boolean {
 
 const failedWords = { save: 'not saved', thin: 'not thinned', budget: 'budget not looked at' } as const
 
+/** Of an entry whose folders no other one has. */
+const rootsShown = 3
+
 /** In a dry run also what stays, and why. */
 function printPlan(
   { out, reporter }: Pick<Context, 'out' | 'reporter'>,
@@ -102,6 +107,12 @@ function printPlan(
       out.line(line)
   } else {
     for (const line of table(going.map((decision) => row(decision, `${name}: remove`)))) out.line(line)
+  }
+  for (const [entry, roots] of uncoveredRoots(plan.decisions)) {
+    const some = roots.slice(0, rootsShown).map(printable).join(', ')
+    const more = roots.length > rootsShown ? ` and ${roots.length - rootsShown} more` : ''
+    const warning = `${entryName(entry)} ${dryRun ? 'would go' : 'goes'}, and no entry that stays has ${some}${more}. To keep it: vml edit ${entryWord(entry)} --tag keep`
+    if (!out.json) reporter.warn({ warning: printableLines(`${name}: ${warning}`) })
   }
   const { budget } = plan
   if (budget?.exceeded) {
@@ -150,7 +161,8 @@ export function describeEvent(
       const { number, outcome, statistics } = document
       return { ...base, number, id: snapshot.id, outcome, statistics, stored, duration_ms: durationMs }
     }
-    case 'plan':
+    case 'plan': {
+      const uncovered = uncoveredRoots(event.plan.decisions)
       return {
         ...base,
         policy: Object.fromEntries(policySettings(event.plan.policy)),
@@ -158,9 +170,11 @@ export function describeEvent(
           ...describeEntry(entry),
           stays,
           reasons,
+          no_longer_saved: (uncovered.get(entry) ?? []).map(printable),
         })),
         budget: describeBudget(event.plan, dryRun),
       }
+    }
     case 'removed':
       return { ...base, entries: event.removal.entries.map(describeBriefly) }
     case 'failed': {

@@ -18,6 +18,7 @@ import { growthOf } from '../store/entry-sizes.ts'
 import type { Repository } from '../store/store.ts'
 import { importedTag, listEntries, type LoggedEntry, ownTags } from './entries.ts'
 import { fitBudget } from './budget.ts'
+import { uncoveredRoots } from './uncovered-roots.ts'
 import { planForget, type PolicyPlan, removalOf, runForget } from './retain.ts'
 
 const nowMs = Date.parse('2026-11-21T00:00:00Z')
@@ -31,6 +32,7 @@ interface Sketch {
   readonly kind?: LoggedEntry['kind']
   readonly tags?: readonly string[]
   readonly daysAgo: number
+  readonly paths?: readonly string[]
 }
 
 function factsOf(machine: string, number: number, host: string): LoggedEntry['facts'] {
@@ -47,6 +49,7 @@ function entry({
   kind = 'environment',
   tags = [],
   daysAgo,
+  paths = ['/home/lab'],
 }: Sketch): LoggedEntry {
   const number = ++made
   const id = number.toString(16).padStart(64, '0')
@@ -68,6 +71,7 @@ function entry({
       id: id as SnapshotId,
       time: takenAt.toISOString(),
       hostname: machine,
+      paths,
     },
   }
 }
@@ -168,6 +172,16 @@ test('what was saved last stays, though a clock that was set back makes it look 
     going(planForget(entries, [policy(keepOne)], options)),
     new Set([older, ofOld, ofOlder, back]),
   )
+})
+
+test('of what goes, the folders are named that no entry which stays is of', () => {
+  const [first, second, third] = [
+    entry({ daysAgo: 3, paths: ['/home/lab', '/data/cfg'] }),
+    entry({ daysAgo: 2, paths: ['/home/lab/thesis/text'] }),
+    entry({ daysAgo: 1, paths: ['/home/lab/thesis'] }),
+  ]
+  const [plan] = planForget([first, second, third], [policy(keepOne)], options)
+  assert.deepEqual([...uncoveredRoots(plan?.decisions ?? [])], [[first, ['/home/lab', '/data/cfg']]])
 })
 
 test('a policy that only saves lets nothing go', () => {
