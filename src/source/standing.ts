@@ -28,6 +28,8 @@ const typeBits: Readonly<Record<NodeType, number>> = {
   irregular: 0,
 }
 
+const nsPerSecond = 1_000_000_000n
+
 export function standingOf(attributes: Attributes): Standing {
   const { type, mode, links = 2 } = attributes
   return standing(typeBits[type] | (mode & 0o7777), { ...attributes, links })
@@ -67,7 +69,9 @@ export function isAsSeen(seen: Standing, now: Standing, when: 'untouched' | 'aft
     seen.size === now.size &&
     seen.mtimeNs === now.mtimeNs
   if (!lasts || when === 'afterRename') return lasts
-  if (seen.inode !== undefined && now.inode !== undefined && seen.inode !== now.inode) return false
   // A name more than there was changes the time, too, and says so by having none here.
-  return seen.ctimeNs === undefined || seen.ctimeNs === now.ctimeNs
+  if (seen.ctimeNs !== undefined && seen.ctimeNs !== now.ctimeNs) return false
+  // Some file systems number what they have let go of anew; a time to the nanosecond is no other file's.
+  const isTimed = seen.ctimeNs !== undefined && seen.ctimeNs % nsPerSecond !== 0n
+  return isTimed || seen.inode === undefined || now.inode === undefined || seen.inode === now.inode
 }
