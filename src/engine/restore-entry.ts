@@ -186,13 +186,15 @@ function requireEqual(report: RestoreReport, kept: string, label: string): void 
     const why = refused.get(path)
     return `${printable(path)} ${what}${why === undefined ? '' : ` (${why})`}`
   })
+  // A path may differ in more than one way.
+  const paths = new Set(differences.map(({ path }) => path)).size
   const unread =
     report.damaged.length > 0
       ? `\nThe logbook is damaged too: ${report.damaged.length} paths of the entry could not be read, see vml check --read-data`
       : ''
   throw new VmlError(
     unexplained.length > 0 ? 'proof' : 'partial',
-    `Cannot restore everything to ${label}: ${differences.length} of ${report.proof.checked + report.proof.absent} paths are not as the entry has them`,
+    `Cannot restore everything to ${label}: ${paths} of ${report.proof.checked + report.proof.absent} paths are not as the entry has them`,
     {
       details: { differences: shown, damaged: damagedFacts(report.damaged) },
       hint: `${kept}. These paths differ:\n  ${shown.join('\n  ')}${unread}`,
