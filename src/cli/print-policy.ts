@@ -10,6 +10,7 @@ import { describeBudget, describeExceeded } from './print-budget.ts'
 import { describeEntry } from './describe-entry.ts'
 import { formatBytes, formatCount, formatDuration, formatMoment, plural } from './format.ts'
 import { shown } from './options.ts'
+import { describeRead } from './read-counts.ts'
 import { printableLines } from './output.ts'
 import { table } from './style.ts'
 
@@ -36,7 +37,7 @@ export function printEvent(
       const partial =
         outcome === 'partial' ? `, in part: ${plural(problems.length, 'path')} could not be read` : ''
       out.line(
-        `${name}: saved #${number} in ${formatDuration(durationMs)}: read ${formatCount(statistics.filesRead)} of ${plural(statistics.files, 'file')}, stored ${formatBytes(stored.storedBytes)}${partial}`,
+        `${name}: saved #${number} in ${formatDuration(durationMs)}: ${describeRead(statistics)}, stored ${formatBytes(stored.storedBytes)}${partial}`,
       )
       break
     }

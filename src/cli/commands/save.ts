@@ -18,12 +18,13 @@ import type { CaptureMode } from '../../model/entry.ts'
 import { shortId } from '../../model/ids.ts'
 import type { Machine } from '../../model/machine.ts'
 import { type Context, defineCommand, dryRun, flag, type Operand, text, texts } from '../command.ts'
-import { formatBytes, formatCount, formatDuration, plural } from '../format.ts'
+import { formatBytes, formatDuration, plural } from '../format.ts'
 import { parseCache, parseMachinePath, parseTag } from '../../app/machine-path.ts'
 import { openFolderMemory } from '../../app/folder-memory.ts'
 import { warnOfOtherHost } from '../../engine/other-host.ts'
 import type { Output } from '../output.ts'
 import { describeOtherRoots } from '../other-roots.ts'
+import { describeRead } from '../read-counts.ts'
 import { printSurvey } from '../print-survey.ts'
 
 const machineOperand: Operand = {
@@ -159,7 +160,7 @@ function printSaved(out: Output, { snapshot, document, stored, durationMs }: Sav
     out.note(`  … and ${problems.length - problemsShownMax} more: vml show ${document.number}`)
   const mode = document.modeReason === undefined ? document.mode : `${document.mode}, ${document.modeReason}`
   out.note(
-    `  ${mode}: read ${formatCount(statistics.filesRead)} of ${plural(statistics.files, 'file')} (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
+    `  ${mode}: ${describeRead(statistics)} (${formatBytes(statistics.bytesRead)} of ${formatBytes(statistics.bytes)}), stored ${formatBytes(stored.storedBytes)}`,
   )
   if (excluded.length > 0)
     out.note(`  left out ${plural(excluded.length, 'path')} by rules: vml show ${document.number}`)
