@@ -18,8 +18,7 @@ export function openMemory({ files = new Map(), readOnly = false }: MemoryOption
     async create({ signal } = {}) {
       signal?.throwIfAborted()
       refuseWrite()
-      if (files.has('config/'))
-        throw new VmlError('exists', 'Cannot make a logbook in memory: one is there')
+      if (files.has('config/')) throw new VmlError('exists', 'Cannot make a logbook in memory: one is there')
     },
     async put(file, data, { signal } = {}) {
       signal?.throwIfAborted()
