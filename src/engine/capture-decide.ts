@@ -6,7 +6,8 @@ import type { Attributes, TreeNode } from '../model/tree.ts'
 import { isDamage } from '../store/damage.ts'
 import type { CaptureBase, Run } from './capture-run.ts'
 import type { FolderMemory, RememberedFolder } from './folder-memory.ts'
-import { type Listing, type Row, rootRow } from './listing.ts'
+import type { Listing } from './listing.ts'
+import { type Row, rootRow } from './listing-row.ts'
 import { clockTickNs, isSettled, isUnchanged } from './unchanged.ts'
 
 export interface Decision {

@@ -6,7 +6,7 @@ import { chunkBytesMin } from '../store/chunker.ts'
 import type { Writer } from '../store/store.ts'
 import { forgetBelow, type Run } from './capture-run.ts'
 import { dropBehindLinks, lookAgain, takeLink, takeUnread } from './capture-taken.ts'
-import type { Row } from './listing.ts'
+import type { Row } from './listing-row.ts'
 import { encodeBatch, type LaneResults, readResults } from './lane-batch.ts'
 import type { LaneRead, ReadLaneTask } from './read-lane.ts'
 

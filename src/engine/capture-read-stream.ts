@@ -6,7 +6,7 @@ import type { ReadFile } from '../source/source.ts'
 import type { FileSink, Writer } from '../store/store.ts'
 import { addProblem, forget, forgetBelow, type Run } from './capture-run.ts'
 import { dropBehindLinks, lookAgain, takeLink, takeUnread } from './capture-taken.ts'
-import type { Row } from './listing.ts'
+import type { Row } from './listing-row.ts'
 import { floorTo, nsPerSecond, sameTime } from './unchanged.ts'
 
 /** Returns what moved meanwhile. */

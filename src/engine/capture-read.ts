@@ -4,7 +4,7 @@ import type { Writer } from '../store/store.ts'
 import { readHere } from './capture-read-here.ts'
 import { readStream } from './capture-read-stream.ts'
 import { addProblem, forget, type Run } from './capture-run.ts'
-import type { Row } from './listing.ts'
+import type { Row } from './listing-row.ts'
 
 /** A file that changes while it is read is read this often, then kept with a warning. */
 const readsMax = 3

@@ -9,7 +9,8 @@ import type { Repository } from '../store/store.ts'
 import type { CapturedFiles } from './captured-files.ts'
 import type { Excluded, ExclusionRules } from './exclusion.ts'
 import type { FolderMemory } from './folder-memory.ts'
-import type { Listing, Row } from './listing.ts'
+import type { Listing } from './listing.ts'
+import type { Row } from './listing-row.ts'
 
 export interface CaptureRoot {
   readonly path: RawPath

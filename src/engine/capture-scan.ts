@@ -15,7 +15,8 @@ import {
   ignoreFileName,
   openExclusion,
 } from './exclusion.ts'
-import { Listing, type Row, rootRow } from './listing.ts'
+import { Listing } from './listing.ts'
+import { type Row, rootRow } from './listing-row.ts'
 
 export async function scanRoots(request: CaptureRequest): Promise<Run> {
   const { source, signal } = request

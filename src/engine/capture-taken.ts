@@ -3,7 +3,7 @@ import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { ScanProblem, ScanRecord } from '../source/source.ts'
 import { addProblem, forget, type Run } from './capture-run.ts'
 import { takeScanned } from './capture-scan.ts'
-import { type Row, rootRow } from './listing.ts'
+import { type Row, rootRow } from './listing-row.ts'
 
 /** A folder that cannot be opened keeps what the scan knows of it; what is above the roots is no loss at all. */
 export function takeUnread(run: Run, record: ScanProblem): void {

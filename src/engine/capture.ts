@@ -10,7 +10,7 @@ import type { CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { type CapturedFile, CapturedFiles } from './captured-files.ts'
 import { decideChanged } from './capture-decide.ts'
 import { addFoldersAbove, applyRules, requireRoots, scanRoots } from './capture-scan.ts'
-import type { Row } from './listing.ts'
+import type { Row } from './listing-row.ts'
 import type { Excluded } from './exclusion.ts'
 
 export interface Captured {

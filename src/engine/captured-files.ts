@@ -1,7 +1,8 @@
 // What is known of captured paths beyond their listing: content as 32 bytes a blob, attributes only where the scan did not tell them.
 import type { BlobId } from '../model/ids.ts'
 import type { Attributes } from '../model/tree.ts'
-import type { Listing, Row } from './listing.ts'
+import type { Listing } from './listing.ts'
+import type { Row } from './listing-row.ts'
 
 export interface CapturedFile {
   readonly attributes: Attributes

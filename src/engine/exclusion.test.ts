@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { type Attributes } from '../model/tree.ts'
 import { type RawPath } from '../model/raw-path.ts'
 import { applyExclusion, type ExclusionRules, openExclusion } from './exclusion.ts'
-import { Listing, rootRow } from './listing.ts'
+import { Listing } from './listing.ts'
+import { rootRow } from './listing-row.ts'
 
 const folder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
 const file: Attributes = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n, size: 1 }

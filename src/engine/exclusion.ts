@@ -11,7 +11,8 @@ import {
   rootPath,
 } from '../model/raw-path.ts'
 import { isRestoreLeftover } from '../source/restore-leftover.ts'
-import type { Listing, Row } from './listing.ts'
+import type { Listing } from './listing.ts'
+import type { Row } from './listing-row.ts'
 
 export interface ExclusionRules {
   /** Never captured, whatever is included: VML's keys, state and caches, an open logbook, `/.vml` of a guest. */

@@ -1,8 +1,8 @@
 // Files on their way to a lane, and what became of them on the way back, as columns: objects by the hundred thousand are memory that V8 takes back late.
 import type { BlobId } from '../model/ids.ts'
 import type { NodeType } from '../model/tree.ts'
-import type { Listing, Row } from './listing.ts'
-import { fingerprintBytes, inMode, inInode, types } from './listing-row.ts'
+import type { Listing } from './listing.ts'
+import { fingerprintBytes, inInode, inMode, type Row, types } from './listing-row.ts'
 
 /** A path as the scan saw it. */
 export interface LaneFile {

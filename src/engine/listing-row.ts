@@ -1,6 +1,11 @@
 // What a row of a listing is made of, and where in it each field stands.
 import type { NodeType } from '../model/tree.ts'
 
+/** Number of a path in its listing. The root has 0. */
+export type Row = number
+export const rootRow: Row = 0
+export const noRow: Row = -1
+
 export const types: readonly NodeType[] = [
   'file',
   'dir',

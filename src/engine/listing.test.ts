@@ -4,7 +4,8 @@ import * as fc from 'fast-check'
 import type { RawText } from '../base/raw-text.ts'
 import { isRawName, joinPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { NodeType } from '../model/tree.ts'
-import { Listing, rootRow } from './listing.ts'
+import { Listing } from './listing.ts'
+import { rootRow } from './listing-row.ts'
 
 const types: readonly NodeType[] = ['file', 'dir', 'symlink', 'fifo', 'dev', 'chardev', 'irregular']
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Run } from './capture-run.ts'
 import { mayBeProgram } from './library-needs.ts'
-import type { Row } from './listing.ts'
+import type { Row } from './listing-row.ts'
 import { nodeOf } from './tree-builder.ts'
 import { openTreeReader, type WalkedNode } from './tree-reader.ts'
 

@@ -7,7 +7,7 @@ import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Writer } from '../store/store.ts'
 import type { Run } from './capture-run.ts'
 import type { CapturedFile } from './captured-files.ts'
-import { type Row, rootRow } from './listing.ts'
+import { type Row, rootRow } from './listing-row.ts'
 
 /** A folder that nothing is known of: it stands above a path whose own folder could not be looked at. */
 const unknownFolder: Attributes = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
