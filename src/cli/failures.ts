@@ -32,6 +32,16 @@ export function foreseen(error: unknown, signal: AbortSignal, known?: string): u
   return error
 }
 
+/** The result is what is lost then, and nothing else: no word of what is stored. */
+export function outputFailed(error: Error): Error {
+  const code = systemErrorCode(error)
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error
+  return new VmlError('unavailable.space', `No space left for the output: ${messageOf(error)}`, {
+    hint: 'It is not whole. Free some space where it goes, or write it to another place',
+    cause: error,
+  })
+}
+
 /** What is known of every command: an entry is there when all of it is. Of a damaged logbook nobody may say more. */
 const alwaysKnown = 'no entry is half written, and what was already stored is found again'
 

@@ -10,7 +10,7 @@ import type { Logbook } from '../app/open.ts'
 import type { Machine } from '../model/machine.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { Context } from './command.ts'
-import { cancelled, foreseen, reportFailure } from './failures.ts'
+import { cancelled, foreseen, outputFailed, reportFailure } from './failures.ts'
 import { isTerminalGone } from './hang-up.ts'
 import { openOutput, type Output } from './output.ts'
 import { firstOperand, type GlobalFlags } from './global-options.ts'
@@ -34,7 +34,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   let outputFailure: Error | undefined
   stdout.on('error', (error) => {
     if (systemErrorCode(error) === 'EPIPE') brokenPipe = true
-    else outputFailure ??= error
+    else outputFailure ??= outputFailed(error)
     abort.abort(error)
   })
   stderr.on('error', () => {}) // Nobody listens to messages: no reason to stop.
