@@ -24,7 +24,7 @@ export function explainDiskFailure(action: string, error: unknown): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new VmlError('unavailable.space', `Cannot ${action}: no space is left`, {
       ...options,
-      hint: 'Free space there and run the command again: what was stored so far is reused',
+      hint: 'Free space there by other means, since even vml rm and vml prune need a little, and run the command again: what was stored so far is reused',
     })
   }
   if (code === 'ESTALE' || code === 'ETIMEDOUT' || code === 'EHOSTDOWN' || code === 'ENOTCONN')

@@ -233,7 +233,7 @@ async function explainSpace(
   if (free === undefined || free >= bytes) return error
   return new VmlError('unavailable.space', `no space is left: ${free} of ${bytes} bytes`, {
     cause: error,
-    hint: 'Free space there and run the command again: what was stored so far is reused',
+    hint: 'Free space there by other means, since even vml rm and vml prune need a little, and run the command again: what was stored so far is reused',
   })
 }
 
