@@ -99,7 +99,8 @@ export function printOutcome(
     const { number } = safety.document
     const { created } = plan.counts
     const stays = created === 0 ? '' : `; ${plural(created, 'new path stays', 'new paths stay')} then`
-    out.note(`  What was there is kept in #${number}: ${back(number)} brings it back${stays}`)
+    const words = `${back(number)}${needsDelete(plan) ? ' --delete' : ''}`
+    out.note(`  What was there is kept in #${number}: ${words} brings it back${stays}`)
   }
   const { proof } = report
   out.line(
@@ -183,4 +184,9 @@ function untouchedFacts({ left, kept }: RestorePlan) {
     kept: kept.map(({ path, rule }) => ({ path: printable(path), rule })),
     left: left.map(({ path, why }) => ({ path: printable(path), why })),
   }
+}
+
+/** Where a folder came in the place of something else, the way back is blocked by what is in it. */
+function needsDelete({ writes }: RestorePlan): boolean {
+  return writes.some(({ node, reason }) => reason === 'type' && node.type === 'dir')
 }

@@ -1,6 +1,6 @@
 // What a restore says of the paths that it leaves alone.
 import assert from 'node:assert/strict'
-import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { after, before } from 'node:test'
 import { openTestHome, type TestHome } from '../../test/cli.ts'
@@ -108,4 +108,22 @@ test('where two folders of an entry would come to one place both are named, and 
   assert.equal(await readFile(join(other, 'conf'), 'utf8'), `of ${one}\n`)
   assert.equal(await readFile(join(other, 'notes'), 'utf8'), 'a week of work\n')
   assert.match(alone.stderr, /kept in #2/)
+})
+
+test('where a folder comes in the place of a file, the way back that is told brings the file back', async () => {
+  const own = await openTestHome()
+  await using _closing = own
+  const folder = join(own.home, 'work')
+  await mkdir(join(folder, 'place'), { recursive: true })
+  await writeFile(join(folder, 'place/in'), 'of the folder\n')
+  await own.run(['machine', 'add', 'here', 'local:'])
+  assert.equal((await own.run(['save', 'here', '--only', folder])).status, 0)
+  await rm(join(folder, 'place'), { recursive: true })
+  await writeFile(join(folder, 'place'), 'a file\n')
+  const restored = await own.run(['restore', '1'])
+  assert.equal(restored.status, 0, restored.stderr)
+  const [, words = ''] = /is kept in #2: vml (restore 2[^:;]*?) brings it back/.exec(restored.stderr) ?? []
+  const back = await own.run([...words.split(' '), '--yes'])
+  assert.equal(back.status, 0, `${words}: ${back.stderr}`)
+  assert.equal(await readFile(join(folder, 'place'), 'utf8'), 'a file\n')
 })
