@@ -19,6 +19,7 @@ import type { Shell } from '../wire/shell.ts'
 import { capture, type Captured, look, survey, type Survey } from './capture.ts'
 import type { CaptureBase, CaptureRequest, CaptureRoot, Run } from './capture-run.ts'
 import { isImported, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { warnOfEmptied } from './emptied.ts'
 import { rememberFolders } from './capture-decide.ts'
 import {
   decodeFolderMemory,
@@ -123,6 +124,7 @@ export async function saveLooked(
   const { roots } = run.request
   const number = await parts.nextNumber()
   const document = describeEntry(parts, request, { captured, roots, number, startedAt })
+  warnOfEmptied(parts.base, document, parts.reporter)
   return await commitEntry({ parts, writer, captured, document, packages, tags: request.tags, startedAt })
 }
 
