@@ -84,8 +84,10 @@ export function openStage(folder: string): Stage {
   const descriptor = openTemporary(folder, temporary)
   let isOpen = true
   const close = () => {
-    if (isOpen) closeSync(descriptor)
+    if (!isOpen) return
+    // A close that fails has closed all the same (close(2)): the number may be another file's by now.
     isOpen = false
+    closeSync(descriptor)
   }
   return {
     descriptor,
@@ -93,7 +95,15 @@ export function openStage(folder: string): Stage {
       try {
         signal?.throwIfAborted()
         const { size } = await fstat(descriptor)
-        if (size !== bytes) throw new Error(`A file to be put has ${size} bytes instead of ${bytes}`)
+        if (size !== bytes) {
+          throw new VmlError(
+            'failed',
+            `Cannot write "${target}": ${size} of ${bytes} bytes came to the disk`,
+            {
+              hint: 'Look at the disk and the log of its computer, then run the command again',
+            },
+          )
+        }
         if (await lstat(temporary).catch(absent)) {
           await fdatasync(descriptor)
           await linkNew(temporary, target, (present) => hash('sha256', present) === name)
@@ -102,18 +112,23 @@ export function openStage(folder: string): Stage {
           await putFile({ folder, target, data: await readWhole(descriptor, bytes), signal })
         }
       } finally {
-        close()
-        await unlink(temporary).catch(() => {})
+        try {
+          close()
+        } finally {
+          await unlink(temporary).catch(() => {})
+        }
       }
       await syncFolder(dirname(target))
     },
     drop() {
       if (!isOpen) return
-      close()
-      try {
-        unlinkSync(temporary)
-      } catch {
-        // A name in `tmp/` harms nobody.
+      // Nothing of it is wanted, and a name in `tmp/` harms nobody: what comes after, such as the release of a lock, must come.
+      for (const step of [close, () => unlinkSync(temporary)]) {
+        try {
+          step()
+        } catch {
+          continue
+        }
       }
     },
   }

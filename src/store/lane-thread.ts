@@ -131,7 +131,13 @@ export function startLane(setup: LaneSetup, { store, staging }: PackStore): Lane
   })
   worker.unref()
   ours.unref()
-  if (staging) for (let count = 0; count < filesMax; count++) giveFile(staging.open)
+  try {
+    if (staging) for (let count = 0; count < filesMax; count++) giveFile(staging.open)
+  } catch (error) {
+    // Nobody would ever know of the thread.
+    void end()
+    throw error
+  }
   const order = async (
     what: Unnumbered<LaneOrder>,
     transfer: readonly ArrayBuffer[] = [],
