@@ -1,5 +1,5 @@
 // A storage that goes wrong at calls that a test chooses, as real ones do: broken lines, half-written files, lies, silence.
-import type { Backend, FileKind } from '../src/backend/backend.ts'
+import type { Backend, FileKind, StagedFile } from '../src/backend/backend.ts'
 import { VmlError } from '../src/base/failure.ts'
 
 export const faults = [
@@ -29,7 +29,8 @@ export const faults = [
 ] as const
 export type Fault = (typeof faults)[number]
 
-export type Operation = 'create' | 'put' | 'get' | 'size' | 'list' | 'remove'
+/** The last three of a file that is staged: `stage` opens it, `putStaged` puts it. */
+export type Operation = 'create' | 'put' | 'get' | 'size' | 'list' | 'remove' | 'stage' | 'putStaged' | 'drop'
 
 export interface Call {
   /** From 1. */
@@ -40,14 +41,23 @@ export interface Call {
   readonly kind: FileKind | undefined
 }
 
-const everywhere: readonly Operation[] = ['create', 'put', 'get', 'size', 'list', 'remove']
+const everywhere: readonly Operation[] = [
+  'create',
+  'put',
+  'get',
+  'size',
+  'list',
+  'remove',
+  'stage',
+  'putStaged',
+]
 const meets: Readonly<Record<Fault, readonly Operation[]>> = {
   'fails-before': everywhere,
-  'fails-after': ['create', 'put', 'get', 'size', 'remove'],
+  'fails-after': ['create', 'put', 'get', 'size', 'remove', 'stage', 'putStaged'],
   'short-write': ['put'],
   'lying-write': ['put'],
-  'lost-write': ['put', 'remove'],
-  'no-space': ['put'],
+  'lost-write': ['put', 'remove', 'putStaged', 'drop'],
+  'no-space': ['put', 'stage', 'putStaged'],
   zeros: ['get'],
   'short-read': ['get'],
   'list-misses': ['list'],
@@ -82,6 +92,8 @@ export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | unde
     const fault = faultAt(call)
     const met = fault !== undefined && canMeet(fault, operation) ? fault : undefined
     if (met === 'gone') gone = true
+    // What frees something on this host cannot break off.
+    if (operation === 'drop') return met
     if (gone || met === 'fails-before') throw broken()
     return met
   }
@@ -91,16 +103,46 @@ export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | unde
     if (fault === 'fails-after') throw broken()
     return result
   }
+  const stage = () => {
+    const fault = begin('stage', undefined)
+    if (fault === 'no-space') throw noSpace()
+    const file = inner.stage?.()
+    if (!file) throw new Error('A storage that stages nothing was asked to')
+    if (fault !== 'fails-after') return faultyStage(file)
+    file.drop()
+    throw broken()
+  }
+  /** Whatever comes of a put, nothing of the staged file is left. */
+  const faultyStage = (file: StagedFile): StagedFile => ({
+    descriptor: file.descriptor,
+    async put(ref, bytes, options) {
+      let fault: Fault | undefined
+      try {
+        fault = begin('putStaged', ref.kind)
+        if (fault === 'no-space') throw noSpace()
+      } catch (error) {
+        file.drop()
+        throw error
+      }
+      if (fault === 'lost-write') file.drop()
+      else await run(fault, async () => await file.put(ref, bytes, options))
+    },
+    drop() {
+      // It stays in tmp/, as after a crash, and with it its descriptor.
+      if (begin('drop', undefined) !== 'lost-write') file.drop()
+    },
+  })
   return {
     calls,
     location: 'a storage with faults',
     traits: inner.traits,
+    ...(inner.stage ? { stage } : {}),
     async create(options) {
       await run(begin('create', undefined), async () => await inner.create(options))
     },
     async put(file, data, options) {
       const fault = begin('put', file.kind)
-      if (fault === 'no-space') throw new VmlError('unavailable.space', 'Cannot write: no space is left')
+      if (fault === 'no-space') throw noSpace()
       if (fault === 'lost-write') return
       if (fault === 'short-write' || fault === 'lying-write') {
         await inner.put(file, data.subarray(0, Math.floor(data.length / 2)), options)
@@ -138,6 +180,10 @@ export function openFaulty(inner: Backend, faultAt: (call: Call) => Fault | unde
     },
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
+}
+
+function noSpace(): VmlError {
+  return new VmlError('unavailable.space', 'Cannot write: no space is left')
 }
 
 function broken(): VmlError {
