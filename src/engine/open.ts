@@ -274,7 +274,7 @@ async function restoreInto(
     reporter: request.reporter,
     signal: request.signal,
   })
-  const report = await runRestore(prepared)
+  const report = await runRestore({ ...prepared, isNew: true })
   requireProof(report, 'Nothing was there before', request.name)
   return { prepared, report }
 }

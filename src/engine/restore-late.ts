@@ -16,12 +16,12 @@ export type Late = Map<RawPath, Attributes | undefined>
 
 /** Those of `paths` that stood there and are no longer as they were seen. What is gone is none: nothing is lost with it. */
 export async function changedSince(
-  { present, request }: PlannedRestore,
+  { present, request, isNew = false }: PlannedRestore,
   paths: readonly RawPath[],
 ): Promise<Late> {
   const asked = paths.filter((path) => present.has(path))
   const changed: Late = new Map()
-  if (asked.length === 0) return changed
+  if (asked.length === 0 || isNew) return changed
   for await (const record of request.destination.source.stat(asked, request.signal)) {
     const seen = present.get(record.path)
     if (!seen || (record.kind === 'problem' && record.problem === 'vanished')) continue

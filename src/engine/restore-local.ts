@@ -183,6 +183,8 @@ async function writeAll(state: WriteState): Promise<readonly PathFailure[]> {
     else attempt(state, path, () => writer.makeHardLink(itemOf(state, write), hardLinkTo))
   }
   for (const { path, bytes, attributes } of request.extras) {
+    // The entry has one, too, and what stands there stays.
+    if (failures.has(path)) continue
     const isPlanned = plan.writes.some((write) => write.path === path)
     const replaces = isPlanned || prepared.endangered.includes(path)
     const standing = prepared.present.get(path)

@@ -24,6 +24,8 @@ export interface PlannedRestore {
   readonly leftovers: readonly RawPath[]
   /** Known before anything is changed: the plan is without them. */
   readonly damaged: readonly DamagedPath[]
+  /** Nobody works there yet: what changes by itself while it is written is replaced. */
+  readonly isNew?: boolean
 }
 
 /** Folders on the way to a write that are there already: each must be a real folder when the first byte goes out. */

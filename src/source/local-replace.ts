@@ -11,7 +11,7 @@ export interface Place {
 
 /** Both fail with `EEXIST` where something else stands there than was seen: that stays. */
 export interface LocalReplacer {
-  /** `temporary` is whole and lies in the same folder; it may be there afterwards where this fails. */
+  /** `temporary` is whole and lies in the same folder; it is not there afterwards, also where this fails. */
   replace(place: Place, temporary: RawText, seen: Standing): void
   /** A file, a link or an empty folder. Nothing happens where it is gone already. */
   remove(place: Place, seen: Standing): void
@@ -52,22 +52,31 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
      */
     replace(place, temporary, seen) {
       const { folder } = place
-      const found = look(place)
-      if (found && !isAsSeen(seen, found.standing, 'untouched')) throw failure('EEXIST')
-      const fresh = look({ folder, name: temporary })?.inode
-      if (fresh === undefined) throw failure('ENOENT')
-      const aside = { folder, name: nextAside(fresh, seen) }
-      libc.renameAt({ folder, name: temporary }, aside)
+      const own = { folder, name: temporary }
+      let found: ReturnType<typeof look>
+      let aside: Place
+      let fresh: bigint
+      try {
+        found = look(place)
+        if (found && !isAsSeen(seen, found.standing, 'untouched')) throw failure('EEXIST')
+        fresh = libc.statAt(folder, temporary).inode
+        aside = { folder, name: nextAside(fresh, seen) }
+        libc.renameAt(own, aside)
+      } catch (error) {
+        removeIfThere(libc, own)
+        throw error
+      }
       try {
         if (found) libc.exchangeAt(aside, place)
         else libc.renameNewAt(aside, place)
       } catch (error) {
         const code = codeOf(error)
-        libc.renameAt(aside, { folder, name: temporary })
-        if (!withoutFlags.has(code)) throw code === 'ENOENT' ? failure('EEXIST') : error
         // The look and the rename are two calls here.
-        libc.renameAt({ folder, name: temporary }, place)
-        return
+        if (withoutFlags.has(code)) libc.renameAt(aside, place)
+        // It is the new one, or, of two names of one file, the second (rename(2)).
+        if (look(aside)?.inode === fresh) removeIfThere(libc, aside)
+        if (withoutFlags.has(code)) return
+        throw code === 'ENOENT' ? failure('EEXIST') : error
       }
       if (!found) return
       if (isStill(aside, seen)) {
@@ -117,6 +126,14 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
       giveBack(libc, aside, place)
       throw failure('EEXIST')
     },
+  }
+}
+
+function removeIfThere(libc: Libc, { folder, name }: Place): void {
+  try {
+    libc.removeAt(folder, name, 'file')
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
   }
 }
 

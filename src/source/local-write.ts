@@ -96,9 +96,12 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
   /** What is whole gets its name; the other one goes, whatever happens. */
   const publish = (folder: number, { temporary, item }: { temporary: RawText; item: LocalItem }) => {
     const { name } = folders.openParent(item.path)
+    if (item.replaces && item.seen) {
+      replacer.replace({ folder, name }, temporary, item.seen)
+      return
+    }
     try {
-      if (item.replaces && item.seen) replacer.replace({ folder, name }, temporary, item.seen)
-      else if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
+      if (item.replaces) libc.renameAt({ folder, name: temporary }, { folder, name })
       else giveName(folder, { temporary, name })
     } finally {
       // A rename between two names of one file leaves both (rename(2)).

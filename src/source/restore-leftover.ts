@@ -1,5 +1,5 @@
 // The names under which a restore holds what is not whole yet, or what it has set aside to look at it.
-import { createHash, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { isRunning, markOf } from '../base/process-mark.ts'
 import type { RawText } from '../base/raw-text.ts'
 import type { Standing } from './standing.ts'
@@ -83,7 +83,7 @@ function digestOf(seen: Standing | undefined): string {
 }
 
 function shortHash(text: string, digits: number): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, digits)
+  return hash('sha256', text).slice(0, digits)
 }
 
 function fromBase36(text: string): string {
