@@ -193,12 +193,16 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
       throw error
     }
   }
+  /** No pack is on its way any more. */
+  const settlePuts = async () => {
+    while (ownPacks.size > 0) await Promise.race(ownPacks)
+    await putting.drain()
+  }
   /** Everything that was handed over lies in packs that are durable. */
   const settle = async () => {
     await crew.flush()
     own.flush()
-    while (ownPacks.size > 0) await Promise.race(ownPacks)
-    await putting.drain()
+    await settlePuts()
     if (broken) throw broken.error
   }
   /** A tree or snapshot that names what is not there would look whole and could never be restored. */
@@ -354,7 +358,8 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     async [Symbol.asyncDispose]() {
       // What is there is kept for the next save, as far as it goes: no snapshot was promised, so that a failure here,
       // which may be the one that the caller knows already, takes nothing away.
-      for (const step of [settle, writeIndexInTurn]) await step().catch(breakOff)
+      // A flush that fails waits for nothing; no pack may come after the lock is released.
+      for (const step of [settle, settlePuts, writeIndexInTurn]) await step().catch(breakOff)
       await crew.end()
       stages?.dropAll()
       table.dropClaims()
