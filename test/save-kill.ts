@@ -1,6 +1,6 @@
 // Kills a save with SIGKILL before every call by which one of its threads changes a file; afterwards nothing is lost and the next save works.
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { assertSameTree, describeTree } from './e2e/nasty-tree.ts'
 import { lastOperation } from './kill-at-operation.ts'
@@ -16,6 +16,8 @@ export interface SaveKills {
   readonly ended: number
   /** The entry was there already when the save was killed. */
   readonly committed: number
+  /** Files in `tmp/` of more than a megabyte that kills left: packs that were written as they grew. */
+  readonly staged: number
 }
 
 export interface SaveKillOptions {
@@ -55,7 +57,7 @@ export async function killSaves({ which, killsMax }: SaveKillOptions): Promise<S
   const stride = Math.ceil(points / (killsMax ?? points))
   bench.reset('without w')
   const earlier = await bench.entries()
-  let [kills, ended, committed, looks] = [0, 0, 0, 0]
+  let [kills, ended, committed, looks, staged] = [0, 0, 0, 0, 0]
   for (let at = Math.ceil(stride / 2); at <= points; at += stride) {
     bench.reset('without w')
     const run = bench.run(save, at)
@@ -71,7 +73,16 @@ export async function killSaves({ which, killsMax }: SaveKillOptions): Promise<S
     const fresh = [...found].filter(([id]) => !earlier.has(id))
     for (const [, files] of fresh) assertSaved(files, join(home, 'w'), note)
     committed += fresh.length
+    staged += leftBy(bench).filter(({ bytes }) => bytes > stagedBytesMin).length
+    // They may be another writer's, or nobody's any more: one half of the kills each.
+    const isOld = looks % 2 === 0
+    const left = leftBy(bench, isOld).map(({ name }) => name)
     await vml(save)
+    assert.deepEqual(
+      leftBy(bench).map(({ name }) => name),
+      isOld ? [] : left,
+      `${note}: what lies in tmp/`,
+    )
     const after = await bench.entries()
     for (const [id, files] of found) assert.deepEqual(after.get(id), files, note)
     assert.equal(after.size, found.size + 1, note)
@@ -84,7 +95,23 @@ export async function killSaves({ which, killsMax }: SaveKillOptions): Promise<S
       `${note}: the lock of a dead process stays`,
     )
   }
-  return { points, threads: whole.threads, kills, ended, committed }
+  return { points, threads: whole.threads, kills, ended, committed, staged }
+}
+
+/** What a writer keeps in memory until it is full (packer.ts). */
+const stagedBytesMin = 1024 * 1024
+
+/** The files in `tmp/`, which `isOld` has be of yesterday. */
+function leftBy({ logbook }: KillBench, isOld = false): { readonly name: string; readonly bytes: number }[] {
+  const folder = join(logbook, 'tmp')
+  return readdirSync(folder)
+    .toSorted()
+    .map((name) => {
+      assert.match(name, /^vml-put-[0-9a-f]{16}$/)
+      const yesterday = new Date(Date.now() - 24 * 3600_000)
+      if (isOld) utimesSync(join(folder, name), yesterday, yesterday)
+      return { name, bytes: statSync(join(folder, name)).size }
+    })
 }
 
 async function assertRestored({ beside, home, sh, vml }: KillBench): Promise<void> {
