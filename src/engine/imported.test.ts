@@ -50,6 +50,6 @@ test("somebody else's entry is no base of a save, whatever its machine is called
 
 test("somebody else's entry does not make a machine of the same name look saved", () => {
   assert.deepEqual(machineStatuses([entry(2, [importedTag])], new Set(['lab'])), [
-    { machine: 'lab', configured: true, entries: 0, last: undefined },
+    { machine: 'lab', configured: true, entries: 0, safetyEntries: 0, last: undefined },
   ])
 })
