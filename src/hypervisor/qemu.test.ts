@@ -92,7 +92,7 @@ test('of two starts at once one QEMU runs, and both tell where it is', async () 
   assert.deepEqual(await hypervisor.status('twin'), left)
   assert.equal((await hypervisor.access('twin')).port, left.sshPort)
   assert.equal((await hypervisor.stop('twin', { mode: 'kill' })).state, 'stopped')
-  await hypervisor.remove('twin')
+  assert.deepEqual(await hypervisor.remove('twin'), { leftInPlace: [] })
 })
 
 test('a QEMU that was killed is stopped, and the machine starts again on its port', async () => {
