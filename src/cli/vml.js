@@ -18,7 +18,8 @@ enableCompileCache(join(cache, 'vml', 'code'))
 // CPU time of a save of 75,000 files (docs/performance.md). What it may let pile up is a tenth of what is in use.
 setFlagsFromString('--external-memory-accounted-in-global-limit')
 setFlagsFromString('--external-memory-max-growing-factor=1.1')
-// A save makes many objects that live briefly; three areas of 16 MiB for them are memory and no time saved.
+// A save makes many objects that live briefly; areas of 16 MiB for them are memory and no time saved. This thread has its own
+// already; it holds for those that it starts.
 setFlagsFromString('--max-semi-space-size=4')
 
 const { main } = await import('./main.ts')
