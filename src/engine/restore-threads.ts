@@ -30,14 +30,19 @@ interface Thread {
 
 export function openRestoreThreads(data: Omit<ThreadData, 'thread'>): RestoreThreads {
   const count = Math.max(1, Math.min(threadsMax, availableParallelism()))
-  const threads = Array.from({ length: count }, (_, thread) => openThread({ ...data, thread }))
+  const threads: Thread[] = []
   let jobs = 0
   let closed = false
   return {
     jobsMax: count * 2,
     async run(job, transfer = []) {
-      const [idlest] = threads.toSorted((left, right) => left.waiting.size - right.waiting.size)
-      if (!idlest || closed) throw new Error('The threads have ended')
+      if (closed) throw new Error('The threads have ended')
+      let [idlest] = threads.toSorted((left, right) => left.waiting.size - right.waiting.size)
+      // A start takes as long as some hundred files: few need one thread only.
+      if (!idlest || (idlest.waiting.size > 0 && threads.length < count)) {
+        idlest = openThread({ ...data, thread: threads.length })
+        threads.push(idlest)
+      }
       const number = jobs++
       return await new Promise<JobResult>((resolve, reject) => {
         idlest.waiting.set(number, { resolve, reject })
