@@ -121,7 +121,8 @@ export function startLane(setup: LaneSetup, { store, staging }: PackStore): Lane
       counts = report.counts
       order?.resolve(report.result)
     }
-    if (waiting.size === 0) worker.unref()
+    // An end that is awaited keeps the process alive until the thread is gone.
+    if (waiting.size === 0 && !ended) worker.unref()
   })
   worker.on('error', fail)
   worker.on('messageerror', fail)
