@@ -1,6 +1,6 @@
 // What every command has in common: help, JSON, streams, signals, defects.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -203,6 +203,19 @@ test('what nobody foresaw is a defect: 70, with the stack in a log of the state 
   assert.equal(status, 70)
   assert.match(printed, /A defect of VML: boom\\x1b\[31m\n.*vml\.log/)
   assert.match(readFileSync(join(folder, 'vml.log'), 'utf8'), /TypeError: boom[^]*frame\.test\.ts/)
+})
+
+test('a program that waits for what cannot come any more ends as a defect, and not without a word', () => {
+  const endless = `data:text/javascript,${encodeURIComponent(`
+    import { registerHooks } from 'node:module'
+    const source = 'export const main = () => new Promise(() => {})'
+    const load = (url, context, next) =>
+      url.endsWith('/main.ts') ? { format: 'module', shortCircuit: true, source } : next(url, context)
+    registerHooks({ load })`)}`
+  const [program = '', ...words] = vmlCommand
+  const { status, stderr } = spawnSync(program, ['--import', endless, ...words, 'log'], { encoding: 'utf8' })
+  assert.equal(status, 70, stderr)
+  assert.match(stderr, /^vml: A defect of VML: .* ended before its work was done\n.*not done/m)
 })
 
 test('a cache folder that cannot be written is no reason to fail', async () => {

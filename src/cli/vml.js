@@ -22,5 +22,17 @@ setFlagsFromString('--external-memory-max-growing-factor=1.1')
 // already; it holds for those that it starts.
 setFlagsFromString('--max-semi-space-size=4')
 
+// Where nothing is left that could end a wait Node ends without a word.
+process.once('exit', (status) => {
+  if (status !== 13) return
+  process.exitCode = 70
+  const message = 'A defect of VML: it ended before its work was done'
+  const hint =
+    'What it was asked for is not done. Type it again: what was stored is found again, and vml check looks at the logbook'
+  const document = { message_type: 'exit_error', code: 70, failure: 'defect', message, hint }
+  const asJson = process.argv.includes('--json')
+  process.stderr.write(asJson ? `${JSON.stringify(document)}\n` : `vml: ${message}\n     ${hint}\n`)
+})
+
 const { main } = await import('./main.ts')
 process.exitCode = await main(process.argv.slice(2))
