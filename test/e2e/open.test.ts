@@ -155,13 +155,6 @@ test('an entry that lost a file to damage opens without it: the file is named be
   assert.equal(opened.status, 3, opened.stderr)
   assert.match(opened.stderr, named)
   assert.equal(await printedCommand(opened.stdout)('ls -A; cat fit.C'), 'fit.C\none\n')
-  await well(home, 'open', '--rm', 'less', '--yes')
-  const again = await home.run(['open', '1', '--name', 'less', '--json'])
-  assert.equal(again.status, 3, again.stderr)
-  const summary = JSON.parse(again.stdout.trim().split('\n').at(-1) ?? '') as {
-    restored: { missing: unknown }
-  }
-  assert.deepEqual(summary.restored.missing, lost)
 })
 
 async function damageLargestPack({ logbook }: TestHome): Promise<void> {

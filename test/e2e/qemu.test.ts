@@ -1,78 +1,12 @@
-// The driver for plain QEMU with real guests: the tiny one by its kernel, Debian by its own bootloader.
+// The driver for plain QEMU with a real guest, started by its kernel.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, test } from 'node:test'
-import type { SshAccess } from '../../src/hypervisor/hypervisor.ts'
-import { openQemu } from '../../src/hypervisor/qemu.ts'
-import { openImageLibrary } from '../../src/image/library.ts'
-import { writeCatalog } from '../../tools/images/catalog.ts'
-import { buildImage } from '../../tools/images/images.ts'
-import { serveImages } from '../../tools/images/serve.ts'
+import { openQemuBench, ssh } from '../qemu-bench.ts'
 
-const folder = await mkdtemp(join(tmpdir(), 'vml-e2e-qemu-'))
-const hypervisor = openQemu({ folder: join(folder, 'machines') })
-after(async () => {
-  for (const { name, state } of await hypervisor.list())
-    if (state === 'running') await hypervisor.stop(name, { mode: 'kill' })
-  await rm(folder, { recursive: true })
-})
-
-await writeCatalog(join(folder, 'web'), [await buildImage('tiny@1'), await buildImage('debian@12')])
-const server = await serveImages({ dir: join(folder, 'web') })
-after(async () => await server.close())
-const images = openImageLibrary({ folder: join(folder, 'images'), catalogues: [server.url] })
-
-async function make(name: string, image: string, version: string, memoryMiB: number) {
-  const { record, paths } = await images.pull({ reference: { name: image, version }, arch: 'x86_64' })
-  const user = record.user ?? 'root'
-  await hypervisor.create({
-    name,
-    image: record,
-    paths,
-    memoryMiB,
-    user,
-    hostname: name,
-    network: 'restricted',
-  })
-}
-
-async function ssh(
-  access: SshAccess,
-  user: string,
-  command: string,
-): Promise<{ status: number; output: string }> {
-  const options = {
-    UserKnownHostsFile: `"${access.knownHostsFile}"`,
-    HostKeyAlias: access.hostKeyAlias,
-    StrictHostKeyChecking: 'accept-new',
-    IdentitiesOnly: 'yes',
-    BatchMode: 'yes',
-    ConnectTimeout: '30',
-    LogLevel: 'ERROR',
-  }
-  const flags = Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`])
-  const port = String(access.port)
-  const args = [
-    '-F',
-    'none',
-    '-i',
-    access.identityFile,
-    ...flags,
-    '-p',
-    port,
-    `${user}@${access.host}`,
-    command,
-  ]
-  const { promise, resolve } = Promise.withResolvers<{ status: number; output: string }>()
-  const child = execFile('ssh', args, (_, stdout, stderr) =>
-    resolve({ status: child.exitCode ?? 255, output: (stdout + stderr).trim() }),
-  )
-  return await promise
-}
+const bench = await openQemuBench('tiny@1')
+const { hypervisor, images, make } = bench
+after(async () => await bench[Symbol.asyncDispose]())
 
 test('a tiny guest of a downloaded image starts, keeps its disk, and reaches this host only when it may', async () => {
   // What a program of the user would be that listens on this host's loopback.
@@ -110,19 +44,4 @@ test('a tiny guest of a downloaded image starts, keeps its disk, and reaches thi
   } finally {
     secret.close()
   }
-})
-
-test('Debian starts by its own bootloader, and the key of a credential lets in root and its user', async () => {
-  await make('debian', 'debian', '12', 512)
-  await hypervisor.start('debian')
-  const access = await hypervisor.waitForSsh('debian')
-  const { user = 'root' } = await hypervisor.status('debian')
-  for (const name of ['root', user]) {
-    const { status, output } = await ssh(access, name, 'id -un')
-    assert.deepEqual([status, output], [0, name])
-  }
-  assert.equal((await ssh(access, user, 'test ! -e ~/.ssh/authorized_keys')).status, 0)
-  const stopped = await hypervisor.stop('debian', { mode: 'acpi', timeoutMs: 60_000 })
-  assert.equal(stopped.state, 'stopped')
-  assert.deepEqual(await hypervisor.remove('debian'), { leftInPlace: [] })
 })
