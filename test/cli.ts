@@ -82,8 +82,7 @@ export async function openTestHome(options: { logbook?: boolean } = {}): Promise
   if (options.logbook ?? true) {
     const model = await modelHome()
     await cp(model, root, { recursive: true })
-    const config = join(home, '.config/vml/config.toml')
-    await writeFile(config, (await readFile(config, 'utf8')).replaceAll(model, root))
+    await nameAnew(root, { from: model, to: root })
   } else {
     await mkdir(home)
     await writeFile(passwordFile, password)
@@ -122,11 +121,16 @@ async function makeModel(): Promise<string> {
   const place = join(runFolder, 'home')
   if (existsSync(place)) return place
   const made = await fillModel(await mkdtemp(join(runFolder, 'home-')))
-  const config = join(made, 'home/.config/vml/config.toml')
-  await writeFile(config, (await readFile(config, 'utf8')).replaceAll(made, place))
+  await nameAnew(made, { from: made, to: place })
   // The first one stays; of those made at the same time all are as good.
   await rename(made, place).catch(() => rm(made, { recursive: true }))
   return place
+}
+
+/** The configuration names the logbook by its whole path. */
+async function nameAnew(root: string, { from, to }: { readonly from: string; readonly to: string }) {
+  const config = join(placesIn(root).home, '.config/vml/config.toml')
+  await writeFile(config, (await readFile(config, 'utf8')).replaceAll(from, to))
 }
 
 async function fillModel(root: string): Promise<string> {

@@ -1,13 +1,13 @@
 // The shell of this host: bytes, streams, ends.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import { VmlError, isFailure } from '../base/failure.ts'
 import { stderrBytesMax } from './child-process.ts'
 import { openLocalShell } from './local-shell.ts'
+import { isRunning } from './processes.fixture.ts'
 
 const shell = openLocalShell()
 const allBytes = Array.from({ length: 255 }, (_, index) => String.fromCharCode(index + 1)).join('')
@@ -164,16 +164,7 @@ async function* slow() {
   yield Buffer.from('late')
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch {
-    return false
-  }
-}
-
 async function ended(pid: number): Promise<void> {
-  assert.ok(pid > 1)
   while (isRunning(pid)) await sleep(10)
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isFailure, type FailureCode } from '../base/failure.ts'
 import { stderrBytesMax } from './child-process.ts'
 import type { Shell, ShellRequest } from './shell.ts'
+import { commandOf, isRunning } from './processes.fixture.ts'
 import { openSshShell } from './ssh.ts'
 import { startSshd, type TestSshd } from './sshd.fixture.ts'
 
@@ -250,21 +251,4 @@ for (const allowed of [1, 2]) {
 function killConnections(server: TestSshd): void {
   const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(server.pid)]).toString()
   for (const pid of children.trim().split(/\s+/)) process.kill(Number(pid), 'SIGKILL')
-}
-
-function isRunning(pid: number): boolean {
-  assert.ok(pid > 1)
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch {
-    return false
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return /^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'latin1') : ''
-  } catch {
-    return ''
-  }
 }

@@ -13,6 +13,7 @@ import { isFailure, type FailureCode, type VmlError } from '../base/failure.ts'
 import { trustHostKey } from './host-key.ts'
 import type { Shell } from './shell.ts'
 import type { SshAddress, SshOptions } from './ssh-client.ts'
+import { commandOf, isRunning } from './processes.fixture.ts'
 import { openSshShell } from './ssh.ts'
 import { startSshd, type TestSshd } from './sshd.fixture.ts'
 
@@ -289,21 +290,4 @@ function optionsOf(server: TestSshd): SshOptions {
 
 function* times(count: number, block: Buffer) {
   for (let index = 0; index < count; index++) yield block
-}
-
-function isRunning(pid: number): boolean {
-  assert.ok(pid > 1)
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch {
-    return false
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return /^\d+$/.test(pid) ? readFileSync(`/proc/${pid}/cmdline`, 'latin1') : ''
-  } catch {
-    return ''
-  }
 }

@@ -191,11 +191,11 @@ test('a check names every tree that no folder can be', async () => {
 
 test('links of an entry are written as links, and nothing is written through one', async () => {
   const vault = await vaultOf(home)
-  const hostile = [folder('work', link('abs', outside), link('rel', '../../outside'), link('up', '..'))]
+  const hostile = [folder('trap', link('abs', outside), link('rel', '../../outside'), link('up', '..'))]
   await forgeEntry(vault, { nodes: hostile, title: 'links', number: 201 })
   const through = [
     folder(
-      'work',
+      'trap',
       folder('abs', text('evil')),
       folder('rel', text('evil')),
       folder('up', folder('outside', text('evil'))),
@@ -205,13 +205,13 @@ test('links of an entry are written as links, and nothing is written through one
   const target = join(home.home, 'target')
   const before = digestOf(outside)
   ok(await home.run(['restore', '201', '--to', target]))
-  assert.ok((await lstat(join(target, 'work/abs'))).isSymbolicLink())
+  assert.ok((await lstat(join(target, 'trap/abs'))).isSymbolicLink())
   assert.equal(digestOf(outside), before)
   // The second entry has folders where the first one has put links.
   for (const what of [
     ['202'],
-    ['202:/work/abs/evil'],
-    ['202:/work/rel'],
+    ['202:/trap/abs/evil'],
+    ['202:/trap/rel'],
     ['202', '--delete'],
     ['202', '--overwrite', 'never'],
   ]) {
@@ -223,8 +223,8 @@ test('links of an entry are written as links, and nothing is written through one
   // A target that is itself below a link was chosen by the user; what lies in it was not.
   await rm(target, { recursive: true })
   await mkdir(target)
-  await symlink(outside, join(target, 'work'))
-  const outcome = await home.run(['restore', '202:/work/abs/evil', '--to', target])
+  await symlink(outside, join(target, 'trap'))
+  const outcome = await home.run(['restore', '202:/trap/abs/evil', '--to', target])
   assertPrintable(outcome)
   assert.equal(digestOf(outside), before)
   await rm(target, { recursive: true })
