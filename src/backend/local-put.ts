@@ -1,5 +1,5 @@
 // How a file gets into a repository in a folder of this host: under a temporary name first, under its own when it is whole and durable.
-import { hash, randomBytes } from 'node:crypto'
+import { hash } from 'node:crypto'
 import {
   closeSync,
   fdatasync as fdatasyncBack,
@@ -16,6 +16,7 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import { absent } from './disk-failure.ts'
 import { renameNew } from './local-rename.ts'
+import { isTemporaryName, newTemporaryName } from './temporary-name.ts'
 
 // An import of all that it exports has Node load a dozen modules, at each start.
 const { promisify } = process.getBuiltinModule('node:util')
@@ -23,12 +24,11 @@ const fdatasync = promisify(fdatasyncBack)
 const fstat = promisify(fstatBack)
 const read = promisify(readBack)
 
-const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
 // A file of 16 MiB, as a rule, takes seconds; what was not touched for this long has no writer any more.
 const temporaryAgeMsMax = 60 * 60 * 1000
 
 function temporaryIn(folder: string): string {
-  return join(folder, 'tmp', `vml-put-${randomBytes(8).toString('hex')}`)
+  return join(folder, 'tmp', newTemporaryName())
 }
 
 export interface Put {
@@ -202,7 +202,7 @@ async function acceptSame(
 export async function sweepTemporary(folder: string): Promise<void> {
   const base = join(folder, 'tmp')
   for (const name of (await readdir(base).catch(absent)) ?? []) {
-    if (!temporaryPattern.test(name)) continue
+    if (!isTemporaryName(name)) continue
     const found = await lstat(join(base, name)).catch(absent)
     if (found && Date.now() - found.mtimeMs > temporaryAgeMsMax) await unlink(join(base, name)).catch(absent)
   }

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isFailure, VmlError } from '../base/failure.ts'
-import { claimName, renameNew } from './local-rename.ts'
+import { renameNew } from './local-rename.ts'
+import { claimName } from './temporary-name.ts'
 
 function makePlace(): Disposable & {
   readonly folder: string

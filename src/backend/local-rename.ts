@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { absent } from './disk-failure.ts'
+import { claimName } from './temporary-name.ts'
 
 /**
  * What is named for its content is the same where two write it at once. Not so the config: of those that would write one, one at a time
@@ -23,8 +24,6 @@ export async function renameNew(
   }
 }
 
-/** Named as a temporary file, so that it is swept as one, should a kill leave it. */
-export const claimName = `vml-put-${Buffer.from('config').toString('hex').padEnd(16, '0')}`
 const claimWaitMsMax = 5000
 const claimPollMs = 50
 

@@ -1,15 +1,14 @@
 // Writes a file of an sftp server all or nothing: under a name of its own, made durable, then given its name.
-import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPool } from '../base/pool.ts'
 import type { Sftp, SftpHandle } from '../wire/sftp.ts'
 import { at, parentOf } from './sftp-layout.ts'
 import { readFile } from './sftp-read.ts'
+import { claimName, isTemporaryName, newTemporaryName } from './temporary-name.ts'
 
 /** 2 MiB: what OpenSSH lets be on its way. */
 const writesInFlight = 32
-const temporaryPattern = /^vml-put-[0-9a-f]{16}$/
 /** A put takes seconds; a day leaves room for clocks that differ. */
 const temporaryAgeMsMin = 24 * 60 * 60 * 1000
 
@@ -25,7 +24,7 @@ export interface SftpPut {
  * point leaves either no file or the whole one, and at worst a name in `tmp/`, which a later put sweeps.
  */
 export async function putFile(sftp: Sftp, { folder, target, data, signal }: SftpPut): Promise<void> {
-  const temporary = at(folder, 'tmp', `vml-put-${randomBytes(8).toString('hex')}`)
+  const temporary = at(folder, 'tmp', newTemporaryName())
   const handle = await sftp.createNew(temporary).catch(async (error: unknown) => {
     if (!isFailure(error, 'not-found')) throw error
     // restic makes no tmp/; only where the repository itself stands may it be made.
@@ -126,8 +125,6 @@ async function renameNew(sftp: Sftp, { folder, temporary, target }: Naming): Pro
   }
 }
 
-/** Named as a temporary file, so that it is swept as one, should a kill leave it. */
-const claimName = `vml-put-${Buffer.from('config').toString('hex').padEnd(16, '0')}`
 const claimTriesMax = 50
 const claimPollMs = 100
 /** It may be gone again when it is looked at; more often the server does not let us make it. */
@@ -205,6 +202,6 @@ export async function sweepTemporary(sftp: Sftp, folder: string, now: number): P
   const base = at(folder, 'tmp')
   for await (const names of sftp.list(base))
     for (const { name, mtimeS } of names)
-      if (temporaryPattern.test(name) && mtimeS !== undefined && now - mtimeS * 1000 > temporaryAgeMsMin)
+      if (isTemporaryName(name) && mtimeS !== undefined && now - mtimeS * 1000 > temporaryAgeMsMin)
         await sftp.remove(at(base, name)).catch(() => {})
 }

@@ -12,7 +12,7 @@ import type { Repository } from '../store/store.ts'
 import type { CopyContext, CopyPlan, PlannedCopy } from './copy.ts'
 import { isImported, type LoggedEntry, lostTag, readEntryDocument, readVmlFile } from './entries.ts'
 import { rawPathOf } from './protection.ts'
-import { vmlPath } from './vml-path.ts'
+import { documentPath, vmlPath } from './vml-path.ts'
 
 /** Turns `differs` into `heal` where that is proven. Reads folders that differ, and writes nothing. */
 export async function planHeals(plan: CopyPlan, context: CopyContext): Promise<CopyPlan> {
@@ -124,7 +124,6 @@ function isNamedLost({ lost }: Proof, path: RawPath, node: TreeNode): boolean {
   return false
 }
 
-const documentPath = pathOf('/.vml/entry.json')
 const ofRepairs: ReadonlySet<RawPath> = new Set([
   documentPath,
   ...['/.vml/lost.json', '/.vml/lost', '/.vml-lost'].map(pathOf),

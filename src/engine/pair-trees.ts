@@ -3,8 +3,8 @@ import { openPool } from '../base/pool.ts'
 import type { NotCompared } from '../model/compare.ts'
 import { isWithin, joinPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
-import { vmlFolder } from '../model/entry.ts'
 import { type Side, whyUnknown } from './compare-side.ts'
+import { vmlPath } from './vml-path.ts'
 
 export interface PairedNodes {
   readonly path: RawPath
@@ -94,8 +94,6 @@ export async function pairTrees(
   }
   return { common, deleted: found.left, added: found.right, notCompared }
 }
-
-const vmlPath = joinPath(rootPath, vmlFolder.slice(1) as Parameters<typeof joinPath>[1])
 
 /** The quick answer for most files of two large trees; what it does not see is compared in full. */
 function isAlike(left: TreeNode, right: TreeNode): boolean {

@@ -3,11 +3,11 @@ import { messageOf, VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import type { RawText } from '../base/raw-text.ts'
 import type { EntryDocument } from '../model/entry.ts'
-import type { RawPath } from '../model/raw-path.ts'
 import { isDamage } from '../store/damage.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, entryWord, type LoggedEntry, readEntryDocument, readVmlFile } from './entries.ts'
 import type { DamagedPath } from './restore-damage.ts'
+import { documentPath } from './vml-path.ts'
 
 export interface RestoreDocuments {
   readonly entry: LoggedEntry
@@ -18,8 +18,6 @@ export interface RestoreDocuments {
   /** Where they were asked for, and the entry has any. */
   readonly variables: ReadonlyMap<RawText, RawText> | undefined
 }
-
-const documentPath = '/.vml/entry.json' as RawPath
 
 /** Warns where the document is damaged. Variables that are asked for and cannot be read are a failure. */
 export async function readForRestore(

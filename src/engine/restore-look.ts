@@ -23,6 +23,7 @@ import { missingAt, missingReasons } from './restore-missing.ts'
 import type { RestorePlan, WantedPath } from './restore-plan.ts'
 import { neededOf } from './restore-node.ts'
 import type { RestoreRequest } from './restore-request.ts'
+import { vmlPath } from './vml-path.ts'
 import { openTreeReader, walkTree } from './tree-reader.ts'
 
 export interface Wanted {
@@ -47,8 +48,9 @@ export async function collectWanted(request: RestoreRequest): Promise<Wanted> {
     damaged.set(target, { path: target, type: 'folder', why })
   }
   // VML's own folder comes where it was named, and never with what is around it.
-  const named = request.paths.filter(isVmlDocument)
-  const isOwnFolder = (path: RawPath) => isVmlDocument(path) && !named.some((each) => isWithin(path, each))
+  const named = request.paths.filter((path) => isWithin(path, vmlPath))
+  const isOwnFolder = (path: RawPath) =>
+    isWithin(path, vmlPath) && !named.some((each) => isWithin(path, each))
   const isOut = (path: RawPath, target: RawPath): boolean => {
     if (isOwnFolder(path) || without.has(path)) return true
     const rule = never.get(target)
@@ -132,10 +134,6 @@ function openPlaces({
     }
     from.set(target, path)
   }
-}
-
-function isVmlDocument(path: RawPath): boolean {
-  return path === '/.vml' || path.startsWith('/.vml/')
 }
 
 export interface Target {

@@ -14,6 +14,7 @@ import type { Repository } from '../store/store.ts'
 import { findExtents } from '../wire/tar-sparse.ts'
 import { type TarItem, writeTar } from '../wire/tar-write.ts'
 import { type DamagedPath, otherLength } from './restore-damage.ts'
+import { linkKey } from './restore-links.ts'
 import { openTreeReader, requireNode, walkTree } from './tree-reader.ts'
 
 const holedBytesMin = 1024 * 1024
@@ -153,12 +154,6 @@ async function lookThrough(
 
 async function* eachOf<T>(items: readonly T[]): AsyncIterable<T> {
   yield* items
-}
-
-function linkKey(node: TreeNode): string | undefined {
-  return node.type !== 'dir' && node.inode !== undefined && (node.links ?? 1) > 1
-    ? `${node.deviceId ?? 0n}:${node.inode}`
-    : undefined
 }
 
 async function* none(): AsyncIterable<Segment> {}

@@ -18,6 +18,7 @@ import {
   type SecretFinding,
 } from './secret-scan.ts'
 import { walkTree } from './tree-reader.ts'
+import { documentPath, vmlPath } from './vml-path.ts'
 
 export interface ShareQuestion {
   readonly repository: Repository
@@ -40,7 +41,6 @@ export interface SharePlan {
 }
 
 const environmentPath = '/.vml/environment.json' as RawPath
-const documentPath = '/.vml/entry.json' as RawPath
 const historyFolder = '/.vml/history' as RawPath
 const historyNames =
   /\/\.(?:bash_history|zsh_history|histfile|sh_history|ash_history|python_history|mysql_history|psql_history)$|\/fish_history$/
@@ -116,7 +116,7 @@ async function scanFile(at: {
 }): Promise<void> {
   const { question, path, node, findings, scrubbed } = at
   const byName = scanFileName(path)
-  if (byName !== undefined && !isWithin(path, '/.vml' as RawPath)) {
+  if (byName !== undefined && !isWithin(path, vmlPath)) {
     findings.push({ where: 'file', path, what: byName })
     return
   }

@@ -1,9 +1,9 @@
 // Entries whose own document cannot be read though all that is stored of them is whole: another program cut it, say.
 import type { SnapshotId } from '../model/ids.ts'
-import { vmlFolder } from '../model/entry.ts'
 import { isDamage } from '../store/damage.ts'
 import type { CheckFinding } from '../store/store.ts'
 import { hasOwnTags, listEntries, type OpenLogbook } from './entries.ts'
+import { documentPath } from './vml-path.ts'
 
 export interface UnreadDocument {
   readonly snapshot: SnapshotId
@@ -43,6 +43,6 @@ export function unreadFindings(
       what: 'entry',
       id: snapshot,
       message,
-      affects: [{ snapshot, paths: [`${vmlFolder}/entry.json`] }],
+      affects: [{ snapshot, paths: [documentPath] }],
     }))
 }

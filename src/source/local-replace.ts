@@ -1,4 +1,5 @@
 // Puts something new in the place of what stands there, or removes it, unless that is no longer what was seen there.
+import { systemErrorCode } from '../base/failure.ts'
 import type { RawText } from '../base/raw-text.ts'
 import type { Libc } from '../wire/libc.ts'
 import { asideName } from './restore-leftover.ts'
@@ -35,7 +36,7 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
       const status = libc.statAt(folder, name)
       return { standing: standingNow(status), inode: status.inode }
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
+      if (systemErrorCode(error) === 'ENOENT') return undefined
       throw error
     }
   }
@@ -70,12 +71,12 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
         if (found) libc.exchangeAt(aside, place)
         else libc.renameNewAt(aside, place)
       } catch (error) {
-        const code = codeOf(error)
+        const code = systemErrorCode(error)
         // The look and the rename are two calls here.
-        if (withoutFlags.has(code)) libc.renameAt(aside, place)
+        if (withoutFlags.has(code ?? '')) libc.renameAt(aside, place)
         // It is the new one, or, of two names of one file, the second (rename(2)).
         if (look(aside)?.inode === fresh) removeIfThere(libc, aside)
-        if (withoutFlags.has(code)) return
+        if (withoutFlags.has(code ?? '')) return
         throw code === 'ENOENT' ? failure('EEXIST') : error
       }
       if (!found) return
@@ -87,7 +88,7 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
         libc.exchangeAt(aside, place)
       } catch (error) {
         // The new one was removed meanwhile.
-        if (codeOf(error) !== 'ENOENT') throw failure(setAside)
+        if (systemErrorCode(error) !== 'ENOENT') throw failure(setAside)
         giveBack(libc, aside, place)
         throw failure('EEXIST')
       }
@@ -114,8 +115,8 @@ export function openLocalReplacer(libc: Libc, options: { run: string; thread: nu
       try {
         libc.renameNewAt(place, aside)
       } catch (error) {
-        if (codeOf(error) === 'ENOENT') return
-        if (!withoutFlags.has(codeOf(error))) throw error
+        if (systemErrorCode(error) === 'ENOENT') return
+        if (!withoutFlags.has(systemErrorCode(error) ?? '')) throw error
         libc.removeAt(folder, name, 'file')
         return
       }
@@ -133,7 +134,7 @@ function removeIfThere(libc: Libc, { folder, name }: Place): void {
   try {
     libc.removeAt(folder, name, 'file')
   } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw error
+    if (systemErrorCode(error) !== 'ENOENT') throw error
   }
 }
 
@@ -147,8 +148,4 @@ function giveBack(libc: Libc, aside: Place, place: Place): void {
 
 function failure(code: string): Error {
   return Object.assign(new Error(`${code}, renameat2`), { code, syscall: 'renameat2' })
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -1,5 +1,6 @@
 // Writes files of this host through the C library: each appears under its name only when it is whole, with all its attributes.
 import { chmodSync, constants, ftruncateSync, readdirSync } from 'node:fs'
+import { systemErrorCode } from '../base/failure.ts'
 import type { RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
@@ -88,7 +89,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     try {
       return libc.openAnonymous(folder, 0o600)
     } catch (error) {
-      if (!['EOPNOTSUPP', 'ENOTSUP', 'EISDIR', 'EINVAL'].includes(codeOf(error))) throw error
+      if (!['EOPNOTSUPP', 'ENOTSUP', 'EISDIR', 'EINVAL'].includes(systemErrorCode(error) ?? '')) throw error
       anonymous = false
       return undefined
     }
@@ -114,7 +115,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       libc.linkAt({ folder, name: temporary }, { folder, name })
     } catch (error) {
       // A file system without hard links (FAT, some network ones): the look and the rename are two calls.
-      if (!withoutLinks.has(codeOf(error)) || stands(folder, name)) throw error
+      if (!withoutLinks.has(systemErrorCode(error) ?? '') || stands(folder, name)) throw error
       libc.renameAt({ folder, name: temporary }, { folder, name })
     }
   }
@@ -123,7 +124,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       libc.statAt(folder, name)
       return true
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return false
+      if (systemErrorCode(error) === 'ENOENT') return false
       throw error
     }
   }
@@ -131,7 +132,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     try {
       libc.removeAt(folder, name, 'file')
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error
+      if (systemErrorCode(error) !== 'ENOENT') throw error
     }
   }
   /** A folder of that name is no restore's; what cannot be removed is in nobody's way. */
@@ -139,7 +140,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
     try {
       libc.removeAt(folder, name, 'file')
     } catch (error) {
-      if (codeOf(error) === '') throw error
+      if (systemErrorCode(error) === undefined) throw error
     }
   }
   const isNobodys = (folder: number, name: RawText): boolean => {
@@ -201,7 +202,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       trouble = fill(file, item, bytes)
       libc.linkOpen(file, folders.openParent(item.path))
     } catch (error) {
-      if (!isSystems(error, 'linkat') || codeOf(error) === 'EEXIST') throw error
+      if (!isSystems(error, 'linkat') || systemErrorCode(error) === 'EEXIST') throw error
       anonymous = false
       return false
     } finally {
@@ -291,7 +292,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       try {
         libc.makeFolderAt(folder, name, 0o700)
       } catch (error) {
-        if (codeOf(error) !== 'EEXIST') throw error
+        if (systemErrorCode(error) !== 'EEXIST') throw error
         folders.open(path)
       }
     },
@@ -325,7 +326,7 @@ export function openLocalWriter({ libc, folders, owners, run, thread }: WriterOp
       try {
         replacer.remove(place, seen)
       } catch (error) {
-        if (owners || codeOf(error) !== 'EACCES') throw error
+        if (owners || systemErrorCode(error) !== 'EACCES') throw error
         // A folder that its owner may not write is opened for that moment.
         const { mode } = libc.statOf(place.folder)
         const open = `/proc/self/fd/${place.folder}`
@@ -377,8 +378,4 @@ function changedMeanwhile(): Error {
 
 function isSystems(error: unknown, call: string): boolean {
   return error instanceof Error && 'syscall' in error && error.syscall === call
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -57,7 +57,7 @@ test('vml log loads what reads snapshots, and nothing that writes, checks, repai
     const loaded = loadedBy(home, args)
     assert.ok(loaded.includes('src/store/repository.ts') && loaded.includes('src/cli/commands/log.ts'))
     const foreign =
-      /node_modules\/(?!smol-toml\/)|src\/(?:engine\/(?!entries)|source|packages|hypervisor|image|wire|http)\/?|src\/store\/(?:writer|packer|chunker|lane|check|repair|prune|lock|tree|blob|loaded-index|index|pack|zstd)|src\/cli\/(?:parse|commands\/(?!log\.ts))|src\/backend\/(?!all|disk-failure|local|location|repository-path)/
+      /node_modules\/(?!smol-toml\/)|src\/(?:engine\/(?!entries)|source|packages|hypervisor|image|wire|http)\/?|src\/store\/(?:writer|packer|chunker|lane|check|repair|prune|lock|tree|blob|loaded-index|index|pack|zstd)|src\/cli\/(?:parse|commands\/(?!log\.ts))|src\/backend\/(?!all|disk-failure|local|location|repository-path|temporary-name)/
     assert.deepEqual(
       loaded.filter((path) => foreign.test(path)),
       [],
