@@ -15,9 +15,13 @@ import type { NewKey, Repository, StoredFile, Writer } from '../src/store/store.
 export const password = Buffer.from('of a test')
 export const cheapKey: NewKey = { password, cost: 'cheap', username: 'user', hostname: 'host' }
 
+const ownBytesMax = 4 * 1024 * 1024
+
 export interface FixtureOptions {
   readonly reporter?: Reporter
   readonly packBytes?: number
+  /** Little by default, so that content of some MB goes through threads. */
+  readonly ownBytesMax?: number
   readonly clock?: Clock
   readonly polynomial?: bigint
   readonly onIndexDamage?: OpenOptions['onIndexDamage']
@@ -28,7 +32,12 @@ export async function makeRepository(
   options: FixtureOptions = {},
 ): Promise<{ readonly repository: Repository; readonly files: Map<string, Buffer> }> {
   const files = new Map<string, Buffer>()
-  const repository = await initRepository({ backend: openMemory({ files }), keys: [cheapKey], ...options })
+  const repository = await initRepository({
+    backend: openMemory({ files }),
+    keys: [cheapKey],
+    ownBytesMax,
+    ...options,
+  })
   return { repository, files }
 }
 
@@ -37,7 +46,7 @@ export async function reopen(
   options: FixtureOptions = {},
 ): Promise<Repository> {
   const backend = place instanceof Map ? openMemory({ files: place }) : place
-  return await openRepository({ backend, secrets: [password], ...options })
+  return await openRepository({ backend, secrets: [password], ownBytesMax, ...options })
 }
 
 export async function storeFile(writer: Writer, content: Uint8Array): Promise<StoredFile> {

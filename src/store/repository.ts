@@ -36,6 +36,8 @@ export interface OpenOptions extends CallOptions {
   /** Told of each index file that cannot be read; reading goes on without it. */
   readonly onIndexDamage?: LoadedIndexOptions['onDamage']
   readonly packBytes?: number | undefined
+  /** What a writer stores in the caller's thread before it starts others. */
+  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
   /** Hears that a writer waits for its lock. */
   readonly reporter?: Reporter | undefined
@@ -52,6 +54,8 @@ export interface InitOptions extends CallOptions {
   /** `rabin` for copies of a repository that stock restic began; it goes with that one's polynomial. */
   readonly chunker?: Config['chunker'] | undefined
   readonly packBytes?: number | undefined
+  /** What a writer stores in the caller's thread before it starts others. */
+  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -124,6 +128,8 @@ interface Parts {
   readonly keyId: string
   readonly indexCache?: ((id: RepositoryId) => IndexCache) | undefined
   readonly packBytes?: number | undefined
+  /** What a writer stores in the caller's thread before it starts others. */
+  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
   readonly onLockWatch?: LockWatch | undefined
   /** Told of each index file that cannot be read; reading goes on without it. */
@@ -135,7 +141,7 @@ interface Parts {
 const writeWaitMs = 5000
 
 function assemble(parts: Parts): Repository {
-  const { backend, config, masterKey, keyId, packBytes, clock = systemClock } = parts
+  const { backend, config, masterKey, keyId, packBytes, ownBytesMax, clock = systemClock } = parts
   const { version } = config
   const vault: Vault = { backend, cipher: openCipher(masterKey), version }
   let opened: Promise<Content> | undefined
@@ -236,7 +242,10 @@ function assemble(parts: Parts): Repository {
       })
       try {
         const [{ openWriter }, { index }] = await Promise.all([import('./writer.ts'), content()])
-        return await openWriter({ vault, masterKey, index, lock, config, packBytes, clock }, { signal })
+        return await openWriter(
+          { vault, masterKey, index, lock, config, packBytes, ownBytesMax, clock },
+          { signal },
+        )
       } catch (error) {
         await lock[Symbol.asyncDispose]()
         throw error

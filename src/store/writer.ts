@@ -34,15 +34,15 @@ export interface WriterOptions {
   readonly lock: HeldLock
   readonly config: Config
   readonly packBytes?: number | undefined
-  /** Threads beside this one; 0 does everything in this one. Each takes some 50 MiB. */
-  readonly lanes?: number | undefined
+  /** As much is stored in the caller's thread before others are started. */
+  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
 }
 
 export const packBytesDefault = 16 * 1024 * 1024
 const lanesMax = 4
-/** As much is done in the caller's thread before others are started, which takes longer than to do it. */
-const ownBytesMax = 4 * 1024 * 1024
+/** Threads take 0.2 s of CPU time to start, as much as it takes to store this, and some 50 MiB each. */
+const ownBytesMaxDefault = 16 * 1024 * 1024
 // The longer a save takes, the less often it writes an index: they all are read at the next start.
 const indexEveryMsMin = 30 * 1000
 const indexEveryMsMax = 10 * 60 * 1000
@@ -52,7 +52,15 @@ const indexEveryMsMax = 10 * 60 * 1000
  * a kill between any two of them leaves packs or an index that nothing needs yet, which the next writer takes in.
  */
 export async function openWriter(options: WriterOptions, { signal }: CallOptions = {}): Promise<Writer> {
-  const { vault, index, lock, config, clock = systemClock, packBytes = packBytesDefault } = options
+  const {
+    vault,
+    index,
+    lock,
+    config,
+    clock = systemClock,
+    packBytes = packBytesDefault,
+    ownBytesMax = ownBytesMaxDefault,
+  } = options
   const loaded = await index.refresh({ signal })
   const { unusable, unindexed } = await comparePacks(vault, loaded, { signal })
   // Nor on packs that a damaged index named: an entry that needs them could only be read by guessing.
@@ -163,7 +171,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     },
   })
   const crew = openCrew({
-    size: options.lanes ?? Math.min(availableParallelism(), lanesMax),
+    size: Math.min(availableParallelism(), lanesMax),
     table,
     start: () =>
       startLane(
@@ -232,7 +240,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
   /** Whether so much more is still done in this thread. */
   const isLittle = (bytes: number) => {
     ownBytes += bytes
-    return crew.size === 0 || (!crew.started && ownBytes <= ownBytesMax)
+    return !crew.started && ownBytes <= ownBytesMax
   }
   const ownSink = (): FileSink => ({
     write: async (segment) =>
