@@ -105,7 +105,7 @@ function placesIn(root: string) {
 
 let modelPlace: Promise<string> | undefined
 
-/** To make a logbook takes most of a second, on purpose: a strong key. What all files of a run share lies in the folder of that run. */
+/** To make a logbook takes most of a second, on purpose: a strong key, which is made a light one here. What all files of a run share lies in the folder of that run. */
 function modelHome(): Promise<string> {
   modelPlace ??= makeModel()
   return modelPlace
@@ -139,5 +139,7 @@ async function fillModel(root: string): Promise<string> {
   await writeFile(passwordFile, password)
   const made = await runVml(['init', logbook, '--password-file', passwordFile], { home })
   if (made.status !== 0) throw new Error(`vml init failed: ${made.stderr}`)
+  const { lightenKey } = await import('./light-key.ts')
+  await lightenKey(logbook, Buffer.from(password.trimEnd()))
   return root
 }

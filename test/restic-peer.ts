@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { lightenKey } from './light-key.ts'
 
 export interface ResticPeer extends Disposable {
   /** For files to back up, and whatever a test needs beside them. */
@@ -23,7 +24,7 @@ export function resticProgram(version: '0.14' | '0.19'): string {
 }
 
 /** A new repository of the newest format that this version makes. */
-export function openResticPeer(version: '0.14' | '0.19'): ResticPeer {
+export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPeer> {
   const program = resticProgram(version)
   const folder = mkdtempSync(join(tmpdir(), 'vml-restic-'))
   const repository = join(folder, 'repository')
@@ -39,6 +40,7 @@ export function openResticPeer(version: '0.14' | '0.19'): ResticPeer {
   const run = (...args: readonly string[]) =>
     execFileSync(program, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 })
   run('init')
+  await lightenKey(repository, Buffer.from(password))
   return {
     folder,
     repository,

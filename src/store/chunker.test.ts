@@ -220,8 +220,8 @@ function chunkIds(data: Buffer, chunker: Chunker): string[] {
 }
 
 for (const version of ['0.14', '0.19'] as const) {
-  test(`Rabin makes the chunks that restic ${version} makes, so that nothing is stored twice`, () => {
-    using restic = openResticPeer(version)
+  test(`Rabin makes the chunks that restic ${version} makes, so that nothing is stored twice`, async () => {
+    using restic = await openResticPeer(version)
     const config: unknown = JSON.parse(restic.run('cat', 'config').toString())
     assert.ok(typeof config === 'object' && config !== null && 'chunker_polynomial' in config)
     const drawn = parsePolynomial(String(config.chunker_polynomial))

@@ -49,8 +49,8 @@ test('a random source that repeats itself is found out', () => {
   assert.throws(() => randomPolynomial(() => new Uint8Array(8)), /No irreducible polynomial/)
 })
 
-test('what restic draws is read', () => {
-  using restic = openResticPeer('0.14')
+test('what restic draws is read', async () => {
+  using restic = await openResticPeer('0.14')
   const config: unknown = JSON.parse(restic.run('cat', 'config').toString())
   assert.ok(typeof config === 'object' && config !== null && 'chunker_polynomial' in config)
   const hex = String(config.chunker_polynomial)

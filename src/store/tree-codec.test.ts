@@ -309,8 +309,8 @@ function makeModernFolder(folder: string): void {
 const oddTarget = Buffer.from('a\xff\xc3(\b\f', 'latin1')
 
 for (const version of ['0.14', '0.19'] as const) {
-  test(`trees of restic ${version} come back byte for byte`, () => {
-    using restic = openResticPeer(version)
+  test(`trees of restic ${version} come back byte for byte`, async () => {
+    using restic = await openResticPeer(version)
     makeFolder(join(restic.folder, 'data'))
     if (version === '0.19') makeModernFolder(join(restic.folder, 'data/modern'))
     restic.run('backup', '--quiet', 'data')
@@ -334,8 +334,8 @@ for (const version of ['0.14', '0.19'] as const) {
   })
 }
 
-test('known: restic 0.14 loses link targets that are not UTF-8 and escapes \\b and characters after Unicode 13 otherwise', () => {
-  using restic = openResticPeer('0.14')
+test('known: restic 0.14 loses link targets that are not UTF-8 and escapes \\b and characters after Unicode 13 otherwise', async () => {
+  using restic = await openResticPeer('0.14')
   mkdirSync(join(restic.folder, 'data'))
   symlinkSync(Buffer.from('a\xff', 'latin1'), join(restic.folder, 'data/lost'))
   symlinkSync('\b', join(restic.folder, 'data/control'))

@@ -16,7 +16,7 @@ import { noise } from '../store-fixture.ts'
 const at = (day: number) => `2026-11-${String(day).padStart(2, '0')}T10:00:00Z`
 
 test('what stock restic saved is copied into a logbook that cuts as it does, and restic finds nothing left to copy', async () => {
-  using peer = openResticPeer('0.19')
+  using peer = await openResticPeer('0.19')
   writeFileSync(join(peer.folder, 'a'), noise(3_000_000, 'a'))
   writeFileSync(join(peer.folder, 'b'), noise(20_000, 'b'))
   peer.run('backup', 'a', '--tag', 'one')
@@ -47,7 +47,7 @@ test('what stock restic saved is copied into a logbook that cuts as it does, and
 })
 
 test('what restic 0.14 saved is copied as well', async () => {
-  using peer = openResticPeer('0.14')
+  using peer = await openResticPeer('0.14')
   writeFileSync(join(peer.folder, 'a'), noise(900_000, 'a'))
   peer.run('backup', 'a')
   await using home = await openTestHome()
@@ -75,7 +75,7 @@ test('what restic copied out of a logbook is there already for us, and the rest 
       at: at(day),
       files: { '/home/lab/a': `${day}\n`, '/home/lab/big': noise(400_000, `${day}`).toString('latin1') },
     })
-  using peer = openResticPeer('0.19')
+  using peer = await openResticPeer('0.19')
   writeFileSync(join(home.home, 'peer'), peer.password)
   peer.run('copy', '--from-repo', home.logbook, '--from-password-file', home.passwordFile, 'latest')
   const copied = await well(
