@@ -1,8 +1,9 @@
 // Stock restic on a repository of its own in a temporary folder: the oracle for what the store reads and writes.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { runFolderVariable } from '../tools/test-processes.ts'
 import { lightenKey } from './light-key.ts'
 
 export interface ResticPeer extends Disposable {
@@ -23,12 +24,11 @@ export function resticProgram(version: '0.14' | '0.19'): string {
   return place
 }
 
-/** A new repository of the newest format that this version makes. */
+/** A repository of the newest format that this version makes. All of a run are copies of one, since restic takes seconds to make it. */
 export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPeer> {
   const program = resticProgram(version)
   const folder = mkdtempSync(join(tmpdir(), 'vml-restic-'))
   const repository = join(folder, 'repository')
-  const password = 'of a test'
   const env = {
     ...process.env,
     RESTIC_REPOSITORY: repository,
@@ -39,8 +39,13 @@ export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPe
   }
   const run = (...args: readonly string[]) =>
     execFileSync(program, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 })
-  run('init')
-  await lightenKey(repository, Buffer.from(password))
+  const model = join(process.env[runFolderVariable] ?? folder, `restic-${version}`)
+  if (existsSync(model)) cpSync(model, repository, { recursive: true })
+  else {
+    run('init')
+    await lightenKey(repository, Buffer.from(password))
+    keepModel(repository, model)
+  }
   return {
     folder,
     repository,
@@ -49,5 +54,18 @@ export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPe
     [Symbol.dispose]: () => {
       rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+const password = 'of a test'
+
+/** It appears whole; of those made at the same time all are as good. */
+function keepModel(repository: string, model: string): void {
+  const copy = mkdtempSync(`${model}-`)
+  cpSync(repository, copy, { recursive: true })
+  try {
+    renameSync(copy, model)
+  } catch {
+    rmSync(copy, { recursive: true })
   }
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -41,6 +40,18 @@ async function peer(answer: (line: string, socket: Socket) => void) {
   return path
 }
 
+/** The socket has its name a moment before anybody listens there. */
+async function untilItListens<T>(connect: () => Promise<T>, qemu: ChildProcess): Promise<T> {
+  for (;;) {
+    try {
+      return await connect()
+    } catch (error) {
+      if (!isFailure(error, 'unavailable.network') || qemu.exitCode !== null) throw error
+      await systemClock.sleep(20)
+    }
+  }
+}
+
 test('a real QEMU answers commands, refuses wrong ones by name and tells events until it quits', async () => {
   // Longer than the address of a unix socket may be.
   const deep = await mkdtemp(join(folder, `${'x'.repeat(120)}-`))
@@ -51,8 +62,7 @@ test('a real QEMU answers commands, refuses wrong ones by name and tells events 
   })
   after(() => qemu.kill())
   const path = join(deep, 'qmp')
-  while (!existsSync(path) && qemu.exitCode === null) await systemClock.sleep(20)
-  await using client = await connectQmp(path)
+  await using client = await untilItListens(async () => await connectQmp(path), qemu)
   assert.match(client.version, /^\d+\.\d+\.\d+$/)
   assert.deepEqual(await client.execute('query-name'), {})
   await assert.rejects(client.execute('no-such-command'), (error) => isFailure(error, 'remote.command'))

@@ -1,12 +1,10 @@
 // Entries from one logbook into another: by ours and by stock restic, killed at any moment, and never onto itself.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.ts'
+import { openTestHome, type TestHome } from '../cli.ts'
 import { killCopies } from '../copy-kill.ts'
 import { addEntry } from '../entries.ts'
 import { openResticPeer, resticProgram } from '../restic-peer.ts'
@@ -221,39 +219,6 @@ test('killed at calls of the backend, a copy shows whole entries only, and the n
   const { kills, points, whole } = await killCopies(11)
   context.diagnostic(`${kills} kills at ${points} points, ${whole} entries were whole at them`)
   assert.ok(kills >= 4)
-})
-
-test('vml copy killed at random moments and repeated ends with all that the source has', async (context) => {
-  await using home = await openTestHome()
-  for (const day of [1, 2, 3, 4])
-    await addEntry(home, {
-      title: `fit ${day}`,
-      at: at(day),
-      files: { '/home/lab/a': noise(4_000_000, `${day}`).toString('latin1') },
-    })
-  await well(home, 'init', 'second', '--like', home.logbook, '--password-file', home.passwordFile)
-  const second = join(home.home, 'second')
-  const [program = '', ...words] = vmlCommand
-  let kills = 0
-  for (let turn = 0; turn < 4; turn++) {
-    const child = spawn(program, [...words, 'copy', '--all', '--to', 'second', '--quiet'], {
-      cwd: home.home,
-      env: vmlEnvironment(home),
-      stdio: 'ignore',
-    })
-    const ended = once(child, 'exit')
-    await Promise.race([ended, sleep(150 + Math.random() * 900)])
-    if (child.exitCode === null && child.kill('SIGKILL')) kills++
-    await ended
-    execRestic(home, second, 'unlock')
-    assert.match(execRestic(home, second, 'check', '--read-data'), /no errors were found/)
-  }
-  context.diagnostic(`${kills} kills`)
-  await well(home, 'copy', '--all', '--to', 'second')
-  assert.match(execRestic(home, second, 'check', '--read-data'), /no errors were found/)
-  assert.equal((JSON.parse(execRestic(home, second, 'snapshots', '--json')) as unknown[]).length, 4)
-  // One that is there already is nothing to do, whatever was killed before.
-  assert.match((await well(home, 'copy', '--all', '--to', 'second')).stderr, /Copied 0 of 4/)
 })
 
 function execRestic(home: TestHome, place: string, ...args: readonly string[]): string {

@@ -9,9 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.ts'
 import { isStored } from '../blobs.ts'
 import { addEntry, openTestLogbook } from '../entries.ts'
-import { runProgram } from '../guest-machine.ts'
 import { publishImages } from '../image-repository.ts'
-import { noise } from '../store-fixture.ts'
+import { commandOf, printedCommand, removing, well } from '../opened-machines.ts'
 
 const theirKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVYUDsXX9ZhmJxqWOWzBgDk8P3i7OEcRmKu2JmnGzQk me@home'
 const at = '2026-11-01T10:00:00Z'
@@ -125,74 +124,6 @@ test('an opening that is killed leaves a machine that can be listed and removed;
     assert.deepEqual(await machinesIn(home), [])
   }
 })
-
-test('an entry that lost a file to damage opens without it: the file is named before and after, and the opening is partial', async () => {
-  await using repository = await publishImages(['tiny@1'])
-  await using home = await openTestHome()
-  await repository.useIn(home)
-  await addEntry(home, {
-    title: 'fit',
-    at,
-    image: { name: 'tiny', version: '1', guessed: false },
-    files: { '/home/lab/fit.C': 'one\n', '/home/lab/run8.root': noise(600_000, 'run 8').toString('latin1') },
-  })
-  await damageLargestPack(home)
-  assert.equal((await home.run(['check', '--repair', '--yes'])).status, 3)
-
-  const named = /1 path is not in the entry, lost to damage[^\n]*\n +\/home\/lab\/run8\.root\n/
-  const lost = [{ path: '/home/lab/run8.root', why: 'lost' }]
-  const planned = await home.run(['open', '1', '--name', 'less', '--dry-run'])
-  assert.equal(planned.status, 3, planned.stderr)
-  assert.match(planned.stderr, named)
-  const plan = await home.run(['open', '1', '--name', 'less', '--dry-run', '--json'])
-  assert.equal(plan.status, 3)
-  assert.deepEqual((JSON.parse(plan.stdout) as { missing: unknown }).missing, lost)
-  // Nothing is restored then, so that nothing of it is missing.
-  await well(home, 'open', '1', '--name', 'less', '--dry-run', '--no-restore')
-
-  await using _gone = removing(home, 'less')
-  const opened = await home.run(['open', '1', '--name', 'less'])
-  assert.equal(opened.status, 3, opened.stderr)
-  assert.match(opened.stderr, named)
-  assert.equal(await printedCommand(opened.stdout)('ls -A; cat fit.C'), 'fit.C\none\n')
-})
-
-async function damageLargestPack({ logbook }: TestHome): Promise<void> {
-  const folder = join(logbook, 'data')
-  const paths = (await readdir(folder, { recursive: true })).map((name) => join(folder, name))
-  const packs = await Promise.all(
-    paths.map(async (path) => ({ path, bytes: await readFile(path).catch(() => Buffer.of()) })),
-  )
-  const [{ path, bytes } = assert.fail()] = packs.sort(
-    (left, right) => right.bytes.length - left.bytes.length,
-  )
-  const middle = Math.floor(bytes.length / 2)
-  bytes[middle] = (bytes[middle] ?? 0) ^ 1
-  await writeFile(path, bytes)
-}
-
-async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}: ${outcome.stderr}`)
-  return outcome
-}
-
-/** Whatever a test finds out, no QEMU stays. */
-function removing(home: TestHome, name: string): AsyncDisposable {
-  return { [Symbol.asyncDispose]: async () => void (await home.run(['open', '--rm', name, '--yes'])) }
-}
-
-function printedCommand(stdout: string) {
-  const line = stdout.split('\n').find((each) => each.startsWith('ssh '))
-  assert.ok(line !== undefined, stdout)
-  return commandOf(line)
-}
-
-/** By the very words that were printed, in a shell; the user's own configuration takes no part in a test. */
-function commandOf(line: string) {
-  return async (command: string) =>
-    await runProgram('sh', ['-c', `${line.replace(/^ssh /, 'ssh -F none -n ')} "$1"`, 'sh', command])
-}
 
 function sshConfig(stdout: string, machine: string): string {
   const port = /^ssh -p (\d+)/m.exec(stdout)?.[1] ?? ''

@@ -6,7 +6,6 @@ import { test } from 'node:test'
 import { openTestHome } from '../cli.ts'
 import { startRclone } from '../rclone.ts'
 import { assertJourney } from './storage-journey.ts'
-import { assertUpkeep } from './storage-upkeep.ts'
 
 test('a logbook on a REST server is one for stock restic, too, and one of restic is one for us', async () => {
   const credentials = { user: 'lab', password: 'pa/ss:word' }
@@ -16,11 +15,6 @@ test('a logbook on a REST server is one for stock restic, too, and one of restic
     other: `rest:${rclone.url}/theirs/`,
     environment: { RESTIC_REST_USERNAME: credentials.user, RESTIC_REST_PASSWORD: credentials.password },
   })
-})
-
-test('copy, prune and repair on a REST server leave what stock restic finds sound (V62, G6, Y4)', async () => {
-  await using rclone = await startRclone()
-  await assertUpkeep({ location: `rest:${rclone.url}/book/`, setsAside: false })
 })
 
 test('a logbook by way of rclone is one for stock restic, too, and no rclone stays behind', async () => {

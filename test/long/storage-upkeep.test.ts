@@ -1,7 +1,8 @@
-// A logbook on S3 is kept in order: ten seconds for the server, and as many for what is done there.
+// Logbooks on S3 and on a REST server are kept in order. Over sftp: test/e2e/sftp.test.ts.
 import { test } from 'node:test'
 import { startCephRgw } from '../ceph-rgw.ts'
 import { assertUpkeep } from '../e2e/storage-upkeep.ts'
+import { startRclone } from '../rclone.ts'
 
 test('copy, prune and repair on S3 leave what stock restic finds sound (V62, G6, Y4)', async () => {
   await using rgw = await startCephRgw()
@@ -10,4 +11,9 @@ test('copy, prune and repair on S3 leave what stock restic finds sound (V62, G6,
     environment: rgw.environment,
     setsAside: true,
   })
+})
+
+test('copy, prune and repair on a REST server leave what stock restic finds sound (V62, G6, Y4)', async () => {
+  await using rclone = await startRclone()
+  await assertUpkeep({ location: `rest:${rclone.url}/book/`, setsAside: false })
 })
