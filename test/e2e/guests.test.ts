@@ -72,16 +72,6 @@ test('tiny-busybox has neither GNU tar nor GNU find', async () => {
   assert.doesNotMatch(versions.stdout, /GNU/)
 })
 
-test('the debian guest boots from its own disk with systemd, and its user is debian', async () => {
-  await using guest = await startGuest({ image: 'debian@12' })
-  assert.equal((await guest.lab('id -un')).stdout.trim(), 'debian')
-  assert.equal(
-    (await guest.root('systemctl is-system-running --wait', { mayFail: true })).stdout.trim(),
-    'running',
-  )
-  assert.match((await guest.root('findmnt -no SOURCE /')).stdout, /^\/dev\/vda1$/m)
-})
-
 test('no QEMU outlives the process that started it, however that ended', async () => {
   const source = `
     import { startGuest } from ${JSON.stringify(join(import.meta.dirname, '../guests.ts'))}

@@ -10,7 +10,7 @@ import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.
 import { isStored } from '../blobs.ts'
 import { addEntry, openTestLogbook } from '../entries.ts'
 import { publishImages } from '../image-repository.ts'
-import { commandOf, printedCommand, removing, well } from '../opened-machines.ts'
+import { printedCommand, removing, well } from '../opened-machines.ts'
 
 const theirKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEVYUDsXX9ZhmJxqWOWzBgDk8P3i7OEcRmKu2JmnGzQk me@home'
 const at = '2026-11-01T10:00:00Z'
@@ -56,52 +56,6 @@ test('an imported entry opens on the image that came along, without a network; i
   assert.equal(await printedCommand(again.stdout)('cat fit.C'), 'one\n')
   await well(receiver, 'open', '--rm', 'my_copy', '--yes')
   assert.deepEqual(await machinesIn(receiver), [])
-})
-
-test('an entry opens on Debian for a user that was not there: paths and owners are mapped, and it says so', async () => {
-  await using repository = await publishImages(['debian@12'])
-  await using home = await openTestHome()
-  await repository.useIn(home)
-  await addEntry(home, {
-    title: 'fit',
-    at,
-    files: { '/home/lab/fit.C': 'one\n', '/home/lab/data/points': '1 2\n' },
-  })
-  await using _gone = removing(home, 'deb')
-  const opened = await well(
-    home,
-    'open',
-    '1',
-    '--image',
-    'debian@12',
-    '--user',
-    'alice',
-    '--name',
-    'deb',
-    '--json',
-  )
-  const summary = opened.stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
-    .find((line) => line['message_type'] === 'summary') as {
-    mapped: string[]
-    report: { level: string; text: string }[]
-    ssh: { command: string }
-    restored: { proof: { checked: number; differences: number } }
-  }
-  assert.deepEqual(summary.mapped, ['/home/lab → /home/alice', 'owner 1000:1000 → 1001:1001'])
-  assert.equal(summary.restored.proof.differences, 0)
-  assert.ok(
-    summary.report.some(({ level, text }) => level === 'amber' && text.includes('Debian GNU/Linux 12')),
-  )
-  const ssh = commandOf(summary.ssh.command)
-  assert.equal(
-    await ssh('cd && find . -printf "%p %u %m\\n" | sort'),
-    ['. alice 755', './data alice 755', './data/points alice 644', './fit.C alice 644', ''].join('\n'),
-  )
-  const port = new URL(repository.server.url).port
-  assert.equal(await ssh(`exec 3<>/dev/tcp/10.0.2.2/${port} && echo reached`), 'reached\n')
 })
 
 test('an opening that is killed leaves a machine that can be listed and removed; one that is cancelled leaves none', async () => {

@@ -1,4 +1,4 @@
-// `vml open` of an entry that lost a file: a guest is started, and what is missing is named before and after.
+// `vml open` where a guest takes long to start: Debian for another user, and an entry that lost a file. More of it: test/e2e/open.test.ts.
 import assert from 'node:assert/strict'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -6,10 +6,56 @@ import { test } from 'node:test'
 import { openTestHome, type TestHome } from '../cli.ts'
 import { addEntry } from '../entries.ts'
 import { publishImages } from '../image-repository.ts'
-import { printedCommand, removing, well } from '../opened-machines.ts'
+import { commandOf, printedCommand, removing, well } from '../opened-machines.ts'
 import { noise } from '../store-fixture.ts'
 
 const at = '2026-11-01T10:00:00Z'
+
+test('an entry opens on Debian for a user that was not there: paths and owners are mapped, and it says so', async () => {
+  await using repository = await publishImages(['debian@12'])
+  await using home = await openTestHome()
+  await repository.useIn(home)
+  await addEntry(home, {
+    title: 'fit',
+    at,
+    files: { '/home/lab/fit.C': 'one\n', '/home/lab/data/points': '1 2\n' },
+  })
+  await using _gone = removing(home, 'deb')
+  const opened = await well(
+    home,
+    'open',
+    '1',
+    '--image',
+    'debian@12',
+    '--user',
+    'alice',
+    '--name',
+    'deb',
+    '--json',
+  )
+  const summary = opened.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .find((line) => line['message_type'] === 'summary') as {
+    mapped: string[]
+    report: { level: string; text: string }[]
+    ssh: { command: string }
+    restored: { proof: { checked: number; differences: number } }
+  }
+  assert.deepEqual(summary.mapped, ['/home/lab → /home/alice', 'owner 1000:1000 → 1001:1001'])
+  assert.equal(summary.restored.proof.differences, 0)
+  assert.ok(
+    summary.report.some(({ level, text }) => level === 'amber' && text.includes('Debian GNU/Linux 12')),
+  )
+  const ssh = commandOf(summary.ssh.command)
+  assert.equal(
+    await ssh('cd && find . -printf "%p %u %m\\n" | sort'),
+    ['. alice 755', './data alice 755', './data/points alice 644', './fit.C alice 644', ''].join('\n'),
+  )
+  const port = new URL(repository.server.url).port
+  assert.equal(await ssh(`exec 3<>/dev/tcp/10.0.2.2/${port} && echo reached`), 'reached\n')
+})
 
 test('an entry that lost a file to damage opens without it: the file is named before and after, and the opening is partial', async () => {
   await using repository = await publishImages(['tiny@1'])
