@@ -26,7 +26,7 @@ import { openBlobIndex } from '../src/store/blob-index.ts'
 import { inspectPack } from '../src/store/check-pack-content.ts'
 import { openCipher, randomMasterKey } from '../src/store/cipher.ts'
 import { encodeConfig, parseConfig } from '../src/store/config.ts'
-import { readIndexFile } from '../src/store/index-file.ts'
+import { readIndexFile } from '../src/store/index-scan.ts'
 import { readKeyFile } from '../src/store/keys.ts'
 import { listLocks } from '../src/store/lock-file.ts'
 import {

@@ -4,7 +4,7 @@ import { isFailure } from '../base/failure.ts'
 import { type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { damageMessage } from './damage.ts'
-import { readIndexFile } from './index-file.ts'
+import { readIndexFile } from './index-scan.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import { parseIndexFile } from '../../test/index-oracle.ts'
 import { array, assert as hold, constantFrom, nat, property, record, uint8Array } from 'fast-check'
 import { isFailure } from '../base/failure.ts'
-import { parseIndexFile } from './index-file.ts'
 import { scanIndex } from './index-scan.ts'
 
 const id = nat(50).map((seed) => createHash('sha256').update(String(seed)).digest('hex'))

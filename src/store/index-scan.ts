@@ -1,7 +1,7 @@
 // Reads an index file pack by pack, for whoever cannot hold all of it as objects: a million blobs would take 300 MB for a moment.
 import { VmlError } from '../base/failure.ts'
 import { type BlobId, type IndexId, type PackId, parseId } from '../model/ids.ts'
-import type { IndexedPack } from './index-file.ts'
+import type { IndexedPack, IndexFile } from './index-file.ts'
 import { jsonKeys, JsonProblem, JsonReader } from './json-reader.ts'
 import type { PackedBlob } from './pack-format.ts'
 import { fileTitle, readSealed, type Vault } from './sealed-file.ts'
@@ -24,6 +24,19 @@ export async function scanIndexFile(
   const file = { kind: 'index', name: id } as const
   const plain = await readSealed(vault, file, (bytes) => bytes, options)
   return scanIndex(plain, fileTitle(file))
+}
+
+/** All of it, for whoever relies on nothing of a file that is damaged anywhere. */
+export async function readIndexFile(
+  vault: Pick<Vault, 'backend' | 'cipher'>,
+  id: IndexId,
+  options: CallOptions & { readonly sizeBytes?: number } = {},
+): Promise<IndexFile> {
+  const parse = (plain: Buffer) => {
+    const supersedes: IndexId[] = []
+    return { packs: [...scanPacks(plain, supersedes)], supersedes }
+  }
+  return await readSealed(vault, { kind: 'index', name: id }, parse, options)
 }
 
 /** `title` is what the file is called in failures. */

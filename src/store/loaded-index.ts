@@ -1,11 +1,13 @@
 // All index files of a repository, loaded at first use and brought up to date when something is not found.
 import { mapOrdered } from '../base/pool.ts'
 import { isFailure, type VmlError } from '../base/failure.ts'
+import { keepHeapSmall } from '../base/sweep.ts'
 import { type IndexId, type PackId, parseId } from '../model/ids.ts'
 import { type BlobIndex, openBlobIndex } from './blob-index.ts'
 import { decodeIndexCache, encodeIndexCache, type IndexCache } from './index-cache.ts'
 import { isDamage } from './damage.ts'
-import { type IndexFile, readIndexFile } from './index-file.ts'
+import type { IndexFile } from './index-file.ts'
+import { readIndexFile } from './index-scan.ts'
 import { readPackHeader } from './pack-headers.ts'
 import type { Vault } from './sealed-file.ts'
 import type { CallOptions } from './store.ts'
@@ -32,6 +34,8 @@ export interface LoadedIndex {
 
 /** Fewer blobs than this are read from index files in no time. */
 const cachedBlobsMin = 5000
+/** From here on what is read from them is worth a tidier heap: a million blobs or so. */
+const manyFiles = 40
 /** So many new index files are read as quickly as a large table is written anew. */
 const filesUncachedMax = 12
 
@@ -93,49 +97,70 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
     await cache.write(encodeIndexCache({ table: current, files: loaded, superseded }))
   }
 
-  const load = async (options: CallOptions): Promise<BlobIndex> => {
+  /** `anew` begins with an empty table, since one that was taken in was replaced: `superseded` knows by which. */
+  const load = async (options: CallOptions, anew?: { readonly isFirst: boolean }): Promise<BlobIndex> => {
     const listed = new Map<IndexId, number>()
     for await (const { name, size } of vault.backend.list('index', options)) {
       const id = parseId<IndexId>(name)
       if (id !== undefined) listed.set(id, size)
     }
-    const isFirst = loaded === undefined
-    if (isFirst) await takeCached(listed)
+    const isFirst = anew?.isFirst ?? loaded === undefined
+    if (isFirst && !anew) await takeCached(listed)
     const gone = [...(loaded ?? [])].some((id) => !listed.has(id))
     const skip = gone ? new Set<IndexId>() : new Set([...(loaded ?? []), ...superseded])
     const added = [...listed].filter(([id]) => !skip.has(id) && !damaged.has(id))
     const damagedBefore = damaged.size
-    const read = await mapOrdered(
-      added,
-      vault.backend.traits.connections,
-      async ([id, sizeBytes]) => await readFile(id, { ...options, sizeBytes }),
-    )
-    const files = read.flat()
-    const replaced = new Set(files.flatMap(({ file }) => file.supersedes))
+    const table = gone ? openBlobIndex() : current
+    // A table that a writer has takes in only what counts, which is known when all have been read.
+    const isOwn = gone || isFirst || anew !== undefined
+    const replaced = new Set<IndexId>()
+    const counted = new Set<IndexId>()
+    const waiting: NamedFile[] = []
+    const takeIn = ({ id, file }: NamedFile) => {
+      if (replaced.has(id)) return
+      counted.add(id)
+      for (const { pack, blobs } of file.packs) table.add(pack, blobs)
+    }
+    if (added.length >= manyFiles) keepHeapSmall()
+    // Taken in one by one: as objects all of them would take ten times the memory.
+    await mapOrdered(added, vault.backend.traits.connections, async ([id, sizeBytes]) => {
+      for (const read of await readFile(id, { ...options, sizeBytes })) {
+        for (const other of read.file.supersedes) replaced.add(other)
+        if (isOwn) takeIn(read)
+        else waiting.push(read)
+      }
+    })
     // Packs cannot be taken out one index at a time, so a removed or replaced index means to begin anew.
-    if (!gone && [...replaced].some((id) => loaded?.has(id))) {
-      superseded = new Set([...superseded, ...replaced])
+    if ([...replaced].some((id) => counted.has(id) || (!gone && loaded?.has(id)))) {
+      superseded = new Set([...(gone ? [] : superseded), ...replaced])
       loaded = new Set()
       current = openBlobIndex()
-      return await load(options)
+      return await load(options, { isFirst })
     }
-    const counted = files.filter(({ id }) => !replaced.has(id))
-    const table = gone ? openBlobIndex() : current
-    for (const { file } of counted) addFile(table, file)
-    if (damaged.size > damagedBefore || (gone && damaged.size > 0)) await addUnnamed(table, options)
+    for (const read of waiting) takeIn(read)
+    if (damaged.size > damagedBefore || (damaged.size > 0 && (gone || anew))) await addUnnamed(table, options)
     current = table
-    loaded = new Set([...(gone ? [] : (loaded ?? [])), ...counted.map(({ id }) => id)])
+    loaded = new Set([...(gone ? [] : (loaded ?? [])), ...counted])
     superseded = new Set([...(gone ? [] : superseded), ...replaced])
     // Later loads happen beside a writer, whose claims are nobody else's.
     if (isFirst) await keepCached()
     return current
   }
+  /** As if nothing had been loaded: what a load that failed had taken in may count no more. */
+  const forget = () => {
+    current = openBlobIndex()
+    loaded = undefined
+    superseded = new Set()
+    kept = { files: 0, blobs: 0 }
+  }
   /** An index file can vanish between the list and the read, while a prune runs. */
   const loadAgain = async (options: CallOptions): Promise<BlobIndex> => {
+    const isFirst = loaded === undefined
     for (let tries = 3; ; tries--) {
       try {
         return await load(options)
       } catch (error) {
+        if (isFirst) forget()
         if (tries === 1 || !isFailure(error, 'not-found')) throw error
       }
     }
@@ -161,6 +186,7 @@ export function openLoadedIndex(vault: Vault, { cache, onDamage }: LoadedIndexOp
   }
 }
 
-function addFile(table: BlobIndex, file: IndexFile): void {
-  for (const { pack, blobs } of file.packs) table.add(pack, blobs)
+interface NamedFile {
+  readonly id: IndexId
+  readonly file: IndexFile
 }

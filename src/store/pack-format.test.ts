@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { parseIndexFile } from '../../test/index-oracle.ts'
 import * as fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
 import { type BlobId, parseId } from '../model/ids.ts'
 import { openCipher, randomMasterKey } from './cipher.ts'
-import { parseIndexFile } from './index-file.ts'
 import {
   decodePackHeader,
   encodePackHeader,

@@ -261,20 +261,39 @@ test('a reader that opened before sees what another program saved since', async 
   assert.equal((await readAll(reader)).get(`${second.id}/files/0`)?.toString(), 'two')
 })
 
-test('an index that another one supersedes does not count', async () => {
-  const { repository, files } = await makeRepository()
-  const snapshot = await save(repository, [Buffer.from('x')])
-  const index = [...files.keys()].find((name) => name.startsWith('index/')) ?? assert.fail()
-  const { writeSealedJson } = await import('./sealed-file.ts')
-  const { openKeys } = await import('./keys.ts')
-  const { openCipher } = await import('./cipher.ts')
-  const backend = openMemory({ files })
-  for await (const { masterKey } of openKeys({ backend, passwords: [password] })) {
-    const cipher = openCipher(masterKey)
-    await writeSealedJson({ backend, cipher }, 'index', { supersedes: [index.slice(6)], packs: [] })
-  }
-  await assert.rejects((await reopen(files)).readTree(snapshot.tree), { code: 'integrity.missing' })
-})
+for (const order of ['before', 'after'] as const) {
+  test(`an index does not count that is superseded by one listed ${order} it, also beside a damaged one`, async () => {
+    const { repository, files } = await makeRepository()
+    const lost = await save(repository, [Buffer.from('x')])
+    const [old = ''] = namesIn(files, 'index/')
+    const kept = await save(await reopen(files), [Buffer.from('y')])
+    const [other = ''] = namesIn(files, 'index/').filter((name) => name !== old)
+    const { writeSealedJson } = await import('./sealed-file.ts')
+    const { openKeys } = await import('./keys.ts')
+    const { openCipher } = await import('./cipher.ts')
+    const backend = openMemory({ files })
+    for await (const { masterKey } of openKeys({ backend, passwords: [password] })) {
+      const vault = { backend, cipher: openCipher(masterKey) }
+      await writeSealedJson(vault, 'index', { supersedes: [old.slice(6)], packs: [] })
+    }
+    if (order === 'before') {
+      // What was put last is listed last.
+      const bytes = files.get(old) ?? assert.fail()
+      files.delete(old)
+      files.set(old, bytes)
+    }
+    await assert.rejects((await reopen(files)).readTree(lost.tree), { code: 'integrity.missing' })
+    assert.ok(await (await reopen(files)).readTree(kept.tree))
+    files.set(other, Buffer.alloc(100))
+    // Packs that no index names are read by their own headers then: the superseded one's, too.
+    const reader = await reopen(files, { onIndexDamage: () => {} })
+    for (const { tree } of [kept, lost]) assert.ok(await reader.readTree(tree))
+  })
+}
+
+function namesIn(files: ReadonlyMap<string, Buffer>, prefix: string): string[] {
+  return [...files.keys()].filter((name) => name.startsWith(prefix))
+}
 
 test('there is no repository before its config, one afterwards, and never two', async () => {
   const files = new Map<string, Buffer>()
