@@ -1,29 +1,12 @@
 // The benchmark runs to its end on a thousandth of its data, and its JSON holds what it should. No figure is judged.
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
-import { promisify } from 'node:util'
-import type { PairedResult } from '../bench/report.ts'
-
-const program = join(import.meta.dirname, '../bench/bench.ts')
-
-async function bench(words: readonly string[]): Promise<{ results: PairedResult[]; stdout: string }> {
-  const folder = mkdtempSync(join(tmpdir(), 'vml-bench-'))
-  try {
-    const json = join(folder, 'results.json')
-    const args = [program, ...words, '--scale', '0.001', '--pairs', '1', '--json', json]
-    const { stdout } = await promisify(execFile)(process.execPath, args)
-    return { ...(JSON.parse(readFileSync(json, 'utf8')) as { results: PairedResult[] }), stdout }
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
+import { benchProgram as program, quickBench } from './quick-bench.ts'
 
 test('a quick look at saves and a restore measures both programs and checks what they wrote', async () => {
-  const { results, stdout } = await bench(['small'])
+  const { results, stdout } = await quickBench(['small'])
   const both = ['vml', 'restic']
   assert.deepEqual(
     results.map(({ name, runs }) => [name, runs.map(({ who }) => who)]),
@@ -37,14 +20,6 @@ test('a quick look at saves and a restore measures both programs and checks what
     }
     assert.ok(figures.every(({ ratio }) => Number.isFinite(ratio) && ratio > 0))
   }
-})
-
-test('a logbook that was filled with blobs is one that restic calls whole and both programs list', async () => {
-  const { results } = await bench(['noop-ls'])
-  assert.deepEqual(
-    results.map(({ name, runs }) => [name, runs.map(({ who }) => who)]),
-    [['noop-ls', ['vml', 'restic']]],
-  )
 })
 
 test('a benchmark that needs more room than there is says so and makes nothing', async () => {

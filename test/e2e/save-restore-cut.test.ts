@@ -9,7 +9,7 @@ import { vmlCommand, vmlEnvironment } from '../cli.ts'
 import { openMachineBench } from './machine-bench.ts'
 import { assertSameTree, describeTree, sh } from './nasty-tree.ts'
 
-const points = 10
+const points = 6
 
 interface Cut {
   readonly status: number | null

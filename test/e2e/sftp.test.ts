@@ -18,7 +18,6 @@ import { test } from 'node:test'
 import { openTestHome, type TestHome, type VmlOutcome } from '../cli.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { type Sshd, startSshd } from '../sshd.ts'
-import { assertUpkeep } from './storage-upkeep.ts'
 
 /** Of `restic cat index`. */
 interface IndexContent {
@@ -175,20 +174,4 @@ test('folders that the other computer has lost are stored again, though copies o
   restic('restore', 'latest', '--target', back)
   assert.equal(readFileSync(join(back, work, 'a/b/c/2'), 'utf8'), 'a/b/c/2')
   assert.equal(readFileSync(join(back, work, 'z/x'), 'utf8'), 'changed')
-})
-
-test('copy, prune and repair over sftp leave what stock restic finds sound (V62, G6, Y4)', async () => {
-  await using sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
-  const folder = mkdtempSync(join(tmpdir(), 'vml-sftp-'))
-  try {
-    const { user, port, sshConfigFile } = sshd
-    await assertUpkeep({
-      location: `sftp://${user}@127.0.0.1:${port}/${join(folder, 'book')}`,
-      sshConfig: sshConfigFile,
-      resticOptions: ['-o', `sftp.command=ssh -F ${sshConfigFile} ${user}@127.0.0.1 -s sftp`],
-      setsAside: true,
-    })
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
 })
