@@ -9,7 +9,7 @@ import { vmlCommand, vmlEnvironment } from '../cli.ts'
 import { openMachineBench } from './machine-bench.ts'
 import { assertSameTree, describeTree, sh } from './nasty-tree.ts'
 
-const points = 6
+const points = 5
 
 interface Cut {
   readonly status: number | null
