@@ -4,8 +4,8 @@ import { test } from 'node:test'
 import { runStagedFaults } from './staged-faults.ts'
 
 for (const [load, stride] of [
-  ['own', 19],
-  ['lanes', 41],
+  ['own', 14],
+  ['lanes', 29],
 ] as const) {
   test(`a disk that goes wrong once while packs are staged, ${load}: an error is told or nothing is lost, and the next save works`, async (context) => {
     const { points, told, found, left } = await runStagedFaults(load, { stride, all: false })

@@ -57,7 +57,7 @@ test('of several inits of one folder at once, one has a logbook that opens by it
   await using resources = new AsyncDisposableStack()
   const folder = mkdtempSync(join(tmpdir(), 'vml-init-'))
   resources.defer(() => rmSync(folder, { recursive: true }))
-  await initAtOnce(await openHomes(resources), join(folder, 'logbook'))
+  for (const round of ['1', '2', '3']) await initAtOnce(await openHomes(resources), join(folder, round))
 })
 
 test('of several inits over sftp at once, one has a logbook that opens by its two keys, and the others have nothing', async () => {

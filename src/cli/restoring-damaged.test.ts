@@ -77,13 +77,14 @@ test('what damage took from an entry is named by every restore of it and makes i
     assert.equal((await home.run(['check', '--repair', '--yes'])).status, 3)
     const to = join(home.home, 'to')
     const named = new RegExp(`1 path is not in the entry, lost to damage[^\\n]*\\n +${lost}\\n`)
-    const rest = [
+    for (const args of [
       ['--to', to, '--dry-run'],
+      ['--to', to],
       ['--to', to],
       ['--to', join(home.home, 'it.tar')],
       ['--delete', '--dry-run'],
-    ]
-    for (const args of [['--to', to], ...(how === 'through tar' ? [] : rest), ['--delete']]) {
+      ['--delete'],
+    ]) {
       const { status, stderr, stdout } = await home.run(['restore', '1', ...args], { env })
       assert.equal(status, 3, `${how} ${args.join(' ')}: ${stdout}${stderr}`)
       assert.match(stderr, named)

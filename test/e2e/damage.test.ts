@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { proveRepairs } from '../damage.ts'
 
 const firstSeed = 1
-const damages = 24
+const damages = 48
 const resticEvery = 6
 
 test('damage at random is found, repaired without a loss of what could be read, and what is lost is named (G6)', async (context) => {
