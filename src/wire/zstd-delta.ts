@@ -1,0 +1,168 @@
+// What is left of an old content where a new one is at hand: one zstd frame that refers to the new one.
+// `zstd -d --long=27 --patch-from=NEW DELTA -o OLD` opens it by hand (zstd(1), "--patch-from").
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { messageOf, VmlError } from '../base/failure.ts'
+import { loadFfi } from './libc.ts'
+
+/**
+ * Of either content: the window of `--long=27`, beyond which a frame cannot refer back. Both contents, the frame and the tables
+ * lie in memory at once, some 450 MiB for two of this size, and a second of processor time goes.
+ */
+export const deltaBytesMax = 128 * 1024 * 1024
+/** Less than that costs more to keep an account of than to keep. */
+const deltaBytesMin = 128
+
+const windowLogMin = 10
+const windowLogMax = 27
+/** Of the tables of earlier places: 64 MiB each, an eighth of what zstd would take for level 19. */
+const tableLogMax = 24
+/** From here on the tables no longer hold every place of the base, and the search for long matches finds what they miss. */
+const longMatchBytesMin = 2 * 2 ** tableLogMax
+/** Without node:ffi the tables are all there is; a larger base is found in its last part only, which does not pay. */
+const plainBytesMax = 2 ** tableLogMax
+
+/** A base that begins like this is read as a table of zstd's own, not as content (RFC 8878, section 5). */
+const dictionaryMagic = Buffer.from([0x37, 0xa4, 0x30, 0xec])
+
+export interface Pair {
+  readonly old: Uint8Array
+  /** What will be at hand when `old` is wanted back. */
+  readonly base: Uint8Array
+}
+
+/**
+ * Opened and compared before it is given out. Undefined where there cannot be one: contents too small, too large, or such that a
+ * decoder would misread. It may well be larger than `old` compressed without a base: that is for the caller to weigh.
+ */
+export function makeDelta(
+  { old, base }: Pair,
+  { direct = true }: { readonly direct?: boolean } = {},
+): Buffer | undefined {
+  if (old.length < deltaBytesMin || base.length < deltaBytesMin) return undefined
+  if (old.length > deltaBytesMax || base.length > deltaBytesMax) return undefined
+  if (dictionaryMagic.equals(base.subarray(0, dictionaryMagic.length))) return undefined
+  const delta = (direct ? compressDirectly({ old, base }) : undefined) ?? compressPlainly({ old, base })
+  if (delta === undefined) return undefined
+  return open({ delta, base, sizeBytes: old.length }).equals(old) ? delta : undefined
+}
+
+/**
+ * The old content. `sizeBytes` is the size that it must have, where that is known. A base that is not the one it was made with, and
+ * a damaged delta, fail with `integrity.format`: the frame carries a checksum of its content.
+ */
+export function applyDelta({
+  delta,
+  base,
+  sizeBytes,
+}: {
+  readonly delta: Uint8Array
+  readonly base: Uint8Array
+  readonly sizeBytes?: number
+}): Buffer {
+  if (base.length > deltaBytesMax) throw unopened(`its base has more than ${deltaBytesMax} bytes`)
+  let old: Buffer
+  try {
+    old = open({ delta, base, sizeBytes: sizeBytes ?? deltaBytesMax })
+  } catch (cause) {
+    throw unopened(`it is damaged, or its base is another one (${messageOf(cause)})`, cause)
+  }
+  if (sizeBytes !== undefined && old.length !== sizeBytes)
+    throw unopened(`it holds ${old.length} bytes instead of ${sizeBytes}`)
+  return old
+}
+
+function unopened(why: string, cause?: unknown): VmlError {
+  return new VmlError('integrity.format', `Cannot open a delta: ${why}`, { cause })
+}
+
+function open({
+  delta,
+  base,
+  sizeBytes,
+}: {
+  readonly delta: Uint8Array
+  readonly base: Uint8Array
+  readonly sizeBytes: number
+}): Buffer {
+  return zstdDecompressSync(delta, {
+    dictionary: base,
+    maxOutputLength: Math.min(Math.max(sizeBytes, 1), deltaBytesMax),
+    rejectGarbageAfterEnd: true,
+    params: { [constants.ZSTD_d_windowLogMax]: windowLogMax },
+  })
+}
+
+/**
+ * Level 3 with tables that hold the whole base: a third to a half of what `zstd -3 --long=27 --patch-from` writes, in the time of
+ * a plain level 6. All of the base can be referred to as long as the window holds all of `old` (zstd.h, ZSTD_CCtx_refPrefix).
+ */
+function settings({ old, base }: Pair): readonly (readonly [number, number])[] {
+  const windowLog = logOf(Math.max(old.length, base.length), windowLogMax)
+  const tableLog = logOf(base.length + old.length, tableLogMax)
+  return [
+    [constants.ZSTD_c_compressionLevel, 3],
+    [constants.ZSTD_c_windowLog, windowLog],
+    [constants.ZSTD_c_hashLog, tableLog],
+    [constants.ZSTD_c_chainLog, tableLog],
+    [constants.ZSTD_c_checksumFlag, 1],
+    ...(base.length >= longMatchBytesMin ? [[constants.ZSTD_c_enableLongDistanceMatching, 1] as const] : []),
+  ]
+}
+
+function logOf(bytes: number, most: number): number {
+  return Math.min(most, Math.max(windowLogMin, Math.ceil(Math.log2(bytes + 1))))
+}
+
+/** By Node's own way, which takes the base for a dictionary. The decoder cannot tell the difference. */
+function compressPlainly({ old, base }: Pair): Buffer | undefined {
+  if (base.length > plainBytesMax) return undefined
+  return zstdCompressSync(old, { dictionary: base, params: Object.fromEntries(settings({ old, base })) })
+}
+
+/** zstd.h, "Prefix" and "Advanced compression API", all of it stable. Node offers its zstd to add-ons, as it does OpenSSL. */
+const signatures = {
+  ZSTD_createCCtx: { arguments: [], return: 'pointer' },
+  ZSTD_freeCCtx: { arguments: ['pointer'], return: 'u64' },
+  ZSTD_CCtx_setParameter: { arguments: ['pointer', 'i32', 'i32'], return: 'u64' },
+  ZSTD_CCtx_refPrefix: { arguments: ['pointer', 'buffer', 'u64'], return: 'u64' },
+  ZSTD_compressBound: { arguments: ['u64'], return: 'u64' },
+  ZSTD_compress2: { arguments: ['pointer', 'buffer', 'u64', 'buffer', 'u64'], return: 'u64' },
+  ZSTD_isError: { arguments: ['u64'], return: 'u32' },
+} as const
+
+/** Null where it was found not to be there. One for each thread, never closed. */
+let bound: ReturnType<typeof bind> | null | undefined
+
+function bind() {
+  return loadFfi().dlopen(null, signatures).functions
+}
+
+function tryBind(): ReturnType<typeof bind> | null {
+  // oxlint-disable-next-line node/no-process-env -- as for OpenSSL's functions: one switch for all of them
+  if (process.env['VML_NO_FFI']) return null
+  try {
+    return bind()
+  } catch {
+    return null
+  }
+}
+
+/** With the base as a prefix, searched where it lies. Undefined where that cannot be called, or says that it failed. */
+function compressDirectly({ old, base }: Pair): Buffer | undefined {
+  bound ??= tryBind()
+  if (bound === null) return undefined
+  const zstd = bound
+  const context = zstd.ZSTD_createCCtx()
+  if (context === 0n) return undefined
+  try {
+    const isDone = (result: bigint) => zstd.ZSTD_isError(result) === 0
+    for (const [parameter, value] of settings({ old, base }))
+      if (!isDone(zstd.ZSTD_CCtx_setParameter(context, parameter, value))) return undefined
+    if (!isDone(zstd.ZSTD_CCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
+    const room = Buffer.allocUnsafeSlow(Number(zstd.ZSTD_compressBound(BigInt(old.length))))
+    const length = zstd.ZSTD_compress2(context, room, BigInt(room.length), old, BigInt(old.length))
+    return isDone(length) ? Buffer.from(room.subarray(0, Number(length))) : undefined
+  } finally {
+    zstd.ZSTD_freeCCtx(context)
+  }
+}
