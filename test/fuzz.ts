@@ -42,6 +42,7 @@ import { decodeTree } from '../src/store/tree-codec.ts'
 import { decompress, decompressUnknown } from '../src/store/zstd.ts'
 import { makeLogbook, seeded } from './damage.ts'
 import { documentOf } from './entries.ts'
+import { packageTargets } from './fuzz-packages.ts'
 import { noise } from './store-fixture.ts'
 
 export interface Target {
@@ -509,6 +510,7 @@ async function openTargets(): Promise<{ readonly targets: readonly Target[] } & 
     },
     ...documentTargets(),
     await shareTarget(files, folder),
+    ...packageTargets(),
   ]
   return {
     targets,

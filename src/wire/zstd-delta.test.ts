@@ -65,7 +65,11 @@ test('what the zstd program made is opened', () => {
   withFolder((folder) => {
     const old = noise(200_000, 'old')
     const base = next(old)
-    const [oldFile, baseFile, deltaFile] = [join(folder, 'old'), join(folder, 'new'), join(folder, 'delta.zst')]
+    const [oldFile, baseFile, deltaFile] = [
+      join(folder, 'old'),
+      join(folder, 'new'),
+      join(folder, 'delta.zst'),
+    ]
     writeFileSync(oldFile, old)
     writeFileSync(baseFile, base)
     execFileSync('zstd', ['-3', '--long=27', '-q', `--patch-from=${baseFile}`, oldFile, '-o', deltaFile])
