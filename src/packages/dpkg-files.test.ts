@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { isFailure } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { compareRaw, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import { buildDeb } from './deb.fixture.ts'
 import { readDpkgFiles, type DpkgFiles } from './dpkg-files.ts'
 
 let folder = ''
@@ -70,28 +71,13 @@ function deb(
   content: Readonly<Record<string, string>>,
   version = '1',
 ): string {
-  const source = mkdtempSync(join(folder, 'deb-'))
-  mkdirSync(join(source, 'DEBIAN'))
-  chmodSync(join(source, 'DEBIAN'), 0o755)
-  chmodSync(source, 0o755)
-  const sums: string[] = []
-  const conffiles = Object.keys(content).filter((path) => path.startsWith('etc/'))
-  for (const [path, text] of Object.entries(content)) {
-    mkdirSync(join(source, path, '..'), { recursive: true })
-    writeFileSync(join(source, path), text)
-    const escaped = path.replaceAll('\\', '\\\\')
-    if (!path.startsWith('etc/')) sums.push(`${escaped === path ? '' : '\\'}${md5(text)}  ${escaped}\n`)
-  }
-  writeFileSync(
-    join(source, 'DEBIAN/control'),
-    `Package: ${name}\nVersion: ${version}\nArchitecture: ${architecture}\n` +
-      `${name === 'both' ? 'Multi-Arch: same\n' : ''}Maintainer: Nobody <nobody@localhost>\nDescription: a test\n`,
-  )
-  writeFileSync(join(source, 'DEBIAN/md5sums'), sums.join(''))
-  writeFileSync(join(source, 'DEBIAN/conffiles'), conffiles.map((path) => `/${path}\n`).join(''))
-  const file = join(source, '..', `${name}-${architecture}-${version}.deb`)
-  execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '--build', source, file], { stdio: 'pipe' })
-  return file
+  return buildDeb(join(folder, 'debs', `${name}-${architecture}-${version}.deb`), {
+    name,
+    version,
+    architecture,
+    files: content,
+    ...(name === 'both' ? { control: 'Multi-Arch: same\n' } : {}),
+  })
 }
 
 function pathOf(text: string): RawPath {

@@ -1,0 +1,120 @@
+// Single files out of a .deb, as many as are wanted in one pass.
+import { VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
+import { parentPath, type RawPath } from '../model/raw-path.ts'
+import type { Attributes, Segment } from '../model/tree.ts'
+import { openDeb } from '../wire/deb-file.ts'
+import type { Shell } from '../wire/shell.ts'
+
+/** A .deb that can be read from its beginning, more than once. */
+export interface OpenablePackage {
+  open(): AsyncIterable<Uint8Array>
+}
+
+export interface FileOfPackage {
+  /** One of those that were asked for. */
+  readonly inside: RawPath
+  readonly attributes: Attributes
+  /** To be read before the next file is asked for. Once only. */
+  segments(): AsyncIterable<Segment>
+}
+
+interface Reading {
+  readonly shell: Shell
+  /** For messages. */
+  readonly what?: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Where the control archive's files are told to lie, as dpkg-deb has them; no package can have such a folder of its own. */
+const controlFolder = '/DEBIAN' as RawPath
+const controlAttributes: Attributes = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
+
+/**
+ * The wanted paths that the package has, in its own order. Another name of a file has that file's content, for which the package may
+ * be read a second time. Ends as soon as everything was found.
+ */
+export async function* readPackageFiles(
+  deb: OpenablePackage,
+  wanted: ReadonlySet<RawPath>,
+  reading: Reading,
+): AsyncGenerator<FileOfPackage, void, undefined> {
+  const missing = new Set(wanted)
+  /** Content that was passed over before it was known that another name of it is wanted. */
+  const again = new Map<RawPath, { inside: RawPath; attributes: Attributes }[]>()
+  {
+    await using file = await openDeb(deb.open(), reading)
+    for (const inside of wanted) {
+      if (parentPath(inside) !== controlFolder) continue
+      const bytes = file.control.files.get(inside.slice(controlFolder.length + 1))
+      missing.delete(inside)
+      if (bytes === undefined) continue
+      const attributes = { ...controlAttributes, size: bytes.length }
+      yield { inside, attributes, segments: () => segmentsOf(bytes) }
+    }
+    if (missing.size > 0)
+      for await (const { path, attributes, hardLinkTo, segments } of file.entries()) {
+        if (!missing.delete(path)) continue
+        if (hardLinkTo === undefined) yield { inside: path, attributes, segments }
+        else again.set(hardLinkTo, [...(again.get(hardLinkTo) ?? []), { inside: path, attributes }])
+        if (missing.size === 0) break
+      }
+  }
+  if (again.size === 0) return
+  await using file = await openDeb(deb.open(), reading)
+  for await (const { path, attributes, segments } of file.entries()) {
+    const [first, ...others] = again.get(path) ?? []
+    again.delete(path)
+    if (first === undefined) continue
+    const { size } = attributes
+    const of = (one: typeof first) => ({ ...one.attributes, ...(size === undefined ? {} : { size }) })
+    if (others.length === 0) yield { inside: first.inside, attributes: of(first), segments }
+    else {
+      const kept = await Array.fromAsync(segments(), copied)
+      for (const one of [first, ...others])
+        yield { inside: one.inside, attributes: of(one), segments: () => iterate(kept) }
+    }
+    if (again.size === 0) return
+  }
+}
+
+/** Views of a stream's chunks do not outlive the next chunk's turn. */
+function copied(segment: Segment): Segment {
+  return segment.kind === 'data' ? { kind: 'data', bytes: Buffer.from(segment.bytes) } : segment
+}
+
+// oxlint-disable-next-line typescript/require-await -- the same face as content that comes from a stream
+async function* segmentsOf(bytes: Buffer): AsyncGenerator<Segment, void, undefined> {
+  yield { kind: 'data', bytes }
+}
+
+async function* iterate(segments: readonly Segment[]): AsyncGenerator<Segment, void, undefined> {
+  yield* segments
+}
+
+/** More belongs into a file, by way of `readPackageFiles`. */
+const fileBytesMax = 512 * 1024 * 1024
+
+/** The bytes of one file; `not-found` where the package does not have it as a file. */
+export async function fileOfPackage(
+  deb: OpenablePackage,
+  inside: RawPath,
+  reading: Reading,
+): Promise<Buffer> {
+  for await (const { attributes, segments } of readPackageFiles(deb, new Set([inside]), reading)) {
+    if (attributes.type !== 'file') break
+    if ((attributes.size ?? 0) > fileBytesMax)
+      throw new VmlError(
+        'unsupported',
+        `Cannot read "${printable(inside)}" of a package: it has more than ${fileBytesMax} bytes`,
+      )
+    const pieces: Uint8Array[] = []
+    for await (const segment of segments())
+      pieces.push(segment.kind === 'data' ? segment.bytes : Buffer.alloc(segment.length))
+    return Buffer.concat(pieces)
+  }
+  throw new VmlError(
+    'not-found',
+    `Cannot read "${printable(inside)}" of ${reading.what ?? 'a package'}: it has no such file`,
+  )
+}

@@ -1,0 +1,217 @@
+// Where an exact version of a package can be had again: only from sources that do not forget.
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { open, rename, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { VmlError } from '../base/failure.ts'
+import { printable, rawToBytes } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { openDeb, type DebControl } from '../wire/deb-file.ts'
+import type { Shell } from '../wire/shell.ts'
+import { listPool, poolNames } from './deb-pool.ts'
+import { httpRequest, type HttpOptions } from './http-request.ts'
+import type { OpenablePackage } from './package-files.ts'
+import { askSnapshot, type SnapshotFile, type SnapshotService } from './snapshot-service.ts'
+
+export interface WantedPackage {
+  readonly name: string
+  readonly version: string
+  readonly architecture: string
+  /** Of the .deb, where a list of the archive told it: then no other file is taken. */
+  readonly sha256?: string
+  /** Below the archive's address, as its lists tell it. */
+  readonly file?: string
+}
+
+/** A .deb that was looked into: it is the version that is wanted. */
+export interface FoundPackage extends OpenablePackage {
+  readonly place: 'logbook' | 'pool' | 'snapshot'
+  /** For a record: `logbook`, `pool /srv/debs`, `snapshot http://snapshot.debian.org`. */
+  readonly from: string
+  readonly control: DebControl
+  /** Of the .deb. Of a snapshot service only where a list of the archive told it. */
+  readonly sha256?: string
+  /** Of the .deb, where the service told it; checked when it is fetched. */
+  readonly sha1?: string
+}
+
+/** A .deb at hand: it can be read without a network. */
+export interface FetchedPackage extends OpenablePackage {
+  readonly sha256: string
+}
+
+export interface PackageSources {
+  /** In the order logbook, pools, services, first found first taken. Undefined where none has it. */
+  find(wanted: WantedPackage): Promise<FoundPackage | undefined>
+}
+
+export interface PackageSourcesOptions {
+  /** A .deb that the logbook keeps. */
+  readonly kept?: (wanted: WantedPackage) => Promise<FetchedPackage | undefined>
+  /** Folders of this host. */
+  readonly pools?: readonly RawPath[]
+  readonly snapshots?: readonly SnapshotService[]
+  readonly http: HttpOptions
+  readonly shell: Shell
+  /** Told of a source that cannot be asked, or has another package under the name; the next one is asked then. */
+  readonly onProblem?: (problem: VmlError) => void
+}
+
+/** Pools are listed once, when they are first asked. */
+export function openPackageSources({
+  kept,
+  pools = [],
+  snapshots = [],
+  http,
+  shell,
+  onProblem,
+}: PackageSourcesOptions): PackageSources {
+  const listed = new Map<RawPath, Promise<ReadonlyMap<string, readonly RawPath[]>>>()
+  const look = async (
+    { name, version, architecture, sha256: wantedSha256 }: WantedPackage,
+    candidate: Omit<FoundPackage, 'control'>,
+  ): Promise<FoundPackage | undefined> => {
+    const control = await readControl(candidate, { shell, signal: http.signal })
+    const is = ['package', 'version', 'architecture'].map((key) => control.paragraph.get(key))
+    const isOther =
+      wantedSha256 !== undefined && candidate.sha256 !== undefined && candidate.sha256 !== wantedSha256
+    if (!isOther && is.join(' ') === `${name} ${version} ${architecture}`) return { ...candidate, control }
+    throw new VmlError(
+      'integrity.format',
+      `Cannot take ${name} ${version} from ${candidate.from}: it is another package`,
+    )
+  }
+  async function* candidates(wanted: WantedPackage): AsyncGenerator<() => Promise<FoundPackage | undefined>> {
+    yield async () => {
+      const found = await kept?.(wanted)
+      return found && (await look(wanted, { ...found, place: 'logbook', from: 'logbook' }))
+    }
+    for (const pool of pools) {
+      let paths: readonly RawPath[] = []
+      yield async () => {
+        const files = await (listed.get(pool) ?? keep(listed, pool, listPool(pool)))
+        paths = poolNames(wanted).flatMap((name) => files.get(name) ?? [])
+        return undefined
+      }
+      for (const path of paths)
+        yield async () => {
+          const deb = await openLocalPackage(path)
+          return await look(wanted, { ...deb, place: 'pool', from: `pool ${printable(pool)}` })
+        }
+    }
+    for (const service of snapshots) {
+      let files: readonly SnapshotFile[] = []
+      yield async () => {
+        files = await askSnapshot(service, wanted, http)
+        return undefined
+      }
+      for (const { url, sha1 } of files)
+        yield async () =>
+          await look(wanted, {
+            place: 'snapshot',
+            from: `snapshot ${service.address}`,
+            ...(sha1 === undefined ? {} : { sha1 }),
+            ...(wanted.sha256 === undefined ? {} : { sha256: wanted.sha256 }),
+            open: () => download(url, http),
+          })
+    }
+  }
+  return {
+    async find(wanted) {
+      for await (const ask of candidates(wanted)) {
+        try {
+          const found = await ask()
+          if (found !== undefined) return found
+        } catch (error) {
+          if (!(error instanceof VmlError) || error.code === 'cancelled') throw error
+          onProblem?.(error)
+        }
+      }
+      return undefined
+    },
+  }
+}
+
+async function keep<Key, Value>(
+  map: Map<Key, Promise<Value>>,
+  key: Key,
+  value: Promise<Value>,
+): Promise<Value> {
+  map.set(key, value)
+  return await value
+}
+
+/** Of a service no more is read than what comes before the files. */
+async function readControl(
+  deb: OpenablePackage,
+  { shell, signal }: { shell: Shell; signal: AbortSignal | undefined },
+): Promise<DebControl> {
+  await using file = await openDeb(deb.open(), { shell, signal })
+  return file.control
+}
+
+/** A .deb of this host, read once for its checksum. */
+export async function openLocalPackage(path: RawPath): Promise<FetchedPackage> {
+  const deb = { open: () => createReadStream(rawToBytes(path)) as AsyncIterable<Uint8Array> }
+  const sha256 = createHash('sha256')
+  for await (const chunk of deb.open()) sha256.update(chunk)
+  return { ...deb, sha256: sha256.digest('hex') }
+}
+
+async function* download(url: string, http: HttpOptions): AsyncGenerator<Uint8Array, void, undefined> {
+  await using answer = await httpRequest(url, http)
+  if (answer.status !== 200)
+    throw new VmlError('remote.protocol', `Cannot get "${url}": the server answers ${answer.status}`)
+  yield* answer.body
+}
+
+/** Debian's largest package, flightgear-data's old ones, had some 2 GB. */
+const packageBytesMax = 8 * 1024 * 1024 * 1024
+
+/**
+ * The .deb at hand: what is on this host already stays where it is; what a service has comes into `folder`, a private one, under the
+ * name of its checksum. `integrity.hash` where a checksum that was known is not the one that came.
+ */
+export async function fetchPackage(
+  found: FoundPackage,
+  { folder }: { readonly folder: string },
+): Promise<FetchedPackage> {
+  const { sha256: known, sha1: knownSha1, place } = found
+  if (place !== 'snapshot' && known !== undefined) return { open: () => found.open(), sha256: known }
+  const name = ['package', 'version', 'architecture'].map((key) => found.control.paragraph.get(key)).join('_')
+  const partial = join(folder, `.fetching-${encodeURIComponent(name)}`)
+  const sums = { sha256: createHash('sha256'), sha1: createHash('sha1') }
+  const file = await open(partial, 'w', 0o600)
+  try {
+    try {
+      let bytes = 0
+      for await (const chunk of found.open()) {
+        bytes += chunk.length
+        if (bytes > packageBytesMax)
+          throw new VmlError(
+            'remote.protocol',
+            `Stopped a package from ${found.from}: it has more than ${packageBytesMax} bytes`,
+          )
+        sums.sha256.update(chunk)
+        sums.sha1.update(chunk)
+        await file.writeFile(chunk)
+      }
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    const sha256 = sums.sha256.digest('hex')
+    const sha1 = sums.sha1.digest('hex')
+    if ((known !== undefined && known !== sha256) || (knownSha1 !== undefined && knownSha1 !== sha1))
+      throw new VmlError(
+        'integrity.hash',
+        `Cannot take a package from ${found.from}: its checksum is another one`,
+      )
+    const path = join(folder, `${sha256}.deb`)
+    await rename(partial, path)
+    return { open: () => createReadStream(path), sha256 }
+  } catch (error) {
+    await unlink(partial).catch(() => {})
+    throw error
+  }
+}
