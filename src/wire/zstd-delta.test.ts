@@ -33,8 +33,8 @@ for (const direct of [true, false]) {
     const base = next(old)
     const delta = makeDelta({ old, base }, { direct })
     assert.ok(delta && delta.length < 1000, `${delta?.length} bytes`)
-    assert.deepEqual(applyDelta({ delta, base }), old)
-    assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }), old)
+    assert.deepEqual(applyDelta({ delta, base }, { direct }), old)
+    assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }, { direct }), old)
   })
 
   test(`${how}: the zstd program opens what was made, whatever the contents`, () => {
@@ -49,7 +49,7 @@ for (const direct of [true, false]) {
           const delta = makeDelta({ old, base }, { direct })
           if (old.length < 128 || base.length < 128) return assert.equal(delta, undefined)
           assert.ok(delta)
-          assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }), old)
+          assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }, { direct: !direct }), old)
           writeFileSync(baseFile, base)
           writeFileSync(deltaFile, delta)
           const words = ['-d', '--long=27', '-q', '-c', `--patch-from=${baseFile}`, deltaFile]
@@ -73,7 +73,9 @@ test('what the zstd program made is opened', () => {
     writeFileSync(oldFile, old)
     writeFileSync(baseFile, base)
     execFileSync('zstd', ['-3', '--long=27', '-q', `--patch-from=${baseFile}`, oldFile, '-o', deltaFile])
-    assert.deepEqual(applyDelta({ delta: readFileSync(deltaFile), base, sizeBytes: old.length }), old)
+    const delta = readFileSync(deltaFile)
+    for (const direct of [true, false])
+      assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }, { direct }), old)
   })
 })
 
@@ -83,15 +85,22 @@ test('another base, a changed one, a cut-off delta and a wrong size are refused'
   const delta = makeDelta({ old, base }) ?? Buffer.alloc(0)
   const changed = Buffer.from(base)
   changed[100] = (changed[100] ?? 0) ^ 1
-  const refused = (given: Parameters<typeof applyDelta>[0]) =>
-    assert.throws(
-      () => applyDelta(given),
-      (error) => isFailure(error, 'integrity.format'),
-    )
+  const refused = (given: Parameters<typeof applyDelta>[0]) => {
+    for (const direct of [true, false])
+      for (const sized of [given, { sizeBytes: old.length, ...given }])
+        assert.throws(
+          () => applyDelta(sized, { direct }),
+          (error) => isFailure(error, 'integrity.format'),
+        )
+  }
   refused({ delta, base: noise(5000, 'other') })
   refused({ delta, base: changed })
   refused({ delta: delta.subarray(0, -1), base })
   refused({ delta: Buffer.concat([delta, Buffer.of(0)]), base })
+  refused({ delta: Buffer.alloc(0), base })
+  refused({ delta, base: Buffer.alloc(0) })
+  refused({ delta, base, sizeBytes: 0 })
+  refused({ delta, base, sizeBytes: deltaBytesMax + 1 })
   refused({ delta, base, sizeBytes: old.length - 1 })
   refused({ delta, base, sizeBytes: old.length + 1 })
 })

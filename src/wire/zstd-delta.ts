@@ -43,26 +43,26 @@ export function makeDelta(
   if (dictionaryMagic.equals(base.subarray(0, dictionaryMagic.length))) return undefined
   const delta = (direct ? compressDirectly({ old, base }) : undefined) ?? compressPlainly({ old, base })
   if (delta === undefined) return undefined
-  return open({ delta, base, sizeBytes: old.length }).equals(old) ? delta : undefined
+  return open({ delta, base, sizeBytes: old.length, direct }).equals(old) ? delta : undefined
 }
 
 /**
  * The old content. `sizeBytes` is the size that it must have, where that is known. A base that is not the one it was made with, and
  * a damaged delta, fail with `integrity.format`: the frame carries a checksum of its content.
  */
-export function applyDelta({
-  delta,
-  base,
-  sizeBytes,
-}: {
-  readonly delta: Uint8Array
-  readonly base: Uint8Array
-  readonly sizeBytes?: number
-}): Buffer {
-  if (base.length > deltaBytesMax) throw unopened(`its base has more than ${deltaBytesMax} bytes`)
+export function applyDelta(
+  {
+    delta,
+    base,
+    sizeBytes,
+  }: { readonly delta: Uint8Array; readonly base: Uint8Array; readonly sizeBytes?: number },
+  { direct = true }: { readonly direct?: boolean } = {},
+): Buffer {
+  for (const length of [base.length, sizeBytes ?? 0])
+    if (length > deltaBytesMax) throw unopened(`a content has more than ${deltaBytesMax} bytes`)
   let old: Buffer
   try {
-    old = open({ delta, base, sizeBytes: sizeBytes ?? deltaBytesMax })
+    old = open({ delta, base, sizeBytes, direct })
   } catch (cause) {
     throw unopened(`it is damaged, or its base is another one (${messageOf(cause)})`, cause)
   }
@@ -75,18 +75,20 @@ function unopened(why: string, cause?: unknown): VmlError {
   return new VmlError('integrity.format', `Cannot open a delta: ${why}`, { cause })
 }
 
-function open({
-  delta,
-  base,
-  sizeBytes,
-}: {
+interface Opening {
   readonly delta: Uint8Array
   readonly base: Uint8Array
-  readonly sizeBytes: number
-}): Buffer {
+  readonly sizeBytes: number | undefined
+  readonly direct: boolean
+}
+
+function open({ delta, base, sizeBytes, direct }: Opening): Buffer {
+  const opened =
+    direct && sizeBytes !== undefined ? decompressDirectly({ delta, base, sizeBytes }) : undefined
+  if (opened !== undefined) return opened
   return zstdDecompressSync(delta, {
     dictionary: base,
-    maxOutputLength: Math.min(Math.max(sizeBytes, 1), deltaBytesMax),
+    maxOutputLength: Math.max(sizeBytes ?? deltaBytesMax, 1),
     rejectGarbageAfterEnd: true,
     params: { [constants.ZSTD_d_windowLogMax]: windowLogMax },
   })
@@ -127,6 +129,10 @@ const signatures = {
   ZSTD_CCtx_refPrefix: { arguments: ['pointer', 'buffer', 'u64'], return: 'u64' },
   ZSTD_compressBound: { arguments: ['u64'], return: 'u64' },
   ZSTD_compress2: { arguments: ['pointer', 'buffer', 'u64', 'buffer', 'u64'], return: 'u64' },
+  ZSTD_createDCtx: { arguments: [], return: 'pointer' },
+  ZSTD_freeDCtx: { arguments: ['pointer'], return: 'u64' },
+  ZSTD_DCtx_refPrefix: { arguments: ['pointer', 'buffer', 'u64'], return: 'u64' },
+  ZSTD_decompressDCtx: { arguments: ['pointer', 'buffer', 'u64', 'buffer', 'u64'], return: 'u64' },
   ZSTD_isError: { arguments: ['u64'], return: 'u32' },
 } as const
 
@@ -164,5 +170,32 @@ function compressDirectly({ old, base }: Pair): Buffer | undefined {
     return isDone(length) ? Buffer.from(room.subarray(0, Number(length))) : undefined
   } finally {
     zstd.ZSTD_freeCCtx(context)
+  }
+}
+
+/** Without a copy of the base or of pieces. Undefined where that cannot be called, or fails: Node's own way then says why. */
+function decompressDirectly({
+  delta,
+  base,
+  sizeBytes,
+}: {
+  readonly delta: Uint8Array
+  readonly base: Uint8Array
+  readonly sizeBytes: number
+}): Buffer | undefined {
+  bound ??= tryBind()
+  // No pointer can be made of nothing.
+  if (bound === null || sizeBytes === 0 || delta.length === 0 || base.length === 0) return undefined
+  const zstd = bound
+  const context = zstd.ZSTD_createDCtx()
+  if (context === 0n) return undefined
+  try {
+    const isDone = (result: bigint) => zstd.ZSTD_isError(result) === 0
+    if (!isDone(zstd.ZSTD_DCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
+    const old = Buffer.allocUnsafeSlow(sizeBytes)
+    const length = zstd.ZSTD_decompressDCtx(context, old, BigInt(sizeBytes), delta, BigInt(delta.length))
+    return isDone(length) && Number(length) === sizeBytes ? old : undefined
+  } finally {
+    zstd.ZSTD_freeDCtx(context)
   }
 }
