@@ -70,6 +70,7 @@ export async function* readPackageFiles(
     const of = (one: typeof first) => ({ ...one.attributes, ...(size === undefined ? {} : { size }) })
     if (others.length === 0) yield { inside: first.inside, attributes: of(first), segments }
     else {
+      if ((size ?? 0) > fileBytesMax) throw tooLarge(path)
       const kept = await Array.fromAsync(segments(), copied)
       for (const one of [first, ...others])
         yield { inside: one.inside, attributes: of(one), segments: () => iterate(kept) }
@@ -92,8 +93,15 @@ async function* iterate(segments: readonly Segment[]): AsyncGenerator<Segment, v
   yield* segments
 }
 
-/** More belongs into a file, by way of `readPackageFiles`. */
+/** Held in memory; more belongs into a file, by way of `readPackageFiles`, one name of it at a time. */
 const fileBytesMax = 512 * 1024 * 1024
+
+function tooLarge(inside: RawPath): VmlError {
+  return new VmlError(
+    'unsupported',
+    `Cannot read "${printable(inside)}" of a package: it has more than ${fileBytesMax} bytes`,
+  )
+}
 
 /** The bytes of one file; `not-found` where the package does not have it as a file. */
 export async function fileOfPackage(
@@ -103,11 +111,7 @@ export async function fileOfPackage(
 ): Promise<Buffer> {
   for await (const { attributes, segments } of readPackageFiles(deb, new Set([inside]), reading)) {
     if (attributes.type !== 'file') break
-    if ((attributes.size ?? 0) > fileBytesMax)
-      throw new VmlError(
-        'unsupported',
-        `Cannot read "${printable(inside)}" of a package: it has more than ${fileBytesMax} bytes`,
-      )
+    if ((attributes.size ?? 0) > fileBytesMax) throw tooLarge(inside)
     const pieces: Uint8Array[] = []
     for await (const segment of segments())
       pieces.push(segment.kind === 'data' ? segment.bytes : Buffer.alloc(segment.length))

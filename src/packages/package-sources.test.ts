@@ -199,12 +199,18 @@ describe('a snapshot service', () => {
     )
   })
 
-  test('that says nothing is given up', async () => {
+  test('that says nothing is given up, and not asked for the next package', async () => {
     answers = { '/mr': { silent: true } }
     const problems: VmlError[] = []
     const silent = { http: { fetch, idleTimeoutMs: 50 }, snapshots: [{ kind: 'index', address }] as const }
-    assert.equal(await sources(silent, problems).find(wanted), undefined)
-    assert.equal(problems[0]?.code, 'unavailable.timeout')
+    const from = sources(silent, problems)
+    asked.length = 0
+    for (const version of ['1', '2', '3']) assert.equal(await from.find({ ...wanted, version }), undefined)
+    assert.deepEqual(
+      problems.map(({ code }) => code),
+      ['unavailable.timeout'],
+    )
+    assert.equal(asked.length, 1)
   })
 
   test('whose package is another one, or breaks off, gives nothing that is taken for it', async () => {

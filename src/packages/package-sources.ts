@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, rename, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { openDeb, type DebControl } from '../wire/deb-file.ts'
@@ -57,7 +57,10 @@ export interface PackageSourcesOptions {
   readonly onProblem?: (problem: VmlError) => void
 }
 
-/** Pools are listed once, when they are first asked. */
+/**
+ * Pools are listed once, when they are first asked. A service that did not answer is not asked again: whoever waits for an upgrade would
+ * wait as often as there are packages.
+ */
 export function openPackageSources({
   kept,
   pools = [],
@@ -67,6 +70,7 @@ export function openPackageSources({
   onProblem,
 }: PackageSourcesOptions): PackageSources {
   const listed = new Map<RawPath, Promise<ReadonlyMap<string, readonly RawPath[]>>>()
+  const silent = new Set<SnapshotService>()
   const look = async (
     { name, version, architecture, sha256: wantedSha256 }: WantedPackage,
     candidate: Omit<FoundPackage, 'control'>,
@@ -100,9 +104,15 @@ export function openPackageSources({
         }
     }
     for (const service of snapshots) {
+      if (silent.has(service)) continue
       let files: readonly SnapshotFile[] = []
       yield async () => {
-        files = await askSnapshot(service, wanted, http)
+        try {
+          files = await askSnapshot(service, wanted, http)
+        } catch (error) {
+          if (isFailure(error, 'unavailable.network', 'unavailable.timeout')) silent.add(service)
+          throw error
+        }
         return undefined
       }
       for (const { url, sha1 } of files)

@@ -164,8 +164,9 @@ function compressDirectly({ old, base }: Pair): Buffer | undefined {
     const isDone = (result: bigint) => zstd.ZSTD_isError(result) === 0
     for (const [parameter, value] of settings({ old, base }))
       if (!isDone(zstd.ZSTD_CCtx_setParameter(context, parameter, value))) return undefined
-    if (!isDone(zstd.ZSTD_CCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
+    // The base is held by its place in memory: nothing is made between this call and the next but the call.
     const room = Buffer.allocUnsafeSlow(Number(zstd.ZSTD_compressBound(BigInt(old.length))))
+    if (!isDone(zstd.ZSTD_CCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
     const length = zstd.ZSTD_compress2(context, room, BigInt(room.length), old, BigInt(old.length))
     return isDone(length) ? Buffer.from(room.subarray(0, Number(length))) : undefined
   } finally {
@@ -191,8 +192,8 @@ function decompressDirectly({
   if (context === 0n) return undefined
   try {
     const isDone = (result: bigint) => zstd.ZSTD_isError(result) === 0
-    if (!isDone(zstd.ZSTD_DCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
     const old = Buffer.allocUnsafeSlow(sizeBytes)
+    if (!isDone(zstd.ZSTD_DCtx_refPrefix(context, base, BigInt(base.length)))) return undefined
     const length = zstd.ZSTD_decompressDCtx(context, old, BigInt(sizeBytes), delta, BigInt(delta.length))
     return isDone(length) && Number(length) === sizeBytes ? old : undefined
   } finally {
