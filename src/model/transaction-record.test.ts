@@ -56,7 +56,7 @@ const preImage: fc.Arbitrary<PreImage> = fc.oneof(
   fc.constant({ kind: 'blob' as const }),
   fc.constant({ kind: 'fingerprint' as const }),
   fc.record(
-    { kind: fc.constant('delta' as const), file: fc.nat().map(String), base: hex },
+    { kind: fc.constant('delta' as const), file: fc.nat({ max: 999_999_999 }).map(String), base: hex },
     { noNullPrototype: true },
   ),
   fc.constant({ kind: 'regenerable' as const, rule: 'ldconfig' }),
