@@ -112,7 +112,9 @@ const document: TransactionDocument = {
   exitStatus: 0,
   takesBack: ['ab'.repeat(32) as EntryId],
   manager: 'dpkg',
-  packages: [{ name: 'joe', architecture: 'amd64', from: '4.6-1', to: '4.6-2', neededBy: ['ed'] }],
+  packages: [
+    { name: 'joe', architecture: 'amd64', fate: 'upgraded', from: '4.6-1', to: '4.6-2', neededBy: ['ed'] },
+  ],
   validations: [{ name: 'dpkg --audit', outcome: 'passed' }],
   services: [{ unit: 'ssh.service', action: 'restart', outcome: 'done', stoppedMs: 120 }],
   complete: false,

@@ -23,6 +23,7 @@ import type { ChangeOwner, Fingerprint, PreImage, RecordedChange } from './trans
 export interface PackageTransition {
   readonly name: string
   readonly architecture: string
+  readonly fate: 'installed' | 'upgraded' | 'downgraded' | 'reconfigured' | 'removed' | 'purged' | 'marked'
   /** Absent where it was not installed before. */
   readonly from?: string
   /** Absent where it is not installed after. */
@@ -115,6 +116,7 @@ const documentCheck: Check<TransactionDocument> = objectOf({
     objectOf({
       name: packageName,
       architecture: packageName,
+      fate: oneOf('installed', 'upgraded', 'downgraded', 'reconfigured', 'removed', 'purged', 'marked'),
       from: optional(packageName),
       to: optional(packageName),
       automatic: optional(flag),

@@ -81,9 +81,9 @@ function pathsOf({
 
 /** `+3 −1 ~45`: installed, removed, other version. */
 export function packagesText(packages: ListedTransaction['document']['packages']): string {
-  const installed = packages.filter(({ from }) => from === undefined).length
-  const removed = packages.filter(({ to }) => to === undefined).length
-  const other = packages.length - installed - removed
+  const installed = packages.filter(({ fate }) => fate === 'installed').length
+  const removed = packages.filter(({ fate }) => fate === 'removed' || fate === 'purged').length
+  const other = packages.filter(({ fate }) => fate === 'upgraded' || fate === 'downgraded').length
   return [
     installed > 0 ? `+${installed}` : '',
     removed > 0 ? `−${removed}` : '',
