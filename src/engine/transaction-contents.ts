@@ -74,18 +74,18 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     )
   }
 
-  /** Content with this hash that the path has, or had at some time. */
+  const known = once(async () => contentsOf(await parts.transactions()))
+
+  /** Content with this hash that the path has, or that any path had at some time. */
   const bySha256 = async (path: RawPath, sha256: string, depth: number): Promise<Buffer | undefined> => {
     if (depth > chainMax) return undefined
     for (const place of [path, parts.pinned(sha256)]) {
       const bytes = place && readFileOf(place)
       if (bytes && sha256Of(bytes) === sha256) return bytes
     }
-    for (const transaction of await parts.transactions()) {
-      const change = transaction.changes.find((each) => each.path === path)
-      if (change === undefined) continue
+    for (const { transaction, change } of (await known()).get(sha256) ?? []) {
       if (change.after?.sha256 === sha256 && change.afterKept)
-        return await read(transaction.entry, { kind: 'after', path })
+        return await read(transaction.entry, { kind: 'after', path: change.path })
       if (change.before?.sha256 === sha256 && isKept(change.preImage))
         return await before(transaction, change, depth + 1)
     }
@@ -99,6 +99,33 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
       return afterKept ? await read(entry, { kind: 'after', path }) : await bySha256(path, after.sha256, 0)
     },
   }
+}
+
+interface KnownContent {
+  readonly transaction: ReadTransaction
+  readonly change: RecordedChange
+}
+
+/** Where contents are kept, by their hash. */
+function contentsOf(transactions: readonly ReadTransaction[]): Map<string, KnownContent[]> {
+  const found = new Map<string, KnownContent[]>()
+  const add = (sha256: string | undefined, content: KnownContent) => {
+    if (sha256 === undefined) return
+    const others = found.get(sha256)
+    if (others) others.push(content)
+    else found.set(sha256, [content])
+  }
+  for (const transaction of transactions)
+    for (const change of transaction.changes) {
+      if (change.afterKept) add(change.after?.sha256, { transaction, change })
+      if (isKept(change.preImage)) add(change.before?.sha256, { transaction, change })
+    }
+  return found
+}
+
+function once<Result>(make: () => Promise<Result>): () => Promise<Result> {
+  let made: Promise<Result> | undefined
+  return () => (made ??= make())
 }
 
 function isKept({ kind }: PreImage): boolean {

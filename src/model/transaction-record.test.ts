@@ -56,7 +56,11 @@ const preImage: fc.Arbitrary<PreImage> = fc.oneof(
   fc.constant({ kind: 'blob' as const }),
   fc.constant({ kind: 'fingerprint' as const }),
   fc.record(
-    { kind: fc.constant('delta' as const), file: fc.nat({ max: 999_999_999 }).map(String), base: hex },
+    {
+      kind: fc.constant('delta' as const),
+      file: hex.map((each) => `${each.slice(0, 32)}-${each.slice(32)}.zst`),
+      base: hex,
+    },
     { noNullPrototype: true },
   ),
   fc.constant({ kind: 'regenerable' as const, rule: 'ldconfig' }),

@@ -296,7 +296,11 @@ const preImageCheck: Check<PreImage> = byKind<PreImage>({
     from: line,
   }),
   regenerable: objectOf({ kind: oneOf('regenerable'), rule: line }),
-  delta: objectOf({ kind: oneOf('delta'), file: textOf({ pattern: /^\d{1,9}$/ }), base: sha256 }),
+  delta: objectOf({
+    kind: oneOf('delta'),
+    file: textOf({ pattern: /^[0-9a-f]{32}-[0-9a-f]{32}\.zst$/ }),
+    base: sha256,
+  }),
   lost: objectOf({ kind: oneOf('lost'), reason: line }),
 })
 
