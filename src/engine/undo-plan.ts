@@ -25,6 +25,8 @@ export interface PlannedPath {
 export interface UndoConflict {
   readonly path: RawPath
   readonly reason: string
+  /** Names of records that both changed, in a file of records. */
+  readonly keys: readonly string[]
   /** Content before the transaction, to be put beside it. */
   readonly old?: PlannedContent
   readonly now: Fingerprint | undefined
@@ -54,7 +56,8 @@ export interface MergeSides {
 }
 export type MergeResult =
   | { readonly kind: 'merged'; readonly bytes: Buffer | undefined }
-  | { readonly kind: 'conflict'; readonly reason: string }
+  /** `keys` are names of records that both changed, such as packages. */
+  | { readonly kind: 'conflict'; readonly reason: string; readonly keys: readonly string[] }
 
 /** The machine as it is, and what is known of its paths. */
 export interface UndoView {
@@ -153,8 +156,8 @@ class Work {
     return this.#planned.has(path)
   }
 
-  conflict(path: RawPath, reason: string, old?: PlannedContent): void {
-    this.#conflicts.set(path, { path, reason, now: this.view.now(path), ...(old ? { old } : {}) })
+  conflict(path: RawPath, reason: string, old?: PlannedContent, keys: readonly string[] = []): void {
+    this.#conflicts.set(path, { path, reason, keys, now: this.view.now(path), ...(old ? { old } : {}) })
   }
 
   keep(path: RawPath, why: KeptPath['why']): void {
@@ -323,7 +326,7 @@ async function planMerge(
     theirs: before && (await view.contentBefore(transaction, change)),
   })
   if (outcome.kind === 'conflict') {
-    work.conflict(path, outcome.reason, old)
+    work.conflict(path, outcome.reason, old, outcome.keys)
     return
   }
   if (outcome.bytes === undefined) {
