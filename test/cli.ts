@@ -1,11 +1,12 @@
 // Runs the real program as a process, in a home of its own.
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
-import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { markVariable, runFolderVariable } from '../tools/test-processes.ts'
+import { markVariable } from '../tools/test-processes.ts'
+import { runModel } from './run-model.ts'
 
 export interface VmlOutcome {
   readonly status: number
@@ -80,7 +81,7 @@ export async function openTestHome(options: { logbook?: boolean } = {}): Promise
   const root = await mkdtemp(join(tmpdir(), 'vml-cli-'))
   const { home, passwordFile, logbook } = placesIn(root)
   if (options.logbook ?? true) {
-    const model = await modelHome()
+    const model = await runModel('home', fillModel)
     await cp(model, root, { recursive: true })
     await nameAnew(root, { from: model, to: root })
   } else {
@@ -97,43 +98,21 @@ export async function openTestHome(options: { logbook?: boolean } = {}): Promise
   }
 }
 
+/** A command that ends well, or the test ends with what it said. */
+export async function well(home: TestHome, ...args: readonly string[]) {
+  const outcome = await home.run(args)
+  assert.equal(outcome.status, 0, `vml ${args.join(' ')}\n${outcome.stdout}${outcome.stderr}`)
+  return outcome
+}
+
 const password = 'recovery key for tests\n'
 
 function placesIn(root: string) {
   return { home: join(root, 'home'), passwordFile: join(root, 'password'), logbook: join(root, 'logbook') }
 }
 
-let modelPlace: Promise<string> | undefined
-
-/** To make a logbook takes most of a second, on purpose: a strong key, which is made a light one here. What all files of a run share lies in the folder of that run. */
-function modelHome(): Promise<string> {
-  modelPlace ??= makeModel()
-  return modelPlace
-}
-
-async function makeModel(): Promise<string> {
-  const runFolder = process.env[runFolderVariable]
-  if (runFolder === undefined) {
-    const own = await mkdtemp(join(tmpdir(), 'vml-cli-model-'))
-    process.on('exit', () => rmSync(own, { recursive: true, force: true }))
-    return await fillModel(own)
-  }
-  const place = join(runFolder, 'home')
-  if (existsSync(place)) return place
-  const made = await fillModel(await mkdtemp(join(runFolder, 'home-')))
-  await nameAnew(made, { from: made, to: place })
-  // The first one stays; of those made at the same time all are as good.
-  await rename(made, place).catch(() => rm(made, { recursive: true }))
-  return place
-}
-
-/** The configuration names the logbook by its whole path. */
-async function nameAnew(root: string, { from, to }: { readonly from: string; readonly to: string }) {
-  const config = join(placesIn(root).home, '.config/vml/config.toml')
-  await writeFile(config, (await readFile(config, 'utf8')).replaceAll(from, to))
-}
-
-async function fillModel(root: string): Promise<string> {
+/** To make a logbook takes most of a second, on purpose: a strong key, which is made a light one here. */
+async function fillModel(root: string, place: string): Promise<void> {
   const { home, passwordFile, logbook } = placesIn(root)
   await mkdir(home)
   await writeFile(passwordFile, password)
@@ -141,5 +120,11 @@ async function fillModel(root: string): Promise<string> {
   if (made.status !== 0) throw new Error(`vml init failed: ${made.stderr}`)
   const { lightenKey } = await import('./light-key.ts')
   await lightenKey(logbook, Buffer.from(password.trimEnd()))
-  return root
+  await nameAnew(root, { from: root, to: place })
+}
+
+/** The configuration names the logbook by its whole path. */
+async function nameAnew(root: string, { from, to }: { readonly from: string; readonly to: string }) {
+  const config = join(placesIn(root).home, '.config/vml/config.toml')
+  await writeFile(config, (await readFile(config, 'utf8')).replaceAll(from, to))
 }

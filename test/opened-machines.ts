@@ -3,12 +3,6 @@ import assert from 'node:assert/strict'
 import type { TestHome } from './cli.ts'
 import { runProgram } from './guest-machine.ts'
 
-export async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}: ${outcome.stderr}`)
-  return outcome
-}
-
 /** Whatever a test finds out, no QEMU stays. */
 export function removing(home: TestHome, name: string): AsyncDisposable {
   return { [Symbol.asyncDispose]: async () => void (await home.run(['open', '--rm', name, '--yes'])) }

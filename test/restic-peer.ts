@@ -1,10 +1,11 @@
 // Stock restic on a repository of its own in a temporary folder: the oracle for what the store reads and writes.
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { runFolderVariable } from '../tools/test-processes.ts'
+import type { TestHome } from './cli.ts'
 import { lightenKey } from './light-key.ts'
+import { runModel } from './run-model.ts'
 
 export interface ResticPeer extends Disposable {
   /** For files to back up, and whatever a test needs beside them. */
@@ -39,13 +40,11 @@ export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPe
   }
   const run = (...args: readonly string[]) =>
     execFileSync(program, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 30 })
-  const model = join(process.env[runFolderVariable] ?? folder, `restic-${version}`)
-  if (existsSync(model)) cpSync(model, repository, { recursive: true })
-  else {
-    run('init')
-    await lightenKey(repository, Buffer.from(password))
-    keepModel(repository, model)
-  }
+  const model = await runModel(`restic-${version}`, async (aside) => {
+    run('init', '--repo', aside)
+    await lightenKey(aside, Buffer.from(password))
+  })
+  cpSync(model, repository, { recursive: true })
   return {
     folder,
     repository,
@@ -59,13 +58,10 @@ export async function openResticPeer(version: '0.14' | '0.19'): Promise<ResticPe
 
 const password = 'of a test'
 
-/** It appears whole; of those made at the same time all are as good. */
-function keepModel(repository: string, model: string): void {
-  const copy = mkdtempSync(`${model}-`)
-  cpSync(repository, copy, { recursive: true })
-  try {
-    renameSync(copy, model)
-  } catch {
-    rmSync(copy, { recursive: true })
-  }
+/** On a logbook of a test in `place`, which the password of its home opens. Standard output. */
+export function execRestic(home: TestHome, place: string, ...args: readonly string[]): string {
+  return execFileSync(resticProgram('0.19'), [...args, '--no-cache', '-r', place], {
+    env: { ...process.env, RESTIC_PASSWORD_FILE: home.passwordFile },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  }).toString()
 }

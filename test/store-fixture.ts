@@ -93,6 +93,11 @@ export async function readContent(repository: Repository, content: readonly Blob
   return Buffer.concat(parts)
 }
 
+/** Paths of the files of a kind, in the order in which they were put. */
+export function namesOf(files: ReadonlyMap<string, Buffer>, kind: string): string[] {
+  return [...files.keys()].filter((name) => name.startsWith(`${kind}/`))
+}
+
 /** Every file of every snapshot by its path, read to the last byte. */
 export async function readAll(repository: Repository): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>()

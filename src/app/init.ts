@@ -68,6 +68,8 @@ export async function makeLogbook(
     readonly chunker?: Repository['chunker'] | undefined
     /** Share of recovery data. */
     readonly parity?: number | undefined
+    /** Whether it may become the default logbook, where there is none. */
+    readonly isDefault?: boolean
   },
 ): Promise<MadeLogbook> {
   await requireFreePlace(config, location, { ...options, parity: options.parity !== undefined })
@@ -106,7 +108,8 @@ export async function makeLogbook(
     await backend[Symbol.asyncDispose]()
     throw error
   }
-  return { id, location, isDefault: await setDefaultLogbook(config, clock, location) }
+  const isDefault = options.isDefault !== false && (await setDefaultLogbook(config, clock, location))
+  return { id, location, isDefault }
 }
 
 /** Crockford's base32 without letters that are mistaken for digits: 8 groups of 5 are 200 bits. */

@@ -13,6 +13,7 @@ import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
 import { openIndexCache } from './index-cache.ts'
 import { openStorage } from './storage.ts'
+import { withSystemKeys } from './system-logbook.ts'
 
 export interface Logbook extends AsyncDisposable {
   readonly repository: Repository
@@ -29,8 +30,9 @@ export interface OpenOptions {
 }
 
 /** The logbook that the configuration names. Fails with `store.missing`, `auth.key`. */
-export async function openLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
-  const setting = requireLogbook(config)
+export async function openLogbook(user: Config, options: OpenOptions): Promise<Logbook> {
+  const setting = requireLogbook(user)
+  const config = withSystemKeys(user, setting.value)
   const { backend, keepCopies } = await openStorage(config, setting.value, options)
   const shown = { ...setting, value: shownLocation(setting.value) }
   try {

@@ -19,6 +19,8 @@ export interface Context {
   readonly signal: AbortSignal
   /** The configured logbook; opened once. */
   openLogbook(): Promise<Logbook>
+  /** That of this machine's own transactions; with `make` it is made where there is none. For root alone. */
+  openSystemLogbook(options?: { readonly make: boolean }): Promise<Logbook>
   openShell(machine: Machine): Promise<Shell>
   /** Begins to connect to a machine elsewhere, for whoever opens its shell later. What comes of it is told there. */
   reachAhead(machine: Machine): void

@@ -194,6 +194,15 @@ function openFrame(options: {
           }
           return found
         })),
+      openSystemLogbook: async ({ make } = { make: false }) => {
+        const { openSystemLogbook, requireSystemLogbook } = await import('../app/system-logbook.ts')
+        const options = { signal, reporter, askSecret: () => Promise.resolve(undefined) }
+        return opened.use(
+          make
+            ? await requireSystemLogbook(config, clock, options)
+            : await openSystemLogbook(config, options),
+        )
+      },
       openShell: async (machine): Promise<Shell> => {
         const { openShell } = await import('../app/open-shell.ts')
         const reached = ahead.get(machine)

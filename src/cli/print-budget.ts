@@ -34,6 +34,7 @@ function partsOf(others: BudgetOutcome['mustStay']): readonly string[] {
     ['newest', (count: number) => `${plural(count, 'newest entry', 'newest entries')} of other projects`],
     ['tag', (count: number) => `${plural(count, 'entry', 'entries')} that a tag keeps`],
     ['safety', (count: number) => plural(count, 'safety entry', 'safety entries')],
+    ['transaction', (count: number) => plural(count, 'transaction', 'transactions')],
   ] as const
   return kinds.flatMap(([kind, words]) => {
     const some = others.filter(({ fixed }) => fixed === kind)

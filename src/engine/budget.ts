@@ -51,7 +51,7 @@ export async function fitBudget(
   }
 }
 
-const fixedOrder = ['newest', 'no rules', 'tag', 'safety'] as const
+const fixedOrder = ['newest', 'no rules', 'tag', 'safety', 'transaction'] as const
 
 /** What is worth the most comes first. */
 function fixedOf(decisions: readonly Decision[]) {

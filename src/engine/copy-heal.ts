@@ -2,7 +2,7 @@
 // it whole again. Anything else that differs is somebody's wish, such as `share --scrub`, and stays.
 import { isDeepStrictEqual } from 'node:util'
 import { rawFromString } from '../base/raw-text.ts'
-import type { EntryDocument } from '../model/entry.ts'
+import { type EntryDocument, holdsPathsOnly } from '../model/entry.ts'
 import type { TreeId } from '../model/ids.ts'
 import type { LostPath } from '../model/lost.ts'
 import { joinPath, parentPath, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -149,7 +149,7 @@ async function saysTheSame(entry: LoggedEntry, present: LoggedEntry, proof: Proo
     ...document,
     problems: [],
     outcome: 'complete',
-    roots: document.kind === 'safety' ? [] : document.roots,
+    roots: holdsPathsOnly(document.kind) ? [] : document.roots,
   })
   return isDeepStrictEqual(fixed(known), fixed(told))
 }

@@ -31,6 +31,7 @@ export interface OpenLogbook {
   readonly catalog: Catalog
 }
 
+const kinds: readonly EntryKind[] = ['environment', 'safety', 'transaction']
 const numberTag = /^vml:n=(\d{1,15})$/
 const readsAtOnce = 8
 /** As `model/documents.ts` has it, which is not loaded before there is something to parse. */
@@ -293,7 +294,7 @@ function toEntry({ snapshot, facts }: CatalogRow, twins: readonly SnapshotId[]):
     tagValue(snapshot, /^vml:project=(.+)$/s) ?? (hasOwnTags(snapshot) ? undefined : facts?.project)
   const described = snapshot.description === undefined ? facts : splitDescription(snapshot.description)
   const kindTag = tagValue(snapshot, /^vml:kind=(.+)$/)
-  const kind = kindTag === 'environment' || kindTag === 'safety' ? kindTag : (facts?.kind ?? 'foreign')
+  const kind = kinds.find((each) => each === kindTag) ?? facts?.kind ?? 'foreign'
   return {
     id: entryIdOf(snapshot),
     snapshot,

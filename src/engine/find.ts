@@ -1,4 +1,5 @@
 // In which entries a path existed, and when it changed. A subtree that stands unchanged in many entries is read once.
+import { holdsPathsOnly } from '../model/entry.ts'
 import { type RawText, rawFromString } from '../base/raw-text.ts'
 import type { NotCompared } from '../model/compare.ts'
 import { unescapeTyped } from '../model/entry-reference.ts'
@@ -67,7 +68,7 @@ export async function findPaths(
           note(histories, { path, node, unknown: undefined }, entry)
           continue
         }
-        const covered = entry.kind !== 'safety' && roots.some((root) => isWithin(path, root))
+        const covered = !holdsPathsOnly(entry.kind) && roots.some((root) => isWithin(path, root))
         const why = lost.has(path)
           ? 'lost'
           : covered && !wasGone(histories.get(path))

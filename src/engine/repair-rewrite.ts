@@ -2,7 +2,7 @@
 // there under its name: what is left of it lies under `/.vml/lost/`. The same damage always gives the same tree.
 import { printable, rawFromString, rawToBytes } from '../base/raw-text.ts'
 import { isFailure } from '../base/failure.ts'
-import type { EntryDocument, Snapshot } from '../model/entry.ts'
+import { type EntryDocument, holdsPathsOnly, type Snapshot } from '../model/entry.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
 import type { LostPath } from '../model/lost.ts'
 import { isRawName, isWithin, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -196,7 +196,7 @@ async function editedDocument(
   return encodeEntryDocument({
     ...document,
     // What a safety entry names as its own and does not have is taken for what was not there before.
-    roots: document.kind === 'safety' ? document.roots.filter(({ raw }) => !isLost(raw)) : document.roots,
+    roots: holdsPathsOnly(document.kind) ? document.roots.filter(({ raw }) => !isLost(raw)) : document.roots,
     problems: [
       ...document.problems,
       ...outside

@@ -23,6 +23,7 @@ import {
   fakeClock,
   fileNode,
   folderNode,
+  namesOf,
   noise,
   reopen,
   storeFile,
@@ -43,10 +44,6 @@ function flip(files: Files, name: string, at: number): void {
   const changed = Buffer.from(files.get(name) ?? assert.fail(`No ${name}`))
   changed[at] = (changed[at] ?? 0) ^ 1
   files.set(name, changed)
-}
-
-function namesOf(files: Files, kind: string): string[] {
-  return [...files.keys()].filter((name) => name.startsWith(`${kind}/`))
 }
 
 /** The pack that holds a blob of a file of entry 3, and where in it. */

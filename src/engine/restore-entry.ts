@@ -1,7 +1,7 @@
 // `vml restore`: an entry, or a part of it, goes back to a machine or below a folder of this host.
 import { asRaw, printable, printableText, rawFromString } from '../base/raw-text.ts'
 import { VmlError } from '../base/failure.ts'
-import type { EntryDocument } from '../model/entry.ts'
+import { type EntryDocument, holdsPathsOnly } from '../model/entry.ts'
 import { type PathMap, pathMap, identityMap } from '../model/path-map.ts'
 import {
   baseName,
@@ -66,12 +66,20 @@ export interface PreparedEntryRestore extends PreparedRestore {
 export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedEntryRestore> {
   const { repository, entry, document, unread, destination, signal } = request
   refuseOwnFolder(request)
-  const isSafety = document?.kind === 'safety'
+  if (document?.kind === 'transaction' && request.paths.length === 0)
+    throw new VmlError(
+      'usage',
+      `Cannot restore ${entryName(entry)}: it is a transaction, and its paths alone are no state`,
+      {
+        hint: `Nothing was changed. vml tx undo ${entryWord(entry)} takes it back; vml restore ${entryWord(entry)}:/PATH puts one file back as it was before`,
+      },
+    )
+  const pathsOnly = holdsPathsOnly(document?.kind)
   const missing = await readMissing(repository, { entry, document, unread }, { signal })
   const restored = await pathsOf(request, missing)
   const without = document ? cacheParts(document, request.caches) : []
   const protectedBy =
-    request.remove && document && !isSafety
+    request.remove && document && !pathsOnly
       ? await openProtection({
           repository,
           tree: entry.snapshot.tree,
@@ -86,7 +94,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     destination,
     paths: restored.paths,
     // The entry knows what stood at single paths, and nothing of what lies beside them.
-    ...(isSafety ? { exactly: new Set(documentRoots(document)) } : {}),
+    ...(document && pathsOnly ? { exactly: new Set(documentRoots(document)) } : {}),
     never: neverOn(destination, document, request.ownPaths),
     settledBeforeNs: document ? settledBefore(document.scan, destination.source.fidelity) : 0n,
     without,
@@ -215,7 +223,7 @@ interface RestoredPaths {
  */
 async function pathsOf(request: RestoreEntryRequest, missing: MissingPaths): Promise<RestoredPaths> {
   const { document, repository, entry, paths, signal } = request
-  if (document?.kind === 'safety') {
+  if (document && holdsPathsOnly(document.kind)) {
     return { paths: outermost(paths.length > 0 ? paths : documentRoots(document)), whole: [] }
   }
   const roots = document ? documentRoots(document) : await foreignRoots(request)

@@ -18,7 +18,7 @@ export interface Decision {
 }
 
 /** The newest of its line; what a tag keeps; a safety entry; what no rule is about. */
-export type Fixed = 'newest' | 'tag' | 'safety' | 'no rules'
+export type Fixed = 'newest' | 'tag' | 'safety' | 'transaction' | 'no rules'
 
 export interface BudgetOutcome {
   readonly limitBytes: number
@@ -82,6 +82,8 @@ function decideLine(
     return line.map((entry) => ({ entry, stays: true, reasons: ['no rules'], fixed: 'no rules' }))
   const environment = line.filter(({ kind }) => kind === 'environment')
   const safety = line.filter(({ kind }) => kind === 'safety')
+  // Whether one can be undone is never decided by its age alone: `vml tx` keeps them by a budget of their own (M6).
+  const transactions = line.filter(({ kind }) => kind === 'transaction')
   const { keep } = policy
   const rules: KeepRules = { ...keep, tags: [...keep.tags.filter((list) => !isKeepList(list)), [keepTag]] }
   // Without rules, only the budget counts: then everything stays by the rules.
@@ -97,6 +99,12 @@ function decideLine(
       }),
     ),
     ...decideSafety(safety, { policy, newest: verdicts[0]?.item, options }),
+    ...transactions.map((entry) => ({
+      entry,
+      stays: true,
+      reasons: ['a transaction'],
+      fixed: 'transaction' as const,
+    })),
   ]
 }
 

@@ -1,11 +1,12 @@
 // How things stand: the last entry of each machine.
+import { holdsPathsOnly } from '../model/entry.ts'
 import { isImported, type LoggedEntry } from './entries.ts'
 
 export interface MachineStatus {
   readonly machine: string
   /** Stands in the user's configuration. */
   readonly configured: boolean
-  /** Without safety entries and those of somebody else. */
+  /** Without safety entries, transactions and those of somebody else. */
   readonly entries: number
   readonly safetyEntries: number
   readonly last: LoggedEntry | undefined
@@ -16,7 +17,7 @@ export function machineStatuses(
   entries: readonly LoggedEntry[],
   configured: ReadonlySet<string>,
 ): readonly MachineStatus[] {
-  const counted = entries.filter((entry) => entry.kind !== 'safety' && !isImported(entry))
+  const counted = entries.filter((entry) => !holdsPathsOnly(entry.kind) && !isImported(entry))
   const names = new Set([...configured, ...counted.map((entry) => entry.machine)])
   return [...names].sort().map((machine) => {
     const own = counted.filter((entry) => entry.machine === machine)

@@ -8,6 +8,8 @@ import type { Writer } from '../store/store.ts'
 export type VmlFile =
   | { readonly name: string; readonly bytes: Uint8Array }
   | { readonly name: string; readonly files: readonly VmlFile[] }
+  /** What lies in the folder is stored. */
+  | { readonly name: string; readonly nodes: readonly TreeNode[] }
 
 /** Stores the folder and returns its node for the root. */
 export async function storeVmlFolder(
@@ -26,10 +28,14 @@ interface Folder {
 async function storeFolder(folder: Folder, name: string, files: readonly VmlFile[]): Promise<TreeNode> {
   const nodes: TreeNode[] = []
   for (const file of files) {
-    nodes.push(
-      'files' in file ? await storeFolder(folder, file.name, file.files) : await storeFile(folder, file),
-    )
+    if ('bytes' in file) nodes.push(await storeFile(folder, file))
+    else if ('nodes' in file) nodes.push(await nodeOfFolder(folder, file.name, file.nodes))
+    else nodes.push(await storeFolder(folder, file.name, file.files))
   }
+  return await nodeOfFolder(folder, name, nodes)
+}
+
+async function nodeOfFolder(folder: Folder, name: string, nodes: readonly TreeNode[]): Promise<TreeNode> {
   const subtree = await folder.writer.storeTree(nodes)
   return { ...attributesIn(folder), name: nameOf(name), type: 'dir', mode: 0o700, subtree }
 }

@@ -2,7 +2,7 @@
 // `lab@latest`, `ENTRY:/path`, and `now` for the machine as it is.
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printableText, type RawText, rawFromString } from '../base/raw-text.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, holdsPathsOnly } from './entry.ts'
 import { shortId } from './ids.ts'
 import { parseRawPath, type RawPath } from './raw-path.ts'
 
@@ -134,15 +134,15 @@ function matchWord<Each extends Entry>(entries: readonly Each[], word: string): 
 }
 
 /**
- * The entries that `@latest`, `@-1` and `@{…}` count: of one machine or project, or all. Safety entries are left out:
- * they hold what a restore was about to change, and nobody means them by "the last one".
+ * The entries that `@latest`, `@-1` and `@{…}` count: of one machine or project, or all. Safety entries and transactions are left out:
+ * they hold what something was about to change, and nobody means them by "the last one".
  */
 function lineOf<Each extends Entry>(
   entries: readonly Each[],
   line: string | undefined,
   typed: string,
 ): readonly Each[] {
-  const counted = entries.filter((entry) => entry.kind !== 'safety')
+  const counted = entries.filter((entry) => !holdsPathsOnly(entry.kind))
   if (line === undefined) return counted
   const ofMachine = counted.filter((entry) => entry.machine === line)
   const ofProject = counted.filter((entry) => entry.project === line)

@@ -55,7 +55,7 @@ const fidelity = objectOf({
 
 export const entryCheck: Check<EntryDocument> = objectOf({
   schema: oneOf(1),
-  kind: oneOf('environment', 'safety'),
+  kind: oneOf('environment', 'safety', 'transaction'),
   title: text,
   note: textOf({ charactersMax: 1024 * 1024 }),
   machine: suchThat(textOf({}), isMachineName, 'no name of a machine'),

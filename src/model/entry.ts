@@ -2,7 +2,12 @@
 import type { EntryId, SnapshotId, TreeId } from './ids.ts'
 import type { ImageReference } from './machine.ts'
 
-export type EntryKind = 'environment' | 'safety'
+export type EntryKind = 'environment' | 'safety' | 'transaction'
+
+/** Such an entry has single paths, what was there before something changed them: it speaks for no folder, and nobody means it by "the last one". */
+export function holdsPathsOnly(kind: EntryKind | 'foreign' | undefined): boolean {
+  return kind === 'safety' || kind === 'transaction'
+}
 /** What was read: everything, what changed since the entry before, or what changed since the last full one. */
 export type CaptureMode = 'full' | 'incremental' | 'differential'
 

@@ -12,10 +12,14 @@ export interface OpenedKey {
   readonly masterKey: MasterKey
 }
 
-export interface KeyFile {
+/** The cost of scrypt. */
+interface Stretching {
   readonly N: number
   readonly r: number
   readonly p: number
+}
+
+export interface KeyFile extends Stretching {
   readonly salt: Buffer
   readonly data: Buffer
   readonly username: string
@@ -24,7 +28,7 @@ export interface KeyFile {
 }
 
 // Stretching adds nothing to 32 random bytes; `strong` takes 64 MiB and a third of a second.
-const costs: Readonly<Record<NewKey['cost'], { N: number; r: number; p: number }>> = {
+const costs: Readonly<Record<NewKey['cost'], Stretching>> = {
   cheap: { N: 1024, r: 8, p: 1 },
   strong: { N: 65536, r: 8, p: 1 },
 }
@@ -40,29 +44,38 @@ const scryptWorkMax = 2 ** 25
 
 /** Makes a key file and returns its id. */
 export async function createKey(
-  {
-    backend,
-    masterKey,
-    password,
-    cost,
-    username,
-    hostname,
-  }: NewKey & {
-    readonly backend: Backend
-    readonly masterKey: MasterKey
-  },
+  { backend, cost, ...key }: NewKey & { readonly backend: Backend; readonly masterKey: MasterKey },
   options: CallOptions & { readonly now?: Date } = {},
 ): Promise<string> {
-  const { N, r, p } = costs[cost]
+  const created = (options.now ?? new Date()).toISOString()
+  const file = await encodeKeyFile({ ...key, created, stretching: costs[cost] })
+  const keyId = hash('sha256', file)
+  await backend.put({ kind: 'key', name: keyId }, file, options)
+  return keyId
+}
+
+/** The master key under a password that is stretched by so much, as the content of a key file. */
+export async function encodeKeyFile({
+  masterKey,
+  password,
+  stretching: { N, r, p },
+  created,
+  username,
+  hostname,
+}: Pick<KeyFile, 'created' | 'username' | 'hostname'> & {
+  readonly masterKey: MasterKey
+  readonly password: Uint8Array
+  readonly stretching: Stretching
+}): Promise<Buffer> {
   const salt = randomBytes(saltBytes)
   const plain = JSON.stringify({
     mac: { k: masterKey.macK.toString('base64'), r: masterKey.macR.toString('base64') },
     encrypt: masterKey.encrypt.toString('base64'),
   })
   const user = await deriveKey(password, { N, r, p, salt })
-  const file = Buffer.from(
+  return Buffer.from(
     JSON.stringify({
-      created: (options.now ?? new Date()).toISOString(),
+      created,
       username,
       hostname,
       kdf: 'scrypt',
@@ -73,9 +86,6 @@ export async function createKey(
       data: openCipher(user).seal(Buffer.from(plain)).toString('base64'),
     }),
   )
-  const keyId = hash('sha256', file)
-  await backend.put({ kind: 'key', name: keyId }, file, options)
-  return keyId
 }
 
 /**
@@ -232,7 +242,7 @@ async function unlock(file: KeyFile, password: Uint8Array): Promise<MasterKey | 
 /** 64 bytes of scrypt: 32 for AES-256, then k and r of Poly1305-AES. */
 async function deriveKey(
   password: Uint8Array,
-  { N, r, p, salt }: Pick<KeyFile, 'N' | 'r' | 'p' | 'salt'>,
+  { N, r, p, salt }: Stretching & Pick<KeyFile, 'salt'>,
 ): Promise<MasterKey> {
   const bytes = await new Promise<Buffer>((resolve, reject) => {
     const maxmem = 128 * N * r + 128 * r * p + 1024 * 1024

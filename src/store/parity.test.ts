@@ -6,6 +6,7 @@ import {
   cheapKey,
   fakeClock,
   makeRepository,
+  namesOf,
   noise,
   readAll,
   reopen,
@@ -40,12 +41,14 @@ async function protectedRepository(
   return made
 }
 
+/** Sorted, which is another order at each run: their names are random. */
 function packsOf(files: Files): string[] {
-  return namesOf(files, 'pack')
+  return namesOf(files, 'pack').toSorted()
 }
 
-function namesOf(files: Files, kind: string): string[] {
-  return [...files.keys()].filter((name) => name.startsWith(`${kind}/`)).toSorted()
+/** Recovery data and its settings, sorted likewise. */
+function parityOf(files: Files): string[] {
+  return namesOf(files, 'parity').toSorted()
 }
 
 /** Packs of content, which are all of one size class. */
@@ -54,7 +57,7 @@ function largePacks(files: Files): string[] {
 }
 
 function settingsOf(files: Files): string[] {
-  return namesOf(files, 'parity').filter((name) => files.get(name)?.toString('latin1', 0, 6) !== 'VMLPAR')
+  return parityOf(files).filter((name) => files.get(name)?.toString('latin1', 0, 6) !== 'VMLPAR')
 }
 
 function flip(files: Files, name: string, at: number, bit = 0): void {
@@ -131,8 +134,7 @@ test('damage in different places of more packs than there are rows is healed, in
   const copy = new Map(files)
   const large = largePacks(files)
   for (const [at, name] of large.entries()) flip(copy, name, at * 65_536 + 17)
-  const row =
-    namesOf(copy, 'parity').find((name) => (files.get(name)?.length ?? 0) > 300_000) ?? assert.fail()
+  const row = parityOf(copy).find((name) => (files.get(name)?.length ?? 0) > 300_000) ?? assert.fail()
   flip(copy, row, 200_000)
   flip(copy, row, 3)
   for (const name of large) assert.deepEqual(await healed(copy, name), files.get(name))
@@ -206,8 +208,7 @@ test('beyond what a place can bear only what lies there is lost: every other blo
   await parity.update(quiet)
   const whole = await readAll(repository)
   const [one = '', two = ''] = packsOf(files).filter((name) => (files.get(name)?.length ?? 0) > 1_000_000)
-  const row =
-    namesOf(files, 'parity').find((name) => (files.get(name)?.length ?? 0) > 1_000_000) ?? assert.fail()
+  const row = parityOf(files).find((name) => (files.get(name)?.length ?? 0) > 1_000_000) ?? assert.fail()
   files.delete(one)
   files.delete(two)
   flip(files, row, 1_000_000)
@@ -238,7 +239,7 @@ test('beyond what a place can bear only what lies there is lost: every other blo
 test('damaged, cut off and removed recovery data is found and made anew', async () => {
   const { repository, files } = await protectedRepository(0.05, ['a', 'b', 'c'])
   const parity = await repository.openParity()
-  const rows = namesOf(files, 'parity').filter((name) => (files.get(name)?.length ?? 0) > 4096)
+  const rows = parityOf(files).filter((name) => (files.get(name)?.length ?? 0) > 4096)
   for (const [at, name] of rows.entries()) {
     const data = files.get(name) ?? assert.fail()
     if (at % 4 === 0) files.delete(name)
@@ -322,7 +323,7 @@ test('cut off at any call, an update leaves what was protected protected, and th
   const [covered = ''] = largePacks(files)
   await fill(repository, ['d', 'e'])
   // One group is extended, one made anew.
-  const [row = ''] = namesOf(files, 'parity').filter((name) => (files.get(name)?.length ?? 0) < 100_000)
+  const [row = ''] = parityOf(files).filter((name) => (files.get(name)?.length ?? 0) < 100_000)
   flip(files, row, 2000)
   let points = 0
   for (let at = 1, died = true; died; at++)
@@ -366,7 +367,7 @@ test('switched off, nothing is left but the word that it is off; losing one copy
   assert.equal(settingsOf(files).length, 2)
   await parity.set(undefined, quiet)
   await parity.update(quiet)
-  assert.equal(namesOf(files, 'parity').length, 2)
+  assert.equal(parityOf(files).length, 2)
   const settled = await parity.settings()
   assert.ok(settled && settled.share === undefined)
 })
@@ -375,8 +376,7 @@ test('settings that somebody without a key wrote count for nothing', async () =>
   const { files } = await protectedRepository(0.05, ['a'])
   const stranger = await makeRepository({ clock: fakeClock() })
   await (await stranger.repository.openParity()).set(undefined, quiet)
-  for (const name of namesOf(stranger.files, 'parity'))
-    files.set(name, stranger.files.get(name) ?? assert.fail())
+  for (const name of parityOf(stranger.files)) files.set(name, stranger.files.get(name) ?? assert.fail())
   const parity = await (await reopen(files, { clock: fakeClock() })).openParity()
   const state = await parity.state({ ...quiet, readData: false })
   assert.equal(state.settings?.share, 0.05)

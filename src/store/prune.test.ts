@@ -17,6 +17,7 @@ import { readTreeReferences } from './tree-references.ts'
 import {
   fakeClock,
   makeRepository,
+  namesOf,
   noise,
   password,
   readAll,
@@ -63,10 +64,6 @@ async function forget(files: Files, ...ids: readonly Snapshot['id'][]) {
   const repository = await reopen(files, options)
   await using _lock = await repository.lock('exclusive')
   for (const id of ids) await repository.removeSnapshot(id)
-}
-
-function namesOf(files: Files, kind: string): string[] {
-  return [...files.keys()].filter((name) => name.startsWith(`${kind}/`)).toSorted()
 }
 
 function removeAll(files: Files, kind: string): void {
@@ -268,7 +265,8 @@ test('whatever cannot be read whole: nothing is deleted, nothing is written, and
   const cases: Record<string, (files: Files) => void> = {
     'a snapshot was changed': (files) => void files.get(`snapshot/${stays.id}`)?.writeUInt8(1, 40),
     'an index is gone': (files) => removeAll(files, 'index'),
-    'an index was changed': (files) => void files.get(namesOf(files, 'index')[0] ?? '')?.writeUInt8(1, 40),
+    'an index was changed': (files) =>
+      void files.get(namesOf(files, 'index').toSorted()[0] ?? '')?.writeUInt8(1, 40),
     'all packs are gone': (files) => removeAll(files, 'pack'),
     'all packs are cut off': (files) => {
       for (const name of namesOf(files, 'pack'))
@@ -364,7 +362,7 @@ test('an index that another one supersedes neither counts nor comes back', async
   const { files, gone } = await makeHistory()
   await forget(files, gone.id)
   const vault = await openVault(files)
-  const [first = ''] = namesOf(files, 'index')
+  const [first = ''] = namesOf(files, 'index').toSorted()
   const name = first.slice('index/'.length)
   const old = await readSealedJson(vault, { kind: 'index', name })
   await writeSealedJson(vault, 'index', { ...(old as object), supersedes: [name] })

@@ -6,6 +6,7 @@ import {
   cheapKey,
   fileNode,
   makeRepository,
+  namesOf,
   noise,
   password,
   readAll,
@@ -265,9 +266,9 @@ for (const order of ['before', 'after'] as const) {
   test(`an index does not count that is superseded by one listed ${order} it, also beside a damaged one`, async () => {
     const { repository, files } = await makeRepository()
     const lost = await save(repository, [Buffer.from('x')])
-    const [old = ''] = namesIn(files, 'index/')
+    const [old = ''] = namesOf(files, 'index')
     const kept = await save(await reopen(files), [Buffer.from('y')])
-    const [other = ''] = namesIn(files, 'index/').filter((name) => name !== old)
+    const [other = ''] = namesOf(files, 'index').filter((name) => name !== old)
     const { writeSealedJson } = await import('./sealed-file.ts')
     const { openKeys } = await import('./keys.ts')
     const { openCipher } = await import('./cipher.ts')
@@ -289,10 +290,6 @@ for (const order of ['before', 'after'] as const) {
     const reader = await reopen(files, { onIndexDamage: () => {} })
     for (const { tree } of [kept, lost]) assert.ok(await reader.readTree(tree))
   })
-}
-
-function namesIn(files: ReadonlyMap<string, Buffer>, prefix: string): string[] {
-  return [...files.keys()].filter((name) => name.startsWith(prefix))
 }
 
 test('there is no repository before its config, one afterwards, and never two', async () => {

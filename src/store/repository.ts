@@ -19,8 +19,9 @@ import { readSealedJson, type Vault } from './sealed-file.ts'
 import { readSnapshotFile } from './snapshot-file.ts'
 import type { CallOptions, LockWatch, NewKey, Repository } from './store.ts'
 import type { decodeTree } from './tree-codec.ts'
+import type { WriterLimits } from './writer.ts'
 
-export interface OpenOptions extends CallOptions {
+export interface OpenOptions extends CallOptions, WriterLimits {
   /** Disposed with the repository. */
   readonly backend: Backend
   /** Passwords to try, as bytes. */
@@ -35,15 +36,12 @@ export interface OpenOptions extends CallOptions {
   readonly onLockWatch?: LockWatch | undefined
   /** Told of each index file that cannot be read; reading goes on without it. */
   readonly onIndexDamage?: LoadedIndexOptions['onDamage']
-  readonly packBytes?: number | undefined
-  /** What a writer stores in the caller's thread before it starts others. */
-  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
   /** Hears that a writer waits for its lock. */
   readonly reporter?: Reporter | undefined
 }
 
-export interface InitOptions extends CallOptions {
+export interface InitOptions extends CallOptions, WriterLimits {
   readonly backend: Backend
   /** 64 random hex digits chosen by the caller, who keeps a key under that name before the repository exists. */
   readonly id?: RepositoryId | undefined
@@ -53,9 +51,6 @@ export interface InitOptions extends CallOptions {
   readonly polynomial?: bigint | undefined
   /** `rabin` for copies of a repository that stock restic began; it goes with that one's polynomial. */
   readonly chunker?: Config['chunker'] | undefined
-  readonly packBytes?: number | undefined
-  /** What a writer stores in the caller's thread before it starts others. */
-  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -121,15 +116,12 @@ export async function initRepository(options: InitOptions): Promise<Repository> 
   return assemble({ ...options, config, masterKey, keyId: keyIds[0] ?? '' })
 }
 
-interface Parts {
+interface Parts extends WriterLimits {
   readonly backend: Backend
   readonly config: Config
   readonly masterKey: MasterKey
   readonly keyId: string
   readonly indexCache?: ((id: RepositoryId) => IndexCache) | undefined
-  readonly packBytes?: number | undefined
-  /** What a writer stores in the caller's thread before it starts others. */
-  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
   readonly onLockWatch?: LockWatch | undefined
   /** Told of each index file that cannot be read; reading goes on without it. */

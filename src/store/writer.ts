@@ -26,16 +26,20 @@ import { writeSnapshotFile } from './snapshot-file.ts'
 import type { BlobType, CallOptions, FileSink, Writer, WriterStatistics } from './store.ts'
 import { decodeTree, encodeTree } from './tree-codec.ts'
 
-export interface WriterOptions {
+/** Sizes that a writer has defaults for. */
+export interface WriterLimits {
+  readonly packBytes?: number | undefined
+  /** As much is stored in the caller's thread before others are started. */
+  readonly ownBytesMax?: number | undefined
+}
+
+export interface WriterOptions extends WriterLimits {
   readonly vault: Vault
   readonly masterKey: MasterKey
   readonly index: LoadedIndex
   /** Released by the writer. */
   readonly lock: HeldLock
   readonly config: Config
-  readonly packBytes?: number | undefined
-  /** As much is stored in the caller's thread before others are started. */
-  readonly ownBytesMax?: number | undefined
   readonly clock?: Clock | undefined
 }
 

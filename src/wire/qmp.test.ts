@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { systemClock } from '../base/clock.ts'
 import { isFailure } from '../base/failure.ts'
-import { connectQmp, type QmpEvent } from './qmp.ts'
+import { connectQmp, type QmpClient, type QmpEvent } from './qmp.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'vml-qmp-'))
 after(() => rm(folder, { recursive: true }))
@@ -41,10 +41,10 @@ async function peer(answer: (line: string, socket: Socket) => void) {
 }
 
 /** The socket has its name a moment before anybody listens there. */
-async function untilItListens<T>(connect: () => Promise<T>, qemu: ChildProcess): Promise<T> {
+async function connectOnceItListens(path: string, qemu: ChildProcess): Promise<QmpClient> {
   for (;;) {
     try {
-      return await connect()
+      return await connectQmp(path)
     } catch (error) {
       if (!isFailure(error, 'unavailable.network') || qemu.exitCode !== null) throw error
       await systemClock.sleep(20)
@@ -61,8 +61,7 @@ test('a real QEMU answers commands, refuses wrong ones by name and tells events 
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   after(() => qemu.kill())
-  const path = join(deep, 'qmp')
-  await using client = await untilItListens(async () => await connectQmp(path), qemu)
+  await using client = await connectOnceItListens(join(deep, 'qmp'), qemu)
   assert.match(client.version, /^\d+\.\d+\.\d+$/)
   assert.deepEqual(await client.execute('query-name'), {})
   await assert.rejects(client.execute('no-such-command'), (error) => isFailure(error, 'remote.command'))

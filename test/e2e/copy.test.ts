@@ -4,10 +4,10 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openTestHome, type TestHome } from '../cli.ts'
+import { openTestHome, well } from '../cli.ts'
 import { killCopies } from '../copy-kill.ts'
 import { addEntry } from '../entries.ts'
-import { openResticPeer, resticProgram } from '../restic-peer.ts'
+import { execRestic, openResticPeer, resticProgram } from '../restic-peer.ts'
 import { startSshd } from '../sshd.ts'
 import { noise } from '../store-fixture.ts'
 
@@ -221,13 +221,6 @@ test('killed at calls of the backend, a copy shows whole entries only, and the n
   assert.ok(kills >= 4)
 })
 
-function execRestic(home: TestHome, place: string, ...args: readonly string[]): string {
-  return execFileSync(resticProgram('0.19'), [...args, '--no-cache', '-r', place], {
-    env: { ...process.env, RESTIC_PASSWORD_FILE: home.passwordFile },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  }).toString()
-}
-
 /** What is the same wherever an entry is. */
 function snapshotsIn(json: string) {
   const all = JSON.parse(json) as (Record<string, unknown> & {
@@ -241,10 +234,4 @@ function snapshotsIn(json: string) {
 
 function lastJson(text: string): unknown {
   return JSON.parse(text.trimEnd().split('\n').at(-1) ?? '')
-}
-
-async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}\n${outcome.stdout}${outcome.stderr}`)
-  return outcome
 }

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { openLocal } from '../../src/backend/local.ts'
 import { initRepository } from '../../src/store/repository.ts'
 import { writeSealedJson } from '../../src/store/sealed-file.ts'
-import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.ts'
+import { openTestHome, type TestHome, vmlCommand, vmlEnvironment, well } from '../cli.ts'
 import { resticProgram } from '../restic-peer.ts'
 import { cheapKey } from '../store-fixture.ts'
 import { vaultOf } from './open-vault.ts'
@@ -234,10 +234,4 @@ async function lockOf(home: TestHome): Promise<void> {
     await sleep(100)
   }
   assert.fail('restic took no lock')
-}
-
-async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}\n${outcome.stdout}${outcome.stderr}`)
-  return outcome
 }

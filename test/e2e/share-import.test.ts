@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openShare } from '../../src/app/share.ts'
 import { isStored } from '../blobs.ts'
-import { openTestHome, type TestHome } from '../cli.ts'
+import { openTestHome, type TestHome, well } from '../cli.ts'
 import { addEntry } from '../entries.ts'
 import { resticProgram } from '../restic-peer.ts'
 
@@ -195,10 +195,4 @@ function restic(home: TestHome, ...args: readonly string[]): void {
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   )
-}
-
-async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}: ${outcome.stderr}`)
-  return outcome
 }

@@ -1,14 +1,14 @@
 // A copy that is killed at every call of the backend shows whole entries only, and the next one ends it.
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../cli.ts'
+import { openTestHome, vmlCommand, vmlEnvironment, well } from '../cli.ts'
 import { killCopies } from '../copy-kill.ts'
 import { addEntry } from '../entries.ts'
-import { resticProgram } from '../restic-peer.ts'
+import { execRestic } from '../restic-peer.ts'
 import { noise } from '../store-fixture.ts'
 
 test('Y5: killed before or after every call of the backend, a copy shows whole entries only, and the next one ends it', async (context) => {
@@ -49,16 +49,3 @@ test('vml copy killed at random moments and repeated ends with all that the sour
   // One that is there already is nothing to do, whatever was killed before.
   assert.match((await well(home, 'copy', '--all', '--to', 'second')).stderr, /Copied 0 of 4/)
 })
-
-function execRestic(home: TestHome, place: string, ...args: readonly string[]): string {
-  return execFileSync(resticProgram('0.19'), [...args, '--no-cache', '-r', place], {
-    env: { ...process.env, RESTIC_PASSWORD_FILE: home.passwordFile },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  }).toString()
-}
-
-async function well(home: TestHome, ...args: readonly string[]) {
-  const outcome = await home.run(args)
-  assert.equal(outcome.status, 0, `vml ${args.join(' ')}\n${outcome.stdout}${outcome.stderr}`)
-  return outcome
-}

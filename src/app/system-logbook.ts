@@ -1,0 +1,88 @@
+// The logbook of this machine's own transactions: root's alone, always local, made when transactions are first recorded.
+import { mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
+import type { Config } from './config.ts'
+import type { Logbook, OpenOptions } from './open.ts'
+
+/** What VML keeps for the machine, not for one of its users. */
+export const systemFolder = '/var/lib/vml'
+export const systemLogbook = join(systemFolder, 'logbook')
+/** Settings of the machine: extra checks, paths to watch, sources that do not forget. */
+export const systemSettingsFolder = '/etc/vml'
+/** Opens the logbook with stock restic: `--password-file`. */
+const recoveryKeyFile = join(systemFolder, 'recovery-key')
+
+/** The same program, with keys, caches and state of the machine instead of a user's. */
+export function systemConfig(config: Config): Config {
+  return {
+    ...config,
+    folders: {
+      config: systemSettingsFolder,
+      data: systemFolder,
+      cache: join(systemFolder, 'cache'),
+      state: join(systemFolder, 'state'),
+    },
+    logbook: { value: systemLogbook, from: 'the logbook of this machine' },
+    passwordFile: undefined,
+    passwordCommand: undefined,
+  }
+}
+
+/** Whoever names the machine's logbook means it with the machine's keys. */
+export function withSystemKeys(config: Config, location: string): Config {
+  return location === systemLogbook ? { ...config, folders: systemConfig(config).folders } : config
+}
+
+/** `store.missing` where nothing was ever recorded here; `failed` for anybody but root. */
+export async function openSystemLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
+  requireRoot('look at the transactions of this machine')
+  if (!(await hasSystemLogbook()))
+    throw new VmlError('store.missing', 'Cannot find transactions of this machine: none were recorded', {
+      details: { location: systemLogbook },
+      hint: 'vml tx enable records what apt and dpkg do from now on; vml tx run -- COMMAND makes a transaction of any command',
+    })
+  const { openLogbook } = await import('./open.ts')
+  return await openLogbook(systemConfig(config), options)
+}
+
+/** Opens it, or makes it first. */
+export async function requireSystemLogbook(
+  config: Config,
+  clock: Clock,
+  options: OpenOptions,
+): Promise<Logbook> {
+  requireRoot('record transactions of this machine')
+  const own = systemConfig(config)
+  if (!(await hasSystemLogbook())) {
+    await makePrivateFolder(systemFolder)
+    await mkdir(own.folders.cache, { recursive: true, mode: 0o700 })
+    const { generateRecoveryKey, makeLogbook } = await import('./init.ts')
+    const recovery = generateRecoveryKey()
+    // The key before what it opens: a logbook without its recovery key is never there.
+    await writeFileDurable(recoveryKeyFile, `${recovery}\n`)
+    await makeLogbook(own, clock, systemLogbook, Buffer.from(recovery), { ...options, isDefault: false })
+  }
+  return await openSystemLogbook(config, options)
+}
+
+async function hasSystemLogbook(): Promise<boolean> {
+  try {
+    await stat(join(systemLogbook, 'config'))
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** Every part of a transaction needs it: mounts, locks of the package manager, files of all users. */
+export function requireRoot(what: string): void {
+  if (process.getuid?.() === 0) return
+  throw new VmlError('failed', `Cannot ${what}: only root may`, {
+    details: { code: 'EPERM' },
+    hint: 'Nothing was changed. Repeat it with sudo',
+  })
+}

@@ -1,0 +1,94 @@
+// `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
+import { entryName } from '../../engine/entries.ts'
+import { type ListedTransaction, listTransactions } from '../../engine/transactions.ts'
+import { count, defineCommand } from '../command.ts'
+import { formatBytes, formatMoment, plural } from '../format.ts'
+import { shown } from '../options.ts'
+import { table } from '../style.ts'
+import { openTransactionLogbook } from '../transaction-logbook.ts'
+
+export const command = defineCommand({
+  description:
+    'Shows the transactions of this machine, newest first: what apt, dpkg, rpm or a command under vml tx run changed.',
+  operands: [],
+  options: { number: count('-n, --number <count>', 'at most so many') },
+  examples: [
+    { line: 'vml tx list', does: 'all of them' },
+    { line: 'vml tx list -n 5 --json', does: 'the last five, for programs' },
+    { line: 'vml tx list --logbook /mnt/team/logbook', does: 'those that were copied into another logbook' },
+  ],
+  async run(context, { options }) {
+    const { out } = context
+    context.whenCancelled('nothing was changed')
+    const logbook = await openTransactionLogbook(context)
+    const all = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
+    const transactions = all.toReversed().slice(0, options.number)
+    out.document({ schema: 1, transactions: transactions.map(describeTransaction) })
+    if (out.json) return
+    if (transactions.length === 0) out.note('No transaction yet: vml tx enable, or vml tx run -- COMMAND')
+    const { style } = out
+    for (const line of table(
+      transactions.map(({ entry, document, undoneBy }) => [
+        style.yellow(entryName(entry)),
+        formatMoment(entry.takenAt),
+        shown(entry.title),
+        packagesText(document.packages),
+        plural(pathsOf(document.counts), 'path'),
+        formatBytes(document.storedBytes),
+        [
+          document.mode === 'live' ? style.dim('[live]') : '',
+          document.complete ? '' : style.red('[incomplete]'),
+          undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}]`) : '',
+        ]
+          .filter((mark) => mark !== '')
+          .join(' '),
+      ]),
+    ))
+      out.line(line)
+  },
+})
+
+export function describeTransaction({ entry, document, undoneBy }: ListedTransaction) {
+  return {
+    number: entry.number ?? null,
+    id: entry.id,
+    time: document.startedAt,
+    title: entry.title,
+    note: entry.note,
+    machine: entry.machine,
+    source: document.source,
+    mode: document.mode,
+    exit_status: document.exitStatus,
+    packages: document.packages,
+    counts: document.counts,
+    complete: document.complete,
+    stored_bytes: document.storedBytes,
+    undone_by: undoneBy?.number ?? null,
+  }
+}
+
+function pathsOf({
+  created,
+  changed,
+  deleted,
+}: {
+  created: number
+  changed: number
+  deleted: number
+}): number {
+  return created + changed + deleted
+}
+
+/** `+3 −1 ~45`: installed, removed, other version. */
+export function packagesText(packages: ListedTransaction['document']['packages']): string {
+  const installed = packages.filter(({ fate }) => fate === 'installed').length
+  const removed = packages.filter(({ fate }) => fate === 'removed' || fate === 'purged').length
+  const other = packages.filter(({ fate }) => fate === 'upgraded' || fate === 'downgraded').length
+  return [
+    installed > 0 ? `+${installed}` : '',
+    removed > 0 ? `−${removed}` : '',
+    other > 0 ? `~${other}` : '',
+  ]
+    .filter((part) => part !== '')
+    .join(' ')
+}

@@ -1,0 +1,146 @@
+// `vml tx show ID`: one transaction in full: who, what, packages, paths, services, and how it can be taken back.
+import { printable } from '../../base/raw-text.ts'
+import { entryName, entryWord } from '../../engine/entries.ts'
+import { readTransaction } from '../../engine/transaction-entry.ts'
+import { findTransaction, listTransactions } from '../../engine/transactions.ts'
+import type { PackageTransition } from '../../model/transaction-record.ts'
+import type { RecordedChange } from '../../model/transaction.ts'
+import { defineCommand, flag, type Operand } from '../command.ts'
+import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
+import { shown } from '../options.ts'
+import type { Output } from '../output.ts'
+import { table } from '../style.ts'
+import { openTransactionLogbook } from '../transaction-logbook.ts'
+import { describeTransaction } from './tx-list.ts'
+
+export const transactionOperand: Operand = {
+  name: 'ID',
+  description: 'a transaction, by its number',
+  required: true,
+  complete: 'none',
+}
+
+const gapsShown = 20
+
+export const command = defineCommand({
+  description:
+    'Shows one transaction: who ran what, which packages, paths and services it changed, and what is kept to take it back.',
+  operands: [transactionOperand],
+  options: { paths: flag('--paths', 'each path, with what happened to it') },
+  examples: [
+    { line: 'vml tx show 7', does: 'the transaction #7' },
+    { line: 'vml tx show 7 --paths', does: 'with every path that it changed' },
+    { line: 'vml tx show 7 --json', does: 'all that is recorded, for programs' },
+  ],
+  async run(context, { operands: [typed = ''], options }) {
+    const { out, signal } = context
+    context.whenCancelled('nothing was changed')
+    const logbook = await openTransactionLogbook(context)
+    const listed = findTransaction(
+      await listTransactions(logbook, { signal, reporter: context.reporter }),
+      typed,
+    )
+    const { document, changes } = await readTransaction(logbook.repository, listed.entry, { signal })
+    out.document({
+      schema: 1,
+      ...describeTransaction(listed),
+      command: document.command.map(printable),
+      user: document.user,
+      ended: document.endedAt,
+      services: document.services,
+      validations: document.validations,
+      gaps: document.gaps.map(({ path, reason }) => ({ path: printable(path), reason })),
+      paths: changes.map(describeChange),
+    })
+    if (out.json) return
+    const { entry, undoneBy } = listed
+    const { user } = document
+    out.line(out.style.bold(`${entryName(entry)}  ${shown(entry.title)}`))
+    const ran = Date.parse(document.endedAt) - Date.parse(document.startedAt)
+    const rows: [string, string][] = [
+      ['when', `${formatMoment(entry.takenAt)}, ${formatDuration(ran)}`],
+      ['who', user.login === undefined ? shown(user.name) : `${shown(user.login)} as ${shown(user.name)}`],
+      ['command', document.command.map(printable).join(' ')],
+      [
+        'how',
+        document.mode === 'staged'
+          ? 'in a stage, committed whole'
+          : `live${document.modeReason === undefined ? '' : `: ${shown(document.modeReason)}`}`,
+      ],
+      [
+        'paths',
+        `${document.counts.created} created, ${document.counts.changed} changed, ${document.counts.deleted} deleted`,
+      ],
+      ['kept', keptText(changes, document.storedBytes)],
+    ]
+    if (document.exitStatus !== 0) rows.push(['ended', `with status ${document.exitStatus}`])
+    if (entry.note !== '') rows.push(['note', shown(entry.note)])
+    rows.push([
+      'undo',
+      undoneBy
+        ? `undone by ${entryName(undoneBy)}; vml tx redo ${entryWord(entry)} brings it back`
+        : document.complete
+          ? `vml tx undo ${entryWord(entry)}`
+          : out.style.red(`incomplete: ${plural(document.gaps.length, 'pre-image')} cannot be had`),
+    ])
+    for (const line of table(rows.map(([name, value]) => [`  ${out.style.dim(name)}`, value]))) out.line(line)
+    printPackages(out, document.packages)
+    for (const { path, reason } of document.gaps.slice(0, gapsShown))
+      out.line(`  ${out.style.red('cannot be had')}  ${printable(path)}  ${shown(reason)}`)
+    for (const { unit, action, outcome, stoppedMs } of document.services)
+      out.line(
+        `  ${shown(unit)}  ${action} ${outcome}${stoppedMs === undefined ? '' : `, stopped for ${formatDuration(stoppedMs)}`}`,
+      )
+    for (const { name, outcome, message } of document.validations)
+      out.line(`  ${shown(name)}  ${outcome}${message === undefined ? '' : `: ${shown(message)}`}`)
+    if (options.paths) {
+      out.line()
+      for (const change of changes) out.line(`${markOf(change)} ${printable(change.path)}`)
+    }
+  },
+})
+
+function describeChange({ path, before, after, owner, preImage }: RecordedChange) {
+  return {
+    path: printable(path),
+    raw: Buffer.from(path, 'latin1').toString('base64'),
+    change: before === undefined ? 'created' : after === undefined ? 'deleted' : 'changed',
+    owner,
+    pre_image: preImage.kind,
+    before_sha256: before?.sha256 ?? null,
+    after_sha256: after?.sha256 ?? null,
+  }
+}
+
+function markOf({ before, after }: RecordedChange): string {
+  return before === undefined ? '+' : after === undefined ? '−' : 'M'
+}
+
+function keptText(changes: readonly RecordedChange[], storedBytes: number): string {
+  const kinds = new Map<string, number>()
+  for (const { preImage } of changes) kinds.set(preImage.kind, (kinds.get(preImage.kind) ?? 0) + 1)
+  kinds.delete('fingerprint')
+  const words = [...kinds].map(([kind, count]) => `${count} ${kind}`)
+  return `${formatBytes(storedBytes)}${words.length === 0 ? '' : `: ${words.join(', ')}`}`
+}
+
+function printPackages(out: Output, packages: readonly PackageTransition[]): void {
+  if (packages.length === 0) return
+  out.line()
+  const rows = packages.map(({ name, architecture, from, to, automatic, neededBy, origin }) => [
+    from === undefined ? out.style.green('+') : to === undefined ? out.style.red('−') : out.style.yellow('~'),
+    `${shown(name)}:${shown(architecture)}`,
+    [from, to]
+      .filter((version) => version !== undefined)
+      .map(shown)
+      .join(' → '),
+    [
+      automatic ? 'automatic' : '',
+      neededBy && neededBy.length > 0 ? `for ${neededBy.slice(0, 3).map(shown).join(', ')}` : '',
+      origin === undefined ? '' : shown(origin),
+    ]
+      .filter((part) => part !== '')
+      .join(', '),
+  ])
+  for (const line of table(rows)) out.line(`  ${line}`)
+}

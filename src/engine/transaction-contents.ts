@@ -1,0 +1,159 @@
+// Gets the content of a path before or after a recorded transaction, however it was kept, and proves it by its hash.
+import { readFileSync } from 'node:fs'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { printable, rawToBytes } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Fingerprint, PreImage, RecordedChange } from '../model/transaction.ts'
+import type { Repository } from '../store/store.ts'
+import { entryName, type LoggedEntry } from './entries.ts'
+import { type ReadTransaction, readTransactionContent, sha256Of } from './transaction-entry.ts'
+
+export interface ContentParts {
+  readonly repository: Repository
+  /** Every transaction of this machine, oldest first; those that came later may hold what an older one needs. */
+  readonly transactions: () => Promise<readonly ReadTransaction[]>
+  /** Where the live content with this hash is kept by a link, if it is. */
+  pinned(sha256: string): RawPath | undefined
+  applyDelta(delta: Uint8Array, base: Uint8Array): Buffer
+  /** A file of a package of a source that does not forget. */
+  fromPackage(reference: Extract<PreImage, { kind: 'reference' }>): Promise<Buffer>
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Node holds a file in memory while it is rebuilt; larger ones are kept as blobs, and written piece by piece. */
+export const contentBytesMax = 1024 * 1024 * 1024
+/** Each upgrade of a file adds one delta; the oldest are dropped long before. */
+const chainMax = 200
+
+export interface TransactionContents {
+  /** Of a regular file before it. Fails with `integrity.missing` where it can be had no more, `integrity.hash` where it is another. */
+  before(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
+  /** Of a regular file after it; undefined where it can be had no more. */
+  after(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
+}
+
+export function openTransactionContents(parts: ContentParts): TransactionContents {
+  const { repository, signal } = parts
+  const read = async (entry: LoggedEntry, what: Parameters<typeof readTransactionContent>[2]) =>
+    await readTransactionContent(repository, entry, what, { bytesMax: contentBytesMax, signal })
+
+  const before = async (
+    { entry }: ReadTransaction,
+    { path, before: wanted, preImage }: RecordedChange,
+    depth: number,
+  ): Promise<Buffer> => {
+    if (wanted?.type !== 'file' || wanted.sha256 === undefined)
+      throw new TypeError('Only a regular file has content')
+    const bytes = await (async () => {
+      switch (preImage.kind) {
+        case 'blob':
+          return await read(entry, { kind: 'before', path })
+        case 'reference':
+          return await parts.fromPackage(preImage)
+        case 'delta': {
+          const base = await bySha256(path, preImage.base, depth + 1)
+          if (base === undefined) throw lost(entry, path, 'the file that its delta was made against is gone')
+          return parts.applyDelta(await read(entry, { kind: 'delta', name: preImage.file }), base)
+        }
+        case 'lost':
+          throw lost(entry, path, preImage.reason)
+        case 'regenerable':
+          throw lost(entry, path, `it is made anew by the rule "${preImage.rule}"`)
+        case 'fingerprint':
+          throw lost(entry, path, 'the record says that it needs no content')
+      }
+    })()
+    if (sha256Of(bytes) === wanted.sha256) return bytes
+    throw new VmlError(
+      'integrity.hash',
+      `Cannot get "${printable(path)}" as it was before ${entryName(entry)}: what was kept is not the same file`,
+      {
+        details: { path: printable(path) },
+        hint: 'Nothing was changed. vml check tells whether the logbook is damaged',
+      },
+    )
+  }
+
+  const known = once(async () => contentsOf(await parts.transactions()))
+
+  /** Content with this hash that the path has, or that any path had at some time. */
+  const bySha256 = async (path: RawPath, sha256: string, depth: number): Promise<Buffer | undefined> => {
+    if (depth > chainMax) return undefined
+    for (const place of [path, parts.pinned(sha256)]) {
+      const bytes = place && readFileOf(place)
+      if (bytes && sha256Of(bytes) === sha256) return bytes
+    }
+    for (const { transaction, change } of (await known()).get(sha256) ?? []) {
+      if (change.after?.sha256 === sha256 && change.afterKept)
+        return await read(transaction.entry, { kind: 'after', path: change.path })
+      if (change.before?.sha256 === sha256 && isKept(change.preImage))
+        return await before(transaction, change, depth + 1)
+    }
+    return undefined
+  }
+
+  return {
+    before: async (transaction, change) => await before(transaction, change, 0),
+    async after({ entry }, { path, after, afterKept }) {
+      if (after?.type !== 'file' || after.sha256 === undefined) return undefined
+      return afterKept ? await read(entry, { kind: 'after', path }) : await bySha256(path, after.sha256, 0)
+    },
+  }
+}
+
+interface KnownContent {
+  readonly transaction: ReadTransaction
+  readonly change: RecordedChange
+}
+
+/** Where contents are kept, by their hash. */
+function contentsOf(transactions: readonly ReadTransaction[]): Map<string, KnownContent[]> {
+  const found = new Map<string, KnownContent[]>()
+  const add = (sha256: string | undefined, content: KnownContent) => {
+    if (sha256 === undefined) return
+    const others = found.get(sha256)
+    if (others) others.push(content)
+    else found.set(sha256, [content])
+  }
+  for (const transaction of transactions)
+    for (const change of transaction.changes) {
+      if (change.afterKept) add(change.after?.sha256, { transaction, change })
+      if (isKept(change.preImage)) add(change.before?.sha256, { transaction, change })
+    }
+  return found
+}
+
+function once<Result>(make: () => Promise<Result>): () => Promise<Result> {
+  let made: Promise<Result> | undefined
+  return () => (made ??= make())
+}
+
+function isKept({ kind }: PreImage): boolean {
+  return kind === 'blob' || kind === 'delta' || kind === 'reference'
+}
+
+/** Whether a pre-image needs content at all. */
+export function needsContent(before: Fingerprint | undefined): boolean {
+  return before?.type === 'file'
+}
+
+function readFileOf(path: RawPath): Buffer | undefined {
+  try {
+    return readFileSync(rawToBytes(path))
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ELOOP') return undefined
+    throw error
+  }
+}
+
+function lost(entry: LoggedEntry, path: RawPath, why: string): VmlError {
+  return new VmlError(
+    'integrity.missing',
+    `Cannot get "${printable(path)}" as it was before ${entryName(entry)}: ${why}`,
+    {
+      details: { path: printable(path) },
+      hint: 'Nothing was changed. vml tx show tells which pre-images a transaction lacks',
+    },
+  )
+}

@@ -1,0 +1,278 @@
+// A transaction as an entry of the logbook: written when it is recorded, read when it is looked at or taken back.
+import { createHash } from 'node:crypto'
+import { VmlError } from '../base/failure.ts'
+import { printable, rawFromString, type RawText } from '../base/raw-text.ts'
+import type { BaseFacts, EntryDocument, Snapshot } from '../model/entry.ts'
+import type { PackageSet } from '../model/packages.ts'
+import { pathParts, type RawPath } from '../model/raw-path.ts'
+import type { Attributes, TreeNode } from '../model/tree.ts'
+import type { RecordedChange } from '../model/transaction.ts'
+import {
+  encodeChanges,
+  encodeTransaction,
+  parseChanges,
+  parseTransaction,
+  type TransactionDocument,
+} from '../model/transaction-record.ts'
+import type { Repository, Writer } from '../store/store.ts'
+import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
+import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
+
+/** Who and where, for `/.vml/entry.json`. */
+export interface RecordedMachine {
+  readonly name: string
+  readonly facts: BaseFacts
+}
+
+export interface TransactionToStore {
+  readonly title: string
+  readonly note: string
+  readonly tags: readonly string[]
+  readonly machine: RecordedMachine
+  /** `storedBytes` is filled in. */
+  readonly document: TransactionDocument
+  /** Sorted by path. */
+  readonly changes: readonly RecordedChange[]
+  /** Content before it, of each path whose pre-image is a blob. */
+  contentBefore(path: RawPath): FileContent
+  /** Content after it, of each path with `afterKept`. */
+  contentAfter(path: RawPath): FileContent
+  /** By the names that pre-images give them. */
+  readonly deltas: ReadonlyMap<string, Uint8Array>
+  /** Of a folder of the machine, for the tree. */
+  folderAttributes(path: RawPath): Attributes
+  /** What is installed after it. */
+  readonly packages?: PackageSet | undefined
+  /** What the command printed. */
+  readonly log?: Uint8Array | undefined
+}
+
+export interface StoredTransaction {
+  readonly snapshot: Snapshot
+  readonly number: number
+  readonly document: TransactionDocument
+}
+
+/** Order: contents, documents, trees, then the snapshot, which is the commit. */
+export async function storeTransaction(
+  writer: Writer,
+  transaction: TransactionToStore,
+  { nextNumber, signal }: { nextNumber: () => Promise<number>; signal?: AbortSignal | undefined },
+): Promise<StoredTransaction> {
+  const nodes = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
+  const after = await storePaths(writer, aftersOf(transaction), transaction.folderAttributes)
+  const deltas: VmlFile[] = [...transaction.deltas].map(([name, bytes]) => ({ name, bytes }))
+  const changes: VmlFile = {
+    name: 'changes.jsonl',
+    bytes: Buffer.concat([...encodeChanges(transaction.changes)]),
+  }
+  const document: TransactionDocument = {
+    ...transaction.document,
+    storedBytes: writer.statistics().storedBytes,
+  }
+  const number = await nextNumber()
+  const entry = entryDocumentOf(transaction, { number, nodes })
+  const folder = await storeVmlFolder(
+    writer,
+    [
+      { name: 'entry.json', bytes: await encodedEntry(entry) },
+      { name: 'transaction.json', bytes: encodeTransaction(document) },
+      changes,
+      ...(deltas.length > 0 ? [{ name: 'deltas', files: deltas }] : []),
+      ...(after.length > 0 ? [{ name: 'after', nodes: after }] : []),
+      ...(transaction.packages ? [await packagesFile(transaction.packages)] : []),
+      ...(transaction.log ? [{ name: 'log.txt', bytes: transaction.log }] : []),
+    ],
+    Date.parse(document.endedAt),
+  )
+  const tree = await writer.storeTree([...nodes, folder])
+  const snapshot = await writer.commit(
+    {
+      time: document.startedAt,
+      tree,
+      paths: ['/'],
+      hostname: transaction.machine.name,
+      username: document.user.name,
+      tags: [...ownTags(entry), ...transaction.tags],
+      description: joinDescription(transaction),
+    },
+    { signal },
+  )
+  return { snapshot, number, document }
+}
+
+/** A recorded transaction, as its entry tells it. */
+export interface ReadTransaction {
+  readonly entry: LoggedEntry
+  readonly document: TransactionDocument
+  readonly changes: readonly RecordedChange[]
+}
+
+interface ReadOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** `usage` for an entry of another kind. */
+export async function readTransactionDocument(
+  repository: Repository,
+  entry: LoggedEntry,
+  options: ReadOptions = {},
+): Promise<TransactionDocument> {
+  if (entry.kind !== 'transaction')
+    throw new VmlError(
+      'usage',
+      `Cannot take ${entryName(entry)} for a transaction: it is of kind ${entry.kind}`,
+      {
+        hint: 'Nothing was changed. vml tx list shows the transactions',
+      },
+    )
+  return parseTransaction(await requireVmlFile(repository, entry, 'transaction.json', options))
+}
+
+export async function readTransaction(
+  repository: Repository,
+  entry: LoggedEntry,
+  options: ReadOptions = {},
+): Promise<ReadTransaction> {
+  const document = await readTransactionDocument(repository, entry, options)
+  const changes = parseChanges(await requireVmlFile(repository, entry, 'changes.jsonl', options))
+  return { entry, document, changes }
+}
+
+async function requireVmlFile(
+  repository: Repository,
+  entry: LoggedEntry,
+  name: string,
+  options: ReadOptions,
+): Promise<Buffer> {
+  const bytes = await readVmlFile(repository, entry.snapshot, name, options)
+  if (bytes) return bytes
+  throw new VmlError('integrity.missing', `Cannot read ${entryName(entry)}: /.vml/${name} is not there`, {
+    hint: 'vml check tells whether the logbook is damaged',
+  })
+}
+
+/** Which content of a transaction: of a path before it (a blob), after it, or a delta by its name. */
+export type ContentOf =
+  | { readonly kind: 'before' | 'after'; readonly path: RawPath }
+  | { readonly kind: 'delta'; readonly name: string }
+
+/** Up to `bytesMax` bytes of it. Fails with `integrity.missing` where the entry does not have it. */
+export async function readTransactionContent(
+  repository: Repository,
+  entry: LoggedEntry,
+  what: ContentOf,
+  { bytesMax, signal }: ReadOptions & { readonly bytesMax: number },
+): Promise<Buffer> {
+  const node = await findNode(repository, entry, what, { signal })
+  const name = what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
+  if (node?.type !== 'file')
+    throw new VmlError(
+      'integrity.missing',
+      `Cannot read ${name} of ${entryName(entry)}: the entry does not have it`,
+      {
+        hint: 'vml check tells whether the logbook is damaged',
+      },
+    )
+  if ((node.size ?? 0) > bytesMax)
+    throw new VmlError('unsupported', `Cannot read ${name} of ${entryName(entry)} at once: it is too large`)
+  const parts: Uint8Array[] = []
+  for await (const segment of repository.readFile(node.content ?? [], { signal }))
+    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
+  return Buffer.concat(parts)
+}
+
+/** The node of a content, for whoever writes it piece by piece. */
+export async function findNode(
+  repository: Repository,
+  { snapshot }: LoggedEntry,
+  what: ContentOf,
+  options: ReadOptions = {},
+): Promise<TreeNode | undefined> {
+  const names: readonly RawText[] =
+    what.kind === 'delta'
+      ? ['.vml', 'deltas', what.name].map(rawFromString)
+      : [...(what.kind === 'after' ? ['.vml', 'after'].map(rawFromString) : []), ...pathParts(what.path)]
+  let tree: TreeNode['subtree'] = snapshot.tree
+  let found: TreeNode | undefined
+  for (const name of names) {
+    if (tree === undefined) return undefined
+    found = (await repository.readTree(tree, options)).find((node) => node.name === name)
+    tree = found?.subtree
+  }
+  return found
+}
+
+function* blobsOf({ changes, contentBefore }: TransactionToStore): Generator<PathToStore> {
+  for (const { path, before, preImage } of changes)
+    if (preImage.kind === 'blob' && before) yield { path, attributes: before, content: contentBefore(path) }
+}
+
+function* aftersOf({ changes, contentAfter }: TransactionToStore): Generator<PathToStore> {
+  for (const { path, after, afterKept } of changes)
+    if (afterKept && after) yield { path, attributes: after, content: contentAfter(path) }
+}
+
+function entryDocumentOf(
+  { title, note, machine, document, changes }: TransactionToStore,
+  { number, nodes }: { number: number; nodes: readonly TreeNode[] },
+): EntryDocument {
+  const files = changes.filter(({ before }) => before?.type === 'file')
+  const base64 = Buffer.from('/root').toString('base64')
+  return {
+    schema: 1,
+    kind: 'transaction',
+    title,
+    note,
+    machine: machine.name,
+    number,
+    mode: 'full',
+    startedAt: document.startedAt,
+    user: { name: document.user.name, uid: document.user.uid, gid: 0, home: '/root', homeRaw: base64 },
+    // It speaks for no folder: what it has lies at the paths' own places.
+    roots: [],
+    facts: machine.facts,
+    scan: { startedNs: (BigInt(Date.parse(document.startedAt)) * 1_000_000n).toString(), resolutionNs: 1 },
+    fidelity: {
+      timeResolutionNs: 1,
+      ctime: true,
+      inode: true,
+      ownerNames: false,
+      xattrs: true,
+      acls: true,
+      sparse: true,
+      notes: [],
+    },
+    rules: { exclude: [], defaults: false },
+    excluded: [],
+    problems: [],
+    mounts: [],
+    cvmfs: [],
+    caches: [],
+    outcome: document.complete ? 'complete' : 'partial',
+    statistics: {
+      files: files.length,
+      folders: nodes.length,
+      others: changes.length - files.length,
+      bytes: document.preImageBytes,
+      filesRead: files.length,
+      bytesRead: document.preImageBytes,
+    },
+  }
+}
+
+async function encodedEntry(document: EntryDocument): Promise<Uint8Array> {
+  const { encodeEntryDocument } = await import('../model/documents.ts')
+  return encodeEntryDocument(document)
+}
+
+async function packagesFile(packages: PackageSet): Promise<VmlFile> {
+  const { encodePackages } = await import('../model/documents.ts')
+  return { name: 'packages.json', bytes: encodePackages(packages) }
+}
+
+/** SHA-256 in lower-case hex, as fingerprints have it. */
+export function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}

@@ -1,0 +1,72 @@
+// The transactions of a logbook, oldest first, with what was taken back by which later one.
+import { mapOrdered } from '../base/pool.ts'
+import { VmlError } from '../base/failure.ts'
+import type { EntryId } from '../model/ids.ts'
+import { resolveEntry, parseEntryPath } from '../model/entry-reference.ts'
+import type { TransactionDocument } from '../model/transaction-record.ts'
+import {
+  entryName,
+  entryWord,
+  type EntriesOptions,
+  listEntries,
+  type LoggedEntry,
+  type OpenLogbook,
+} from './entries.ts'
+import { readTransactionDocument } from './transaction-entry.ts'
+
+export interface ListedTransaction {
+  readonly entry: LoggedEntry
+  readonly document: TransactionDocument
+  /** The transaction that took it back, where none took back that one. */
+  readonly undoneBy: LoggedEntry | undefined
+}
+
+const readsAtOnce = 8
+
+export async function listTransactions(
+  logbook: OpenLogbook,
+  options: EntriesOptions = {},
+): Promise<readonly ListedTransaction[]> {
+  const entries = (await listEntries(logbook, options)).filter(({ kind }) => kind === 'transaction')
+  const documents = await mapOrdered(entries, readsAtOnce, async (entry) => ({
+    entry,
+    document: await readTransactionDocument(logbook.repository, entry, options),
+  }))
+  const undoneBy = new Map<EntryId, LoggedEntry>()
+  // Newest first: what took something back is itself taken back only by what came later.
+  for (const { entry, document } of documents.toReversed()) {
+    if (undoneBy.has(entry.id)) continue
+    for (const id of document.takesBack ?? []) undoneBy.set(id, entry)
+  }
+  return documents.map(({ entry, document }) => ({ entry, document, undoneBy: undoneBy.get(entry.id) }))
+}
+
+/** By its number, its short id or what else names an entry. Fails with `not-found`. */
+export function findTransaction(
+  transactions: readonly ListedTransaction[],
+  typed: string,
+): ListedTransaction {
+  const { entry: reference, path, typed: name } = parseEntryPath(typed)
+  if (path !== undefined)
+    throw new VmlError('usage', 'Cannot take one path of a transaction: a transaction is taken back whole', {
+      hint: `Nothing was changed. For one file as it was before: vml restore ${name}:/PATH`,
+    })
+  const entries = transactions.map(({ entry }) => entry)
+  const found = resolveEntry(entries, reference, name)
+  const transaction = transactions.find(({ entry }) => entry === found)
+  if (transaction) return transaction
+  throw new VmlError('not-found', `Cannot find transaction ${entryName(found)}`)
+}
+
+/** Refuses what was taken back already, and says by which. */
+export function requireNotUndone({ entry, undoneBy }: ListedTransaction): void {
+  if (undoneBy === undefined) return
+  throw new VmlError(
+    'conflict',
+    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already`,
+    {
+      details: { transaction: entry.id, undone_by: undoneBy.id },
+      hint: `Nothing was changed. To bring it back: vml tx redo ${entryWord(entry)}`,
+    },
+  )
+}

@@ -1,0 +1,386 @@
+// What taking a transaction back means for each path, with everything that came later kept: a plan, which is a value.
+import { VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
+import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
+import type { ReadTransaction } from './transaction-entry.ts'
+import { sha256Of } from './transaction-entry.ts'
+
+/** Content that a path is to have. */
+export type PlannedContent =
+  | { readonly kind: 'bytes'; readonly bytes: Buffer }
+  | { readonly kind: 'before'; readonly transaction: ReadTransaction; readonly change: RecordedChange }
+
+/** What becomes of one path. Without `then` it goes. */
+export interface PlannedPath {
+  readonly path: RawPath
+  readonly now: Fingerprint | undefined
+  readonly then: Fingerprint | undefined
+  /** Of a regular file that is not as it is now; undefined where only its rights, owner or attributes change. */
+  readonly content?: PlannedContent
+  readonly how: 'restored' | 'merged'
+}
+
+/** A path that was changed by the transaction and again later, in a way that cannot have both. It stays as it is now. */
+export interface UndoConflict {
+  readonly path: RawPath
+  readonly reason: string
+  /** Names of records that both changed, in a file of records. */
+  readonly keys: readonly string[]
+  /** Content before the transaction, to be put beside it. */
+  readonly old?: PlannedContent
+  readonly now: Fingerprint | undefined
+}
+
+export interface KeptPath {
+  readonly path: RawPath
+  readonly why: 'service data' | 'folder in use' | 'belongs to a package that stays' | 'gone since'
+}
+
+export interface UndoPaths {
+  /** Sorted bytewise: parents before children. */
+  readonly paths: readonly PlannedPath[]
+  readonly conflicts: readonly UndoConflict[]
+  readonly kept: readonly KeptPath[]
+  /** Paths that are made anew by their rules afterwards. */
+  readonly regenerated: readonly RawPath[]
+  /** Already as they were before. */
+  readonly already: number
+}
+
+/** What a three-way merge gives: base is after the transaction, ours now, theirs before it. */
+export interface MergeSides {
+  readonly base: Buffer | undefined
+  readonly ours: Buffer | undefined
+  readonly theirs: Buffer | undefined
+}
+export type MergeResult =
+  | { readonly kind: 'merged'; readonly bytes: Buffer | undefined }
+  /** `keys` are names of records that both changed, such as packages. */
+  | { readonly kind: 'conflict'; readonly reason: string; readonly keys: readonly string[] }
+
+/** The machine as it is, and what is known of its paths. */
+export interface UndoView {
+  now(path: RawPath): Fingerprint | undefined
+  contentNow(path: RawPath): Buffer
+  /** Names in a folder now. */
+  names(path: RawPath): readonly RawName[]
+  /** Whether a package that stays has it in its list of files. */
+  listedByOthers(path: RawPath): boolean
+  /** Made anew by a rule instead of being put back. */
+  isRegenerated(path: RawPath): boolean
+  /** The folder of a service's data that the path lies in. */
+  dataFolder(path: RawPath): RawPath | undefined
+  contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
+  /** Undefined where it can be had no more. */
+  contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
+  merge(path: RawPath, sides: MergeSides): MergeResult
+  /** Numbers and rights, three ways. */
+  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): Fingerprint
+}
+
+export interface UndoPathsRequest {
+  /** Newest first. */
+  readonly transactions: readonly ReadTransaction[]
+  /** Overwrite data of services, too. */
+  readonly data: boolean
+  /** Changes that stay, such as those of a package that is still needed. */
+  stays(transaction: ReadTransaction, change: RecordedChange): boolean
+}
+
+/** Files that are merged by meaning are small; a larger one that changed on both sides is a conflict. */
+export const mergeBytesMax = 64 * 1024 * 1024
+
+/**
+ * Transaction by transaction, newest first, each on what the ones before it leave. Reads only.
+ * A path that nobody touched since goes back to what it was; one that changed since is merged, or a conflict and left alone (I3).
+ */
+export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
+  const work = new Work(view)
+  for (const transaction of request.transactions) {
+    const changes = transaction.changes.filter((change) => !request.stays(transaction, change))
+    const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
+    for (const change of changes) {
+      const folder = view.dataFolder(change.path)
+      if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
+      else await planPath(work, transaction, change)
+    }
+    settleFolders(work, changes)
+  }
+  return work.finish()
+}
+
+interface State {
+  readonly fingerprint: Fingerprint | undefined
+  readonly content?: PlannedContent | undefined
+  readonly how: PlannedPath['how']
+}
+
+/** What is planned so far, over what is there now. */
+class Work {
+  readonly view: UndoView
+  readonly #planned = new Map<RawPath, State>()
+  readonly #conflicts = new Map<RawPath, UndoConflict>()
+  readonly #kept = new Map<RawPath, KeptPath>()
+  readonly #regenerated = new Set<RawPath>()
+  #already = 0
+
+  constructor(view: UndoView) {
+    this.view = view
+  }
+
+  current(path: RawPath): Fingerprint | undefined {
+    const planned = this.#planned.get(path)
+    return planned ? planned.fingerprint : this.view.now(path)
+  }
+
+  /** Of a regular file as planned so far. */
+  async content(path: RawPath): Promise<Buffer> {
+    const planned = this.#planned.get(path)
+    if (planned?.content?.kind === 'bytes') return planned.content.bytes
+    if (planned?.content)
+      return await this.view.contentBefore(planned.content.transaction, planned.content.change)
+    return this.view.contentNow(path)
+  }
+
+  plan(path: RawPath, state: State): void {
+    this.#planned.set(path, state)
+  }
+
+  /** It stays as it is now, whatever was planned for it. */
+  unplan(path: RawPath): void {
+    this.#planned.delete(path)
+  }
+
+  planned(path: RawPath): boolean {
+    return this.#planned.has(path)
+  }
+
+  conflict(path: RawPath, reason: string, old?: PlannedContent, keys: readonly string[] = []): void {
+    this.#conflicts.set(path, { path, reason, keys, now: this.view.now(path), ...(old ? { old } : {}) })
+  }
+
+  keep(path: RawPath, why: KeptPath['why']): void {
+    this.#kept.set(path, { path, why })
+  }
+
+  regenerate(path: RawPath): void {
+    this.#regenerated.add(path)
+  }
+
+  already(): void {
+    this.#already++
+  }
+
+  finish(): UndoPaths {
+    const paths: PlannedPath[] = []
+    for (const [path, { fingerprint, content, how }] of this.#planned) {
+      const now = this.view.now(path)
+      if (sameState(now, fingerprint)) continue
+      const differs = fingerprint?.type === 'file' && fingerprint.sha256 !== now?.sha256
+      paths.push({ path, now, then: fingerprint, how, ...(differs && content ? { content } : {}) })
+    }
+    return {
+      paths: paths.toSorted(byPath),
+      conflicts: [...this.#conflicts.values()].toSorted(byPath),
+      kept: [...this.#kept.values()].toSorted(byPath),
+      regenerated: [...this.#regenerated].toSorted(),
+      already: this.#already,
+    }
+  }
+}
+
+function byPath(left: { readonly path: RawPath }, right: { readonly path: RawPath }): number {
+  return left.path < right.path ? -1 : left.path > right.path ? 1 : 0
+}
+
+/** Folders of services' data in which anything was changed or added since: a part of such data is worth nothing. */
+function usedData(work: Work, changes: readonly RecordedChange[]): Set<RawPath> {
+  const used = new Set<RawPath>()
+  const known = new Set(changes.map(({ path }) => path))
+  for (const { path, after } of changes) {
+    const folder = work.view.dataFolder(path)
+    if (folder === undefined || used.has(folder)) continue
+    const now = work.current(path)
+    // Times and rights of a folder say nothing of the data in it.
+    const touched = after?.type === 'dir' ? now !== undefined && now.type !== 'dir' : !sameState(now, after)
+    const added =
+      now?.type === 'dir' &&
+      after?.type === 'dir' &&
+      work.view.names(path).some((name) => !known.has(joinPath(path, name)) && path !== folder)
+    if ((touched && now !== undefined) || added) used.add(folder)
+  }
+  return used
+}
+
+async function planPath(work: Work, transaction: ReadTransaction, change: RecordedChange): Promise<void> {
+  const { view } = work
+  const { path, before, after } = change
+  const now = work.current(path)
+  if (view.isRegenerated(path) && (before !== undefined || now === undefined)) {
+    work.regenerate(path)
+    return
+  }
+  if (sameState(now, before)) {
+    work.already()
+    return
+  }
+  // A cache that was made anew since is as good as the one that the transaction made.
+  if (sameState(now, after) || (before === undefined && view.isRegenerated(path))) {
+    work.plan(path, {
+      fingerprint: before,
+      how: 'restored',
+      content: { kind: 'before', transaction, change },
+    })
+    return
+  }
+  if (now === undefined) {
+    // Gone since: the later removal stays. Only what the transaction had removed comes back, and that was handled above.
+    work.keep(path, 'gone since')
+    return
+  }
+  if (now.type === 'dir' && (before?.type ?? 'dir') === 'dir' && (after?.type ?? 'dir') === 'dir') {
+    planFolder(work, { path, before, after, now })
+    return
+  }
+  if (before === undefined && view.listedByOthers(path)) {
+    work.keep(path, 'belongs to a package that stays')
+    return
+  }
+  await planMerge(work, transaction, change, now)
+}
+
+function planFolder(
+  work: Work,
+  {
+    path,
+    before,
+    after,
+    now,
+  }: { path: RawPath; before?: Fingerprint | undefined; after?: Fingerprint | undefined; now: Fingerprint },
+): void {
+  if (before === undefined) {
+    // Made by the transaction and changed since: whether it goes is decided by what is in it.
+    work.plan(path, { fingerprint: undefined, how: 'restored' })
+    return
+  }
+  if (after === undefined) return
+  work.plan(path, {
+    fingerprint: work.view.mergeAttributes({ base: after, ours: now, theirs: before }),
+    how: 'merged',
+  })
+}
+
+async function planMerge(
+  work: Work,
+  transaction: ReadTransaction,
+  change: RecordedChange,
+  now: Fingerprint,
+): Promise<void> {
+  const { view } = work
+  const { path, before, after } = change
+  const old: PlannedContent | undefined =
+    before?.type === 'file' ? { kind: 'before', transaction, change } : undefined
+  const isFile = (side: Fingerprint | undefined) => side === undefined || side.type === 'file'
+  if (now.type !== 'file' || !isFile(before) || !isFile(after)) {
+    work.conflict(
+      path,
+      `it was changed since: now it is ${describe(now)}, before it was ${describe(before)}`,
+      old,
+    )
+    return
+  }
+  // Only rights, owner or attributes changed on one of the sides: the contents need no look.
+  if (
+    before &&
+    after &&
+    (now.sha256 === after.sha256 || before.sha256 === after.sha256 || now.sha256 === before.sha256)
+  ) {
+    const content = now.sha256 === after.sha256 ? before : now
+    const merged = view.mergeAttributes({ base: after, ours: now, theirs: before })
+    const { sha256, size, mtimeNs } = content
+    work.plan(path, {
+      fingerprint: {
+        ...merged,
+        mtimeNs,
+        ...(sha256 === undefined ? {} : { sha256 }),
+        ...(size === undefined ? {} : { size }),
+      },
+      how: 'merged',
+      ...(content === before && old ? { content: old } : {}),
+    })
+    return
+  }
+  if ([now, before, after].some((side) => (side?.size ?? 0) > mergeBytesMax)) {
+    work.conflict(path, 'it was changed since and is too large to be merged', old)
+    return
+  }
+  const base = after && (await view.contentAfter(transaction, change))
+  if (after && base === undefined) {
+    work.conflict(path, 'it was changed since, and what it was after the transaction was not kept', old)
+    return
+  }
+  const outcome = view.merge(path, {
+    base,
+    ours: await work.content(path),
+    theirs: before && (await view.contentBefore(transaction, change)),
+  })
+  if (outcome.kind === 'conflict') {
+    work.conflict(path, outcome.reason, old, outcome.keys)
+    return
+  }
+  if (outcome.bytes === undefined) {
+    work.plan(path, { fingerprint: undefined, how: 'merged' })
+    return
+  }
+  const attributes = before && after ? view.mergeAttributes({ base: after, ours: now, theirs: before }) : now
+  work.plan(path, {
+    fingerprint: {
+      ...attributes,
+      size: outcome.bytes.length,
+      sha256: sha256Of(outcome.bytes),
+      mtimeNs: now.mtimeNs,
+    },
+    how: 'merged',
+    content: { kind: 'bytes', bytes: outcome.bytes },
+  })
+}
+
+function describe(side: Fingerprint | undefined): string {
+  if (side === undefined) return 'not there'
+  if (side.type === 'dir') return 'a folder'
+  return side.type === 'symlink' ? 'a link' : side.type === 'file' ? 'a file' : `of type ${side.type}`
+}
+
+/** A folder that the transaction made goes when nothing stays in it and no package that stays lists it. Deepest first. */
+function settleFolders(work: Work, changes: readonly RecordedChange[]): void {
+  for (const { path, before } of changes.toReversed()) {
+    if (before !== undefined || !work.planned(path) || work.view.now(path)?.type !== 'dir') continue
+    if (work.current(path) !== undefined) continue
+    const inUse = work.view.names(path).some((name) => work.current(joinPath(path, name)) !== undefined)
+    const listed = work.view.listedByOthers(path)
+    if (!inUse && !listed) continue
+    work.unplan(path)
+    work.keep(path, inUse ? 'folder in use' : 'belongs to a package that stays')
+  }
+}
+
+/** A plan that puts something below a path that is no folder afterwards is a defect of ours, not of the machine. */
+export function requireParents(plan: UndoPaths, now: (path: RawPath) => Fingerprint | undefined): void {
+  const planned = new Map(plan.paths.map((each) => [each.path, each]))
+  for (const { path, then } of plan.paths) {
+    if (then === undefined || path === '/') continue
+    const folder = parentPath(path)
+    const parent = planned.get(folder)
+    const type = (parent ? parent.then : now(folder))?.type
+    if (type === 'dir') continue
+    throw new VmlError(
+      'conflict',
+      `Cannot put "${printable(baseName(path))}" back: "${printable(folder)}" is no folder any more`,
+      {
+        details: { path: printable(path), within: isWithin(path, folder) },
+        hint: 'Nothing was changed. Take back the later transaction that changed the folder, too: vml tx undo --with-dependents',
+      },
+    )
+  }
+}

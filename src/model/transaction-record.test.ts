@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { VmlError } from '../base/failure.ts'
+import { rawFromBytes, rawFromString } from '../base/raw-text.ts'
+import type { EntryId } from './ids.ts'
+import { parseRawPath, type RawPath } from './raw-path.ts'
+import type { Fingerprint, PreImage, RecordedChange } from './transaction.ts'
+import {
+  encodeChanges,
+  encodeTransaction,
+  parseChanges,
+  parseTransaction,
+  type TransactionDocument,
+} from './transaction-record.ts'
+
+const bytes = fc.uint8Array({ minLength: 1, maxLength: 12 })
+const rawName = bytes.map((each) =>
+  rawFromBytes(each.map((byte) => (byte === 0 || byte === 0x2f ? 0x78 : byte))),
+)
+const path = fc
+  .array(rawName, { minLength: 1, maxLength: 4 })
+  .map((names) =>
+    parseRawPath(rawFromString(`/${names.filter((name) => name !== '.' && name !== '..').join('/')}`)),
+  )
+  .filter((each): each is RawPath => each !== undefined)
+const hex = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((each) => Buffer.from(each).toString('hex'))
+const nanoseconds = fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n })
+
+const fingerprint: fc.Arbitrary<Fingerprint> = fc.record(
+  {
+    type: fc.constantFrom('file' as const, 'dir' as const, 'symlink' as const, 'chardev' as const),
+    mode: fc.integer({ min: 0, max: 0o7777 }),
+    uid: fc.nat(),
+    gid: fc.nat(),
+    mtimeNs: nanoseconds,
+    ctimeNs: nanoseconds,
+    inode: fc.bigInt({ min: 0n, max: 2n ** 63n }),
+    links: fc.nat(),
+    size: fc.nat(),
+    linkTarget: rawName,
+    device: fc.bigInt({ min: 0n, max: 2n ** 40n }),
+    sha256: hex,
+    xattrs: fc.array(
+      fc.record({ name: rawName, value: bytes.map((each) => Buffer.from(each)) }, { noNullPrototype: true }),
+      {
+        minLength: 1,
+        maxLength: 3,
+      },
+    ),
+  },
+  { requiredKeys: ['type', 'mode', 'uid', 'gid', 'mtimeNs'], noNullPrototype: true },
+)
+
+const preImage: fc.Arbitrary<PreImage> = fc.oneof(
+  fc.constant({ kind: 'blob' as const }),
+  fc.constant({ kind: 'fingerprint' as const }),
+  fc.record(
+    {
+      kind: fc.constant('delta' as const),
+      file: hex.map((each) => `${each.slice(0, 32)}-${each.slice(32)}.zst`),
+      base: hex,
+    },
+    { noNullPrototype: true },
+  ),
+  fc.constant({ kind: 'regenerable' as const, rule: 'ldconfig' }),
+  fc.constant({ kind: 'lost' as const, reason: 'budget' }),
+  fc.record(
+    {
+      kind: fc.constant('reference' as const),
+      package: fc.constant('joe'),
+      version: fc.constant('1:4.6-1'),
+      architecture: fc.constant('amd64'),
+      inside: path,
+      from: fc.constant('http://snapshot.example/'),
+    },
+    { noNullPrototype: true },
+  ),
+)
+
+const change: fc.Arbitrary<RecordedChange> = fc.record(
+  {
+    path,
+    before: fingerprint,
+    after: fingerprint,
+    owner: fc.constantFrom(
+      { kind: 'script' as const },
+      { kind: 'package' as const, package: 'joe' },
+      { kind: 'configuration' as const, package: 'joe' },
+      { kind: 'configuration' as const },
+    ),
+    preImage,
+    afterKept: fc.boolean(),
+  },
+  { requiredKeys: ['path', 'owner', 'preImage', 'afterKept'], noNullPrototype: true },
+)
+
+test('changes are read back as they were written, whatever the names', () => {
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 20 }), (changes) => {
+      assert.deepEqual(parseChanges(Buffer.concat([...encodeChanges(changes)])), changes)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+const document: TransactionDocument = {
+  schema: 1,
+  source: 'apt',
+  mode: 'live',
+  modeReason: 'no overlay can be mounted here',
+  command: [rawFromString('apt-get'), rawFromBytes(Buffer.from([0xff, 0x20]))],
+  user: { name: 'root', uid: 0, login: 'ada' },
+  startedAt: '2026-11-03T10:00:00.000Z',
+  endedAt: '2026-11-03T10:00:09.000Z',
+  exitStatus: 0,
+  takesBack: ['ab'.repeat(32) as EntryId],
+  manager: 'dpkg',
+  packages: [
+    { name: 'joe', architecture: 'amd64', fate: 'upgraded', from: '4.6-1', to: '4.6-2', neededBy: ['ed'] },
+  ],
+  validations: [{ name: 'dpkg --audit', outcome: 'passed' }],
+  services: [{ unit: 'ssh.service', action: 'restart', outcome: 'done', stoppedMs: 120 }],
+  complete: false,
+  gaps: [{ path: rawFromString('/usr/bin/joe'), reason: 'over the budget' }],
+  counts: { created: 1, changed: 2, deleted: 3 },
+  storedBytes: 10,
+  preImageBytes: 20,
+}
+
+test('the document of a transaction is read back as it was written', () => {
+  assert.deepEqual(parseTransaction(encodeTransaction(document)), document)
+})
+
+test('a damaged document of a transaction is named as that, with the field', () => {
+  const json = encodeTransaction(document).toString('utf8')
+  for (const [damaged, field] of [
+    [json.replace('"apt"', '"aptitude"'), 'source'],
+    [json.replace('"exitStatus": 0', '"exitStatus": -1'), 'exitStatus'],
+    [json.replace('"name": "joe"', '"name": "j oe"'), 'packages.0.name'],
+  ] as const)
+    assert.throws(
+      () => parseTransaction(Buffer.from(damaged)),
+      (error) =>
+        error instanceof VmlError && error.code === 'integrity.format' && error.details['field'] === field,
+    )
+})
+
+test('a change with a path that is not absolute, or with a kind that is not known, is refused', () => {
+  const line = '{"path":"/a","owner":{"kind":"script"},"preImage":{"kind":"blob"}}\n'
+  assert.equal(parseChanges(Buffer.from(line)).length, 1)
+  for (const damaged of [
+    line.replace('/a', 'a'),
+    line.replace('/a', '/a/../b'),
+    line.replace('"blob"', '"glob"'),
+    line.replace('"script"', '"toString"'),
+    line.replace('}}', '}'),
+  ])
+    assert.throws(
+      () => parseChanges(Buffer.from(damaged)),
+      (error) => error instanceof VmlError && error.code === 'integrity.format',
+      damaged,
+    )
+})

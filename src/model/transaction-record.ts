@@ -1,0 +1,351 @@
+// What an entry of kind transaction says of itself: `/.vml/transaction.json` and `/.vml/changes.jsonl` (docs/format.md).
+import { VmlError } from '../base/failure.ts'
+import type { RawText } from '../base/raw-text.ts'
+import { bytesPath, bytesText, encodeBytes, listMax, sha256, text, time } from './document-fields.ts'
+import {
+  type Check,
+  convert,
+  count,
+  flag,
+  isMisfit,
+  listOf,
+  misfit,
+  objectOf,
+  oneOf,
+  optional,
+  textOf,
+} from './field-check.ts'
+import type { EntryId } from './ids.ts'
+import { entryPathsMax, nameBytesMax, pathBytesMax } from './raw-path.ts'
+import type { ChangeOwner, Fingerprint, PreImage, RecordedChange } from './transaction.ts'
+
+/** A package of which the transaction changed the version, or whether it is there. */
+export interface PackageTransition {
+  readonly name: string
+  readonly architecture: string
+  readonly fate: 'installed' | 'upgraded' | 'downgraded' | 'reconfigured' | 'removed' | 'purged' | 'marked'
+  /** Absent where it was not installed before. */
+  readonly from?: string
+  /** Absent where it is not installed after. */
+  readonly to?: string
+  /** Installed because others need it, not because somebody named it. */
+  readonly automatic?: boolean
+  /** Packages of this transaction that need it. */
+  readonly neededBy?: readonly string[]
+  /** Archive that it came from, as the package manager tells: `Debian:12.12/stable [amd64]`. */
+  readonly origin?: string
+  readonly section?: string
+  readonly source?: string
+}
+
+export interface Validation {
+  readonly name: string
+  readonly outcome: 'passed' | 'failed' | 'not run'
+  /** What it printed, or why it was not run. */
+  readonly message?: string
+}
+
+export interface ServiceAction {
+  readonly unit: string
+  readonly action: 'stop' | 'start' | 'restart' | 'reload'
+  readonly outcome: 'done' | 'failed'
+  /** How long it did not run because of the transaction (C10). */
+  readonly stoppedMs?: number
+}
+
+/** `/.vml/transaction.json`, schema 1. Fields are only ever added. */
+export interface TransactionDocument {
+  readonly schema: 1
+  readonly source: 'apt' | 'dpkg' | 'rpm' | 'dnf' | 'command' | 'undo' | 'redo' | 'hand'
+  readonly mode: 'staged' | 'live'
+  /** Why it is not staged. */
+  readonly modeReason?: string
+  /** As it was started; bytes. */
+  readonly command: readonly RawText[]
+  /** Who did it: the login behind sudo where there is one. */
+  readonly user: { readonly name: string; readonly uid: number; readonly login?: string }
+  readonly startedAt: string
+  readonly endedAt: string
+  /** Of the command. */
+  readonly exitStatus: number
+  /** The transactions that this one takes back (an undo), or brings back (a redo). */
+  readonly takesBack?: readonly EntryId[]
+  readonly manager?: 'dpkg' | 'rpm'
+  readonly packages: readonly PackageTransition[]
+  readonly validations: readonly Validation[]
+  readonly services: readonly ServiceAction[]
+  /** Every pre-image can be had; where not, `gaps` says what is missing. */
+  readonly complete: boolean
+  readonly gaps: readonly { readonly path: RawText; readonly reason: string }[]
+  readonly counts: { readonly created: number; readonly changed: number; readonly deleted: number }
+  /** What it costs: bytes that it added to the logbook. */
+  readonly storedBytes: number
+  /** Bytes of the pre-images before anything was done to store them in less. */
+  readonly preImageBytes: number
+}
+
+/** A command line has 2 MiB at most on Linux. */
+const argumentsMax = 100_000
+const argumentBytesMax = 128 * 1024
+const packagesMax = 200_000
+const actionsMax = 10_000
+const outputCharactersMax = 64 * 1024
+const ownersMax = 10_000
+
+const packageName = textOf({ pattern: /^[\x21-\x7e]{1,256}$/ })
+const line = textOf({ charactersMax: 4096 })
+
+const documentCheck: Check<TransactionDocument> = objectOf({
+  schema: oneOf(1),
+  source: oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo', 'hand'),
+  mode: oneOf('staged', 'live'),
+  modeReason: optional(line),
+  command: listOf(bytesText(argumentBytesMax), argumentsMax),
+  user: objectOf({ name: text, uid: count, login: optional(text) }),
+  startedAt: time,
+  endedAt: time,
+  exitStatus: count,
+  takesBack: optional(
+    listOf(
+      convert(sha256, (id) => id as EntryId),
+      packagesMax,
+    ),
+  ),
+  manager: optional(oneOf('dpkg', 'rpm')),
+  packages: listOf(
+    objectOf({
+      name: packageName,
+      architecture: packageName,
+      fate: oneOf('installed', 'upgraded', 'downgraded', 'reconfigured', 'removed', 'purged', 'marked'),
+      from: optional(packageName),
+      to: optional(packageName),
+      automatic: optional(flag),
+      neededBy: optional(listOf(packageName, ownersMax)),
+      origin: optional(line),
+      section: optional(line),
+      source: optional(line),
+    }),
+    packagesMax,
+  ),
+  validations: listOf(
+    objectOf({
+      name: line,
+      outcome: oneOf('passed', 'failed', 'not run'),
+      message: optional(textOf({ charactersMax: outputCharactersMax })),
+    }),
+    actionsMax,
+  ),
+  services: listOf(
+    objectOf({
+      unit: line,
+      action: oneOf('stop', 'start', 'restart', 'reload'),
+      outcome: oneOf('done', 'failed'),
+      stoppedMs: optional(count),
+    }),
+    actionsMax,
+  ),
+  complete: flag,
+  gaps: listOf(objectOf({ path: bytesText(pathBytesMax), reason: line }), listMax),
+  counts: objectOf({ created: count, changed: count, deleted: count }),
+  storedBytes: count,
+  preImageBytes: count,
+})
+
+export function encodeTransaction(document: TransactionDocument): Buffer {
+  const json = {
+    ...document,
+    command: document.command.map(encodeBytes),
+    gaps: document.gaps.map(({ path, reason }) => ({ path: encodeBytes(path), reason })),
+  }
+  return Buffer.from(`${JSON.stringify(json, undefined, 2)}\n`, 'utf8')
+}
+
+/** `integrity.format` names the field that is wrong. */
+export function parseTransaction(bytes: Uint8Array): TransactionDocument {
+  return check('transaction.json', documentCheck, parseJson('transaction.json', bytes))
+}
+
+/** One line of JSON for each path, sorted bytewise by path. */
+export function* encodeChanges(changes: Iterable<RecordedChange>): Generator<Buffer> {
+  let lines: string[] = []
+  for (const change of changes) {
+    lines.push(encodeChange(change))
+    if (lines.length < linesAtOnce) continue
+    yield Buffer.from(lines.join(''), 'utf8')
+    lines = []
+  }
+  if (lines.length > 0) yield Buffer.from(lines.join(''), 'utf8')
+}
+
+const linesAtOnce = 1000
+/** A path of 64 KiB in base64 twice, and attributes. */
+const lineBytesMax = 1024 * 1024
+
+export function parseChanges(bytes: Uint8Array): RecordedChange[] {
+  const changes: RecordedChange[] = []
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  for (let start = 0; start < buffer.length;) {
+    const found = buffer.indexOf(0x0a, start)
+    const end = found === -1 ? buffer.length : found
+    if (end - start > lineBytesMax || changes.length >= entryPathsMax)
+      throw new VmlError('integrity.format', 'Cannot read /.vml/changes.jsonl: it is too long')
+    const value = parseJson('changes.jsonl', buffer.subarray(start, end))
+    changes.push(check('changes.jsonl', changeCheck, value))
+    start = end + 1
+  }
+  return changes
+}
+
+function encodeChange({ path, before, after, owner, preImage, afterKept }: RecordedChange): string {
+  const json = {
+    path: encodeBytes(path),
+    ...(before ? { before: encodeFingerprint(before) } : {}),
+    ...(after ? { after: encodeFingerprint(after) } : {}),
+    owner,
+    preImage:
+      preImage.kind === 'reference' ? { ...preImage, inside: encodeBytes(preImage.inside) } : preImage,
+    ...(afterKept ? { afterKept } : {}),
+  }
+  return `${JSON.stringify(json)}\n`
+}
+
+/** Numbers that JSON cannot hold are text. */
+function encodeFingerprint(fingerprint: Fingerprint): Record<string, unknown> {
+  const {
+    user,
+    group,
+    linkTarget,
+    xattrs,
+    mtimeNs,
+    atimeNs: _,
+    ctimeNs,
+    inode,
+    deviceId,
+    device,
+    ...plain
+  } = fingerprint
+  return {
+    ...plain,
+    mtimeNs: mtimeNs.toString(),
+    ...(ctimeNs === undefined ? {} : { ctimeNs: ctimeNs.toString() }),
+    ...(inode === undefined ? {} : { inode: inode.toString() }),
+    ...(deviceId === undefined ? {} : { deviceId: deviceId.toString() }),
+    ...(device === undefined ? {} : { device: device.toString() }),
+    ...(user === undefined ? {} : { user: encodeBytes(user) }),
+    ...(group === undefined ? {} : { group: encodeBytes(group) }),
+    ...(linkTarget === undefined ? {} : { linkTarget: encodeBytes(linkTarget) }),
+    ...(xattrs === undefined || xattrs.length === 0
+      ? {}
+      : {
+          xattrs: xattrs.map(({ name, value }) => ({
+            name: encodeBytes(name),
+            value: Buffer.from(value).toString('base64'),
+          })),
+        }),
+  }
+}
+
+const modeMax = 0o7777
+const mode: Check<number> = convert(count, (value) => (value <= modeMax ? value : misfit('no mode')))
+const integer: Check<bigint> = convert(textOf({ pattern: /^-?\d{1,24}$/ }), BigInt)
+/** xattr(7). */
+const xattrBytesMax = 64 * 1024
+const xattrsMax = 1000
+const xattrValue = convert(
+  textOf({
+    charactersMax: xattrBytesMax * 2,
+    pattern: /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/,
+  }),
+  (value): Uint8Array => Buffer.from(value, 'base64'),
+)
+
+const fingerprintCheck: Check<Fingerprint> = objectOf({
+  type: oneOf('file', 'dir', 'symlink', 'fifo', 'socket', 'dev', 'chardev', 'irregular'),
+  mode,
+  uid: count,
+  gid: count,
+  user: optional(bytesText(nameBytesMax)),
+  group: optional(bytesText(nameBytesMax)),
+  mtimeNs: integer,
+  ctimeNs: optional(integer),
+  inode: optional(integer),
+  deviceId: optional(integer),
+  links: optional(count),
+  size: optional(count),
+  linkTarget: optional(bytesText(pathBytesMax)),
+  device: optional(integer),
+  sha256: optional(sha256),
+  xattrs: optional(listOf(objectOf({ name: bytesText(nameBytesMax), value: xattrValue }), xattrsMax)),
+})
+
+const ownerCheck: Check<ChangeOwner> = byKind<ChangeOwner>({
+  package: objectOf({ kind: oneOf('package'), package: packageName }),
+  configuration: objectOf({ kind: oneOf('configuration'), package: optional(packageName) }),
+  script: objectOf({ kind: oneOf('script') }),
+})
+
+const preImageCheck: Check<PreImage> = byKind<PreImage>({
+  fingerprint: objectOf({ kind: oneOf('fingerprint') }),
+  blob: objectOf({ kind: oneOf('blob') }),
+  reference: objectOf({
+    kind: oneOf('reference'),
+    package: packageName,
+    version: packageName,
+    architecture: packageName,
+    inside: bytesPath,
+    from: line,
+  }),
+  regenerable: objectOf({ kind: oneOf('regenerable'), rule: line }),
+  delta: objectOf({
+    kind: oneOf('delta'),
+    file: textOf({ pattern: /^[0-9a-f]{32}-[0-9a-f]{32}\.zst$/ }),
+    base: sha256,
+  }),
+  lost: objectOf({ kind: oneOf('lost'), reason: line }),
+})
+
+const changeCheck: Check<RecordedChange> = convert(
+  objectOf({
+    path: bytesPath,
+    before: optional(fingerprintCheck),
+    after: optional(fingerprintCheck),
+    owner: ownerCheck,
+    preImage: preImageCheck,
+    afterKept: optional(flag),
+  }),
+  ({ afterKept = false, ...change }) => ({ ...change, afterKept }),
+)
+
+/** An object whose `kind` says which of these it is. */
+function byKind<T extends { readonly kind: string }>(
+  checks: Readonly<Record<T['kind'], Check<T>>>,
+): Check<T> {
+  const kinds = new Map<unknown, Check<T>>(Object.entries<Check<T>>(checks))
+  return (value) => {
+    const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
+    return kinds.get(kind)?.(value) ?? misfit(`none of ${[...kinds.keys()].join(', ')}`, ['kind'])
+  }
+}
+
+function check<T>(name: string, fits: Check<T>, value: unknown): T {
+  const result = fits(value)
+  if (!isMisfit(result)) return result
+  const field = result.path.join('.')
+  throw new VmlError('integrity.format', `Cannot read /.vml/${name}: field "${field}" is not as it must be`, {
+    details: { document: name, field, problem: result.problem },
+    hint: 'Where a newer version of VML wrote it, use that one',
+  })
+}
+
+/** As much as any document of an entry (documents.ts). */
+const documentBytesMax = 256 * 1024 * 1024
+
+function parseJson(name: string, bytes: Uint8Array): unknown {
+  if (bytes.length > documentBytesMax)
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 256 MiB`)
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is not JSON`, { cause })
+  }
+}
