@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PackageRecord } from '../model/package-record.ts'
 import { packageRecords, versionKey, type DpkgState } from './dpkg-records.ts'
+import { transitionOf } from './package-transitions.ts'
 
 interface Given {
   readonly version: string
@@ -149,3 +150,40 @@ function reasons(records: readonly PackageRecord[], name: string): string[] {
   assert.ok(found)
   return found.reasons.map(({ package: by, field, relation }) => `${by} ${field} ${relation}`)
 }
+
+test('the short form of a record has versions of what is installed alone, and who needs it', () => {
+  const source = {
+    address: 'http://a/debian',
+    label: 'Debian',
+    archive: 'stable',
+    component: 'main',
+    site: 'a',
+  }
+  const origins = new Map([
+    [versionKey('lib', 'amd64', '2'), { sources: [source, { address: 'file:/srv' }] }],
+  ])
+  const records = packageRecords({
+    before: state({ lib: { version: '1', state: 'config-files' }, old: { version: '3' } }),
+    after: state({
+      lib: { version: '2', automatic: true, more: 'Section: libs\nSource: base\n' },
+      old: { version: '3', state: 'config-files' },
+      tool: { version: '1', more: 'Depends: lib\nPre-Depends: lib (>= 1)\n' },
+    }),
+    origins,
+  })
+  assert.deepEqual(records.map(transitionOf), [
+    {
+      name: 'lib',
+      architecture: 'amd64',
+      fate: 'installed',
+      to: '2',
+      automatic: true,
+      neededBy: ['tool'],
+      origin: 'Debian stable/main (a), file:/srv',
+      section: 'libs',
+      source: 'base=2',
+    },
+    { name: 'old', architecture: 'amd64', fate: 'removed', from: '3', automatic: false, source: 'old=3' },
+    { name: 'tool', architecture: 'amd64', fate: 'installed', to: '1', automatic: false, source: 'tool=1' },
+  ])
+})
