@@ -32,13 +32,14 @@ type Groups = Readonly<Record<keyof MergeSides<unknown>, Alternative>>
 function mergeParsed(groups: Groups, { chosenLater }: { chosenLater: boolean }): TextOutcome {
   const { base, ours, theirs } = groups
   const choices = mergeRecords(groups, choiceRecords, mergeChoice)
-  const slaves = mergeRecords({ ...groups, theirs: withLinksInUse(groups, choices.records) }, slaveRecords)
+  const slaves = mergeRecords(withLinksInUse(groups, choices.records), slaveRecords)
   if (choices.records.length === 0) return outcomeOf(undefined, [])
   const link = threeWay({ base: base.link, ours: ours.link, theirs: theirs.link })
   const conflicts = [...choices.conflicts, ...slaves.conflicts]
   if (link === undefined) conflicts.push(ours.link)
   // The path of the generic link: a side that is not there has nothing to say of it.
-  const path = link?.value === undefined || link.value === '' ? ours.link : link.value
+  const path =
+    [link?.value, ours.link, theirs.link].find((known) => known !== undefined && known !== '') ?? ''
   // Of two words one is k's and one is later's: what was chosen later stays.
   const isLater = ours.status === 'manual' ? chosenLater : ours.status !== base.status
   const status = isLater ? ours.status : theirs.status
@@ -88,13 +89,17 @@ function filesOf(choice: string): KeyedRecord[] {
   return lines.flatMap((key, index) => (index % 2 === 0 ? [{ key, text: lines[index + 1] ?? '' }] : []))
 }
 
-/** A link that k brought stays where a choice that came later uses it, too. */
-function withLinksInUse({ ours, theirs }: Groups, choices: readonly KeyedRecord[]): Alternative {
+/** A link that a choice uses stays or comes back, though one side, which used it no more, has dropped it. */
+function withLinksInUse(groups: Groups, choices: readonly KeyedRecord[]): Groups {
+  const { base, ours, theirs } = groups
   const used = new Set(choices.flatMap(({ text }) => filesOf(text).map(({ key }) => key)))
-  const known = new Set(theirs.slaves.map(({ name }) => name))
+  const [inOurs, inTheirs] = [ours, theirs].map(({ slaves }) => new Set(slaves.map(({ name }) => name)))
+  const fromOurs = ours.slaves.filter(({ name }) => used.has(name) && inTheirs?.has(name) === false)
+  const gone = base.slaves.filter(({ name }) => used.has(name) && inOurs?.has(name) === false)
   return {
-    ...theirs,
-    slaves: [...theirs.slaves, ...ours.slaves.filter(({ name }) => used.has(name) && !known.has(name))],
+    base: { ...base, slaves: base.slaves.filter((link) => !gone.includes(link)) },
+    ours,
+    theirs: { ...theirs, slaves: [...theirs.slaves, ...fromOurs] },
   }
 }
 

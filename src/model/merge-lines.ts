@@ -4,8 +4,8 @@ import { bothChanged, type LineRange, type TextMerge, type TextOutcome } from '.
 
 /** Of what is left between the common beginning and end: finding the common lines takes time with its square (0.5 s at this number). */
 export const mergeLinesMax = 20_000
-/** Pairs of equal lines, of which all are looked at: a file of blank lines has as many as its lines squared. */
-const equalPairsMax = 4_000_000
+/** Pairs of equal lines, of which all are looked at: a file of blank lines has as many as its lines squared (2 s at this number). */
+const equalPairsMax = 1_000_000
 
 /** What each changed is in the result where it touches nothing of the other's; else ours stands there, and its lines are named. */
 export const mergeLines: TextMerge = ({ base, ours, theirs }) => {

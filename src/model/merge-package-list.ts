@@ -8,7 +8,8 @@ import { linesOf } from './merge-lines.ts'
  * them was there before k stays.
  */
 export const mergePackageList: TextMerge = ({ base, ours, theirs }) => {
-  if (base === undefined || ours === undefined) return bothChanged
+  if (ours === undefined) return { kind: 'merged', text: undefined }
+  if (base === undefined) return bothChanged
   const before = new Set(linesOf(base))
   const left = linesOf(ours)
   if (!left.every((line) => before.has(line))) return bothChanged

@@ -29,16 +29,22 @@ export function stanzasOf(text: string, keyFields: readonly string[]): KeyedReco
   )
 }
 
-/** Ends as ours does, or theirs where ours is not there; gone where nothing is left that was there before k. */
+/** Ends as ours does, or theirs where ours is not there; gone where nothing is left and it was not there before k or is not now. */
 export function stanzaText(
   records: readonly { readonly text: string }[],
   { ours, theirs }: MergeSides<string>,
 ): string | undefined {
-  if (records.length === 0) return theirs === undefined ? undefined : ''
+  if (records.length === 0) return theirs === undefined || ours === undefined ? undefined : ''
   const like = ours === undefined || ours === '' ? (theirs ?? '') : ours
   const newline = like.includes('\r\n') ? '\r\n' : '\n'
-  const end = /(?:\r?\n)*$/.exec(like)?.[0] ?? ''
-  return records.map(({ text }) => text).join(newline + newline) + end
+  return records.map(({ text }) => text).join(newline + newline) + blankEnd(like)
+}
+
+/** The newlines at the end. A regular expression would look for them from every newline on. */
+function blankEnd(text: string): string {
+  let start = text.length
+  while (start > 0 && (text[start - 1] === '\n' || text[start - 1] === '\r')) start--
+  return text.slice(start)
 }
 
 /** Field by field; `mergeField` is asked by the field's name for what both changed. Undefined where a field stays in conflict. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { asRaw } from '../base/raw-text.ts'
+import { mergeFile } from './merge.ts'
 import { mergePackageList } from './merge-package-list.ts'
 import { mergeDiversions, mergeLineSet, mergeStatoverride, mergeUnincorporated } from './merge-table.ts'
+import type { RawPath } from './raw-path.ts'
 
 test('a set of lines keeps its order, its doubles and its missing last newline', () => {
   const merged = mergeLineSet({
@@ -55,6 +58,20 @@ test('the file list of a package belongs to one version: it is reduced, never mi
   assert.deepEqual(removed, { kind: 'merged', text: '/.\n/etc\n/etc/a\n' })
   assert.equal(mergePackageList({ ...sides, ours: '/.\n/etc\n/etc/a\n/bin/a3\n' }).kind, 'conflict')
   assert.deepEqual(mergePackageList({ ...sides, ours: '/.\n/etc\n', theirs: undefined }), {
+    kind: 'merged',
+    text: undefined,
+  })
+})
+
+test('of a set whose last line went later, what k had taken out comes back', () => {
+  const path = '/var/lib/systemd/deb-systemd-helper-enabled/x.service.dsh-also'
+  const outcome = mergeFile(asRaw(path) as RawPath, {
+    base: Buffer.from('b\n'),
+    ours: undefined,
+    theirs: Buffer.from('a\nb\n'),
+  })
+  assert.deepEqual(outcome, { kind: 'merged', bytes: Buffer.from('a\n') })
+  assert.deepEqual(mergeLineSet({ base: 'b\n', ours: undefined, theirs: 'b\n' }), {
     kind: 'merged',
     text: undefined,
   })

@@ -54,12 +54,12 @@ export function tableRecords(text: string | undefined, rules: TableRules): Keyed
   return numbered(records)
 }
 
-/** A file of which nothing is left is empty, or gone where it was not there before k. */
+/** A file of which nothing is left is empty, or gone where it was not there before k or is not now. */
 export function tableText(
   records: readonly KeyedRecord[],
   { ours, theirs }: MergeSides<string>,
 ): string | undefined {
-  if (records.length === 0) return theirs === undefined ? undefined : ''
+  if (records.length === 0) return theirs === undefined || ours === undefined ? undefined : ''
   const like = ours === undefined || ours === '' ? (theirs ?? '\n') : ours
   return records.map(({ text }) => text).join('\n') + (like.endsWith('\n') ? '\n' : '')
 }

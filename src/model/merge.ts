@@ -28,13 +28,12 @@ export const mergeBytesMax = 96 * 1024 * 1024
 
 /**
  * What the file must be for k never to have been: later changes (ours against base) are all in it. A file that was taken out later stays
- * out. Nothing of a conflict may be written without being told: `partial` is an offer.
+ * out, unless it is one of records, of which k had taken out others. Nothing of a conflict may be written without being told: `partial` is an offer.
  */
 export function mergeFile(path: RawPath, sides: MergeSides<Buffer>): MergeOutcome {
   const { base, ours, theirs } = sides
   if (isSame(ours, base)) return { kind: 'merged', bytes: theirs }
-  if (isSame(theirs, base) || isSame(ours, theirs) || ours === undefined)
-    return { kind: 'merged', bytes: ours }
+  if (isSame(theirs, base) || isSame(ours, theirs)) return { kind: 'merged', bytes: ours }
   const present = [base, ours, theirs].filter((side) => side !== undefined)
   if (present.some(({ length }) => length > mergeBytesMax)) return { ...noPlaces, reason: 'too-large' }
   const texts = { base: textOf(base), ours: textOf(ours), theirs: textOf(theirs) }
@@ -93,17 +92,19 @@ const programFolders = /^\/(?:usr|lib|lib32|lib64|libx32|bin|sbin|boot)\/|^\/opt
 const wholeFormats = /\.(?:json|jsonc|xml|plist|gpg|asc|pem|crt|key|der|db|so)$/
 
 const mergeConfiguration: TextMerge = (sides) => {
+  if (sides.ours === undefined) return mergeWhole(sides)
   const byLines = mergeLines(sides)
   if (byLines.kind === 'merged') return byLines
   const bySections = mergeSections(sides)
   return bySections.kind === 'merged' || bySections.keys !== undefined ? bySections : byLines
 }
 
-const mergeWhole: TextMerge = () => bothChanged
+const mergeWhole: TextMerge = ({ ours }) =>
+  ours === undefined ? { kind: 'merged', text: undefined } : bothChanged
 
 const noPlaces = { kind: 'conflict', keys: [], lines: [] } as const
 
-function bytesOf(outcome: TextOutcome, ours: Buffer): MergeOutcome {
+function bytesOf(outcome: TextOutcome, ours: Buffer | undefined): MergeOutcome {
   if (outcome.kind === 'merged')
     return { kind: 'merged', bytes: outcome.text === undefined ? undefined : rawToBytes(asRaw(outcome.text)) }
   const partial = outcome.partial === undefined ? ours : rawToBytes(asRaw(outcome.partial))
@@ -112,7 +113,7 @@ function bytesOf(outcome: TextOutcome, ours: Buffer): MergeOutcome {
     reason: outcome.reason,
     keys: (outcome.keys ?? []).map(asRaw),
     lines: outcome.lines ?? [],
-    ...(isSame(partial, ours) ? {} : { partial }),
+    ...(partial === undefined || isSame(partial, ours) ? {} : { partial }),
   }
 }
 
