@@ -88,9 +88,9 @@ test('without k the group and its links are as update-alternatives makes them wh
         assert.deepEqual(links, truth.links)
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 16 },
   )
-  assert.ok(mergedCount > 10, `${mergedCount} of 25 were merged`)
+  assert.ok(mergedCount > 5, `${mergedCount} of 16 were merged`)
 })
 
 test('a choice made by hand later stays, and is a conflict where k brought it', () => {
