@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import { mergeLines, mergeLinesMax } from './merge-lines.ts'
 
 /** Lines that are each there once: then a diff has one answer, and `model` can say what must come out. */
-const edit = fc.array(fc.constantFrom('keep', 'keep', 'keep', 'keep', 'drop', 'change', 'insert'), {
+const edit = fc.array(fc.constantFrom(...Array<string>(17).fill('keep'), 'drop', 'change', 'insert'), {
   minLength: 12,
   maxLength: 12,
 })
@@ -29,7 +29,7 @@ test('hunks that touch nothing of each other are both applied, and all of what c
     }),
     { numRuns: 600 },
   )
-  assert.ok(mergedCount > 20)
+  assert.ok(mergedCount > 20, `${mergedCount} of 600 were merged`)
 })
 
 test('undoing two edits of different places gives the same text in either order', () => {
