@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { asRaw } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from './raw-path.ts'
+import { regenerations, ruleOf, ruleWhenChanged } from './regeneration.ts'
+
+test('only what issue 4 lets differ has a rule in place of a pre-image', () => {
+  const rules = {
+    '/etc/ld.so.cache': 'ld.so.cache',
+    '/boot/initrd.img-6.1.0-40-amd64': 'initrd',
+    '/boot/initramfs-5.14.0.img': 'initramfs',
+    '/lib/modules/6.1.0/modules.dep.bin': 'modules',
+    '/usr/lib/modules/6.1.0/modules.symbols': 'modules',
+    '/usr/share/info/dir': 'info-dir',
+    '/usr/lib/locale/locale-archive': 'locale-archive',
+    '/usr/lib/python3/dist-packages/__pycache__/six.cpython-311.pyc': 'pycache',
+    '/var/lib/dpkg/status-old': 'copies-before',
+    '/var/cache/debconf/config.dat-old': 'copies-before',
+    '/etc/gshadow-': 'copies-before',
+    '/var/lib/ucf/registry.3': 'copies-before',
+    '/var/log/nginx/access.log': 'logs',
+    '/var/lib/apt/lists/deb.debian.org_debian_InRelease': 'package-lists',
+    '/var/cache/apt/pkgcache.bin': 'apt-cache',
+    '/var/cache/man/index.db': 'man-index',
+    '/var/cache/ldconfig/aux-cache': 'caches',
+  }
+  for (const [path, name] of Object.entries(rules)) assert.equal(ruleOf(pathOf(path))?.name, name, path)
+})
+
+test('all else must come back exactly, whatever its name looks like', () => {
+  const exact = [
+    ...[
+      '/var/cache/debconf/config.dat',
+      '/home/u/notes-old',
+      '/etc/x-',
+      '/lib/modules/6.1.0/modules.builtin',
+    ],
+    ...['/lib/modules/6.1.0/modules.order', '/lib/modules/6.1.0/kernel/x.ko', '/boot/vmlinuz-6.1.0'],
+    ...[
+      '/etc/ssl/certs/ca-certificates.crt',
+      '/boot/grub/grub.cfg',
+      '/usr/share/mime/mime.cache',
+      '/etc/udev/hwdb.bin',
+    ],
+    ...[
+      '/usr/share/glib-2.0/schemas/gschemas.compiled',
+      '/srv/x/__pycache__/data.txt',
+      '/var/lib/dpkg/status',
+    ],
+    ...['/var/logs/x', '/var/cache', '/etc/ld.so.cache.d'],
+  ]
+  for (const path of exact) assert.equal(ruleOf(pathOf(path)), undefined, path)
+  assert.equal(ruleWhenChanged(pathOf('/etc/ssl/certs/ca-certificates.crt'))?.name, 'ca-certificates')
+  assert.equal(ruleWhenChanged(pathOf('/usr/share/mime/mime.cache'))?.keepsPreImage, true)
+  assert.equal(ruleWhenChanged(pathOf('/etc/x')), undefined)
+})
+
+test('each program runs once, modules before the initrd', () => {
+  const commands = run([
+    ['/boot/initrd.img-6.1.0', true, true],
+    ['/lib/modules/6.1.0/modules.dep', true, true],
+    ['/lib/modules/6.1.0/modules.dep.bin', true, true],
+    ['/etc/ld.so.cache', true, true],
+    ['/usr/lib/x86_64-linux-gnu/libx.so.1', true, false],
+    ['/usr/share/icons/hicolor/icon-theme.cache', true, true],
+    ['/usr/bin/x', true, true],
+  ])
+  assert.deepEqual(commands, [
+    'ldconfig',
+    'depmod 6.1.0',
+    'update-initramfs -u -k 6.1.0',
+    'gtk-update-icon-cache --force --quiet /usr/share/icons/hicolor',
+  ])
+})
+
+test('an initrd that is missing is made, and one that k brought is none to make', () => {
+  assert.deepEqual(run([['/boot/initrd.img-6.1.0', false, true]]), ['update-initramfs -c -k 6.1.0'])
+  assert.deepEqual(run([['/boot/initrd.img-6.1.0', true, false]]), [])
+})
+
+test('a library or a path of the linker calls for the cache, a document does not', () => {
+  assert.deepEqual(run([['/usr/local/lib/libx.so', true, true]]), ['ldconfig'])
+  assert.deepEqual(run([['/etc/ld.so.conf.d/x.conf', true, false]]), ['ldconfig'])
+  assert.deepEqual(run([['/usr/share/doc/libx.so', true, true]]), [])
+})
+
+test('only caches that programs make themselves may fail to be made', () => {
+  const paths = [
+    '/usr/lib/python3/dist-packages/__pycache__/a.pyc',
+    '/var/cache/man/index.db',
+    '/etc/ld.so.cache',
+  ].map((path) => ({ path: pathOf(path), present: true, wanted: true }))
+  const required = regenerations(paths).map(({ argv, required }) => [argv.join(' '), required])
+  assert.deepEqual(required, [
+    ['ldconfig', true],
+    ['py3compile /usr/lib/python3/dist-packages', false],
+    ['mandb --quiet', false],
+  ])
+})
+
+function run(paths: readonly (readonly [string, boolean, boolean])[]): string[] {
+  return regenerations(paths.map(([path, present, wanted]) => ({ path: pathOf(path), present, wanted }))).map(
+    ({ argv }) => argv.join(' '),
+  )
+}
+
+function pathOf(path: string): RawPath {
+  const parsed = parseRawPath(asRaw(path))
+  assert.ok(parsed !== undefined)
+  return parsed
+}
