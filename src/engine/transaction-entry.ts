@@ -62,6 +62,8 @@ export async function storeTransaction(
 ): Promise<StoredTransaction> {
   const nodes = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
   const after = await storePaths(writer, aftersOf(transaction), transaction.folderAttributes)
+  // What it costs is told by what lies in packs.
+  await writer.flush()
   const deltas: VmlFile[] = [...transaction.deltas].map(([name, bytes]) => ({ name, bytes }))
   const changes: VmlFile = {
     name: 'changes.jsonl',
