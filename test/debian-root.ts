@@ -1,0 +1,73 @@
+// A small Debian 12 of its own in a folder: apt and dpkg as they are, without network, in a private mount namespace for each program.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { markVariable } from '../tools/test-processes.ts'
+
+export interface RootOutcome {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface DebianRoot extends Disposable {
+  readonly path: string
+  /** `before` is for sh in the namespace, outside of the root, after everything is mounted; `$1` is the root. */
+  run(argv: readonly string[], options?: { readonly before?: string; readonly input?: string }): RootOutcome
+}
+
+// Named by what it is made of; busybox for its sh.
+const recipe = ['--variant=minbase', '--include=ca-certificates,busybox', 'bookworm']
+
+export function openDebianRoot(): DebianRoot {
+  const cache =
+    process.env['VML_TEST_CACHE'] ??
+    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'vml-build')
+  const name = createHash('sha256').update(recipe.join(' ')).digest('hex').slice(0, 16)
+  const image = join(cache, 'roots', `${name}.tar`)
+  if (!existsSync(image))
+    // The kernel frees the lock when its holder is gone; who has waited for it finds the image.
+    execFileSync('sh', ['-c', makeScript, 'sh', image, ...recipe], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const path = mkdtempSync(join(tmpdir(), 'vml-root-'))
+  execFileSync('tar', ['-C', path, '-xf', image, '--exclude=./dev/*'])
+  return {
+    path,
+    run(argv, { before = '', input = '' } = {}) {
+      const script = `${mountScript}\n${before}\nshift; exec chroot "$root" "$@"`
+      const { status, signal, stdout, stderr } = spawnSync(
+        'unshare',
+        ['-m', '-n', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', path, ...argv],
+        { input, encoding: 'latin1', env: environment(), maxBuffer: 64 * 1024 * 1024 },
+      )
+      return { status: status ?? (signal === null ? 255 : 128), stdout, stderr }
+    },
+    [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
+  }
+}
+
+const makeScript = `
+image=$1; shift
+mkdir -p "\${image%/*}" && exec 9>"$image.lock" && flock 9 || exit
+[ ! -e "$image" ] || exit 0
+mmdebstrap --quiet --format=tar "$@" - >"$image.part" && mv "$image.part" "$image"`
+
+const mountScript = `
+set -e
+root=$1
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t tmpfs run "$root/run"
+mount -t tmpfs tmp "$root/tmp"
+mount --rbind /dev "$root/dev"`
+
+function environment(): NodeJS.ProcessEnv {
+  return {
+    PATH: '/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME: '/root',
+    LC_ALL: 'C',
+    DEBIAN_FRONTEND: 'noninteractive',
+    [markVariable]: process.env[markVariable] ?? '',
+  }
+}
