@@ -130,3 +130,12 @@ const treeScript = `
 cd "$1" || exit
 { find . -path ./proc -prune -o -path ./dev -prune -o -printf '%P %y %m %U %G %l %n\\n'
 find . -path ./proc -prune -o -path ./dev -prune -o -type f -print0 | xargs -0 sha256sum | sed 's,^\\([^ ]*\\) [ *]\\./\\(.*\\)$,\\2 \\1,'; } | LC_ALL=C sort`
+
+/** The lines of two trees that are in one of them only, with their sign. */
+export function treeDifference(before: string, after: string): readonly string[] {
+  const [one, other] = [new Set(before.split('\n')), new Set(after.split('\n'))]
+  return [
+    ...[...one].filter((line) => !other.has(line)).map((line) => `-${line}`),
+    ...[...other].filter((line) => !one.has(line)).map((line) => `+${line}`),
+  ]
+}
