@@ -7,7 +7,6 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
-  readdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -79,6 +78,7 @@ case $1 in
     [ -e /opt/vml/staged ] || exit 0
     mkdir -p $stage/upper $stage/work $stage/merged
     cp /opt/vml/enter $stage/enter ;;
+  live) rm $stage/enter ;;
   dpkg-begin) rm -rf $stage; mkdir -p $stage ;;
   end|dpkg-end) rm -rf /var/lib/vml/ended; mv $stage /var/lib/vml/ended ;;
 esac
@@ -99,23 +99,7 @@ export function takeLog(root: DebianRoot): readonly string[] {
   if (!existsSync(file)) return []
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
   rmSync(file)
-  return lines.map((line) => line.replace(/^(begin|end|dpkg-begin|dpkg-end) \d+$/, '$1'))
-}
-
-/** The calls of dpkg that the ended stage was told of. */
-export function keptCalls(
-  root: DebianRoot,
-  folder = 'var/lib/vml/ended',
-): readonly { readonly argv: readonly string[]; readonly status: string }[] {
-  const calls = join(root.path, folder, 'calls')
-  return readdirSync(calls)
-    .toSorted()
-    .map((name) => ({
-      argv: readFileSync(join(calls, name, 'argv'), 'latin1')
-        .split('\0')
-        .slice(0, -1),
-      status: readFileSync(join(calls, name, 'status'), 'latin1').trim(),
-    }))
+  return lines.map((line) => line.replace(/^(begin|end|live|dpkg-begin|dpkg-end) \d+$/, '$1'))
 }
 
 /** Path, type, rights, owner and content of all that is there; no times. */

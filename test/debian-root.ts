@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Shell } from '../src/wire/shell.ts'
 import { markVariable } from '../tools/test-processes.ts'
 
 export interface RootOutcome {
@@ -44,6 +45,24 @@ export function openDebianRoot(): DebianRoot {
       return { status: status ?? (signal === null ? 255 : 128), stdout, stderr }
     },
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
+  }
+}
+
+/** Programs of the root, as this user. */
+export function shellOf(root: DebianRoot, user?: number): Shell {
+  return {
+    label: 'the root',
+    start: () => Promise.reject(new Error('not asked for')),
+    run({ argv }) {
+      const words = user === undefined ? argv : ['setpriv', `--reuid=${user}`, '--clear-groups', ...argv]
+      const { status, stdout, stderr } = root.run(words)
+      return Promise.resolve({
+        status,
+        stdout: Buffer.from(stdout, 'latin1'),
+        stderr: Buffer.from(stderr, 'latin1'),
+      })
+    },
+    async [Symbol.asyncDispose]() {},
   }
 }
 

@@ -1,4 +1,4 @@
-// The texts of what stands between apt, dpkg and VML: two configuration files and three programs for sh.
+// The texts of what stands between apt, dpkg and VML: two configuration files and three programs for sh. What they ask VML for: hook-calls.ts.
 import { singleQuoted } from '../wire/quote.ts'
 
 /** Program files of the hooks, from the root of the machine. */
@@ -49,19 +49,21 @@ exec ${argv.map(singleQuoted).join(' ')} "$@"
 }
 
 /**
- * Reads from /proc/PID/stat whose child a process is and when it began (proc(5), fields 4 and 22), without a program: it is asked for
- * each dpkg. The name before the last bracket may hold anything.
+ * Reads from /proc/PID/stat whose child a process is, and by which mark it is known for ever: its number, when it began, and since which
+ * start of the kernel (proc(5), fields 4 and 22). Without a program, since it is asked for each dpkg. The name before the last bracket
+ * may hold anything.
  */
 const lookFunction = `look() {
-  parent= started=
-  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  pid=$1 parent= mark=
+  { read -r line <"/proc/$1/stat" && read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || return 1
   set -- \${line##*) }
-  parent=$2 started=\${20}
+  [ "\${20}" ] || return 1
+  parent=$2 mark="$pid \${20} $boot"
 }`
 
 /**
  * A stage is used by the very process that it was opened for, and by nobody who finds it left behind: what is done in a stage that
- * nobody will commit would be reported as done, and be gone. \`frontend\` in it has that process's number and start.
+ * nobody will commit would be reported as done, and be gone. `frontend` in it has that process's mark.
  */
 export const dpkgScript = `#!/bin/sh
 # ${firstLine}
@@ -80,7 +82,7 @@ done
 ${lookFunction}
 look "$PPID"
 { read -r frontend <"$stage/frontend"; } 2>/dev/null || frontend=
-[ "$started" ] && [ "$frontend" = "$PPID $started" ] || exec $real "$@"
+[ "$mark" ] && [ "$frontend" = "$mark" ] || exec $real "$@"
 
 # The call is kept, so that it can be made once more on the system itself if the stage does not serve.
 umask_before=$(umask)
@@ -104,13 +106,15 @@ fi
 status=$?
 echo $status >"$call/status"
 [ $status = 0 ] && exit 0
-[ -x ${hookFolder}/hook ] || exit $status
+# Ended by a signal: somebody wants it to stop, not to be done in another way.
+[ $status -le 128 ] && [ -x ${hookFolder}/hook ] || exit $status
 ${hookFolder}/hook redo-live "\${call##*/}" "$status"
 `
 
 export const hookScript = `#!/bin/sh
 # ${firstLine}
 # Called by apt and dpkg. Answers at once what needs no VML; where VML is gone or broken, apt and dpkg go on without it.
+opened= opened_by=
 state=/var/lib/vml stage=/var/lib/vml/stage/open program=${hookFolder}/program verb=$1
 shift
 if [ "$verb" = plan ]; then
@@ -124,15 +128,17 @@ ${lookFunction}
 
 # The process that apt or dpkg runs in: it ends what it has begun, and nobody else does.
 begins() {
-  look "$1"
-  [ "$started" ] && mark="$1 $started" || {
-    mark=
+  look "$1" || {
+    if [ "$verb" = end ] && [ -d "$stage" ]; then
+      tell "Cannot tell which process this is, without /proc: what lies in $stage is not committed"
+      exit 1
+    fi
     [ "$verb" != begin ] || tell "Cannot tell which process this is, without /proc: this change is not recorded"
     exit 0
   }
 }
 began() {
-  { read -r opened <"$stage/frontend"; } 2>/dev/null || opened=
+  { read -r opened && read -r opened_by; } 2>/dev/null <"$stage/frontend" || opened= opened_by=
 }
 tell() { echo "vml: $*" >&2; }
 
@@ -141,10 +147,10 @@ start() {
 }
 
 open() {
-  start "$1" "\${mark% *}"
+  start "$1" "\${mark%% *}"
   status=$?
   case $status in
-    0) [ ! -d "$stage" ] || { echo "$mark" >"$stage/frontend"; } 2>/dev/null || {
+    0) [ ! -d "$stage" ] || { echo "$mark"; echo "$by"; } 2>/dev/null >"$stage/frontend" || {
          tell "Cannot write to $stage: nothing was changed"
          exit 1
        } ;;
@@ -185,27 +191,39 @@ case $verb in
   begin|end)
     # apt has a child of its own run the list of commands, each by sh, which has become this.
     look "$PPID"
+    by=$mark
     begins "$parent"
-    if [ "$verb" = begin ]; then open begin; exit 0; fi
+    [ ! -d "$stage" ] || began
+    if [ "$verb" = begin ]; then
+      # Who reads apt's configuration twice, as unattended-upgrade does, has the list twice.
+      [ "$opened" = "$mark" ] && [ "$opened_by" = "$by" ] || open begin
+      exit 0
+    fi
     [ -d "$stage" ] || exit 0
-    began
     [ "$opened" = "$mark" ] || exit 0
-    finish end "\${mark% *}" ;;
+    finish end "\${mark%% *}" ;;
   dpkg-begin)
     if [ -d "$stage" ]; then
       began
-      if [ "$opened" ] && look "\${opened% *}" && [ "$opened" = "\${opened% *} $started" ]; then
+      if [ "$opened" ] && look "\${opened%% *}" && [ "$opened" = "$mark" ]; then
         # Somebody's transaction is open. Without the frontend's lock this dpkg is of another hand, and fails by that lock.
         [ "$DPKG_FRONTEND_LOCKED" ] && [ -e "$stage/enter" ] || exit 0
-        [ ! -e "$stage/calls/0001" ] && { : >"$stage/outside"; exit 0; }
-        tell "dpkg was called outside of the stage that holds what this run did before: nothing was changed"
-        exit 1
+        if [ -e "$stage/calls/0001" ]; then
+          tell "dpkg was called outside of the stage that holds what this run did before: nothing was changed"
+          exit 1
+        fi
+        # python-apt names dpkg by its path, and others may: dpkg has not begun yet, so that VML can record it without a stage.
+        by=$opened_by
+        open live
+        [ ! -e "$stage/enter" ] || mv -f "$stage/enter" "$stage/enter.left" || exit 1
+        exit 0
       fi
     fi
     [ "$(id -u)" = 0 ] || exit 0
     # Other systems' folders, and what is only tried.
     tr '\\0' '\\n' <"/proc/$PPID/cmdline" 2>/dev/null | grep -q -x -e '--root=.*' -e '--admindir.*' -e '--instdir=.*' -e --no-act -e --dry-run -e --simulate && exit 0
     begins "$PPID"
+    by=$mark
     open dpkg-begin ;;
   dpkg-end)
     [ -d "$stage" ] || exit 0

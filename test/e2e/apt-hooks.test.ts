@@ -14,10 +14,11 @@ import { join } from 'node:path'
 import { after, afterEach, beforeEach, describe, test } from 'node:test'
 import { findHooks, hookFiles, installHooks, removeHooks } from '../../src/packages/apt-hooks.ts'
 import { parseAptPlan } from '../../src/packages/apt-plan.ts'
+import { hooksInUse } from '../../src/packages/apt-settings.ts'
+import { parseHookCall, readFrontend, readKeptCalls } from '../../src/packages/hook-calls.ts'
 import { isFailure } from '../../src/base/failure.ts'
 import {
   enterScript,
-  keptCalls,
   publish,
   putStandIn,
   standIn,
@@ -25,7 +26,7 @@ import {
   treeDifference,
   wholeTree,
 } from '../apt-hooks-fixture.ts'
-import { openDebianRoot, type RootOutcome } from '../debian-root.ts'
+import { openDebianRoot, type RootOutcome, shellOf } from '../debian-root.ts'
 
 const root = openDebianRoot()
 after(() => root[Symbol.dispose]())
@@ -74,19 +75,19 @@ describe('a run of apt in a stage', () => {
     ['dash', ''],
     ['busybox', 'mount --bind "$root/bin/busybox" "$root/bin/sh"'],
   ] as const)
-    test(`has each dpkg of its own work in the stage, and leaves the system as it was, with the sh of ${name}`, () => {
+    test(`has each dpkg of its own work in the stage, and leaves the system as it was, with the sh of ${name}`, async () => {
       passed(root.run(['apt-get', '-y', '-q', 'install', 'beta'], { before }))
       assert.equal(has('alpha') || has('beta'), false)
       assert.ok(existsSync(at('var/lib/vml/ended/upper/usr/share/beta/file')))
       assert.deepEqual(takeLog(root), ['begin', 'end'])
-      const calls = keptCalls(root)
+      const calls = await readKeptCalls(at('var/lib/vml/ended'))
       assert.ok(calls.length >= 2)
       assert.ok(
-        calls.some(
-          ({ argv }) => argv.includes('--unpack') && argv.includes('/srv/archive/./alpha_1_all.deb'),
+        calls.some(({ argv }) =>
+          argv.join(' ').includes('--unpack --auto-deconfigure /srv/archive/./alpha_1_all.deb'),
         ),
       )
-      assert.ok(calls.every(({ status }) => status === '0'))
+      assert.ok(calls.every(({ status, folder }) => status === 0 && folder === '/'))
       const { actions, configuration } = parseAptPlan(readFileSync(at('var/lib/vml/ended/plan')))
       assert.deepEqual(
         actions.map(({ package: name, before: old, after: next, step }) => [
@@ -102,18 +103,15 @@ describe('a run of apt in a stage', () => {
       assert.ok(configuration.some(({ name, value }) => name === 'Dir::Bin::dpkg' && value === 'dpkg'))
     })
 
-  test('tells dpkg which packages shall go from within the stage, and keeps what it was told', () => {
+  test('tells dpkg which packages shall go from within the stage, and keeps what it was told', async () => {
     passed(dpkg('-i', alphaFile))
     takeLog(root)
     passed(apt('purge', 'alpha'))
     assert.ok(has('alpha'))
-    const calls = keptCalls(root)
-    assert.ok(calls.some(({ argv }) => argv.includes('--purge')))
-    const selections = calls.findIndex(({ argv }) => argv.includes('--set-selections'))
-    assert.equal(
-      readFileSync(at(`var/lib/vml/ended/calls/${String(selections + 1).padStart(4, '0')}/stdin`), 'latin1'),
-      'alpha:all purge\n',
-    )
+    const calls = await readKeptCalls(at('var/lib/vml/ended'))
+    assert.ok(calls.some(({ argv }) => argv.join(' ').includes('--purge ')))
+    const selections = calls.find(({ argv }) => argv.some((word) => word === '--set-selections'))
+    assert.equal(readFileSync(selections?.inputFile ?? '', 'latin1'), 'alpha:all purge\n')
   })
 
   test('asks VML when a package does not install in the stage, and ends as VML says', () => {
@@ -122,6 +120,13 @@ describe('a run of apt in a stage', () => {
       assert.equal(apt('install', 'choosy').status, status === 0 ? 0 : 100)
       assert.deepEqual(takeLog(root), ['begin', 'redo-live 0002 1', 'end'])
     }
+  })
+
+  test('is not done in another way when dpkg was ended by a signal', () => {
+    set('enter', 'kill -INT $$')
+    assert.equal(apt('install', 'alpha').status, 100)
+    assert.deepEqual(takeLog(root), ['begin', 'end'])
+    assert.equal(has('alpha'), false)
   })
 
   test('asks VML when the stage cannot be entered', () => {
@@ -147,6 +152,27 @@ describe('a run of apt in a stage', () => {
     assert.equal(has('alpha'), false)
   })
 
+  test('by a program that names dpkg by its path is told to VML before dpkg begins, and done without a stage', () => {
+    passed(apt('-o', 'Dir::Bin::dpkg=/usr/bin/dpkg', 'install', 'beta'))
+    assert.ok(has('alpha') && has('beta'))
+    assert.deepEqual(takeLog(root), ['begin', 'live', 'end'])
+    set('live', '99')
+    assert.equal(apt('-o', 'Dir::Bin::dpkg=/usr/bin/dpkg', 'purge', 'beta').status, 100)
+    set('live', '70')
+    passed(apt('-o', 'Dir::Bin::dpkg=/usr/bin/dpkg', 'purge', 'beta'))
+    assert.equal(has('beta'), false)
+  })
+
+  test('by a program that has read the configuration twice is begun and ended once', async () => {
+    const twice = ['begin', 'end'].flatMap((verb) => [
+      '-o',
+      `DPkg::${verb === 'begin' ? 'Pre' : 'Post'}-Invoke::=exec /usr/lib/vml/hook ${verb}`,
+    ])
+    passed(apt(...twice, 'install', 'alpha'))
+    assert.deepEqual(takeLog(root), ['begin', 'end'])
+    assert.equal((await readKeptCalls(at('var/lib/vml/ended'))).length, 2)
+  })
+
   test('within a stage that is open already opens none of its own', () => {
     mkdirSync(at('var/lib/vml'), { recursive: true })
     writeFileSync(at('var/lib/vml/inside'), '')
@@ -160,7 +186,7 @@ describe('a stage that was left behind', () => {
   beforeEach(() => {
     mkdirSync(at('var/lib/vml/stage/open'), { recursive: true })
     writeFileSync(at('var/lib/vml/stage/open/enter'), enterScript)
-    writeFileSync(at('var/lib/vml/stage/open/frontend'), '1 1\n')
+    writeFileSync(at('var/lib/vml/stage/open/frontend'), '1 1 0\n')
   })
 
   test('is entered by nobody when VML is gone: what apt says it installed is installed', () => {
@@ -207,10 +233,40 @@ describe('what VML says at the beginning', () => {
   })
 })
 
-test('a dpkg that nobody else opened a transaction for begins and ends one', () => {
+test('a dpkg that nobody else opened a transaction for begins and ends one', async () => {
   passed(dpkg('-i', alphaFile))
   assert.deepEqual(takeLog(root), ['dpkg-begin', 'dpkg-end'])
-  assert.match(readFileSync(at('var/lib/vml/ended/frontend'), 'latin1'), /^\d+ \d+\n$/)
+  assert.match((await readFrontend(at('var/lib/vml/ended')))?.boot ?? '', /^[\da-f-]{36}$/)
+  assert.equal(await readFrontend(at('var/lib/vml')), undefined)
+})
+
+test('apt says itself whether it takes the hooks, and what leads past them', async () => {
+  const shell = shellOf(root)
+  const other = (text: string) => writeFileSync(at('etc/apt/apt.conf.d/99other'), text)
+  assert.deepEqual(await hooksInUse(shell), { kind: 'staged' })
+  for (const [text, setting] of [
+    ['Dir::Bin::dpkg "/opt/dpkg";', 'Dir::Bin::dpkg=/opt/dpkg'],
+    ['dpkg::path "/bin";', 'DPkg::Path=/bin'],
+    ['DPkg::Chroot-Directory "/srv";', 'DPkg::Chroot-Directory=/srv'],
+  ] as const) {
+    other(text)
+    assert.deepEqual(await hooksInUse(shell), { kind: 'live', setting })
+  }
+  other('#clear DPkg::Pre-Invoke;')
+  assert.deepEqual(await hooksInUse(shell), { kind: 'none' })
+  other('{')
+  await assert.rejects(hooksInUse(shell), (error: unknown) => isFailure(error, 'remote.command'))
+  rmSync(at('etc/apt/apt.conf.d/99other'))
+})
+
+test('calls of the hooks are understood, and nothing else', () => {
+  assert.deepEqual(parseHookCall(['begin', '12']), { verb: 'begin', pid: 12 })
+  assert.deepEqual(parseHookCall(['redo-live', '0002', '97']), { verb: 'redo-live', number: 2, status: 97 })
+  for (const words of [[], ['begin'], ['end', '-1'], ['redo-live', '1'], ['begin', '1', '2'], ['start', '1']])
+    assert.throws(
+      () => parseHookCall(words),
+      (error: unknown) => isFailure(error, 'usage'),
+    )
 })
 
 test('what dpkg only tries, only tells, or does to the system in another folder is no transaction', () => {
@@ -277,11 +333,10 @@ describe('hooks that are half there', () => {
       spoil()
       bothWork()
     })
-  for (let count = 0; count < files.length; count++)
-    test(`let apt and dpkg work when they were cut off after ${count} of their files and both links`, () => {
-      for (const { path } of files.slice(count)) rmSync(at(path))
-      bothWork()
-    })
+  test('let apt and dpkg work when both links stand and only the first of their files', () => {
+    for (const { path } of files.slice(3)) rmSync(at(path))
+    bothWork()
+  })
 
   test('let apt and dpkg work where the folder of states cannot be written', () => {
     mkdirSync(at('var/lib/vml'), { recursive: true })

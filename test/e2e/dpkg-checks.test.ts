@@ -10,9 +10,8 @@ import { takeDpkgLocks } from '../../src/packages/dpkg-locks.ts'
 import { checkStatus, proposeChanges, unfinishedPackages } from '../../src/packages/dpkg-oracle.ts'
 import { proveDpkg, unexpected } from '../../src/packages/dpkg-proof.ts'
 import { systemClock } from '../../src/base/clock.ts'
-import type { Shell } from '../../src/wire/shell.ts'
 import { publish, treeDifference, wholeTree } from '../apt-hooks-fixture.ts'
-import { openDebianRoot } from '../debian-root.ts'
+import { openDebianRoot, shellOf } from '../debian-root.ts'
 
 const root = openDebianRoot()
 after(() => root[Symbol.dispose]())
@@ -24,24 +23,7 @@ publish(root, [
   { name: 'broken', version: '1', postinst: 'exit 1' },
 ])
 
-/** Programs of the root; `user` is for setpriv. */
-function shellOf(user?: number): Shell {
-  return {
-    label: 'the root',
-    start: () => Promise.reject(new Error('not asked for')),
-    run({ argv }) {
-      const words = user === undefined ? argv : ['setpriv', `--reuid=${user}`, '--clear-groups', ...argv]
-      const { status, stdout, stderr } = root.run(words)
-      return Promise.resolve({
-        status,
-        stdout: Buffer.from(stdout, 'latin1'),
-        stderr: Buffer.from(stderr, 'latin1'),
-      })
-    },
-    async [Symbol.asyncDispose]() {},
-  }
-}
-const shell = shellOf()
+const shell = shellOf(root)
 const at = (path: string) => join(root.path, path)
 const dpkg = (...words: readonly string[]) => root.run(['dpkg', ...words])
 const deb = (name: string, version: string) => `/srv/archive/${name}_${version}_all.deb`
@@ -66,7 +48,7 @@ describe('a planned state', () => {
   test('holds together or not as apt says, for root and for anybody, and nothing is changed by asking', async () => {
     const alone = plan('alpha')
     const before = wholeTree(root)
-    for (const asking of [shell, shellOf(65_534)])
+    for (const asking of [shell, shellOf(root, 65_534)])
       assert.deepEqual(await checkStatus(asking, { status: alone }), {
         consistent: false,
         broken: [{ package: 'beta', relation: 'Depends', alternatives: [{ name: 'alpha' }] }],
@@ -97,13 +79,16 @@ describe('what else would do', () => {
         { action: 'purge', package: 'alpha', from: '2' },
       ],
     })
-    assert.deepEqual(await proposeChanges(shellOf(65_534), [{ name: 'alpha', want: { version: '1' } }]), {
-      solved: true,
-      steps: [
-        { action: 'install', package: 'alpha', from: '2', to: '1' },
-        { action: 'configure', package: 'alpha', to: '1' },
-      ],
-    })
+    assert.deepEqual(
+      await proposeChanges(shellOf(root, 65_534), [{ name: 'alpha', want: { version: '1' } }]),
+      {
+        solved: true,
+        steps: [
+          { action: 'install', package: 'alpha', from: '2', to: '1' },
+          { action: 'configure', package: 'alpha', to: '1' },
+        ],
+      },
+    )
     assert.deepEqual(treeDifference(before, wholeTree(root)), [])
   })
 
