@@ -2,7 +2,8 @@
 import { constants } from 'node:fs'
 import { chmod, lstat, mkdir, open, readFile, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { VmlError, systemErrorCode } from '../base/failure.ts'
+import { explainDenied } from '../base/denied.ts'
+import { VmlError, messageOf, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import {
   aptConfiguration,
@@ -59,6 +60,10 @@ const fileNames = hookFiles({ program: [], servicePolicy: '' }).map(({ path }) =
  * `usage` where neither apt nor dpkg has a folder for configuration, `exists` where another file has the place of ours.
  */
 export async function installHooks(root: string, files: readonly HookFile[]): Promise<void> {
+  await named('put the hooks in place', () => install(root, files))
+}
+
+async function install(root: string, files: readonly HookFile[]): Promise<void> {
   const wanted: HookLink[] = []
   for (const link of links) {
     if ((await kindOf(join(root, dirname(link.path)))) !== 'folder') continue
@@ -96,6 +101,10 @@ export async function installHooks(root: string, files: readonly HookFile[]): Pr
  * The caller holds dpkg's lock: what a run of apt has begun in a stage it must not go on with outside.
  */
 export async function removeHooks(root: string): Promise<{ readonly left: readonly string[] }> {
+  return await named('take the hooks away', () => remove(root))
+}
+
+async function remove(root: string): Promise<{ readonly left: readonly string[] }> {
   const left: string[] = []
   for (const link of links.toReversed()) {
     const owner = await ownerOf(root, link)
@@ -129,6 +138,25 @@ export async function findHooks(root: string, files: readonly HookFile[]): Promi
   }
   if (there === 0) return 'none'
   return right === possible ? 'all' : 'part'
+}
+
+async function named<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (error instanceof VmlError || code === undefined) throw error
+    const denied = explainDenied(error)
+    if (denied !== undefined) throw denied
+    throw new VmlError(
+      code === 'ENOSPC' || code === 'EDQUOT' ? 'unavailable.space' : 'failed',
+      `Cannot ${what}: ${messageOf(error)}`,
+      {
+        cause: error,
+        hint: 'apt and dpkg work with any part of them; repeat when it can be done',
+      },
+    )
+  }
 }
 
 /** A name of its own that is known beforehand: what a cut leaves is found by the next one. */

@@ -218,11 +218,13 @@ describe('a stage that was left behind', () => {
 })
 
 describe('what VML says at the beginning', () => {
-  test('stops apt and dpkg before anything is changed when it refuses', () => {
-    for (const verb of ['begin', 'dpkg-begin']) set(verb, '99')
-    assert.equal(apt('install', 'alpha').status, 100)
-    assert.notEqual(dpkg('-i', alphaFile).status, 0)
-    assert.equal(has('alpha'), false)
+  test('stops apt and dpkg before anything is changed when it refuses, or was told to end', () => {
+    for (const status of ['99', '130']) {
+      for (const verb of ['begin', 'dpkg-begin']) set(verb, status)
+      assert.equal(apt('install', 'alpha').status, 100)
+      assert.notEqual(dpkg('-i', alphaFile).status, 0)
+      assert.equal(has('alpha'), false)
+    }
   })
 
   test('lets apt and dpkg go on, unrecorded and told, when it is a failure', () => {
@@ -367,6 +369,16 @@ describe('hooks', () => {
     await installHooks(root.path, files)
     assert.equal(await findHooks(root.path, files), 'all')
     assert.deepEqual(treeDifference(once, wholeTree(root)), [])
+  })
+
+  test('that cannot be put in place are a failure with a name', async () => {
+    await removeHooks(root.path)
+    writeFileSync(at('usr/lib/vml'), '')
+    await assert.rejects(installHooks(root.path, files), (error: unknown) => isFailure(error, 'failed'))
+    mkdirSync(at('opt/vml/none'), { recursive: true })
+    await assert.rejects(installHooks(at('opt/vml/none'), files), (error: unknown) =>
+      isFailure(error, 'unsupported'),
+    )
   })
 
   test('leave a file of somebody else alone, and a copy of ours goes', async () => {
