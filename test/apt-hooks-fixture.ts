@@ -25,13 +25,13 @@ export interface TinyPackage {
 }
 
 /** Reachable for apt right away. */
-export function publish(root: DebianRoot, packages: readonly TinyPackage[]): void {
-  const archive = join(root.path, 'srv/archive')
+export async function publish(root: DebianRoot, packages: readonly TinyPackage[]): Promise<void> {
+  const archive = join(root.path, 'srv/tiny')
   mkdirSync(archive, { recursive: true })
-  writeFileSync(join(root.path, 'etc/apt/sources.list'), 'deb [trusted=yes] file:/srv/archive ./\n')
+  writeFileSync(join(root.path, 'etc/apt/sources.list'), 'deb [trusted=yes] file:/srv/tiny ./\n')
   const paragraphs = packages.map((each) => build(archive, each))
   writeFileSync(join(archive, 'Packages'), paragraphs.join('\n'))
-  const { status, stderr } = root.run(['apt-get', 'update', '-q'])
+  const { status, stderr } = await root.run(['apt-get', 'update', '-q'])
   if (status !== 0) throw new Error(stderr)
 }
 

@@ -1,5 +1,5 @@
 // A small Debian 12 of its own in a folder: apt and dpkg as they are, without network, in a private mount namespace for each program.
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
@@ -15,8 +15,8 @@ export interface RootOutcome {
 
 export interface DebianRoot extends Disposable {
   readonly path: string
-  /** `before` is for sh in the namespace, outside of the root, after everything is mounted; `$1` is the root. */
-  run(argv: readonly string[], options?: { readonly before?: string; readonly input?: string }): RootOutcome
+  /** Runs a program as root, and never fails for what it ends with. */
+  run(argv: readonly string[]): Promise<RootOutcome>
 }
 
 // Named by what it is made of; busybox for its sh.
@@ -35,14 +35,29 @@ export function openDebianRoot(): DebianRoot {
   execFileSync('tar', ['-C', path, '-xf', image, '--exclude=./dev/*'])
   return {
     path,
-    run(argv, { before = '', input = '' } = {}) {
-      const script = `${mountScript}\n${before}\nshift; exec chroot "$root" "$@"`
-      const { status, signal, stdout, stderr } = spawnSync(
-        'unshare',
-        ['-m', '-n', '--propagation', 'private', '/bin/sh', '-c', script, 'sh', path, ...argv],
-        { input, encoding: 'latin1', env: environment(), maxBuffer: 64 * 1024 * 1024 },
-      )
-      return { status: status ?? (signal === null ? 255 : 128), stdout, stderr }
+    async run(argv) {
+      const words = [
+        '-m',
+        '-n',
+        '--propagation',
+        'private',
+        '/bin/sh',
+        '-c',
+        mountScript,
+        'sh',
+        path,
+        ...argv,
+      ]
+      const child = spawn('unshare', words, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() })
+      const ended = Promise.withResolvers<number>()
+      child.on('error', ended.reject).on('close', (status) => ended.resolve(status ?? 128))
+      const [status, stdout, stderr] = await Promise.all([
+        ended.promise,
+        Array.fromAsync<Buffer>(child.stdout),
+        Array.fromAsync<Buffer>(child.stderr),
+      ])
+      const text = (chunks: readonly Buffer[]) => Buffer.concat(chunks).toString('latin1')
+      return { status, stdout: text(stdout), stderr: text(stderr) }
     },
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   }
@@ -53,14 +68,10 @@ export function shellOf(root: DebianRoot, user?: number): Shell {
   return {
     label: 'the root',
     start: () => Promise.reject(new Error('not asked for')),
-    run({ argv }) {
+    async run({ argv }) {
       const words = user === undefined ? argv : ['setpriv', `--reuid=${user}`, '--clear-groups', ...argv]
-      const { status, stdout, stderr } = root.run(words)
-      return Promise.resolve({
-        status,
-        stdout: Buffer.from(stdout, 'latin1'),
-        stderr: Buffer.from(stderr, 'latin1'),
-      })
+      const { status, stdout, stderr } = await root.run(words)
+      return { status, stdout: Buffer.from(stdout, 'latin1'), stderr: Buffer.from(stderr, 'latin1') }
     },
     async [Symbol.asyncDispose]() {},
   }
@@ -79,7 +90,9 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs run "$root/run"
 mount -t tmpfs tmp "$root/tmp"
-mount --rbind /dev "$root/dev"`
+mount --rbind /dev "$root/dev"
+shift
+exec chroot "$root" "$@"`
 
 function environment(): NodeJS.ProcessEnv {
   return {

@@ -15,7 +15,7 @@ import { openDebianRoot, shellOf } from '../debian-root.ts'
 
 const root = openDebianRoot()
 after(() => root[Symbol.dispose]())
-publish(root, [
+await publish(root, [
   { name: 'alpha', version: '1' },
   { name: 'alpha', version: '2' },
   { name: 'beta', version: '1', control: 'Depends: alpha\n' },
@@ -26,14 +26,14 @@ publish(root, [
 const shell = shellOf(root)
 const at = (path: string) => join(root.path, path)
 const dpkg = (...words: readonly string[]) => root.run(['dpkg', ...words])
-const deb = (name: string, version: string) => `/srv/archive/${name}_${version}_all.deb`
+const deb = (name: string, version: string) => `/srv/tiny/${name}_${version}_all.deb`
 const planned = '/srv/planned'
 
-beforeEach(() => {
-  assert.equal(dpkg('-i', deb('alpha', '2'), deb('beta', '1')).status, 0)
+beforeEach(async () => {
+  assert.equal((await dpkg('-i', deb('alpha', '2'), deb('beta', '1'))).status, 0)
 })
-afterEach(() => {
-  dpkg('--purge', '--force-all', 'alpha', 'beta', 'gamma', 'broken')
+afterEach(async () => {
+  await dpkg('--purge', '--force-all', 'alpha', 'beta', 'gamma', 'broken')
 })
 
 /** The status file without these packages. */
@@ -129,8 +129,8 @@ describe('the proof', () => {
   })
 
   test('finds what is half configured and what is needed and gone', async () => {
-    dpkg('-i', deb('broken', '1'))
-    dpkg('--purge', '--force-all', 'alpha')
+    await dpkg('-i', deb('broken', '1'))
+    await dpkg('--purge', '--force-all', 'alpha')
     const { audit, consistency } = await proveDpkg(shell, { packages: ['beta'] })
     assert.ok(audit.some((line) => line.startsWith(' broken ')))
     assert.ok(!consistency.consistent)
@@ -151,10 +151,13 @@ describe("dpkg's locks", () => {
 
   test('keep apt and dpkg out until they are given up', async () => {
     const locks = await takeDpkgLocks(request)
-    assert.match(dpkg('-r', 'beta').stderr, /dpkg frontend lock was locked by another process/)
-    assert.match(root.run(['apt-get', '-y', 'remove', 'beta']).stderr, /Could not get lock .*lock-frontend/)
+    assert.match((await dpkg('-r', 'beta')).stderr, /dpkg frontend lock was locked by another process/)
+    assert.match(
+      (await root.run(['apt-get', '-y', 'remove', 'beta'])).stderr,
+      /Could not get lock .*lock-frontend/,
+    )
     await locks[Symbol.asyncDispose]()
-    assert.equal(dpkg('-r', 'beta').status, 0)
+    assert.equal((await dpkg('-r', 'beta')).status, 0)
   })
 
   test('let in what VML runs itself, and nobody else', async () => {
@@ -166,13 +169,12 @@ describe("dpkg's locks", () => {
       '-r',
       'beta',
     ]
-    assert.match(root.run(own).stderr, /dpkg database lock was locked by another process/)
-    await locks.withDatabaseFree(() => {
-      assert.notEqual(dpkg('-r', 'beta').status, 0)
-      assert.equal(root.run(own).status, 0)
-      return Promise.resolve()
+    assert.match((await root.run(own)).stderr, /dpkg database lock was locked by another process/)
+    await locks.withDatabaseFree(async () => {
+      assert.notEqual((await dpkg('-r', 'beta')).status, 0)
+      assert.equal((await root.run(own)).status, 0)
     })
-    assert.notEqual(root.run(own).status, 0)
+    assert.notEqual((await root.run(own)).status, 0)
   })
 
   test('that somebody holds are told with who it is, and waited for as long as is asked', async () => {
