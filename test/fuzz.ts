@@ -22,6 +22,7 @@ import {
 } from '../src/model/documents.ts'
 import type { BlobId, IndexId, PackId, SnapshotId } from '../src/model/ids.ts'
 import { encodeLost, parseLost } from '../src/model/lost.ts'
+import { parseAptPlan } from '../src/packages/apt-plan.ts'
 import { openBlobIndex } from '../src/store/blob-index.ts'
 import { inspectPack } from '../src/store/check-pack-content.ts'
 import { openCipher, randomMasterKey } from '../src/store/cipher.ts'
@@ -418,6 +419,19 @@ async function shareTarget(files: Map<string, Buffer>, folder: string): Promise<
   }
 }
 
+const aptPlanSeed = Buffer.from(
+  [
+    'VERSION 3',
+    'APT::Architecture=amd64',
+    'CommandLine::AsString=apt-get%20install%20x',
+    '',
+    'libc6 2.36-9 amd64 same < 2.36-10 amd64 same /var/cache/apt/archives/libc6.deb',
+    'x - - none < 1:1.22.1-9 amd64 none **CONFIGURE**',
+    'y 1 all foreign > - - none **REMOVE**',
+    '',
+  ].join('\n'),
+)
+
 async function openTargets(): Promise<{ readonly targets: readonly Target[] } & Disposable> {
   const folder = mkdtempSync(join(tmpdir(), 'vml-fuzz-'))
   const files = await makeLogbook()
@@ -507,6 +521,12 @@ async function openTargets(): Promise<{ readonly targets: readonly Target[] } & 
       seeds: [plainly(snapshot), compressed(snapshot)],
       json: false,
       parse: readSnapshot,
+    },
+    {
+      name: 'plan of apt',
+      seeds: [aptPlanSeed],
+      json: false,
+      parse: parseAptPlan,
     },
     ...documentTargets(),
     await shareTarget(files, folder),

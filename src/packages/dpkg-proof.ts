@@ -1,0 +1,117 @@
+// After packages were changed past dpkg: what dpkg and apt themselves say of the result, and what of it was not expected.
+import { VmlError } from '../base/failure.ts'
+import { asRaw, printable, printableText, rawFromBytes } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import { commandBytesMax } from '../wire/quote.ts'
+import type { Shell } from '../wire/shell.ts'
+import { checkStatus, type Consistency } from './dpkg-oracle.ts'
+import { lines } from './package-records.ts'
+
+export interface VerifiedPath {
+  readonly path: RawPath
+  readonly configuration: boolean
+  /** `missing`: it is not there, or cannot be read. `changed`: its content is not the package's. */
+  readonly difference: 'missing' | 'changed'
+}
+
+export interface DpkgProof {
+  /** What `dpkg --audit` prints, line by line: nothing, on a machine in order. */
+  readonly audit: readonly string[]
+  readonly consistency: Consistency
+  readonly differences: readonly VerifiedPath[]
+}
+
+/** `dpkg --verify` reads every file of the packages; the largest one takes seconds for each GiB. */
+const idleTimeoutMs = 600_000
+const outputBytesMax = 64 * 1024 * 1024
+const differencesMax = 1_000_000
+/** Half of what one command may have: names are at most 128 bytes each. */
+const wordsBytesMax = commandBytesMax / 2
+
+/** Changes nothing. `packages` as dpkg names them (`libc6:amd64` where there are several), and installed. */
+export async function proveDpkg(
+  shell: Shell,
+  { packages, signal }: { readonly packages: readonly string[]; readonly signal?: AbortSignal | undefined },
+): Promise<DpkgProof> {
+  const audit = await ask(shell, ['--audit'], signal)
+  const consistency = await checkStatus(shell, { signal })
+  const differences: VerifiedPath[] = []
+  for (const some of batches(packages))
+    differences.push(...parseVerified(await ask(shell, ['--verify', '--', ...some], signal)))
+  return {
+    audit: [...lines(audit)].filter((line) => line !== '').map(printableText),
+    consistency,
+    differences,
+  }
+}
+
+/** Sentences for what the proof says and nobody expected; none: it holds. `expected` are paths that may differ from the package's. */
+export function unexpected(
+  { audit, consistency, differences }: DpkgProof,
+  expected: (difference: VerifiedPath) => boolean,
+):
+  | {
+      readonly audit: readonly string[]
+      readonly consistency: Consistency
+      readonly differences: readonly VerifiedPath[]
+    }
+  | undefined {
+  const found = differences.filter((difference) => !expected(difference))
+  if (audit.length === 0 && consistency.consistent && found.length === 0) return undefined
+  return { audit, consistency, differences: found }
+}
+
+/** dpkg(1), "--verify-format": nine signs of which the third stands for the content, or `missing`; `c` for configuration; the path. */
+const differencePattern = /^(missing {2}|[?.5]{9}) (c| ) (\/[^\0]*)$/
+const missingReason =
+  / \((?:Permission denied|Not a directory|Too many levels of symbolic links|Input\/output error|File name too long)\)$/
+
+export function parseVerified(text: string): readonly VerifiedPath[] {
+  const found: VerifiedPath[] = []
+  for (const line of lines(text)) {
+    if (line === '') continue
+    const [, signs = '', mark, rest] = differencePattern.exec(line) ?? []
+    const missing = signs.startsWith('missing')
+    // Why it is missing comes in brackets, unless it is just not there.
+    const path =
+      rest === undefined ? undefined : parseRawPath(asRaw(missing ? rest.replace(missingReason, '') : rest))
+    if (path === undefined || found.length >= differencesMax)
+      throw new VmlError(
+        'remote.protocol',
+        `Cannot read what dpkg verified: it has "${printableText(line.slice(0, 200))}"`,
+      )
+    if (missing || signs.includes('5'))
+      found.push({ path, configuration: mark === 'c', difference: missing ? 'missing' : 'changed' })
+  }
+  return found
+}
+
+function* batches(packages: readonly string[]): Iterable<readonly string[]> {
+  let some: string[] = []
+  let bytes = 0
+  for (const name of packages) {
+    if (bytes + name.length > wordsBytesMax) {
+      yield some
+      some = []
+      bytes = 0
+    }
+    some.push(name)
+    bytes += name.length + 3
+  }
+  if (some.length > 0) yield some
+}
+
+/** dpkg ends with 1 where it found something, and with 2 where it could not look. */
+async function ask(shell: Shell, words: readonly string[], signal: AbortSignal | undefined): Promise<string> {
+  const { status, stdout, stderr } = await shell.run({
+    argv: ['env', 'LC_ALL=C', 'dpkg', ...words],
+    idleTimeoutMs,
+    outputBytesMax,
+    signal,
+  })
+  if (status > 1 || stderr.includes('dpkg: error') || / is not installed\n/.test(rawFromBytes(stderr)))
+    throw new VmlError('remote.command', `Cannot have dpkg look at the packages of ${shell.label}`, {
+      details: { status, words: words.slice(0, 3), stderr: printable(rawFromBytes(stderr.subarray(-2048))) },
+    })
+  return rawFromBytes(stdout)
+}
