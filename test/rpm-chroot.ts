@@ -27,6 +27,8 @@ export interface RunOptions {
 export interface RpmChroot extends AsyncDisposable {
   /** Its `/` as this process sees it. */
   readonly path: string
+  /** Words before a program's that have it run there. */
+  readonly prefix: readonly string[]
   /** Runs a program as root, without a network. */
   run(argv: readonly string[], options?: RunOptions): Promise<RunResult>
   /** The same for a line that its `/bin/sh` reads. */
@@ -60,10 +62,12 @@ export async function openRpmChroot(): Promise<RpmChroot> {
   for (const part of ['root', 'upper', 'work']) mkdirSync(join(folder, part))
   const { pid } = resources.use(await holdNamespace(base.stdout.trim(), folder))
   const owned = resources.move()
+  const prefix = ['nsenter', `--target=${pid}`, '--mount', '--net', '--', 'chroot', inside]
   const run = async (argv: readonly string[], options: RunOptions = {}) =>
-    await runInside(pid, inside, argv, options)
+    await runInside([...prefix, ...argv], options)
   return {
     path: `/proc/${pid}/root${inside}`,
+    prefix,
     run,
     sh: async (script, options) => await run(['/bin/sh', '-c', script], options),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
@@ -103,15 +107,11 @@ async function holdNamespace(base: string, folder: string): Promise<{ pid: numbe
 }
 
 async function runInside(
-  pid: number,
-  path: string,
   argv: readonly string[],
   { input = '', env, mayFail = false }: RunOptions,
 ): Promise<RunResult> {
-  const child = spawn('nsenter', [`--target=${pid}`, '--mount', '--net', '--', 'chroot', path, ...argv], {
-    stdio: 'pipe',
-    env: { ...environment, ...env },
-  })
+  const [program = '', ...words] = argv
+  const child = spawn(program, words, { stdio: 'pipe', env: { ...environment, ...env } })
   const [out, err] = [collect(child.stdout), collect(child.stderr)]
   // A program that does not read its input closes the pipe; its status says more than EPIPE.
   child.stdin.on('error', () => {}).end(input)

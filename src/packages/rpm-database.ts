@@ -1,0 +1,127 @@
+// Makes rpm's database as an undo wants it, beside the one in use: a new file, which takes its place in the journalled commit like any other.
+import { VmlError } from '../base/failure.ts'
+import type { Shell } from '../wire/shell.ts'
+import { compareRpmDatabases, type RpmDatabaseChange, type RpmDatabasePlan } from './rpm-database-change.ts'
+import { exportRpmDatabase, importRpmDatabase, type RpmEntry } from './rpm-headers.ts'
+
+interface Request {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What differs between two databases, such as that of a stage's lower layer and that of the merged one. */
+export async function readRpmDatabaseChange(
+  shell: Shell,
+  { before, after, signal }: { readonly before: string; readonly after: string } & Request,
+): Promise<RpmDatabaseChange> {
+  return await compareRpmDatabases(
+    () => exportRpmDatabase(shell, before, { signal }),
+    () => exportRpmDatabase(shell, after, { signal }),
+  )
+}
+
+/**
+ * Writes `from` with the plan's changes to `to`, a folder that is empty or not there, and reads it again: `proof` where it is not what was
+ * planned. Headers pass through byte by byte, so that times of installation and states of files are what they were.
+ */
+export async function writeRpmDatabase(
+  shell: Shell,
+  {
+    from,
+    to,
+    plan,
+    signal,
+  }: { readonly from: string; readonly to: string; readonly plan: RpmDatabasePlan } & Request,
+): Promise<void> {
+  const wanted: string[] = []
+  async function* headers(): AsyncGenerator<Buffer, void> {
+    for await (const entry of plannedEntries(exportRpmDatabase(shell, from, { signal }), plan)) {
+      wanted.push(entry.id)
+      yield entry.header
+    }
+  }
+  const left = await shell.run({ argv: ['sh', '-c', prepareScript, 'sh', to], signal })
+  if (left.status !== 0)
+    throw new VmlError('exists', `Cannot write rpm's database to "${to}": there is something already`)
+  await importRpmDatabase(shell, to, { headers: headers(), signal })
+  let index = 0
+  for await (const { id } of exportRpmDatabase(shell, to, { signal })) {
+    if (id !== wanted[index]) throw notAsPlanned(to)
+    index++
+  }
+  if (index !== wanted.length || wanted.length === 0) throw notAsPlanned(to)
+}
+
+const prepareScript = 'umask 022; mkdir -p "$1" && [ -z "$(ls -A "$1")" ]'
+
+async function* plannedEntries(
+  now: AsyncIterable<RpmEntry>,
+  { drop, put }: RpmDatabasePlan,
+): AsyncGenerator<RpmEntry, void> {
+  const missing = new Set(drop)
+  for await (const entry of now) {
+    if (drop.has(entry.id)) missing.delete(entry.id)
+    else yield entry
+  }
+  // Changed between plan and run: the caller holds rpm's lock and has planned within it, or plans anew.
+  if (missing.size > 0)
+    throw new VmlError('conflict', "Cannot write rpm's database: it has changed since this was planned", {
+      hint: 'Repeat the command',
+    })
+  yield* put
+}
+
+function notAsPlanned(folder: string): VmlError {
+  return new VmlError(
+    'proof',
+    `Cannot write rpm's database to "${folder}": it does not hold what was planned`,
+  )
+}
+
+/** Names below the two folders. */
+export interface RpmDatabaseFiles {
+  /** To be put in the place of those in use. */
+  readonly put: readonly string[]
+  /** To be removed there, and before the others come: SQLite would take the old log for one of the new file. */
+  readonly remove: readonly string[]
+}
+
+/**
+ * After the last look into either: names what a commit has to do. `conflict` where a log of SQLite in use holds what its file does not:
+ * a program was killed at it, or is at it.
+ */
+export async function sealRpmDatabase(
+  shell: Shell,
+  { planned, inUse, signal }: { readonly planned: string; readonly inUse: string } & Request,
+): Promise<RpmDatabaseFiles> {
+  const { status, stdout } = await shell.run({
+    argv: ['sh', '-c', sealScript, 'sh', planned, inUse],
+    endsWhole: true,
+    signal,
+  })
+  if (status !== 0)
+    throw new VmlError(
+      'conflict',
+      `Cannot replace rpm's database "${inUse}": another program is at work on it`,
+      {
+        hint: 'Wait until no rpm and no dnf runs, run "rpm -qa" as root, then repeat the command',
+      },
+    )
+  const lines = stdout.toString('latin1').split('\n')
+  const named = (word: string) =>
+    lines.filter((line) => line.startsWith(word)).map((line) => line.slice(word.length))
+  return { put: named('put '), remove: named('remove ') }
+}
+
+/** The lock file stays: whoever has it open has it locked. */
+const sealScript = `
+for folder in "$1" "$2"; do
+  [ ! -s "$folder/rpmdb.sqlite-wal" ] || exit 4
+done
+cd "$1" || exit 1
+rm -f .rpm.lock rpmdb.sqlite-wal rpmdb.sqlite-shm || exit 1
+for file in * .[!.]*; do [ ! -f "$file" ] || echo "put $file"; done
+cd "$2" || exit 1
+for file in * .[!.]*; do
+  case $file in .rpm.lock) continue ;; esac
+  [ ! -f "$file" ] || [ -f "$1/$file" ] || echo "remove $file"
+done`
