@@ -19,8 +19,7 @@ export interface RpmDatabaseConflict {
 }
 
 export interface RpmDatabasePlan {
-  /** Ids. */
-  readonly drop: ReadonlySet<string>
+  readonly drop: readonly RpmEntry[]
   readonly put: readonly RpmEntry[]
   readonly conflicts: readonly RpmDatabaseConflict[]
 }
@@ -69,14 +68,14 @@ export async function planRpmUndo(change: RpmDatabaseChange, now: Entries): Prom
   const beside = new Set(change.beside)
   for await (const entry of now)
     if (slots.has(slot(entry)) && !beside.has(entry.id)) at(entry).now.push(entry)
-  const drop = new Set<string>()
+  const drop: RpmEntry[] = []
   const put: RpmEntry[] = []
   const conflicts: RpmDatabaseConflict[] = []
   for (const { added, removed, now: present } of slots.values()) {
     const [first] = [...added, ...removed]
     if (first === undefined || sameIds(present, removed)) continue
     if (sameIds(present, added)) {
-      for (const { id } of added) drop.add(id)
+      drop.push(...added)
       put.push(...removed)
     } else
       conflicts.push({ name: first.name, architecture: first.architecture, now: present, before: removed })

@@ -83,18 +83,15 @@ export async function* exportRpmDatabase(
   await rpmSucceeded(running, `Cannot read rpm's database on ${shell.label}`)
 }
 
-/** Takes what `readRpmHeaders` reads. Into a folder that has a database it adds. */
-export async function importRpmDatabase(
+/** Adds packages to a database, byte by byte as `readRpmHeaders` gave them. */
+export async function importRpmHeaders(
   shell: Shell,
   folder: string,
-  {
-    headers,
-    signal,
-  }: { readonly headers: AsyncIterable<Uint8Array>; readonly signal?: AbortSignal | undefined },
+  { entries, signal }: { readonly entries: readonly RpmEntry[]; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
   await using running = await shell.start({
-    argv: ['sh', '-c', 'umask 022; exec rpmdb --dbpath "$1" --importdb', 'sh', folder],
-    stdin: headers,
+    argv: ['rpmdb', '--dbpath', folder, '--importdb'],
+    stdin: entries.map(({ header }) => header),
     idleTimeoutMs: Number.POSITIVE_INFINITY,
     signal,
   })
@@ -102,10 +99,37 @@ export async function importRpmDatabase(
   await rpmSucceeded(running, `Cannot write rpm's database on ${shell.label}`)
 }
 
+/** Names of one command; a start of rpm takes as long as a hundred of them. */
+const namesInCommand = 200
+
+/** Takes packages out of a database, which is all that is done: no script, no trigger, no plugin runs, no file goes. */
+export async function eraseRpmHeaders(
+  shell: Shell,
+  folder: string,
+  { entries, signal }: { readonly entries: readonly RpmEntry[]; readonly signal?: AbortSignal | undefined },
+): Promise<void> {
+  const options = ['--justdb', '--nodeps', '--noscripts', '--notriggers', '--noplugins']
+  for (let from = 0; from < entries.length; from += namesInCommand) {
+    const labels = entries.slice(from, from + namesInCommand).map(rpmLabel)
+    await using running = await shell.start({
+      argv: ['rpm', '--dbpath', folder, '-e', ...options, '--', ...labels],
+      idleTimeoutMs: Number.POSITIVE_INFINITY,
+      signal,
+    })
+    for await (const said of running.stdout) void said
+    await rpmSucceeded(running, `Cannot write rpm's database on ${shell.label}`)
+  }
+}
+
+/** Without the epoch, which not every rpm takes here; keys of signers have no architecture. */
+function rpmLabel({ name, version, release, architecture }: RpmIdentity): string {
+  return `${name}-${version}-${release}${architecture === '(none)' ? '' : `.${architecture}`}`
+}
+
 async function rpmSucceeded(running: ShellProcess, failure: string): Promise<void> {
   const { status, stderr } = await running.outcome
   if (status !== 0)
-    throw new VmlError('remote.command', `${failure}: rpmdb ended with ${status}`, {
+    throw new VmlError('remote.command', `${failure}: its program ended with ${status}`, {
       details: { status, stderr: printable(rawFromBytes(stderr.subarray(-2048))) },
     })
 }

@@ -61,7 +61,13 @@ const specs: readonly RpmSpec[] = [
   { name: 'needs-a2', version: '1', head: ['Requires: a >= 2'] },
   { name: 'needs-file', version: '1', head: ['Requires: /opt/a/new2'] },
   { name: 'against-a1', version: '1', head: ['Conflicts: a < 2'] },
-  { name: 'other', version: '1', install: 'mkdir -p $R/opt; echo o >$R/opt/other', files: ['/opt/other'] },
+  {
+    name: 'other',
+    version: '1',
+    head: ['Epoch: 4'],
+    install: 'mkdir -p $R/opt; echo o >$R/opt/other',
+    files: ['/opt/other'],
+  },
   { name: 'late', version: '1', head: ['Provides: cap = 2'] },
 ]
 const rpmOf = (text: string) => {
@@ -103,7 +109,7 @@ test('an upgrade is taken back in the database to the very header that was there
   const change = await transaction('-U', rpmOf('a-2'), rpmOf('other-1'))
   assert.deepEqual(
     [namesOf(change.removed), namesOf(change.added)],
-    [['a-1-1.noarch'], ['a-2-1.noarch', 'other-1-1.noarch']],
+    [['a-1-1.noarch'], ['a-2-1.noarch', 'other-4:1-1.noarch']],
   )
   await rpm('-i', rpmOf('late-1'))
   const plan = await planRpmUndo(change, exportRpmDatabase(shell, database))
@@ -219,21 +225,38 @@ test('of packages that stand in several versions only those of the transaction c
   await rpm('-e', 'kernel-3')
   await rpm('-e', 'kernel-1')
   const plan = await planRpmUndo(change, exportRpmDatabase(shell, database))
-  assert.deepEqual([plan.conflicts, plan.drop.size, plan.put.length], [[], 1, 0])
+  assert.deepEqual([plan.conflicts, plan.drop.length, plan.put.length], [[], 1, 0])
 })
 
-test('the undo of an undo brings back the database entry by entry, keys of signers included', async () => {
+test('the key of a signer that came with the transaction goes with it', async () => {
+  await makeKey('c@localhost')
+  await chroot.sh(`rm -rf /root/before; cp -a ${database} /root/before; rpmkeys --import /root/key`)
+  const change = await readRpmDatabaseChange(shell, { before: '/root/before', after: database })
+  assert.deepEqual(
+    change.added.map(({ name, architecture }) => [name, architecture]),
+    [['gpg-pubkey', '(none)']],
+  )
+  const plan = await planRpmUndo(change, exportRpmDatabase(shell, database))
+  await writeRpmDatabase(shell, { from: database, to: planned, plan })
+  assert.deepEqual(namesOf(await entries(planned)), ['basefs-1-1.noarch'])
+})
+
+async function makeKey(user: string): Promise<void> {
   await chroot.run(['gpg', '--batch', '--quiet', '--gen-key'], {
-    input:
-      '%no-protection\nKey-Type: RSA\nKey-Length: 2048\nKey-Usage: sign\nName-Email: b@localhost\nExpire-Date: 0\n%commit\n',
+    input: `%no-protection\nKey-Type: RSA\nKey-Length: 2048\nKey-Usage: sign\nName-Email: ${user}\nExpire-Date: 0\n%commit\n`,
   })
-  await chroot.sh('gpg --export -a b@localhost >/root/key && rpmkeys --import /root/key')
+  await chroot.sh(`gpg --export -a ${user} >/root/key`)
+}
+
+test('the undo of an undo brings back the database entry by entry, keys of signers included', async () => {
+  await makeKey('b@localhost')
+  await chroot.run(['rpmkeys', '--import', '/root/key'])
   await rpm('-i', rpmOf('a-1'), rpmOf('other-1'))
   const change = await transaction('-e', 'other')
   const changed = await entries()
   assert.ok(changed.some(({ name }) => name === 'gpg-pubkey'))
   for (const [step, expected] of [
-    [change, ['a-1-1.noarch', 'other-1-1.noarch']],
+    [change, ['a-1-1.noarch', 'other-4:1-1.noarch']],
     [reversed(change), ['a-1-1.noarch']],
   ] as const) {
     await chroot.run(['rm', '-rf', planned])

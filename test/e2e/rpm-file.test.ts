@@ -1,10 +1,12 @@
 // Packages of the real rpmbuild, read by us and by the real rpm: the same said, the same contents.
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { createReadStream, lstatSync, readFileSync, statSync } from 'node:fs'
+import { createReadStream, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { asRaw } from '../../src/base/raw-text.ts'
+import { checkRpmSignatures } from '../../src/packages/rpm-signatures.ts'
+import { prefixedShell } from '../../src/source/userlands.fixture.ts'
 import { openRpmFile } from '../../src/wire/rpm-file.ts'
 import type { RpmListedFile } from '../../src/wire/rpm-listed-files.ts'
 import type { RpmRelation, RpmRelationKind } from '../../src/wire/rpm-relations.ts'
@@ -362,3 +364,37 @@ function assertLies({ path, type, mode, mtimeSeconds, linkTarget }: RpmListedFil
   if (type !== 'symlink') assert.equal(there.mode & 0o7777, mode, path)
   if (type === 'file') assert.equal(Math.floor(there.mtimeMs / 1000), mtimeSeconds, path)
 }
+
+test('a signature is good with its key, unknown without, and a package that was altered is bad', async () => {
+  const shell = prefixedShell(chroot.prefix, 'the chroot')
+  const [inside = ''] = await buildRpms(chroot, [{ name: 'checked', version: '1' }])
+  assert.deepEqual(await checkRpmSignatures(shell, inside), { digests: 'good', signatures: [] })
+  const user = 'checker@localhost'
+  await chroot.run([
+    'gpg',
+    '--batch',
+    '--quiet',
+    '--passphrase',
+    '',
+    '--quick-gen-key',
+    user,
+    'rsa2048',
+    'sign',
+  ])
+  const sign = ['rpmsign', '--addsign', '--define', `_gpg_name ${user}`, '--define', '__gpg /usr/bin/gpg']
+  await chroot.run([...sign, inside])
+  const verdicts = async () => {
+    const { digests, signatures } = await checkRpmSignatures(shell, inside)
+    return [digests, ...signatures.map(({ verdict }) => verdict)]
+  }
+  const unknown = await verdicts()
+  assert.deepEqual([unknown[0], ...new Set(unknown.slice(1))], ['good', 'unknown'])
+  await chroot.sh(`gpg --export -a ${user} >/root/key && rpmkeys --import /root/key`)
+  const good = await verdicts()
+  assert.deepEqual([good[0], ...new Set(good.slice(1))], ['good', 'good'])
+  const path = join(chroot.path, inside)
+  const bytes = readFileSync(path)
+  bytes.writeUInt8(bytes.readUInt8(bytes.length - 20) ^ 1, bytes.length - 20)
+  writeFileSync(path, bytes)
+  assert.equal((await verdicts())[0], 'bad')
+})
