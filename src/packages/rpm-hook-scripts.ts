@@ -121,11 +121,12 @@ class Vml(dnf.Plugin):
 export const rpmHookScript = `#!/bin/sh
 # ${firstLine}
 # Called by rpm and dnf. Answers at once what needs no VML; where VML is gone or broken, rpm and dnf go on without it.
-program=${programFile} inside=/var/lib/vml/inside verb=$1
+program=${programFile} inside=/var/lib/vml/inside verb=$1 words=
 shift
 case $verb in
-  # In a stage already, or nobody there to make one: dnf goes on as it is.
-  dnf-staged) [ ! -e $inside ] && [ -x $program ] || exit 1; exec $program tx hook dnf-staged ;;
+  # In a stage already, or nobody there to make one: dnf goes on as it is. A word is asked for, since a program of no bytes succeeds at
+  # everything, and dnf would end with a success that was none.
+  dnf-staged) [ ! -e $inside ] && [ -x $program ] && [ "$($program tx hook dnf-staged)" = staged ] || exit 1; exit 0 ;;
   dnf-again)
     # Nobody there any more: dnf begins anew all the same, and records nothing.
     [ -x $program ] || exec "$@"
@@ -137,8 +138,10 @@ case $verb in
 esac
 
 # As root, outside of a stage, and called by rpm itself: dnf and others that use its library have their own ways.
-{ read -r name <"/proc/$PPID/comm"; } 2>/dev/null || exit 0
-[ "$name" = rpm ] && [ ! -e $inside ] && [ -x $program ] && [ "$(id -u)" = 0 ] || exit 0
+{ read -r name <"/proc/$PPID/comm" && read -r words <"/proc/$PPID/cmdline"; } 2>/dev/null || [ "$words" ] || exit 0
+[ "$name" = rpm ] && [ ! -e $inside ] && [ -x $program ] || exit 0
+# Most of what rpm is started for is a question, whose first word says so: here without the zeros between them, and with no program started.
+case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac
 
 # Words without their arguments: -i, -U, -F and -e begin a change unless another word makes them part of a question.
 changes=
@@ -157,7 +160,7 @@ for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
   esac
 done
 IFS=$old_ifs
-[ "$changes" ] || exit 0
+[ "$changes" ] && [ "$(id -u)" = 0 ] || exit 0
 
 $program tx hook rpm-begin "$PPID" </dev/null || exit 0
 # rpm says nothing when it has done. The number of a process is used anew only after some ten thousand others.
