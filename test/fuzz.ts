@@ -40,10 +40,13 @@ import { readSealedJson, type Vault } from '../src/store/sealed-file.ts'
 import { encodeSnapshot, readSnapshotFile } from '../src/store/snapshot-file.ts'
 import { decodeTree } from '../src/store/tree-codec.ts'
 import { decompress, decompressUnknown } from '../src/store/zstd.ts'
+import { readRpmHeaders } from '../src/packages/rpm-headers.ts'
 import { openRpmFile } from '../src/wire/rpm-file.ts'
+import { openRpmHeader } from '../src/wire/rpm-header.ts'
+import { readRpmPackage } from '../src/wire/rpm-package.ts'
 import { makeLogbook, seeded } from './damage.ts'
 import { documentOf } from './entries.ts'
-import { cpio, packageTags, rpmFile, type TagValue } from './fixtures/rpm-file.ts'
+import { cpio, packageTags, rpmFile, rpmHeader, type TagValue } from './fixtures/rpm-file.ts'
 import { noise } from './store-fixture.ts'
 
 export interface Target {
@@ -375,6 +378,20 @@ function rpmTarget(): Target {
   }
 }
 
+/** What rpmdb exports. */
+function rpmHeadersTarget(): Target {
+  const one = rpmHeader(packageTags([{ path: '/opt/a', content: 'hello' }]))
+  return {
+    name: 'headers of an rpm database',
+    seeds: [one, Buffer.concat([one, one])],
+    json: false,
+    parse: async (input) => {
+      for await (const { header } of readRpmHeaders(onePiece(input)))
+        readRpmPackage(openRpmHeader(header, 'a header of the database'))
+    },
+  }
+}
+
 async function* onePiece(input: Buffer): AsyncGenerator<Buffer, void> {
   yield await Promise.resolve(input)
 }
@@ -537,6 +554,7 @@ async function openTargets(): Promise<{ readonly targets: readonly Target[] } & 
     ...headerTargets(),
     packTarget(),
     rpmTarget(),
+    rpmHeadersTarget(),
     { name: 'tree', seeds: [treeSeed], json: true, parse: readTree },
     {
       name: 'zstd frame',
