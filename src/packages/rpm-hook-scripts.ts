@@ -144,18 +144,25 @@ esac
 case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac
 
 # Words without their arguments: -i, -U, -F and -e begin a change unless another word makes them part of a question.
-changes=
+changes= previous=
 old_ifs=$IFS
 IFS='
 '
 set -f
 for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
+  # zypper names the root and the database that everybody has; others are not this system's.
+  case $previous=$word in
+    --root=/|-r=/|--dbpath=/var/lib/rpm|--dbpath=/usr/lib/sysimage/rpm) previous= ; continue ;;
+    --root=*|-r=*|--dbpath=*) exit 0 ;;
+  esac
+  previous=$word
   case $word in
+    --root=/|--root|-r|--dbpath|--dbpath=/var/lib/rpm|--dbpath=/usr/lib/sysimage/rpm) ;;
+    --root=*|--dbpath=*) exit 0 ;;
     --test|--query|--verify|--checksig|--eval|--import|--initdb|--rebuilddb|--querytags|--showrc|--version|--help) exit 0 ;;
-    --root|--root=*|--dbpath|--dbpath=*) exit 0 ;;
     --install|--upgrade|--freshen|--erase|--reinstall|--restore|--setperms|--setugids|--setcaps) changes=1 ;;
     --*) ;;
-    -q*|-V*|-K*|-E*|-r*) exit 0 ;;
+    -*[qVKE]*) exit 0 ;;
     -*[iUFe]*) changes=1 ;;
   esac
 done

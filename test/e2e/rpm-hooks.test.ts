@@ -130,6 +130,9 @@ test('what changes nothing here is not recorded: questions, tests, downloads, ot
     ['dnf', '-y', '--downloadonly', 'install', 'a'],
     ['rpm', '-qa'],
     ['rpm', '-q', '-i', 'basefs'],
+    ['rpm', '-vqi', 'basefs'],
+    ['rpm', '--dbpath', '/root/elsewhere', '-i', '--nodeps', '--justdb', rpmOf('1')],
+    ['rpm', '--root=/srv/other', '-e', 'nothing'],
     ['rpm', '-V', 'basefs'],
     ['rpm', '-K', rpmOf('1')],
     ['rpm', '-qip', rpmOf('1')],
@@ -149,7 +152,7 @@ test('rpm without dnf is enclosed by a begin, which precedes its first script, a
   await chroot.run(['rpm', '-Uvh', '--quiet', rpmOf('2')])
   assert.deepEqual(await untilTold('rpm-end'), ['rpm-begin rpm', 'pre 2', 'post 2', 'preun 1', 'rpm-end'])
   await chroot.run(['rm', '/root/log'])
-  await chroot.run(['rpm', '-e', 'a'])
+  await chroot.run(['rpm', '--root', '/', '--dbpath', '/var/lib/rpm', '-e', '--', 'a'])
   assert.deepEqual(await untilTold('rpm-end'), ['rpm-begin rpm', 'preun 2', 'rpm-end'])
 })
 
