@@ -1,5 +1,6 @@
 // Makes rpm's database as an undo wants it, beside the one in use: a new file, which takes its place in the journalled commit like any other.
 import { VmlError } from '../base/failure.ts'
+import { printable, rawFromBytes } from '../base/raw-text.ts'
 import type { Shell } from '../wire/shell.ts'
 import { compareRpmDatabases, type RpmDatabaseChange, type RpmDatabasePlan } from './rpm-database-change.ts'
 import { eraseRpmHeaders, exportRpmDatabase, importRpmHeaders } from './rpm-headers.ts'
@@ -8,15 +9,47 @@ interface Request {
   readonly signal?: AbortSignal | undefined
 }
 
-/** What differs between two databases, such as that of a stage's lower layer and that of the merged one. */
+/**
+ * What differs between two databases, such as that of a system and that in the upper layer of a stage, where rpm's folder is whole once it
+ * was written to. Copies below `scratch` are asked, which need not be there: rpm writes into a folder that it reads, and a stage would take
+ * that for a change of its own.
+ */
 export async function readRpmDatabaseChange(
   shell: Shell,
-  { before, after, signal }: { readonly before: string; readonly after: string } & Request,
+  {
+    before,
+    after,
+    scratch,
+    signal,
+  }: { readonly before: string; readonly after: string; readonly scratch: string } & Request,
 ): Promise<RpmDatabaseChange> {
+  const copies = { before: `${scratch}/before`, after: `${scratch}/after` }
+  await copyRpmDatabase(shell, { from: before, to: copies.before, signal })
+  await copyRpmDatabase(shell, { from: after, to: copies.after, signal })
   return await compareRpmDatabases(
-    () => exportRpmDatabase(shell, before, { signal }),
-    () => exportRpmDatabase(shell, after, { signal }),
+    () => exportRpmDatabase(shell, copies.before, { signal }),
+    () => exportRpmDatabase(shell, copies.after, { signal }),
   )
+}
+
+/**
+ * For looking at it. SQLite's log is taken along: what a killed program left in it is of the database. The caller holds rpm's lock, or
+ * nobody else is there.
+ */
+export async function copyRpmDatabase(
+  shell: Shell,
+  { from, to, signal }: { readonly from: string; readonly to: string } & Request,
+): Promise<void> {
+  const { status, stderr } = await shell.run({
+    argv: ['sh', '-c', copyScript, 'sh', from, to, 'with-log'],
+    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    endsWhole: true,
+    signal,
+  })
+  if (status !== 0)
+    throw new VmlError('remote.command', `Cannot copy rpm's database to "${to}" on ${shell.label}`, {
+      details: { status, stderr: printable(rawFromBytes(stderr.subarray(-2048))) },
+    })
 }
 
 /**
@@ -43,7 +76,7 @@ export async function writeRpmDatabase(
       hint: 'Repeat the command',
     })
   for (const { id } of put) wanted.push(id)
-  const copied = await shell.run({ argv: ['sh', '-c', copyScript, 'sh', from, to], signal })
+  const copied = await shell.run({ argv: ['sh', '-c', copyScript, 'sh', from, to, ''], signal })
   if (copied.status === inUseStatus) throw inUseFailure(from)
   if (copied.status !== 0)
     throw new VmlError(
@@ -65,11 +98,12 @@ const inUseStatus = 4
 
 /** Modes and owners are those of the database in use. Its lock and SQLite's own files stay behind. */
 const copyScript = `
-[ ! -s "$1/rpmdb.sqlite-wal" ] || exit ${inUseStatus}
+[ "$3" = with-log ] || [ ! -s "$1/rpmdb.sqlite-wal" ] || exit ${inUseStatus}
 mkdir -p "$2" && [ -z "$(ls -A "$2")" ] || exit 1
 cd "$1" || exit 1
 for file in * .[!.]*; do
-  case $file in .rpm.lock|*-wal|*-shm) continue ;; esac
+  case $file in .rpm.lock|*-shm) continue ;; esac
+  case $3$file in with-log*) ;; *-wal) continue ;; esac
   [ ! -f "$file" ] || cp -p "$file" "$2/$file" || exit 1
 done`
 

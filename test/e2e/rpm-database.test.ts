@@ -78,9 +78,13 @@ const rpm = async (...words: string[]) => void (await chroot.run(['rpm', '--quie
 
 /** Runs one transaction and tells what it changed in the database, as an engine with a stage would know. */
 async function transaction(...words: string[]): Promise<RpmDatabaseChange> {
-  await chroot.sh(`rm -rf /root/before; cp -a ${database} /root/before`)
+  await chroot.sh(`rm -rf /root/before /root/scratch; cp -a ${database} /root/before`)
   await rpm(...words)
-  return await readRpmDatabaseChange(shell, { before: '/root/before', after: database })
+  return await readRpmDatabaseChange(shell, {
+    before: '/root/before',
+    after: database,
+    scratch: '/root/scratch',
+  })
 }
 
 async function entries(folder = database): Promise<RpmEntry[]> {
@@ -99,7 +103,7 @@ async function replace(): Promise<void> {
 
 beforeEach(async () => {
   await chroot.sh(
-    `rm -rf ${planned} ${database} /opt/* /etc/a.conf* /boot/* /root/log; cp -a /root/empty-database ${database}`,
+    `rm -rf ${planned} /root/scratch ${database} /opt/* /etc/a.conf* /boot/* /root/log; cp -a /root/empty-database ${database}`,
   )
 })
 
@@ -230,8 +234,14 @@ test('of packages that stand in several versions only those of the transaction c
 
 test('the key of a signer that came with the transaction goes with it', async () => {
   await makeKey('c@localhost')
-  await chroot.sh(`rm -rf /root/before; cp -a ${database} /root/before; rpmkeys --import /root/key`)
-  const change = await readRpmDatabaseChange(shell, { before: '/root/before', after: database })
+  await chroot.sh(
+    `rm -rf /root/before /root/scratch; cp -a ${database} /root/before; rm -rf /root/scratch; rpmkeys --import /root/key`,
+  )
+  const change = await readRpmDatabaseChange(shell, {
+    before: '/root/before',
+    after: database,
+    scratch: '/root/scratch',
+  })
   assert.deepEqual(
     change.added.map(({ name, architecture }) => [name, architecture]),
     [['gpg-pubkey', '(none)']],
@@ -301,6 +311,44 @@ test('a database that another program has not finished with is not replaced', as
   const plan = await planRpmUndo(change, exportRpmDatabase(shell, database))
   await writeRpmDatabase(shell, { from: database, to: planned, plan })
   writeFileSync(join(chroot.path, database, 'rpmdb.sqlite-wal'), 'left by one that was killed')
+  await assert.rejects(sealRpmDatabase(shell, { planned, inUse: database }), (error) =>
+    isFailure(error, 'conflict'),
+  )
+})
+
+test('a database is compared without a trace in its folder', async () => {
+  await rpm('-i', rpmOf('a-1'))
+  await chroot.sh(`rm -rf /root/before; cp -a ${database} /root/before`)
+  await rpm('-i', rpmOf('other-1'))
+  const look = async () =>
+    (await chroot.sh(`cd ${database}; stat -c '%n %i %s %y %z' . * .[!.]*; cksum * .[!.]*`)).stdout
+  const seen = await look()
+  const change = await readRpmDatabaseChange(shell, {
+    before: '/root/before',
+    after: database,
+    scratch: '/root/scratch',
+  })
+  assert.deepEqual(namesOf(change.added), ['other-4:1-1.noarch'])
+  assert.equal(await look(), seen)
+})
+
+test('what a killed program has committed to the log alone is of the database, which is compared with it and not replaced', async () => {
+  await rpm('-i', rpmOf('a-1'), rpmOf('other-1'))
+  await chroot.sh(`rm -rf /root/before; cp -a ${database} /root/before`)
+  const killed = `import os, sqlite3
+c = sqlite3.connect('${database}/rpmdb.sqlite')
+c.execute('DELETE FROM Packages WHERE hnum = (SELECT hnum FROM Name WHERE key = "other")')
+c.commit()
+os.kill(os.getpid(), 9)`
+  await chroot.run(['python3', '-c', killed], { mayFail: true })
+  assert.ok(statSync(join(chroot.path, database, 'rpmdb.sqlite-wal')).size > 0)
+  const change = await readRpmDatabaseChange(shell, {
+    before: '/root/before',
+    after: database,
+    scratch: '/root/scratch',
+  })
+  assert.deepEqual(namesOf(change.removed), ['other-4:1-1.noarch'])
+  await chroot.run(['mkdir', planned])
   await assert.rejects(sealRpmDatabase(shell, { planned, inUse: database }), (error) =>
     isFailure(error, 'conflict'),
   )
