@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { zstdCompressSync } from 'node:zlib'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { setImmediate } from 'node:timers/promises'
 import { openMemory } from '../src/backend/memory.ts'
 import { openShareFile, writeShareFile } from '../src/backend/share-file.ts'
@@ -41,9 +41,14 @@ import { readSealedJson, type Vault } from '../src/store/sealed-file.ts'
 import { encodeSnapshot, readSnapshotFile } from '../src/store/snapshot-file.ts'
 import { decodeTree } from '../src/store/tree-codec.ts'
 import { decompress, decompressUnknown } from '../src/store/zstd.ts'
+import { readRpmHeaders } from '../src/packages/rpm-headers.ts'
+import { openRpmFile } from '../src/wire/rpm-file.ts'
+import { openRpmHeader } from '../src/wire/rpm-header.ts'
+import { readRpmPackage } from '../src/wire/rpm-package.ts'
 import { makeLogbook, seeded } from './damage.ts'
 import { documentOf } from './entries.ts'
 import { packageTargets } from './fuzz-packages.ts'
+import { cpio, packageTags, rpmFile, rpmHeader, type TagValue } from './fixtures/rpm-file.ts'
 import { noise } from './store-fixture.ts'
 
 export interface Target {
@@ -332,6 +337,67 @@ function packTarget(): Target {
   }
 }
 
+/** Without the sums of a real package, which would have nearly every case refused at once. */
+function rpmTarget(): Target {
+  const files = [
+    { path: '/opt/a', content: 'hello' },
+    { path: '/opt/b', content: 'hello', inode: 1 },
+    { path: '/etc/l', content: '/opt/a', mode: 0o120777 },
+  ]
+  const payload = cpio([
+    { name: './opt/a', content: '' },
+    { name: './opt/b', content: 'hello', sum: 532 },
+    { name: './etc/l', content: '/opt/a' },
+  ])
+  const texts = (...values: string[]) => ({ type: 'strings', values }) as const
+  const numbers = (...values: number[]) => ({ type: 'int32', values }) as const
+  const header = packageTags(
+    files,
+    new Map<number, TagValue>([
+      [1049, texts('/bin/sh', 'libc.so.6')],
+      [1048, numbers(1 << 9, 12)],
+      [1050, texts('', '2-1')],
+      [1065, texts('echo')],
+      [1066, texts('a')],
+      [1067, texts('')],
+      [1068, numbers(1 << 16)],
+      [1069, numbers(0)],
+      [1092, texts('/bin/sh')],
+    ]),
+  )
+  const keyId = Buffer.from('0102030405060708', 'hex')
+  const signature = Buffer.from([0x89, 0, 17, 4, 0, 1, 8, 0, 0, 0, 10, 9, 16, ...keyId])
+  const signatures = new Map([[268, { type: 'bytes', value: signature }]] as const)
+  return {
+    name: 'rpm package',
+    seeds: [rpmFile({ header, signatures, payload }), rpmFile({ header, payload: gzipSync(payload) })],
+    json: false,
+    parse: async (input) => {
+      const file = await openRpmFile(onePiece(input))
+      for await (const { bytes } of file.contents())
+        for await (const piece of bytes) assert.ok(piece.length > 0)
+    },
+  }
+}
+
+/** What rpmdb exports. */
+function rpmHeadersTarget(): Target {
+  const one = rpmHeader(packageTags([{ path: '/opt/a', content: 'hello' }]))
+  return {
+    name: 'headers of an rpm database',
+    seeds: [one, Buffer.concat([one, one])],
+    json: false,
+    parse: async (input) => {
+      for await (const { header } of readRpmHeaders(onePiece(input)))
+        readRpmPackage(openRpmHeader(header, 'a header of the database'))
+    },
+  }
+}
+
+async function* onePiece(input: Buffer): AsyncGenerator<Buffer, void> {
+  yield await Promise.resolve(input)
+}
+
 function documentTargets(): Target[] {
   const entry = documentOf(
     {
@@ -502,6 +568,8 @@ async function openTargets(): Promise<{ readonly targets: readonly Target[] } & 
     both('index', index, readIndex),
     ...headerTargets(),
     packTarget(),
+    rpmTarget(),
+    rpmHeadersTarget(),
     { name: 'tree', seeds: [treeSeed], json: true, parse: readTree },
     {
       name: 'zstd frame',

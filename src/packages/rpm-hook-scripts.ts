@@ -1,0 +1,179 @@
+// The texts of what stands between dnf, rpm and VML: a plugin for dnf, a macro for rpm, and a program for sh that both call.
+
+/** Program files of the hooks, from the root of the machine. */
+export const rpmHookFolder = '/usr/lib/vml'
+/** How VML is started; written for all package managers alike. */
+const programFile = `${rpmHookFolder}/program`
+export const rpmHookFile = `${rpmHookFolder}/rpm-hook`
+
+/**
+ * What `tx hook dnf-begin` ends with when nothing may be changed now: dnf then stops before it has begun. Any other failure lets dnf and rpm
+ * go on, unrecorded and said so by VML, since a broken VML is no reason to leave a hole unmended.
+ */
+export const refusedStatus = 99
+
+const firstLine = 'Written by "vml tx enable"; "vml tx disable" removes it.'
+
+/** Whether a file is one of ours. */
+export function isRpmHookText(text: string): boolean {
+  return text.split('\n', 3).some((line) => line.endsWith(firstLine))
+}
+
+/**
+ * rpm has no hooks but for plugins in C and for scripts of packages, and no script runs before the first file of an installation is
+ * there. What it does do whenever it begins is to expand this macro, which is for lists of shared folders and empty by default: a
+ * command in it runs, and rpm waits for it (rpm, docs/manual/macros.md, "Shell expansion").
+ */
+export const hookMacro = '_netsharedpath'
+export const rpmMacros = `# ${firstLine}
+%${hookMacro} %([ ! -x ${rpmHookFile} ] || exec ${rpmHookFile} rpm-begin >/dev/null)
+`
+
+/**
+ * \`resolved\` comes when dnf knows what it will do, and before it asks, downloads or locks: there the whole command is begun anew in a
+ * stage. Where that cannot be, \`pre_transaction\` and \`transaction\` stand around rpm's run on the live system.
+ */
+export const dnfPlugin = `# ${firstLine}
+# Has what dnf changes recorded by VML. Nothing that is wrong here, or missing, keeps dnf from working: a refusal of VML's alone does.
+import atexit
+import os
+import subprocess
+import sys
+
+import dnf
+
+HOOK = '${rpmHookFile}'
+REFUSED = ${refusedStatus}
+# Of a dnf that was begun anew, so that it is not once more.
+AGAIN = 'VML_DNF_AGAIN'
+
+
+class Vml(dnf.Plugin):
+    name = 'vml'
+
+    def __init__(self, base, cli):
+        super().__init__(base, cli)
+        self.base = base
+        self.cli = cli
+        self.begun = False
+
+    def changes_this_system(self):
+        conf = self.base.conf
+        return (
+            os.geteuid() == 0
+            and os.access(HOOK, os.X_OK)
+            and conf.installroot == '/'
+            and not getattr(conf, 'downloadonly', False)
+            and not conf.assumeno
+            and 'test' not in conf.tsflags
+            and self.base.transaction is not None
+            and len(self.base.transaction) > 0
+        )
+
+    def call(self, *words):
+        try:
+            return subprocess.call((HOOK,) + words, stdin=subprocess.DEVNULL)
+        except OSError:
+            return 1
+
+    def is_plain_command(self):
+        # What is typed into its own shell would be lost; what is no program of dnf's has no words to be begun with.
+        if self.cli is None or os.path.basename(sys.argv[0]) not in ('dnf', 'dnf-3', 'yum'):
+            return False
+        return getattr(self.cli.command, '_basecmd', None) != 'shell'
+
+    def resolved(self):
+        if AGAIN in os.environ or not self.is_plain_command() or not self.changes_this_system():
+            return
+        if self.call('dnf-staged') != 0:
+            return
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            os.execve(HOOK, [HOOK, 'dnf-again', *sys.argv], dict(os.environ, **{AGAIN: '1'}))
+        except OSError:
+            pass
+
+    def pre_transaction(self):
+        if not self.changes_this_system():
+            return
+        status = self.call('dnf-begin', str(os.getpid()))
+        if status == REFUSED:
+            raise dnf.exceptions.Error('vml: nothing may be changed now')
+        if status == 0:
+            self.begun = True
+            # dnf says nothing of a run that failed.
+            atexit.register(self.end)
+
+    def transaction(self):
+        self.end()
+
+    def end(self):
+        if self.begun:
+            self.begun = False
+            self.call('dnf-end', str(os.getpid()))
+`
+
+/**
+ * Started with each rpm, queries included: it looks at the words of that rpm by itself and ends at once where they change nothing. What
+ * it starts must not hold rpm's pipe, or rpm would wait for it.
+ */
+export const rpmHookScript = `#!/bin/sh
+# ${firstLine}
+# Called by rpm and dnf. Answers at once what needs no VML; where VML is gone or broken, rpm and dnf go on without it.
+program=${programFile} inside=/var/lib/vml/inside verb=$1 words=
+shift
+case $verb in
+  # In a stage already, or nobody there to make one: dnf goes on as it is. A word is asked for, since a program of no bytes succeeds at
+  # everything, and dnf would end with a success that was none.
+  dnf-staged) [ ! -e $inside ] && [ -x $program ] && [ "$($program tx hook dnf-staged)" = staged ] || exit 1; exit 0 ;;
+  dnf-again)
+    # Nobody there any more: dnf begins anew all the same, and records nothing.
+    [ -x $program ] || exec "$@"
+    exec $program tx hook dnf-run -- "$@"
+    ;;
+  dnf-begin|dnf-end) [ ! -e $inside ] && [ -x $program ] || exit 1; exec $program tx hook $verb "$@" ;;
+  rpm-begin) ;;
+  *) exit 1 ;;
+esac
+
+# As root, outside of a stage, and called by rpm itself: dnf and others that use its library have their own ways.
+{ read -r name <"/proc/$PPID/comm" && read -r words <"/proc/$PPID/cmdline"; } 2>/dev/null || [ "$words" ] || exit 0
+[ "$name" = rpm ] && [ ! -e $inside ] && [ -x $program ] || exit 0
+# Most of what rpm is started for is a question, whose first word says so: here without the zeros between them, and with no program started.
+case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac
+
+# Words without their arguments: -i, -U, -F and -e begin a change unless another word makes them part of a question.
+changes= previous=
+old_ifs=$IFS
+IFS='
+'
+set -f
+for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
+  # zypper names the root and the database that everybody has; others are not this system's.
+  case $previous=$word in
+    --root=/|-r=/|--dbpath=/var/lib/rpm|--dbpath=/usr/lib/sysimage/rpm) previous= ; continue ;;
+    --root=*|-r=*|--dbpath=*) exit 0 ;;
+  esac
+  previous=$word
+  case $word in
+    --root=/|--root|-r|--dbpath|--dbpath=/var/lib/rpm|--dbpath=/usr/lib/sysimage/rpm) ;;
+    --root=*|--dbpath=*) exit 0 ;;
+    --test|--query|--verify|--checksig|--eval|--import|--initdb|--rebuilddb|--querytags|--showrc|--version|--help) exit 0 ;;
+    --install|--upgrade|--freshen|--erase|--reinstall|--restore|--setperms|--setugids|--setcaps) changes=1 ;;
+    --*) ;;
+    -*[qVKE]*) exit 0 ;;
+    -*[iUFe]*) changes=1 ;;
+  esac
+done
+IFS=$old_ifs
+[ "$changes" ] && [ "$(id -u)" = 0 ] || exit 0
+
+$program tx hook rpm-begin "$PPID" </dev/null || exit 0
+# rpm says nothing when it has done. The number of a process is used anew only after some ten thousand others.
+setsid sh -c '
+  while [ -d "/proc/$1" ]; do sleep 0.2; done
+  exec "$2" tx hook rpm-end "$1"
+' sh "$PPID" $program </dev/null >/dev/null 2>&1 &
+exit 0
+`
