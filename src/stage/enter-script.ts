@@ -6,7 +6,7 @@ import type { MountPlan, StageMount } from './mount-plan.ts'
 import type { StageSettings } from './stage-folder.ts'
 
 /** The stage could not be mounted, nothing was run: `refusal` in the stage's folder says why, as standard error does. */
-export const notEnteredStatus = 97
+const notEnteredStatus = 97
 
 /**
  * Run as `unshare -m --propagation private /bin/sh SCRIPT COMMAND…`. Keeps descriptors, environment, standard input, the working folder where it is
@@ -104,7 +104,7 @@ vml_setup() {
       *busy*) [ $vml_try -lt ${triesMax} ] || vml_refuse 'it stays busy' ;;
       *) vml_refuse "no overlay on \\"/\\": $vml_said" ;;
     esac
-    sleep 0.1
+    sleep 0.02
   done
   vml_mount
 }
@@ -137,8 +137,8 @@ exec "$@"
   return asRaw(text)
 }
 
-/** Somebody who has just ended, or is just mounting: the kernel lets an upper folder go a moment after the last process. */
-const triesMax = 50
+/** Five seconds, for somebody who has just ended, or is just mounting: the kernel lets an upper folder go a moment after the last process. */
+const triesMax = 250
 
 function mountLine(mount: StageMount): string {
   const quoted = (path: string) => singleQuoted(path === '/' ? '' : path)

@@ -55,10 +55,9 @@ export interface MountRequest {
   readonly root: RawPath
   readonly state: RawPath
   /**
-   * What statfs(2) and stat(2) say of the root. The table does not list a root that is no mount point (a plain chroot); and the state folder may
-   * lie in a subvolume of its own, whose st_dev differs: nothing can be renamed out of it.
+   * Whether the state folder has the st_dev of its mount's top. One in a subvolume of its own has not: nothing can be renamed out of it.
    */
-  readonly rootStatus: { readonly type: string; readonly readOnly: boolean; readonly stateOnIt: boolean }
+  readonly stateOnMount: boolean
   /** Of a path of the machine. A file can be a mount point, too, and is no place for an overlay. */
   readonly isFolder: (path: RawPath) => boolean
   /** Folders with the data of running daemons, besides: never staged. Without links on the way. */
@@ -92,20 +91,10 @@ const snapshotsName = '.snapshots'
 
 /** Pure: says what `enter` would do. */
 export function planMounts(request: MountRequest): MountPlanning {
-  const { root, state, rootStatus, isFolder } = request
+  const { root, state, isFolder } = request
   const sight = seeMountsBelow(root, parseMountRows(request.mountInfo))
-  const listed = sight.mountOf(rootPath)
-  // What statfs says of a root that is not listed is all that is known of it.
-  const top: MountRow = listed ?? {
-    path: rootPath,
-    type: rootStatus.type,
-    id: -1,
-    parent: -1,
-    device: '?',
-    inside: rootPath,
-    source: rawFromString('?'),
-    options: rootStatus.readOnly ? ['ro'] : [],
-  }
+  const top = sight.mountOf(rootPath)
+  if (top === undefined) return { kind: 'unsupported', reason: noMountPoint }
   const refusal = whyNoStage(top)
   if (refusal !== undefined) return { kind: 'unsupported', reason: refusal }
 
@@ -114,7 +103,7 @@ export function planMounts(request: MountRequest): MountPlanning {
     ...request.dataFolders.map((path) => ({ path, reason: 'it holds the data of a running service' })),
   ].filter(({ path }) => isFolder(path))
   const closed = new Set(folders.map(({ path }) => path))
-  const rows = [top, ...sight.visible.filter(({ path }) => path !== rootPath)].filter(
+  const rows = sight.visible.filter(
     ({ path }) => nearestIn(path, closed) === undefined && !isWithin(path, state),
   )
   const reasons = new Map(rows.map((row) => [row, whyThrough(row, rows, isFolder)]))
@@ -124,7 +113,7 @@ export function planMounts(request: MountRequest): MountPlanning {
   )
   const stateMount = sight.mountOf(state) ?? top
   const overlays = staged.map((row, index): StageMount => {
-    const here = row === stateMount && (row !== top || rootStatus.stateOnIt)
+    const here = row === stateMount && request.stateOnMount
     const { path, type } = row
     const layer = here
       ? `${state}/stage/open/layers/${index}`
@@ -160,6 +149,10 @@ export const storeName = '.vml-stage'
 export function overlaysOf(plan: MountPlan): StagedMount[] {
   return plan.mounts.flatMap((mount) => (mount.kind === 'overlay' ? [mount] : []))
 }
+
+/** unshare(1) says "Invalid argument" to it, and the table of a chroot does not list it: only mounts below its root are there. */
+const noMountPoint =
+  'The root is no mount point, as in a plain chroot, so that the mounts of a stage cannot be kept apart; one that is bound onto itself first can have one'
 
 function whyNoStage({ type, options }: MountRow): string | undefined {
   if (type === 'overlay')
@@ -219,7 +212,7 @@ function splitViews(
 
 /** Where `wide` shows what `narrow` does. */
 function placeIn(narrow: MountRow, wide: MountRow): RawPath | undefined {
-  if (narrow.device !== wide.device || narrow.device === '?') return undefined
+  if (narrow.device !== wide.device) return undefined
   const [inner, outerFolder] = [narrow.inside as RawPath, wide.inside as RawPath]
   if (!isWithin(inner, outerFolder)) return undefined
   const rest = outerFolder === '/' ? (inner === '/' ? '' : inner) : inner.slice(outerFolder.length)

@@ -1,11 +1,10 @@
 // Runs a command in the open stage, and finds who is in it.
 import { spawn, type StdioOptions } from 'node:child_process'
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { parseMountRows } from '../wire/mount-table.ts'
-import { notEnteredStatus } from './enter-script.ts'
 import type { StageFolder } from './stage-folder.ts'
 
 export interface StageRun {
@@ -37,6 +36,8 @@ export async function runInStage(run: StageRun): Promise<StageOutcome> {
   const { folder, signal, forward = [] } = run
   signal?.throwIfAborted()
   const enter = rawToBytes(folder.enter).toString('utf8')
+  // The script removes it when it begins: what stands there in the end is why nothing was run, whatever the status.
+  writeFileSync(rawToBytes(folder.refusal), 'a mount namespace cannot be had\n')
   const child = spawn('unshare', ['-m', '--propagation', 'private', '/bin/sh', enter, ...run.command], {
     stdio: run.stdio,
     env: { ...run.environment },
@@ -60,7 +61,7 @@ export async function runInStage(run: StageRun): Promise<StageOutcome> {
   try {
     run.onStart?.(child)
     const outcome = await ended.promise
-    const refusal = outcome.status === notEnteredStatus ? refusalOf(folder) : undefined
+    const refusal = refusalOf(folder)
     if (refusal !== undefined)
       throw new VmlError('unsupported', `Cannot enter the stage: ${refusal}`, {
         hint: 'Nothing was run. Where no stage can be had, the same can be recorded live',

@@ -6,7 +6,7 @@ import { runBed, type BedFileSystem } from '../stage-bed.ts'
 const rounds = 12
 const seedsOfRound = 10
 
-for (const fileSystem of ['here', 'ext4', 'xfs', 'btrfs', 'tmpfs'] satisfies BedFileSystem[]) {
+for (const fileSystem of ['here', 'chroot', 'ext4', 'xfs', 'btrfs', 'tmpfs'] satisfies BedFileSystem[]) {
   test(`on ${fileSystem}, change sets are exact over ${rounds * seedsOfRound} long histories`, (context) => {
     let changes = 0
     for (let round = 1; round <= rounds; round++) {
