@@ -18,10 +18,10 @@ import { rawFromString, rawToBytes, rawFromBytes } from '../src/base/raw-text.ts
 import type { RawPath } from '../src/model/raw-path.ts'
 import { readChangeSet, type ChangeSet } from '../src/stage/change-set.ts'
 import { lowerConflicts } from '../src/stage/lower-conflicts.ts'
-import { planMounts, type MountPlan } from '../src/stage/mount-plan.ts'
+import { planMounts, viewOf, type MountPlan } from '../src/stage/mount-plan.ts'
 import { compareIndex, type RootIndex } from '../src/stage/root-index.ts'
 import { processesInStage, runInStage } from '../src/stage/run-in-stage.ts'
-import { closedPaths, scanRoot } from '../src/stage/scan-root.ts'
+import { scanRoot } from '../src/stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder } from '../src/stage/stage-folder.ts'
 import { openFolderReader } from '../src/wire/folder-reader.ts'
 import { openLibc, type Libc } from '../src/wire/libc.ts'
@@ -41,8 +41,8 @@ export interface BedRequest {
 
 export const bedToken = 'bed'
 const state = rawFromString('/var/lib/vml') as RawPath
-/** All in which a history is at work: two on the root, one on a mount of its own, one on a mount of which another view is at `/view`. */
-const folders = ['d', 'e', 'home', 'srv/web']
+/** All in which a history is at work: two on the root, one on a mount of its own, one of which another view is at `/view`, one on a mount in a read-only one. */
+const folders = ['d', 'e', 'home', 'srv/web', 'readonly/in']
 
 export interface Bed {
   readonly root: string
@@ -71,7 +71,7 @@ function makeBed(folder: string, fileSystem: BedFileSystem): Bed {
     mount --bind /usr usr; mount -o remount,ro,bind usr
     mount -t tmpfs -o nosuid,mode=755 tmpfs home
     mkdir srv/web srv/web/a; mount --bind srv/web view
-    mount -t tmpfs tmpfs readonly; echo x >readonly/a; mount -o remount,ro readonly`,
+    mount -t tmpfs tmpfs readonly; mkdir readonly/in; mount -o remount,ro readonly; mount -t tmpfs tmpfs readonly/in`,
     top,
   )
   return openBed(root, fileSystem === 'btrfs')
@@ -100,18 +100,23 @@ function openBed(root: string, isSplit: boolean): Bed {
     libc,
     plan,
     scan: (planned) => {
-      const { index, unread } = scanRoot(planned, { libc, reader })
+      const { index, unread } = scanRoot(viewOf(planned), { libc, reader })
       assert.deepEqual(unread, [])
       return index
     },
     snapshot: (planned) =>
       parseSnapshot(
-        execFileSync('python3', ['-c', snapshotProgram, root || '/', ...closedPaths(planned)], {
+        execFileSync('python3', ['-c', snapshotProgram, root || '/', ...snapshotWords(planned)], {
           encoding: 'utf8',
           maxBuffer: 2 ** 30,
         }),
       ),
   }
+}
+
+function snapshotWords(plan: MountPlan): string[] {
+  const { tops, closed } = viewOf(plan)
+  return [...tops, '--', ...closed]
 }
 
 function isFolder(path: string): boolean {
@@ -188,8 +193,8 @@ async function checkHistory(bed: Bed, seed: number, operations: number): Promise
     writeScript(bed, historyScript(dice, operations, folders))
     await inStage(folder, ['timeout', '60', '/bin/sh', '/tmp/history'])
   }
-  const closed = [...closedPaths(plan)]
-  const after = parseSnapshot(await inStage(folder, ['python3', '-c', snapshotProgram, '/', ...closed]))
+  const words = snapshotWords(plan)
+  const after = parseSnapshot(await inStage(folder, ['python3', '-c', snapshotProgram, '/', ...words]))
   assert.deepEqual(processesInStage(bedToken), [])
   assert.deepEqual([...bed.snapshot(plan)], [...before], 'the stage changed what is below')
   assert.deepEqual([...compareIndex(index, bed.scan(plan))], [])
@@ -221,7 +226,7 @@ function writeScript(bed: Bed, script: string): void {
 /** The same without a stage: what is there before. */
 function runHere(bed: Bed, dice: Dice, operations: number): void {
   const makeFolder = bed.isSplit ? 'btrfs -q subvolume create e >&2' : 'mkdir e'
-  sh(`rm -rf d e home/* srv/web; mkdir -p d srv/web; ${makeFolder}`, bed.root || '/')
+  sh(`rm -rf d e home/* readonly/in/* srv/web; mkdir -p d srv/web; ${makeFolder}`, bed.root || '/')
   sh('umount view; mount --bind srv/web view', bed.root || '/')
   writeScript(bed, historyScript(dice, operations, folders))
   sh('timeout 60 sh tmp/history || :', bed.root || '/')

@@ -13,11 +13,12 @@ export interface SnapshotRow {
 /** By path, one character per byte. */
 export type Snapshot = ReadonlyMap<string, SnapshotRow>
 
-/** Words: the root, then paths that are left out with all below. */
+/** Words: the root, paths to begin at, `--`, paths that are left out with all below. */
 export const snapshotProgram = `
 import os, sys, stat, hashlib
 root = os.fsencode(sys.argv[1]).rstrip(b'/')
-closed = set(os.fsencode(path) for path in sys.argv[2:])
+words = [os.fsencode(path) for path in sys.argv[2:]]
+tops, closed = words[:words.index(b'--')], set(words[words.index(b'--') + 1:])
 kinds = {stat.S_IFREG: 'file', stat.S_IFDIR: 'dir', stat.S_IFLNK: 'symlink', stat.S_IFIFO: 'fifo', stat.S_IFSOCK: 'socket', stat.S_IFCHR: 'chardev', stat.S_IFBLK: 'dev'}
 out = []
 def look(path):
@@ -40,7 +41,7 @@ def walk(path):
     if look(path) != 'dir': return
     for name in os.listdir(root + path if path != b'/' else (root or b'/')):
         walk((b'' if path == b'/' else path) + b'/' + name)
-walk(b'/')
+for top in tops: walk(top)
 for row in out: print('\\t'.join(row))
 `
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { planMounts, type MountPlan, type MountRequest } from './mount-plan.ts'
+import { planMounts, viewOf, type MountPlan, type MountRequest, type RootView } from './mount-plan.ts'
 
 const path = (text: string) => rawFromString(text) as RawPath
 
@@ -173,6 +173,29 @@ test('where no stage can be had, a sentence says why', () => {
   assert.match(refused('27 1 254:0 / / ro - ext4 /dev/vda rw'), /read-only/)
   assert.match(refused('27 1 254:0 / / rw - ext4 /dev/vda ro'), /read-only/)
   assert.match(refused('22 7 0:21 / /proc rw - proc proc rw'), /no mount point, as in a plain chroot/)
+})
+
+test('what is looked at is what would be staged, also where no stage can be had', () => {
+  const lines = [
+    '33 27 0:41 / /mnt rw - nfs4 host:/x rw',
+    '34 33 254:4 / /mnt/data rw - ext4 /dev/vde rw',
+    '35 27 254:4 / /other rw - ext4 /dev/vde rw',
+  ]
+  const told = ({ tops, closed }: RootView) => [
+    tops,
+    [...closed].filter((at) => !usual.includes(at)).toSorted(),
+  ]
+  const container = planning(['27 1 0:30 / / rw - overlay overlay rw', ...lines])
+  assert.ok(container.kind === 'unsupported')
+  for (const view of [container.view, viewOf(plan([root, ...lines]))]) {
+    const store = '/mnt/data/.vml-stage'
+    assert.deepEqual(
+      told(view)
+        .flat()
+        .filter((at) => at !== '/.vml-stage'),
+      ['/', '/mnt/data', '/mnt', store, '/other', '/var/lib/vml'],
+    )
+  }
 })
 
 test('a file that was mounted, a service’s data and what is not there are no folders to stage', () => {

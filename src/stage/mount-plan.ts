@@ -46,8 +46,15 @@ export interface MountPlan {
 
 export type MountPlanning =
   | { readonly kind: 'stage'; readonly plan: MountPlan }
-  /** A stage cannot be had here; the reason is a sentence. */
-  | { readonly kind: 'unsupported'; readonly reason: string }
+  /** A stage cannot be had here; the reason is a sentence. The view is of what would have been staged. */
+  | { readonly kind: 'unsupported'; readonly reason: string; readonly view: RootView }
+
+/** What is looked at of a root: all below the tops but what is closed, with all that lies in it. */
+export interface RootView {
+  readonly root: RawPath
+  readonly tops: readonly RawPath[]
+  readonly closed: ReadonlySet<RawPath>
+}
 
 export interface MountRequest {
   /** Of this process: `/proc/self/mountinfo`. */
@@ -94,10 +101,6 @@ export function planMounts(request: MountRequest): MountPlanning {
   const { root, state, isFolder } = request
   const sight = seeMountsBelow(root, parseMountRows(request.mountInfo))
   const top = sight.mountOf(rootPath)
-  if (top === undefined) return { kind: 'unsupported', reason: noMountPoint }
-  const refusal = whyNoStage(top)
-  if (refusal !== undefined) return { kind: 'unsupported', reason: refusal }
-
   const folders = [
     ...throughFolders,
     ...request.dataFolders.map((path) => ({ path, reason: 'it holds the data of a running service' })),
@@ -111,7 +114,7 @@ export function planMounts(request: MountRequest): MountPlanning {
     rows.filter((row) => reasons.get(row) === undefined),
     rows,
   )
-  const stateMount = sight.mountOf(state) ?? top
+  const stateMount = sight.mountOf(state)
   const overlays = staged.map((row, index): StageMount => {
     const here = row === stateMount && request.stateOnMount
     const { path, type } = row
@@ -132,15 +135,25 @@ export function planMounts(request: MountRequest): MountPlanning {
   const stores = overlays.flatMap((each) =>
     each.kind === 'overlay' && !isWithin(each.layer, state) ? [parentPath(each.layer)] : [],
   )
-  return {
-    kind: 'stage',
-    plan: {
-      root,
-      state,
-      mounts: inOrder([...overlays, ...aliases, ...outer(through, [...overlays, ...aliases])]),
-      hidden: [state, ...stores],
-    },
+  const plan: MountPlan = {
+    root,
+    state,
+    mounts: inOrder([...overlays, ...aliases, ...outer(through, [...overlays, ...aliases])]),
+    hidden: [state, ...stores],
   }
+  const reason = top === undefined ? noMountPoint : whyNoStage(top)
+  return reason === undefined ? { kind: 'stage', plan } : { kind: 'unsupported', reason, view: viewOf(plan) }
+}
+
+/** A staged mount within one that is seen through is a top of its own: nobody looks at what lies above. */
+export function viewOf(plan: MountPlan): RootView {
+  const kinds = new Map(plan.mounts.map(({ path, kind }) => [path, kind]))
+  const inner = overlaysOf(plan).flatMap(({ path }) => {
+    const above = path === rootPath ? undefined : nearestIn(parentPath(path), kinds)
+    return above === undefined || kinds.get(above) === 'overlay' ? [] : [path]
+  })
+  const closed = plan.mounts.flatMap(({ path, kind }) => (kind === 'overlay' ? [] : [path]))
+  return { root: plan.root, tops: [rootPath, ...inner], closed: new Set([...closed, ...plan.hidden]) }
 }
 
 /** Of the folder at the top of a mount that does not hold VML's own. */
@@ -170,6 +183,8 @@ function whyThrough(
   isFolder: (path: RawPath) => boolean,
 ): string | undefined {
   const { path, type, options } = row
+  // With the root there is no stage, or it has an overlay.
+  if (path === rootPath) return undefined
   if (!stageable.test(type)) return `it is of type ${type}, which cannot hold the upper folder of an overlay`
   if (isReadOnly(options)) return 'it is mounted read-only'
   if (!isFolder(path)) return 'it is a file that was mounted'

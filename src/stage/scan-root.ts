@@ -1,11 +1,11 @@
 // Reads the index of a root: a call of the system for each path of the staged mounts, and nothing of what is seen through.
 import { constants } from 'node:fs'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
-import { joinPath, rootPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { compareRaw, joinPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import type { NodeType } from '../model/tree.ts'
 import type { FolderReader, ListedPath } from '../wire/folder-reader.ts'
 import { here, type FileStatus, type Libc } from '../wire/libc.ts'
-import type { MountPlan } from './mount-plan.ts'
+import type { RootView } from './mount-plan.ts'
 import { indexPathsMax, makeColumns, type IndexColumns, type RootIndex } from './root-index.ts'
 import { onHost } from './stage-folder.ts'
 
@@ -19,19 +19,17 @@ export interface RootScan {
 const rowsAtFirst = 32 * 1024
 
 /**
- * Which folders are entered follows from the plan, not from `st_dev`: subvolumes within a mount belong to it. Paths come out in the order of their bytes. Synchronous: 30,000
+ * Which folders are entered follows from the table of mounts, not from `st_dev`: subvolumes within a mount belong to it. Paths come out in the order of their bytes. Synchronous: 30,000
  * paths take a quarter of a second (tx.md 6: promises are ten times slower).
  */
 export function scanRoot(
-  plan: MountPlan,
+  view: RootView,
   calls: { readonly libc: Libc; readonly reader: FolderReader },
 ): RootScan {
   const { libc, reader } = calls
-  const closed = closedPaths(plan)
+  const { closed } = view
   const rows = openRows()
   const unread: { path: RawPath; code: string }[] = []
-  const top = libc.statAt(here, onHost(plan, rootPath))
-  rows.add(rootPath, top)
 
   const enter = (folder: RawPath): void => {
     const listed: Found[] = []
@@ -42,7 +40,7 @@ export function scanRoot(
       if (code !== 'ENOENT') unread.push({ path, code })
     }
     try {
-      const file = libc.openAt(here, onHost(plan, folder), folderFlags)
+      const file = libc.openAt(here, onHost(view, folder), folderFlags)
       try {
         reader.list(file, {
           found: (path) => void listed.push(foundOf(path)),
@@ -73,19 +71,14 @@ export function scanRoot(
       else rows.add(path, found)
     }
   }
-  enter(rootPath)
+  for (const top of view.tops) {
+    rows.add(top, libc.statAt(here, onHost(view, top)))
+    enter(top)
+  }
   return { index: rows.end(), unread }
 }
 
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
-
-/** Neither in an index nor in a change set, with all below. */
-export function closedPaths(plan: MountPlan): Set<RawPath> {
-  return new Set([
-    ...plan.mounts.flatMap((mount) => (mount.kind === 'overlay' ? [] : [mount.path])),
-    ...plan.hidden,
-  ])
-}
 
 interface Found extends Pick<
   FileStatus,
@@ -151,8 +144,24 @@ function openRows(): { add(path: RawPath, row: Omit<Found, 'name' | 'type'>): vo
       columns.mtimeNs[at] = row.mtimeNs
       columns.ctimeNs[at] = row.ctimeNs
     },
-    end: () => ({ paths, columns: grown(columns, paths.length) }),
+    end: () => inOrder({ paths, columns: grown(columns, paths.length) }),
   }
+}
+
+/** Each top comes in order; only where there are several they have to be put together. */
+function inOrder({ paths, columns }: RootIndex): RootIndex {
+  if (paths.every((path, row) => row === 0 || (paths[row - 1] ?? '') < path)) return { paths, columns }
+  const order = Array.from(paths.keys()).toSorted((one, other) =>
+    compareRaw(paths[one] ?? '', paths[other] ?? ''),
+  )
+  const sorted = makeColumns(paths.length)
+  for (const [at, row] of order.entries()) {
+    for (const name of ['mode', 'uid', 'gid', 'links', 'size'] as const)
+      sorted[name][at] = columns[name][row] ?? 0
+    for (const name of ['inode', 'deviceId', 'mtimeNs', 'ctimeNs'] as const)
+      sorted[name][at] = columns[name][row] ?? 0n
+  }
+  return { paths: order.flatMap((row) => paths[row] ?? []), columns: sorted }
 }
 
 /** As many rows of them, or with room for as many. */

@@ -5,8 +5,7 @@ import { printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-
 import { joinPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus, Libc } from '../wire/libc.ts'
 import { overlayPrefix, statusAt, typeOf } from './fingerprint.ts'
-import { overlaysOf, type MountPlan, type StagedMount } from './mount-plan.ts'
-import { closedPaths } from './scan-root.ts'
+import { overlaysOf, viewOf, type MountPlan, type StagedMount } from './mount-plan.ts'
 import { onHost } from './stage-folder.ts'
 
 /** A path that may have changed: what is there now, and what the stage has. Without either, there is nothing. */
@@ -29,7 +28,7 @@ const policyPlaces: ReadonlySet<string> = new Set(['/usr/sbin/policy-rc.d', '/us
 export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Candidate[] {
   const found: Candidate[] = []
   // Other mounts lie on these: what is in them is no part of this one.
-  const closed = closedPaths(plan)
+  const closed = new Set(viewOf(plan).closed)
   for (const { path } of overlaysOf(plan)) if (path !== overlay.path) closed.add(path)
   const lowerAt = (path: RawPath): Placed | undefined => placed(libc, onHost(plan, path))
 

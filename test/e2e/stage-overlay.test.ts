@@ -18,7 +18,7 @@ import { rawFromBytes, rawFromString, rawToBytes } from '../../src/base/raw-text
 import type { RawPath } from '../../src/model/raw-path.ts'
 import { readChangeSet } from '../../src/stage/change-set.ts'
 import { lowerConflicts } from '../../src/stage/lower-conflicts.ts'
-import { planMounts } from '../../src/stage/mount-plan.ts'
+import { planMounts, viewOf } from '../../src/stage/mount-plan.ts'
 import { policyScript } from '../../src/stage/policy-rc.ts'
 import { processesInStage, runInStage } from '../../src/stage/run-in-stage.ts'
 import { scanRoot } from '../../src/stage/scan-root.ts'
@@ -59,7 +59,7 @@ function openTinyStage(context: TestContext, before = ':') {
   const token = `tiny${process.pid}x${top.slice(-6).replaceAll(/[^A-Za-z0-9]/g, '')}`
   const make = () => makeStage(plan, { token, policy: path('/usr/lib/vml/policy-rc.d') }, libc)
   const folder = make()
-  const { index } = scanRoot(plan, { libc, reader })
+  const { index } = scanRoot(viewOf(plan), { libc, reader })
   const read = async () => await readChangeSet({ plan, index, libc })
   return {
     root,
@@ -78,11 +78,11 @@ function openTinyStage(context: TestContext, before = ':') {
 }
 
 test('what is done in a stage is in its change set and nowhere else, over random histories on several mounts', () => {
-  const changes = runBed({ fileSystem: 'here', seeds: [1, 2], operations: 60 })
-  assert.ok(changes > 40, `only ${changes} changes`)
-  assert.ok(runBed({ fileSystem: 'tmpfs', seeds: [4], operations: 60 }) > 10)
+  const changes = runBed({ fileSystem: 'here', seeds: [1], operations: 60 })
+  assert.ok(changes > 20, `only ${changes} changes`)
+  assert.ok(runBed({ fileSystem: 'tmpfs', seeds: [4], operations: 40 }) > 10)
   // The root of all that is run, VML included.
-  assert.ok(runBed({ fileSystem: 'chroot', seeds: [21], operations: 60 }) > 10)
+  assert.ok(runBed({ fileSystem: 'chroot', seeds: [21], operations: 40 }) > 10)
 })
 
 test('a command in a stage has its words, descriptors, environment, folder and status', async (context) => {
