@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -206,7 +207,14 @@ async function checkHistory(bed: Bed, seed: number, operations: number): Promise
   const again = await read()
   assert.deepEqual(differences(again.changes, before, after), [], 'read again, it is another one')
   assert.deepEqual(lowerConflicts(again, index), [])
-  again.seal()
+  const sealed = again.seal()
+  assert.deepEqual(differences(sealed, before, after), [], 'sealed, it is another one')
+  for (const { path, before: old } of sealed) {
+    if (old === undefined) continue
+    // As a commit looks: each is still what it was read as.
+    const now = lstatSync(Buffer.from(bed.root + path, 'latin1'), { bigint: true })
+    assert.deepEqual([now.ino, now.ctimeNs, now.mtimeNs], [old.inode, old.ctimeNs, old.mtimeNs], path)
+  }
   assert.equal(existsSync(Buffer.from(folder.enter, 'latin1')), false, 'a sealed stage can be entered')
   apply(bed, again)
   const now = bed.snapshot(plan)

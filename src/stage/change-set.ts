@@ -20,9 +20,10 @@ export interface ChangeSet {
   prepared(path: RawPath): RawPath
   /**
    * Puts what lies beside the upper folders into them, so that a whole new folder can be moved. After it nobody can enter the stage any more: there, a
-   * name of a file that stays would be that file itself. To be called right before the commit.
+   * name of a file that stays would be that file itself. To be called right before the commit, which takes the changes that this gives: moving a name moves the ctime
+   * of the file, and so that of its other names.
    */
-  seal(): void
+  seal(): readonly PathChange[]
   /** Files (`inodeKey`) that got a name in the stage's own folder, which moved their ctime. */
   readonly linked: ReadonlySet<string>
 }
@@ -57,16 +58,17 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
   const changed = read.filter(({ isChange }) => isChange)
   const { places, linked } = prepareLinks(request, same, changed)
 
-  const changes = changed.map(({ path, lower, before, after }): PathChange => {
-    // A further name moved its ctime and its count of names.
-    const moved = lower !== undefined && linked.has(keyOf(lower))
-    const place = places.get(path)
-    return {
-      path,
-      ...(before === undefined ? {} : { before: moved ? anew(libc, lower.place, before) : before }),
-      ...(after === undefined ? {} : { after: place === undefined ? after : anew(libc, place, after) }),
-    }
-  })
+  // A further name moved the ctime of a file, and its count of names.
+  const changesNow = () =>
+    changed.map(({ path, lower, before, after }): PathChange => {
+      const moved = lower !== undefined && linked.has(keyOf(lower))
+      const own = after?.type === 'dir' || (after?.links === 1 && !places.has(path))
+      return {
+        path,
+        ...(before === undefined ? {} : { before: moved ? anew(libc, lower.place, before) : before }),
+        ...(after === undefined ? {} : { after: own ? after : anew(libc, prepared(path), after) }),
+      }
+    })
   const mounts = new Map(overlays.map((overlay) => [overlay.path, overlay]))
   const inUpper = (path: RawPath): RawPath => {
     const overlay = nearestOf(path, mounts)
@@ -74,10 +76,11 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
     const rest = overlay.path === rootPath ? path : path.slice(overlay.path.length)
     return asRaw(`${upperOf(plan, overlay)}${rest === '/' ? '' : rest}`) as RawPath
   }
+  const prepared = (path: RawPath): RawPath => places.get(path) ?? inUpper(path)
   return {
-    changes,
+    changes: changesNow(),
     linked,
-    prepared: (path) => places.get(path) ?? inUpper(path),
+    prepared,
     seal() {
       // The script first: who enters after this finds none.
       rmSync(rawToBytes(stageFolderOf(plan).enter), { force: true })
@@ -88,6 +91,7 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
         renameSync(rawToBytes(place), rawToBytes(target))
         places.delete(path)
       }
+      return changesNow()
     },
   }
 }

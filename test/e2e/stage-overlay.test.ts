@@ -230,7 +230,11 @@ test('a further name of a file that stays is no conflict, although it moves its 
     ['/d/a', '/d/e'],
   )
   assert.deepEqual(lowerConflicts(set, index), [])
-  assert.equal(set.changes[0]?.before?.ctimeNs, statSync(join(root, 'd/a'), { bigint: true }).ctimeNs)
+  const ctime = () => statSync(join(root, 'd/a'), { bigint: true }).ctimeNs
+  assert.equal(set.changes[0]?.before?.ctimeNs, ctime())
+  const [gone, made] = set.seal()
+  assert.equal(gone?.before?.ctimeNs, ctime())
+  assert.equal(made?.after?.ctimeNs, ctime())
 })
 
 test('who enters while somebody is in sees the same stage, and who is left in it is found', async (context) => {
