@@ -2,7 +2,7 @@
 import { rawFromBytes } from '../base/raw-text.ts'
 import type { GuestPart, PartOutcome } from './guest-parts.ts'
 import { plainScript } from './guest-script.ts'
-import type { Mount } from './mount-table.ts'
+import type { Mount } from '../wire/mount-table.ts'
 
 export interface CvmfsRepository {
   readonly repository: string

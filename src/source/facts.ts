@@ -18,7 +18,7 @@ import {
   type SystemAnswers,
 } from './facts-system.ts'
 import { runParts, startParts, type GuestPart, type PartOutcome } from './guest-parts.ts'
-import { parseMountInfo } from './mount-table.ts'
+import { parseMountInfo } from '../wire/mount-table.ts'
 import { takeTools, toolsPart } from './probe.ts'
 import { realPathsPart, takeRealPaths } from './real-paths.ts'
 

@@ -4,7 +4,7 @@ import { rawFromBytes, type RawText } from '../base/raw-text.ts'
 import { baseName, joinPath, parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { Shell } from '../wire/shell.ts'
 import { nulTerminated, protocolFailure, runScript, safeMessage } from './guest-script.ts'
-import { mountOf, mountsBelow, parseMountInfo, type Mount } from './mount-table.ts'
+import { mountOf, mountsBelow, parseMountInfo, type Mount } from '../wire/mount-table.ts'
 import type { Tools } from './probe.ts'
 import type { ScanProblem } from './source.ts'
 

@@ -22,7 +22,7 @@ import {
   wordsAtOnceBytesMax,
   xargsAtOnce,
 } from './guest-script.ts'
-import type { Mount } from './mount-table.ts'
+import type { Mount } from '../wire/mount-table.ts'
 import { type LocalCalls, walkHere } from './local-walk.ts'
 import { openOwners, watchedSink } from './owners.ts'
 import { neverEntered, surveyTerrain, type Terrain, type WalkRoot } from './mounts.ts'

@@ -44,6 +44,12 @@ export interface FileStatus {
   readonly deviceId: bigint
 }
 
+/** Means something on its own file system only. */
+export interface FileHandle {
+  readonly type: number
+  readonly bytes: Buffer
+}
+
 /**
  * Names and paths are bytes, and the last part is never followed if it is a link. A call that fails throws an error
  * with `code` (`ENOENT`) and `syscall`, as those of node:fs. One thread, one binding: none of it may be handed on.
@@ -69,6 +75,8 @@ export interface Libc {
   close(file: number): void
   statAt(folder: FolderHandle, name: RawText): FileStatus
   statOf(file: number): FileStatus
+  /** What the file system calls the thing itself, whatever its names are (name_to_handle_at(2)). Undefined where it has no such handles. */
+  fileHandle(place: RawText): FileHandle | undefined
   makeFolderAt(folder: FolderHandle, name: RawText, mode: number): void
   /** `mode` with the bits of the type; `device` in the form of `st_rdev`. */
   makeNodeAt(folder: FolderHandle, name: RawText, node: { mode: number; device: bigint }): void
@@ -105,6 +113,8 @@ const statxBasic = 0x7ff
 /** The kernel takes 4 KiB for a path and 255 bytes for a name; names of attributes and their values are below 64 KiB each (xattr(7)). */
 const pathBytesMax = 4096
 const xattrBytesMax = 64 * 1024
+/** MAX_HANDLE_SZ of fcntl.h. */
+const handleBytesMax = 128
 
 /**
  * Undefined where this Node, this system or this C library does not have it: it is tried out on a file in
@@ -151,6 +161,7 @@ const signatures = {
   openat: { arguments: ['i32', 'buffer', 'i32', 'u32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
   statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
+  name_to_handle_at: { arguments: ['i32', 'buffer', 'buffer', 'buffer', 'i32'], return: 'i32' },
   mkdirat: { arguments: ['i32', 'buffer', 'u32'], return: 'i32' },
   mknodat: { arguments: ['i32', 'buffer', 'u32', 'u64'], return: 'i32' },
   symlinkat: { arguments: ['buffer', 'i32', 'buffer'], return: 'i32' },
@@ -175,6 +186,8 @@ function bind(ffi: Ffi): Libc {
   const valueBytes = BigInt(xattrBytesMax)
   const status = Buffer.alloc(256)
   const times = Buffer.alloc(32)
+  const handle = Buffer.alloc(8 + handleBytesMax)
+  const mountId = Buffer.alloc(4)
   const empty = Buffer.alloc(1)
   const noBytes = Buffer.alloc(1)
 
@@ -281,6 +294,14 @@ function bind(ffi: Ffi): Libc {
     statOf(file) {
       done(c.statx(file, empty, emptyPath, statxBasic, status), 'statx')
       return parseStatus(status)
+    },
+    fileHandle(place) {
+      handle.writeUInt32LE(handleBytesMax, 0)
+      const result = c.name_to_handle_at(here, path(place, 'name_to_handle_at'), handle, mountId, 0)
+      const unknown = ['ENOTSUP', 'EOPNOTSUPP', 'EOVERFLOW']
+      if (lengthOr(result, 'name_to_handle_at', unknown) === undefined) return undefined
+      const length = Math.min(handle.readUInt32LE(0), handleBytesMax)
+      return { type: handle.readInt32LE(4), bytes: Buffer.from(handle.subarray(8, 8 + length)) }
     },
     makeFolderAt: (folder, name, mode) =>
       void done(c.mkdirat(folder, path(name, 'mkdirat'), mode), 'mkdirat'),

@@ -10,21 +10,53 @@ export interface Mount {
 
 const mountsMax = 100_000
 
-/** What is mounted where, topmost mount per path, in the table's order. Lines that are not understood are left out. */
-export function parseMountInfo(text: RawText): Mount[] {
-  const mounts = new Map<RawPath, Mount>()
+/** One line of the table: also what is mounted over, and what makes it another view of the same files. */
+export interface MountRow extends Mount {
+  readonly id: number
+  readonly parent: number
+  /** `major:minor` of the file system: the same for all views of it, and for all subvolumes of one btrfs. */
+  readonly device: string
+  /** The folder of the file system that is seen here. */
+  readonly inside: RawText
+  /** Of this view and of the file system: `ro`, `nosuid`, … */
+  readonly options: readonly string[]
+  /** What was mounted: a device, or whatever name was given. */
+  readonly source: RawText
+}
+
+/** All lines in their order, without those that are not understood. */
+export function parseMountRows(text: RawText): MountRow[] {
+  const rows: MountRow[] = []
   for (const line of text.split('\n')) {
     const fields = line.split(' ')
+    const [id, parent, device, inside, point, options] = fields
     const separator = fields.indexOf('-', 6)
-    const point = fields[4]
     const type = fields[separator + 1]
     if (separator < 0 || point === undefined || type === undefined) continue
     const path = parseRawPath(unescapeOctal(point))
     // A mount point whose folder was unlinked cannot be reached by its name.
     if (path === undefined || point.endsWith('//deleted')) continue
+    rows.push({
+      path,
+      type: /^[\w.+-]{1,64}$/.test(type) ? type : 'unknown',
+      id: Number(id),
+      parent: Number(parent),
+      device: device ?? '',
+      inside: unescapeOctal(inside ?? ''),
+      source: unescapeOctal(fields[separator + 2] ?? ''),
+      options: [...(options ?? '').split(','), ...(fields[separator + 3] ?? '').split(',')],
+    })
+    if (rows.length > mountsMax) break
+  }
+  return rows
+}
+
+/** What is mounted where, topmost mount per path, in the table's order. Lines that are not understood are left out. */
+export function parseMountInfo(text: RawText): Mount[] {
+  const mounts = new Map<RawPath, Mount>()
+  for (const { path, type } of parseMountRows(text)) {
     mounts.delete(path)
-    mounts.set(path, { path, type: /^[\w.+-]{1,64}$/.test(type) ? type : 'unknown' })
-    if (mounts.size > mountsMax) break
+    mounts.set(path, { path, type })
   }
   return [...mounts.values()]
 }

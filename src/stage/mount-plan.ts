@@ -1,0 +1,279 @@
+// Plans the mounts of a stage: which ones get an overlay, which are seen through, and where what is written comes to lie.
+import { printable, rawFromString } from '../base/raw-text.ts'
+import { isWithin, nearestIn, parentPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import { parseMountRows, type MountRow } from '../wire/mount-table.ts'
+import { seeMountsBelow } from '../wire/mount-sight.ts'
+import type { RawText } from '../base/raw-text.ts'
+
+/** A mount with an overlay. All paths of a plan are those of the machine, whose root may be a folder here. */
+export interface StagedMount {
+  readonly path: RawPath
+  readonly type: string
+  /** The folder of this layer on the same mount, with `upper` and `work` in it. */
+  readonly layer: RawPath
+  /** What the overlay must forbid since the mount does: `nosuid`, `nodev`, `noexec`. */
+  readonly flags: readonly string[]
+}
+
+/** A mount or folder that is the real one in the stage, too: what is written there is written at once and in no change set. */
+export interface ThroughMount {
+  readonly path: RawPath
+  readonly reason: string
+}
+
+/** Another view of files that a staged mount has: in the stage it shows that one's. */
+export interface AliasMount {
+  readonly path: RawPath
+  /** The same folder by the name under which its changes are told. */
+  readonly of: RawPath
+}
+
+/** One thing to mount; in a plan they stand in the order in which it can be done. */
+export type StageMount =
+  | ({ readonly kind: 'overlay' } & StagedMount)
+  | ({ readonly kind: 'through' } & ThroughMount)
+  | ({ readonly kind: 'alias' } & AliasMount)
+
+export interface MountPlan {
+  /** The folder here that is the machine's root. */
+  readonly root: RawPath
+  /** VML's folder on the machine. */
+  readonly state: RawPath
+  readonly mounts: readonly StageMount[]
+  /** VML's own folders: empty in the stage, and no part of any change set or index. */
+  readonly hidden: readonly RawPath[]
+}
+
+export type MountPlanning =
+  | { readonly kind: 'stage'; readonly plan: MountPlan }
+  /** A stage cannot be had here; the reason is a sentence. The view is of what would have been staged. */
+  | { readonly kind: 'unsupported'; readonly reason: string; readonly view: RootView }
+
+/** What is looked at of a root: all below the tops but what is closed, with all that lies in it. */
+export interface RootView {
+  readonly root: RawPath
+  readonly tops: readonly RawPath[]
+  readonly closed: ReadonlySet<RawPath>
+}
+
+export interface MountRequest {
+  /** Of this process: `/proc/self/mountinfo`. */
+  readonly mountInfo: RawText
+  readonly root: RawPath
+  readonly state: RawPath
+  /**
+   * Whether the state folder has the st_dev of its mount's top. One in a subvolume of its own has not: nothing can be renamed out of it.
+   */
+  readonly stateOnMount: boolean
+  /** Of a path of the machine. A file can be a mount point, too, and is no place for an overlay. */
+  readonly isFolder: (path: RawPath) => boolean
+  /** Folders with the data of running daemons, besides: never staged. Without links on the way. */
+  readonly dataFolders: readonly RawPath[]
+}
+
+/**
+ * File systems that can hold an overlay's upper folder: they have `trusted.` attributes, whiteouts by rename and types in their
+ * folders (overlayfs.rst, "Upper and Lower"). zfs can from 2.2 on, and was not tried: it is seen through.
+ */
+const stageable = /^(?:ext[234]|xfs|btrfs|tmpfs|f2fs)$/
+
+/** Folders that are the real ones in a stage, with the reason. */
+const throughFolders: readonly ThroughMount[] = [
+  ['/proc', 'the kernel makes it'],
+  ['/sys', 'the kernel makes it'],
+  ['/dev', 'the kernel makes it'],
+  ['/run', 'it lasts until the next boot only'],
+  ['/tmp', 'it lasts until the next boot only'],
+  // Programs that put together a boot image unpack hundreds of megabytes here, and take them away again.
+  ['/var/tmp', 'it is for what is of no use after a program has ended'],
+  ['/var/log', 'logs are never taken back, and running programs write them'],
+  // apt runs outside of the stage and writes these while it does.
+  ['/var/cache/apt/archives', 'it can be fetched again'],
+  ['/var/lib/apt/lists', 'it can be fetched again'],
+].map(([path, reason]) => ({ path: rawFromString(path ?? '') as RawPath, reason: reason ?? '' }))
+
+const forbidding: readonly string[] = ['nosuid', 'nodev', 'noexec']
+/** Folders of snapshots within a btrfs (snapper's name): whole systems, of which a change set is never one. */
+const snapshotsName = '.snapshots'
+
+/** Pure: says what `enter` would do. */
+export function planMounts(request: MountRequest): MountPlanning {
+  const { root, state, isFolder } = request
+  const sight = seeMountsBelow(root, parseMountRows(request.mountInfo))
+  const top = sight.mountOf(rootPath)
+  const folders = [
+    ...throughFolders,
+    ...request.dataFolders.map((path) => ({ path, reason: 'it holds the data of a running service' })),
+  ].filter(({ path }) => isFolder(path))
+  const closed = new Set(folders.map(({ path }) => path))
+  const rows = sight.visible.filter(
+    ({ path }) => nearestIn(path, closed) === undefined && !isWithin(path, state),
+  )
+  const reasons = new Map(rows.map((row) => [row, whyThrough(row, rows, isFolder)]))
+  const { staged, aliases } = splitViews(
+    rows.filter((row) => reasons.get(row) === undefined),
+    rows,
+  )
+  const stateMount = sight.mountOf(state)
+  const overlays = staged.map((row, index): StageMount => {
+    const here = row === stateMount && request.stateOnMount
+    const { path, type } = row
+    const layer = here
+      ? `${state}/stage/open/layers/${index}`
+      : `${path === '/' ? '' : path}/${storeName}/layers`
+    const flags = forbidding.filter((flag) => row.options.includes(flag))
+    return { kind: 'overlay', path, type, layer: layer as RawPath, flags }
+  })
+  const through: StageMount[] = [
+    ...rows.flatMap((row) => {
+      const reason = reasons.get(row)
+      return reason === undefined ? [] : [{ path: row.path, reason }]
+    }),
+    ...folders,
+    ...staged.flatMap(snapshotsOf).filter(({ path }) => isFolder(path)),
+  ].map((each) => ({ kind: 'through', ...each }))
+  const stores = overlays.flatMap((each) =>
+    each.kind === 'overlay' && !isWithin(each.layer, state) ? [parentPath(each.layer)] : [],
+  )
+  const plan: MountPlan = {
+    root,
+    state,
+    mounts: inOrder([...overlays, ...aliases, ...outer(through, [...overlays, ...aliases])]),
+    hidden: [state, ...stores],
+  }
+  const reason = top === undefined ? noMountPoint : whyNoStage(top)
+  return reason === undefined ? { kind: 'stage', plan } : { kind: 'unsupported', reason, view: viewOf(plan) }
+}
+
+/** A staged mount within one that is seen through is a top of its own: nobody looks at what lies above. */
+export function viewOf(plan: MountPlan): RootView {
+  const kinds = new Map(plan.mounts.map(({ path, kind }) => [path, kind]))
+  const inner = overlaysOf(plan).flatMap(({ path }) => {
+    const above = path === rootPath ? undefined : nearestIn(parentPath(path), kinds)
+    return above === undefined || kinds.get(above) === 'overlay' ? [] : [path]
+  })
+  const closed = plan.mounts.flatMap(({ path, kind }) => (kind === 'overlay' ? [] : [path]))
+  return { root: plan.root, tops: [rootPath, ...inner], closed: new Set([...closed, ...plan.hidden]) }
+}
+
+/** Of the folder at the top of a mount that does not hold VML's own. */
+export const storeName = '.vml-stage'
+
+export function overlaysOf(plan: MountPlan): StagedMount[] {
+  return plan.mounts.flatMap((mount) => (mount.kind === 'overlay' ? [mount] : []))
+}
+
+/** unshare(1) says "Invalid argument" to it, and the table of a chroot does not list it: only mounts below its root are there. */
+const noMountPoint =
+  'The root is no mount point, as in a plain chroot, so that the mounts of a stage cannot be kept apart; one that is bound onto itself first can have one'
+
+function whyNoStage({ type, options }: MountRow): string | undefined {
+  if (type === 'overlay')
+    return 'The root is an overlay itself, as in a container, and the kernel stacks no second one onto it that could be written'
+  if (!stageable.test(type))
+    return `The root lies on ${printable(rawFromString(type))}, which cannot hold the upper folder of an overlay`
+  if (isReadOnly(options)) return 'The root is mounted read-only'
+  return undefined
+}
+
+/** Why a mount is no part of the stage. */
+function whyThrough(
+  row: MountRow,
+  rows: readonly MountRow[],
+  isFolder: (path: RawPath) => boolean,
+): string | undefined {
+  const { path, type, options } = row
+  // With the root there is no stage, or it has an overlay.
+  if (path === rootPath) return undefined
+  if (!stageable.test(type)) return `it is of type ${type}, which cannot hold the upper folder of an overlay`
+  if (isReadOnly(options)) return 'it is mounted read-only'
+  if (!isFolder(path)) return 'it is a file that was mounted'
+  const holdsOthers = rows.some(
+    (other) => other !== row && other.inside !== '/' && other.device === row.device,
+  )
+  if (type === 'btrfs' && path !== rootPath && row.inside === '/' && holdsOthers)
+    return 'it shows all subvolumes at once, and those are recorded where they are mounted each'
+  return undefined
+}
+
+function isReadOnly(options: readonly string[]): boolean {
+  return options.includes('ro')
+}
+
+/**
+ * Two views of one file system would be two copies in a stage. Where one shows a part of what the other one does, it becomes that one's alias; changes are told by
+ * the names of the wider one, and of two equals by those of the root, then of the first.
+ */
+function splitViews(
+  rows: readonly MountRow[],
+  all: readonly MountRow[],
+): { staged: MountRow[]; aliases: StageMount[] } {
+  const staged: MountRow[] = []
+  const aliases: StageMount[] = []
+  const widest = rows.toSorted(
+    (one, other) =>
+      Number(other.path === '/') - Number(one.path === '/') || one.inside.length - other.inside.length,
+  )
+  for (const row of widest) {
+    // The wider one must show just that there, and not another mount that hides it.
+    const of = staged
+      .map((wide) => ({ wide, path: placeIn(row, wide) }))
+      .find(({ wide, path }) => path !== undefined && !hidesPlace(all, wide, path))?.path
+    if (of === undefined) staged.push(row)
+    else aliases.push({ kind: 'alias', path: row.path, of })
+  }
+  return { staged: rows.filter((row) => staged.includes(row)), aliases }
+}
+
+/** Where `wide` shows what `narrow` does. */
+function placeIn(narrow: MountRow, wide: MountRow): RawPath | undefined {
+  if (narrow.device !== wide.device) return undefined
+  const [inner, outerFolder] = [narrow.inside as RawPath, wide.inside as RawPath]
+  if (!isWithin(inner, outerFolder)) return undefined
+  const rest = outerFolder === '/' ? (inner === '/' ? '' : inner) : inner.slice(outerFolder.length)
+  return (`${wide.path === '/' ? '' : wide.path}${rest}` || '/') as RawPath
+}
+
+function hidesPlace(rows: readonly MountRow[], wide: MountRow, path: RawPath): boolean {
+  return rows.some(
+    (row) =>
+      row !== wide && isWithin(path, row.path) && isWithin(row.path, wide.path) && row.path !== wide.path,
+  )
+}
+
+function snapshotsOf({ path, type }: MountRow): ThroughMount[] {
+  if (type !== 'btrfs') return []
+  const folder = `${path === '/' ? '' : path}/${snapshotsName}` as RawPath
+  return [{ path: folder, reason: 'it holds snapshots' }]
+}
+
+/** A folder is bound with all that is mounted in it: only what a staged mount comes between needs a bind of its own. */
+function outer(through: readonly StageMount[], others: readonly StageMount[]): StageMount[] {
+  const kinds = new Map([...others, ...through].map(({ path, kind }) => [path, kind]))
+  const seen = new Set<RawPath>()
+  return through.filter(({ path }) => {
+    const above = path === rootPath ? undefined : nearestIn(parentPath(path), kinds)
+    if (seen.has(path) || (above !== undefined && kinds.get(above) === 'through')) return false
+    seen.add(path)
+    return true
+  })
+}
+
+/** What lies in another one comes after it, and an alias after the mount that it shows. */
+function inOrder(mounts: readonly StageMount[]): StageMount[] {
+  const left = mounts.toSorted((one, other) => (one.path < other.path ? -1 : 1))
+  const done: StageMount[] = []
+  while (left.length > 0) {
+    const at = left.findIndex((mount) =>
+      left.every(
+        (other) =>
+          other === mount ||
+          (!(isWithin(mount.path, other.path) && mount.path !== other.path) &&
+            !(mount.kind === 'alias' && other.kind === 'overlay' && isWithin(mount.of, other.path))),
+      ),
+    )
+    // Two that wait for each other cannot come of a real table; then the order of paths serves.
+    done.push(...left.splice(Math.max(at, 0), 1))
+  }
+  return done
+}

@@ -1,0 +1,102 @@
+// What services were asked to do in a stage, and what of it is to be done once after the commit.
+import { rawToUtf8, type RawText } from '../base/raw-text.ts'
+
+export type ServiceAction = 'start' | 'stop' | 'restart' | 'try-restart' | 'reload'
+
+export interface ServiceStep {
+  /** A unit with its ending (`nginx.service`), or the name of an init script. */
+  readonly service: string
+  readonly action: ServiceAction
+  /** A program of the machine and its words. */
+  readonly command: readonly string[]
+}
+
+export interface ServicePlan {
+  /** Each service once. What ends comes first: systemd knows a unit until it is told to look again, its file may be gone by now. */
+  readonly stops: readonly ServiceStep[]
+  /** `systemctl daemon-reload` between the two; absent where systemd does not run. */
+  readonly reload?: readonly string[]
+  /** In the order in which they were last asked for. */
+  readonly starts: readonly ServiceStep[]
+  /** Lines that ask for nothing that we know, as they stand there; safe to print as `printable` says. */
+  readonly unknown: readonly RawText[]
+}
+
+/** The policy script writes some fifty bytes for each request; a full upgrade makes hundreds. */
+export const queueBytesMax = 4 * 1024 * 1024
+/** Units and init scripts (systemd.unit(5), "Description"): nothing that a program could take for an option or a path. */
+const serviceName = /^[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,255}$/
+
+/** Actions of invoke-rc.d(8) and deb-systemd-invoke(1p). */
+const actions: ReadonlyMap<string, ServiceAction> = new Map([
+  ['start', 'start'],
+  ['stop', 'stop'],
+  ['restart', 'restart'],
+  ['try-restart', 'try-restart'],
+  ['condrestart', 'try-restart'],
+  ['reload', 'reload'],
+  ['force-reload', 'restart'],
+  ['reload-or-restart', 'restart'],
+  ['rotate', 'reload'],
+])
+
+/** Pure. `queue` is what the policy script wrote; more than `queueBytesMax` of it is not looked at. */
+export function planServices(queue: RawText, { systemd }: { readonly systemd: boolean }): ServicePlan {
+  const wanted = new Map<string, ServiceAction>()
+  const unknown: RawText[] = []
+  for (const line of queue.slice(0, queueBytesMax).split('\n') as RawText[]) {
+    if (line === '') continue
+    const [service = '', asked = '', ...rest] = (rawToUtf8(line) ?? '').split('\t')
+    const known = asked.split(' ').flatMap((word) => actions.get(word) ?? [])
+    if (!serviceName.test(service) || known.length === 0 || rest.length > 0) {
+      unknown.push(line)
+      continue
+    }
+    for (const action of known) {
+      const next = combined(wanted.get(service), action)
+      // The last request decides on its place.
+      wanted.delete(service)
+      wanted.set(service, next)
+    }
+  }
+  const steps = [...wanted].map(([service, action]): ServiceStep => ({
+    service,
+    action,
+    command: commandOf(service, action),
+  }))
+  return {
+    stops: steps.filter(({ action }) => action === 'stop'),
+    ...(systemd ? { reload: ['systemctl', 'daemon-reload'] } : {}),
+    starts: steps.filter(({ action }) => action !== 'stop'),
+    unknown,
+  }
+}
+
+/**
+ * What two requests come to. The service was left alone in between: what was to be stopped and started runs still, with the old program. One that
+ * was stopped is not brought back by a request to restart it if it runs.
+ */
+function combined(before: ServiceAction | undefined, now: ServiceAction): ServiceAction {
+  if (before === undefined || now === 'stop') return now
+  switch (before) {
+    case 'stop':
+      return now === 'start' || now === 'restart' ? 'restart' : 'stop'
+    case 'restart':
+      return 'restart'
+    case 'start':
+      return now === 'restart' || now === 'try-restart' ? 'restart' : 'start'
+    case 'try-restart':
+      return now === 'start' || now === 'restart' ? 'restart' : 'try-restart'
+    case 'reload':
+      return now === 'start' ? 'restart' : now
+  }
+}
+
+/** Both ask the machine's own policy, which may forbid it. An unknown ending is an init script's name with a dot in it. */
+function commandOf(service: string, action: ServiceAction): readonly string[] {
+  const isUnit = /\.(?:service|socket|timer|path|target|mount|automount|slice|scope|swap|device)$/.test(
+    service,
+  )
+  if (isUnit) return ['deb-systemd-invoke', action, service]
+  return ['invoke-rc.d', service, action]
+}
