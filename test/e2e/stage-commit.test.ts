@@ -1,0 +1,17 @@
+// Commits of a staged change that are killed at some of the calls by which they change the disk; all of them are in test/long/.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { KillTally } from '../stage-commit-kill.ts'
+import { runOnDisk } from '../stage-commit-run.ts'
+
+test('a commit and a take-back that are killed end as before or as after, recovered by VML or by recover.sh, forward or backward, also when that is killed', () => {
+  const { kills, recoveryKills, recovered, commitPoints, takeBackPoints } = runOnDisk<KillTally>(
+    'tmpfs',
+    'stage-commit-kill.ts',
+    { kind: 'plain', stride: 75, nestedStride: 4 },
+  )
+  assert.ok(commitPoints > 200 && takeBackPoints > 150, `${commitPoints} and ${takeBackPoints} points`)
+  assert.ok(kills >= 5 && recoveryKills >= 2, `${kills} and ${recoveryKills} kills`)
+  for (const way of ['vml', 'vml backward', 'sh', 'sh backward'])
+    assert.ok((recovered[`commit, ${way}`] ?? 0) >= 2, JSON.stringify(recovered))
+})
