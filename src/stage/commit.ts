@@ -34,9 +34,9 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
         hint: 'Recover that one first',
       },
     )
-  disk.makeFolder(folder, 0o700)
   let journal: Journal = { root, folder, keeps: [], steps: [], times: [] }
   try {
+    disk.makeFolder(folder, 0o700)
     const keeps = planKeepFolders({
       disk,
       root,
@@ -53,7 +53,7 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     enterState(disk, journal, 'PREPARED')
     return { journal, changes }
   } catch (error) {
-    discardJournal(disk, journal)
+    quietly(() => discardJournal(disk, journal))
     throw nothingChanged(error, root)
   }
 }
@@ -86,8 +86,17 @@ export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): 
     endForward(disk, journal)
   } catch (error) {
     if (readState(journal.folder) !== 'PREPARED') takeBack(disk, journal)
-    forgetJournal(disk, journal)
+    quietly(() => forgetJournal(disk, journal))
     throw nothingChanged(error, at)
+  }
+}
+
+/** What cannot be tidied up now is tidied up by the next recovery; the failure before it is the one to tell. */
+function quietly(tidy: () => void): void {
+  try {
+    tidy()
+  } catch {
+    // Nothing that matters is lost: a state says what it is.
   }
 }
 
