@@ -34,16 +34,15 @@ export function discardJournal(disk: CommitDisk, journal: Journal): void {
 export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' | 'as it was'): void {
   for (const { folder, made, aboveMtimeNs } of journal.keeps) {
     const status = disk.look(folder)
-    if (status) {
+    if (status)
       for (const name of disk.list(folder)) removeTree(disk, asRaw(`${folder}/${name}`), status.mountId)
-      // The names of what was kept are gone for good before the journal that knows of them is.
-      disk.syncDisk(folder)
-    }
     const outermost = made[0]
     const outside = outermost === undefined ? undefined : disk.look(above(outermost))
     for (const each of made.toReversed()) removeEmpty(disk, each)
     if (outermost !== undefined && outside)
       disk.setMtime(above(outermost), times === 'keep' ? outside.mtimeNs : aboveMtimeNs)
+    // What was kept is gone for good before the journal that knows of it is.
+    if (status) disk.syncDisk(outermost === undefined ? folder : above(outermost))
   }
   const status = disk.look(journal.folder)
   if (!status) return
