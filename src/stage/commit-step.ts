@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import type { FileStatus } from '../wire/libc.ts'
-import { type CommitDisk, isFolder, isLink, isSameThing } from './commit-disk.ts'
+import { type CommitDisk, isFolder, isLink, isSameThing, modeBits } from './commit-disk.ts'
 import { below, type FolderState, type FolderTime, type Journal, type Step } from './journal.ts'
 
 type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
@@ -48,17 +48,11 @@ export function stepBackward(disk: CommitDisk, root: RawText, step: Step): void 
   }
 }
 
-/** After all steps: each of them gave its folder a time of its own. */
-export function setTimes(
-  disk: CommitDisk,
-  root: RawText,
-  times: readonly FolderTime[],
-  to: 'before' | 'after',
-) {
-  for (const { path, beforeNs, afterNs } of times) {
-    const mtimeNs = to === 'after' ? afterNs : beforeNs
-    if (mtimeNs !== undefined) disk.setMtime(below(root, path), mtimeNs)
-  }
+/** After all steps: each of them gave its folder a time of its own. What has its time is left alone: it may refuse another one. */
+export function setTime(disk: CommitDisk, root: RawText, time: FolderTime, to: 'before' | 'after'): void {
+  const place = below(root, time.path)
+  const mtimeNs = to === 'after' ? time.afterNs : time.beforeNs
+  if (mtimeNs !== undefined && disk.look(place)?.mtimeNs !== mtimeNs) disk.setMtime(place, mtimeNs)
 }
 
 /** The old thing has its second name since before the first step: so it is durable that it is kept, whatever of the renames is. */
@@ -165,14 +159,20 @@ function tryExchange(disk: CommitDisk, one: RawText, other: RawText): boolean {
 function setFolder(disk: CommitDisk, live: RawText, { mode, uid, gid, xattrs }: FolderState): void {
   const now = disk.look(live)
   if (!now || !isFolder(now)) throw changedMeanwhile(live)
-  disk.setOwner(live, { uid, gid })
+  // Only what is not so: a folder that refuses changes must not refuse that it stays as it is.
+  if (now.uid !== uid || now.gid !== gid) disk.setOwner(live, { uid, gid })
   if (xattrs !== undefined) {
-    const wanted = new Set(xattrs.map(({ name }) => name))
-    for (const name of disk.listXattrs(live)) if (!wanted.has(name)) disk.removeXattr(live, name)
-    for (const xattr of xattrs) disk.setXattr(live, xattr)
+    const has = new Map(disk.readXattrs(live).map(({ name, value }) => [name, value]))
+    const wanted = new Map(xattrs.map(({ name, value }) => [name, value]))
+    for (const name of has.keys()) if (!wanted.has(name)) disk.removeXattr(live, name)
+    for (const [name, value] of wanted) {
+      const old = has.get(name)
+      if (old === undefined || Buffer.compare(old, value) !== 0) disk.setXattr(live, { name, value })
+    }
   }
   // Last: an ACL changes the rights of the group.
-  disk.setMode(live, mode)
+  const then = disk.look(live)
+  if (then === undefined || (then.mode & modeBits) !== mode) disk.setMode(live, mode)
 }
 
 export function changedMeanwhile(live: RawText): VmlError {

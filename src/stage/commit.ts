@@ -9,7 +9,7 @@ import { checkLive } from './commit-check.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
 import { makeReady, takeMarksOff } from './commit-prepare.ts'
-import { returnLinks, setTimes, stepBackward, stepForward } from './commit-step.ts'
+import { returnLinks, setTime, stepBackward, stepForward } from './commit-step.ts'
 import { discardJournal, forgetJournal } from './forget-journal.ts'
 import { below, enterState, inFolder, type Journal, readState, type Step, writeJournal } from './journal.ts'
 import { makeKeepFolder, planKeepFolders } from './keep-folders.ts'
@@ -107,7 +107,7 @@ export function goForward(disk: CommitDisk, journal: Journal): void {
 }
 
 function endForward(disk: CommitDisk, journal: Journal): void {
-  setTimes(disk, journal.root, journal.times, 'after')
+  for (const time of journal.times) setTime(disk, journal.root, time, 'after')
   syncTouched(disk, journal)
   enterState(disk, journal, 'COMMITTED')
 }
@@ -119,14 +119,17 @@ function endForward(disk: CommitDisk, journal: Journal): void {
 export function takeBack(disk: CommitDisk, journal: Journal): void {
   enterState(disk, journal, 'TAKING-BACK')
   const failed: { path: RawText; error: unknown }[] = []
-  // From the end: what was put into a new folder leaves it first.
-  for (const step of journal.steps.toReversed()) {
+  const attempt = (path: RawPath, act: () => void) => {
     try {
-      stepBackward(disk, journal.root, step)
+      act()
     } catch (error) {
-      failed.push({ path: below(journal.root, step.path), error })
+      failed.push({ path: below(journal.root, path), error })
     }
   }
+  // From the end: what was put into a new folder leaves it first.
+  for (const step of journal.steps.toReversed())
+    attempt(step.path, () => stepBackward(disk, journal.root, step))
+  for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed
   if (first !== undefined)
     throw new VmlError(
@@ -138,7 +141,6 @@ export function takeBack(disk: CommitDisk, journal: Journal): void {
         details: { paths: failed.map(({ path }) => path) },
       },
     )
-  setTimes(disk, journal.root, journal.times, 'before')
   syncTouched(disk, journal)
   enterState(disk, journal, 'TAKEN-BACK')
   returnLinks(disk, journal)
