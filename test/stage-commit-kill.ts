@@ -4,7 +4,12 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type CaseKind, type CommitCase, leftBehind, openCase } from './stage-commit-case.ts'
+import { rawFromString } from '../src/base/raw-text.ts'
+import { openCommitDisk } from '../src/stage/commit-disk.ts'
+import { recover } from '../src/stage/recover.ts'
+import { type CaseKind, type CommitCase, leftBehind, openCase, runCommit } from './stage-commit-case.ts'
+import { watchedDisk } from './stage-commit-disk.ts'
+import { testLibc } from './stage-commit-tree.ts'
 import {
   checkKept,
   expected,
@@ -22,6 +27,8 @@ export interface KillPlan {
   readonly kind: CaseKind
   /** Every how manieth call. */
   readonly stride: number
+  /** By SIGKILL; or in this process by a disk that fails for good, which leaves the same there in a tenth of the time. */
+  readonly how: 'killed' | 'stopped'
   /** After every how manieth kill the recoveries are killed, too. */
   readonly nestedStride: number
 }
@@ -35,8 +42,9 @@ export interface KillTally {
   recovered: Record<string, number>
 }
 
+const libc = testLibc()
 const child = join(import.meta.dirname, 'stage-commit-child.ts')
-export function killCommits({ folder, kind, stride, nestedStride }: KillPlan): KillTally {
+export function killCommits({ folder, kind, stride, how, nestedStride }: KillPlan): KillTally {
   using staged = openCase(folder, kind)
   const recovered: Record<string, number> = {}
   const tally: KillTally = {
@@ -63,7 +71,7 @@ export function killCommits({ folder, kind, stride, nestedStride }: KillPlan): K
   ]) {
     for (let at = 1 + (stride > 1 ? points % stride : 0); at <= points; at += stride) {
       staged.reset(from)
-      kill(staged, action, at)
+      assert.ok(how === 'killed' ? isKilled(staged, action, at) : isStopped(staged, action, at), `call ${at}`)
       tally.kills++
       const killed = staged.save('killed')
       const state = stateOf(staged)
@@ -76,7 +84,7 @@ export function killCommits({ folder, kind, stride, nestedStride }: KillPlan): K
       if (tally.kills % nestedStride > 0 || state === undefined || state === 'PREPARED') continue
       for (const way of ways) {
         staged.reset(killed)
-        if (!killRecovery(staged, way, 1 + ((at * 7) % 40))) continue
+        if (!isRecoveryKilled(staged, way, { at: 1 + ((at * 7) % 40), how })) continue
         tally.recoveryKills++
         const between = stateOf(staged)
         const twice = staged.save('twice')
@@ -98,9 +106,22 @@ function runToEnd(staged: CommitCase, action: string): number {
   return Number(stdout)
 }
 
-function kill(staged: CommitCase, action: string, at: number): void {
-  const { signal, stderr } = run(staged, action, at)
-  assert.equal(signal, 'SIGKILL', stderr)
+function isKilled(staged: CommitCase, action: string, at: number): boolean {
+  return run(staged, action, at).signal === 'SIGKILL'
+}
+
+function isStopped({ staged }: CommitCase, action: string, at: number): boolean {
+  let calls = 0
+  const stopping = watchedDisk(openCommitDisk(libc), () => {
+    if (++calls >= at) throw Object.assign(new Error('EIO, stopped'), { code: 'EIO' })
+  })
+  try {
+    if (action === 'commit') runCommit(stopping, staged)
+    else recover(stopping, rawFromString(staged.journal), action === 'backward' ? 'backward' : undefined)
+  } catch {
+    // As it must.
+  }
+  return calls >= at
 }
 
 function run({ file }: CommitCase, action: string, at: number) {
@@ -114,9 +135,14 @@ function run({ file }: CommitCase, action: string, at: number) {
 }
 
 /** False when it ended before. */
-function killRecovery(staged: CommitCase, way: Way, at: number): boolean {
+function isRecoveryKilled(
+  staged: CommitCase,
+  way: Way,
+  { at, how }: { at: number; how: KillPlan['how'] },
+): boolean {
+  const action = way === 'vml' ? 'recover' : 'backward'
   if (way === 'vml' || way === 'vml backward')
-    return run(staged, way === 'vml' ? 'recover' : 'backward', at).signal === 'SIGKILL'
+    return how === 'killed' ? isKilled(staged, action, at) : isStopped(staged, action, at)
   const bin = join(dirname(staged.file), 'bin')
   const count = join(bin, 'count')
   mkdirSync(bin, { recursive: true })

@@ -20,7 +20,7 @@ export type Way = (typeof ways)[number]
 const shells: readonly (readonly string[])[] = [
   ['/bin/dash'],
   ['/bin/busybox', 'sh'],
-  ['/bin/bash', '--posix'],
+  ['/bin/bash', '--norc', '--posix'],
 ]
 
 export function shellOf(index: number): readonly string[] {
@@ -68,13 +68,16 @@ export function outcome(staged: CommitCase, way: Way, shell: readonly string[]):
   return now
 }
 
+/** With `path`, programs are found there, and `sync` waits for the disk; else it does not (`withoutSync`). */
 export function runScript({ staged }: CommitCase, way: Way, shell: readonly string[], path?: string) {
   const script = join(staged.journal, 'recover.sh')
   if (!existsSync(script)) return { status: 0, stderr: '', signal: null }
   const [program = '/bin/sh', ...words] = shell
-  return spawnSync(program, [...words, script, ...(way === 'sh' ? [] : ['--backward'])], {
+  // Busybox finds its own sync before any other.
+  const call = path === undefined ? ['-c', 'sync() { :; }; . "$0"', script] : [script]
+  return spawnSync(program, [...words, ...call, ...(way === 'sh' ? [] : ['--backward'])], {
     encoding: 'utf8',
-    env: { PATH: path ?? `${withoutSync(dirname(staged.changes))}:/usr/sbin:/usr/bin:/sbin:/bin` },
+    env: { PATH: path ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
   })
 }
 
