@@ -13,8 +13,13 @@ import { below } from './journal.ts'
 
 const readBytes = 1024 * 1024
 
-/** Fails with `conflict` at the first path that is no longer what its change says it was before. */
-export function checkLive(disk: CommitDisk, root: RawText, changes: readonly PathChange[]): void {
+/** Fails with `conflict` at the first path that is no longer what its change says it was before; else tells what stands there. */
+export function checkLive(
+  disk: CommitDisk,
+  root: RawText,
+  changes: readonly PathChange[],
+): ReadonlyMap<RawPath, FileStatus> {
+  const found = new Map<RawPath, FileStatus>()
   const before = new Set<RawPath>()
   for (const change of changes) if (change.before) before.add(change.path)
   /** Folders that go with all that is in them, and the mount that each lies on. */
@@ -32,6 +37,7 @@ export function checkLive(disk: CommitDisk, root: RawText, changes: readonly Pat
     }
     const status = disk.look(live)
     if (!status || !isStill(disk, { live, state, status, scratch })) throw changedMeanwhile(live)
+    found.set(path, status)
     const mount = goes.get(parent)
     if (mount !== undefined && mount !== status.mountId)
       throw new VmlError(
@@ -48,6 +54,7 @@ export function checkLive(disk: CommitDisk, root: RawText, changes: readonly Pat
       if (!isIn(before, inside)) throw changedMeanwhile(below(root, inside))
     }
   }
+  return found
 }
 
 function isIn(paths: ReadonlySet<string>, path: RawText): boolean {

@@ -8,8 +8,8 @@ import { below, type FolderState, type FolderTime, type Journal, type Step } fro
 type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
 
 /**
- * A second time, after a first one that was cut off anywhere, it does the rest. `seen` is what stood there when the old
- * thing was linked: what came to its name since stays, and the step fails with `conflict`.
+ * A second time, after a first one that was cut off anywhere, it does the rest. `seen` is what stood there when it was
+ * checked: what came to its name since stays, and the step fails with `conflict`.
  */
 export function stepForward(disk: CommitDisk, root: RawText, step: Step, seen?: FileStatus): void {
   const live = below(root, step.path)
@@ -18,11 +18,13 @@ export function stepForward(disk: CommitDisk, root: RawText, step: Step, seen?: 
       if (disk.look(step.made)) disk.renameNew(step.made, live)
       return
     case 'delete':
-      if (!disk.look(step.kept)) disk.renameNew(live, step.kept)
-      return
+      if (disk.look(step.kept)) return
+      mustBe(disk, live, seen)
+      return disk.renameNew(live, step.kept)
     case 'replace':
       return replace(disk, live, step, seen)
     case 'retype':
+      mustBe(disk, live, seen)
       return retype(disk, live, step)
     case 'folder':
       return setFolder(disk, live, step.after)
@@ -61,8 +63,7 @@ function replace(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>,
   const [now, old] = [disk.look(live), seen ?? disk.look(kept)]
   // A mv that cannot replace a link removes it first: `recover.sh` was cut off between both.
   if (!now && !seen && old) return disk.renameNew(made, live)
-  if (!now || !old || !isSameThing(now, old) || now.size !== old.size || now.mtimeNs !== old.mtimeNs)
-    throw changedMeanwhile(live)
+  if (!now || !old || !isUnchanged(now, old)) throw changedMeanwhile(live)
   disk.rename(made, live)
 }
 
@@ -173,6 +174,18 @@ function setFolder(disk: CommitDisk, live: RawText, { mode, uid, gid, xattrs }: 
   // Last: an ACL changes the rights of the group.
   const then = disk.look(live)
   if (then === undefined || (then.mode & modeBits) !== mode) disk.setMode(live, mode)
+}
+
+function mustBe(disk: CommitDisk, live: RawText, seen: FileStatus | undefined): void {
+  if (seen === undefined) return
+  const now = disk.look(live)
+  if (!now || !isUnchanged(now, seen)) throw changedMeanwhile(live)
+}
+
+/** By its numbers; those of a folder change with what is in it. */
+export function isUnchanged(one: FileStatus, other: FileStatus): boolean {
+  if (!isSameThing(one, other)) return false
+  return isFolder(one) || (one.size === other.size && one.mtimeNs === other.mtimeNs)
 }
 
 export function changedMeanwhile(live: RawText): VmlError {

@@ -4,14 +4,20 @@ import { printable, type RawText } from '../base/raw-text.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
-import type { FileStatus } from '../wire/libc.ts'
 import { checkLive } from './commit-check.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
 import { makeReady, takeMarksOff } from './commit-prepare.ts'
-import { returnLinks, setTime, stepBackward, stepForward } from './commit-step.ts'
+import {
+  changedMeanwhile,
+  isUnchanged,
+  returnLinks,
+  setTime,
+  stepBackward,
+  stepForward,
+} from './commit-step.ts'
 import { discardJournal, forgetJournal } from './forget-journal.ts'
-import { below, enterState, inFolder, type Journal, readState, type Step, writeJournal } from './journal.ts'
+import { below, enterState, inFolder, type Journal, readState, writeJournal } from './journal.ts'
 import { makeKeepFolder, planKeepFolders } from './keep-folders.ts'
 import { recoverScript } from './recover-script.ts'
 
@@ -64,24 +70,22 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
  * old thing is kept, and the new one is either where it was prepared or live. If it fails, everything is taken back first.
  */
 export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): void {
-  const seen = new Map<Step, FileStatus>()
   let at: RawText = journal.root
   try {
-    checkLive(disk, journal.root, changes)
+    const seen = checkLive(disk, journal.root, changes)
     for (const step of journal.steps) {
       if (step.kind !== 'replace') continue
       at = below(journal.root, step.path)
-      const before = disk.look(at)
       disk.link(at, step.kept)
-      const status = disk.look(step.kept)
-      // What is linked is what was checked, or was there right before the link.
-      if (before && status && before.inode === status.inode) seen.set(step, status)
+      // What was linked is what was checked, or it came in between.
+      const [checked, linked] = [seen.get(step.path), disk.look(step.kept)]
+      if (!checked || !linked || !isUnchanged(checked, linked)) throw changedMeanwhile(at)
     }
     syncKeeps(disk, journal)
     enterState(disk, journal, 'COMMITTING')
     for (const step of journal.steps) {
       at = below(journal.root, step.path)
-      stepForward(disk, journal.root, step, seen.get(step))
+      stepForward(disk, journal.root, step, seen.get(step.path))
     }
     endForward(disk, journal)
   } catch (error) {
