@@ -42,6 +42,8 @@ export interface FileStatus {
   readonly device: bigint
   /** Of the file system that it lies on, in the form of `st_dev`. */
   readonly deviceId: bigint
+  /** Of the mount that the path led to: rename and link never cross one, also where both show one file system. 0 before Linux 5.8. */
+  readonly mountId: bigint
 }
 
 /** Means something on its own file system only. */
@@ -96,6 +98,8 @@ export interface Libc {
   chmodOf(file: number, mode: number): void
   setTimesAt(folder: FolderHandle, name: RawText, times: FileTimes): void
   setTimesOf(file: number, times: FileTimes): void
+  /** All that was written to the file system of an open file or folder is durable when it returns (syncfs(2)). */
+  syncDiskOf(file: number): void
 }
 
 /** fcntl.h: the same numbers on every architecture, and not among Node's constants. */
@@ -109,7 +113,8 @@ const removeFolder = 0x200
 const [renameNew, renameExchange] = [1, 2]
 const seekData = 3
 const seekHole = 4
-const statxBasic = 0x7ff
+/** STATX_BASIC_STATS, and the mount (STATX_MNT_ID). */
+const statxBasic = 0x7ff | 0x1000
 /** The kernel takes 4 KiB for a path and 255 bytes for a name; names of attributes and their values are below 64 KiB each (xattr(7)). */
 const pathBytesMax = 4096
 const xattrBytesMax = 64 * 1024
@@ -174,6 +179,7 @@ const signatures = {
   fchmod: { arguments: ['i32', 'u32'], return: 'i32' },
   utimensat: { arguments: ['i32', 'buffer', 'buffer', 'i32'], return: 'i32' },
   futimens: { arguments: ['i32', 'buffer'], return: 'i32' },
+  syncfs: { arguments: ['i32'], return: 'i32' },
 } as const
 
 function bind(ffi: Ffi): Libc {
@@ -337,6 +343,7 @@ function bind(ffi: Ffi): Libc {
     setTimesAt: (folder, name, given) =>
       void done(c.utimensat(folder, path(name, 'utimensat'), fillTimes(given), noFollow), 'utimensat'),
     setTimesOf: (file, given) => void done(c.futimens(file, fillTimes(given)), 'futimens'),
+    syncDiskOf: (file) => void done(c.syncfs(file), 'syncfs'),
   }
   return libc
 }
@@ -376,6 +383,7 @@ function parseStatus(bytes: Buffer): FileStatus {
     mtimeNs: time(112),
     device: deviceNumber(bytes.readUInt32LE(128), bytes.readUInt32LE(132)),
     deviceId: deviceNumber(bytes.readUInt32LE(136), bytes.readUInt32LE(140)),
+    mountId: bytes.readBigUInt64LE(144),
   }
 }
 

@@ -1,0 +1,185 @@
+// The calls by which a commit looks at a disk and changes it: one value, so that a test can cut between any two of them.
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  readlinkSync,
+  readdirSync,
+  writeSync,
+} from 'node:fs'
+import { systemErrorCode } from '../base/failure.ts'
+import { rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
+import type { Xattr } from '../model/tree.ts'
+import { type FileStatus, here, type Libc } from '../wire/libc.ts'
+
+/** Paths are absolute; the last part is never followed if it is a link. */
+export interface CommitDisk {
+  /** Undefined where nothing is, also where a folder on the way is none. */
+  look(path: RawText): FileStatus | undefined
+  /** Names in no order. */
+  list(folder: RawText): RawText[]
+  readXattrs(path: RawText): Xattr[]
+  listXattrs(path: RawText): RawText[]
+  link(from: RawText, to: RawText): void
+  /** Replaces what stands at `to`. */
+  rename(from: RawText, to: RawText): void
+  /** `EEXIST` where something stands at `to`. */
+  renameNew(from: RawText, to: RawText): void
+  exchange(one: RawText, other: RawText): void
+  remove(path: RawText, what: 'file' | 'folder'): void
+  makeFolder(path: RawText, mode: number): void
+  makeNode(path: RawText, node: { mode: number; device: bigint }): void
+  copyLink(from: RawText, to: RawText): void
+  /** A file that must not be there yet. Not durable before a sync. */
+  writeFile(path: RawText, mode: number, bytes: Uint8Array): void
+  /** The content alone, holes stay holes; shared with the source where the file system can. `to` must not be there yet. */
+  copyFile(from: RawText, to: RawText): void
+  /** Of a file or folder, never of a link or a device. */
+  setMode(path: RawText, mode: number): void
+  setOwner(path: RawText, owner: { uid: number; gid: number }): void
+  setMtime(path: RawText, mtimeNs: bigint): void
+  setXattr(path: RawText, xattr: Xattr): void
+  removeXattr(path: RawText, name: RawText): void
+  /** What stands in the folder is durable, and what a file there holds that was written before. */
+  syncFolder(path: RawText): void
+  /** Everything on the file system of this folder is durable. */
+  syncDisk(folder: RawText): void
+}
+
+/** What renameat2(2) says where the file system, or the kernel, knows no such flags. */
+const withoutFlags: ReadonlySet<string> = new Set(['EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'])
+const nothingThere: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
+
+export function openCommitDisk(libc: Libc): CommitDisk {
+  const at = (name: RawText) => ({ folder: here, name })
+  const withFolder = (path: RawText, act: (folder: number) => void) => {
+    const folder = openSync(rawToBytes(path), constants.O_RDONLY | constants.O_DIRECTORY)
+    try {
+      act(folder)
+    } finally {
+      closeSync(folder)
+    }
+  }
+  const withNew = (path: RawText, mode: number, act: (file: number) => void) => {
+    const file = openSync(rawToBytes(path), 'wx', mode)
+    try {
+      act(file)
+    } finally {
+      closeSync(file)
+    }
+  }
+  const disk: CommitDisk = {
+    look(path) {
+      try {
+        return libc.statAt(here, path)
+      } catch (error) {
+        if (nothingThere.has(systemErrorCode(error) ?? '')) return undefined
+        throw error
+      }
+    },
+    list: (folder) =>
+      readdirSync(rawToBytes(folder), { encoding: 'buffer' }).map((name) => rawFromBytes(name)),
+    readXattrs: (path) => libc.readXattrs(path),
+    listXattrs: (path) => libc.listXattrs(path),
+    link: (from, to) => libc.linkAt(at(from), at(to)),
+    rename: (from, to) => libc.renameAt(at(from), at(to)),
+    renameNew(from, to) {
+      try {
+        libc.renameNewAt(at(from), at(to))
+      } catch (error) {
+        if (!withoutFlags.has(systemErrorCode(error) ?? '')) throw error
+        if (disk.look(to) !== undefined) throw Object.assign(new Error('EEXIST, rename'), { code: 'EEXIST' })
+        libc.renameAt(at(from), at(to))
+      }
+    },
+    exchange: (one, other) => libc.exchangeAt(at(one), at(other)),
+    remove: (path, what) => libc.removeAt(here, path, what),
+    makeFolder: (path, mode) => libc.makeFolderAt(here, path, mode),
+    makeNode(path, node) {
+      libc.makeNodeAt(here, path, node)
+      // The mask of this process took bits away.
+      chmodSync(rawToBytes(path), node.mode & modeBits)
+    },
+    copyLink: (from, to) =>
+      libc.makeLinkAt(here, to, rawFromBytes(readlinkSync(rawToBytes(from), { encoding: 'buffer' }))),
+    writeFile: (path, mode, bytes) => withNew(path, mode, (file) => writeAll(file, bytes)),
+    copyFile(from, to) {
+      try {
+        copyFileSync(
+          rawToBytes(from),
+          rawToBytes(to),
+          constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE,
+        )
+      } catch (error) {
+        if (systemErrorCode(error) === 'EEXIST') throw error
+        withNew(to, 0o600, (file) => copyContent(libc, from, file))
+      }
+    },
+    setMode(path, mode) {
+      const file = openSync(
+        rawToBytes(path),
+        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      )
+      try {
+        libc.chmodOf(file, mode)
+      } finally {
+        closeSync(file)
+      }
+    },
+    setOwner: (path, owner) => libc.chownAt(here, path, owner),
+    setMtime: (path, mtimeNs) => libc.setTimesAt(here, path, { mtimeNs }),
+    setXattr: (path, { name, value }) => libc.setXattr(path, name, value),
+    removeXattr: (path, name) => libc.removeXattr(path, name),
+    syncFolder: (path) => withFolder(path, fsyncSync),
+    syncDisk: (path) => withFolder(path, (folder) => libc.syncDiskOf(folder)),
+  }
+  return disk
+}
+
+function copyContent(libc: Libc, from: RawText, to: number): void {
+  const source = openSync(rawToBytes(from), constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const { size } = libc.statOf(source)
+    const piece = Buffer.allocUnsafe(Math.max(1, Math.min(size, copyBytesMax)))
+    for (let at = libc.nextData(source, 0); at !== undefined && at < size; at = libc.nextData(source, at)) {
+      const end = Math.min(libc.nextHole(source, at), size)
+      while (at < end) {
+        const length = readSync(source, piece, 0, Math.min(piece.length, end - at), at)
+        if (length === 0) break
+        for (let done = 0; done < length;) done += writeSync(to, piece, done, length - done, at + done)
+        at += length
+      }
+      if (at < end || at >= size) break
+    }
+    ftruncateSync(to, size)
+  } finally {
+    closeSync(source)
+  }
+}
+
+/** A write may take fewer bytes than it was given (write(2)). */
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at)
+}
+
+const copyBytesMax = 1024 * 1024
+const typeBits = 0o170000
+const folderBits = 0o040000
+export const modeBits = 0o7777
+
+export function isFolder({ mode }: FileStatus): boolean {
+  return (mode & typeBits) === folderBits
+}
+
+export function isLink({ mode }: FileStatus): boolean {
+  return (mode & typeBits) === 0o120000
+}
+
+export function isSameThing(one: FileStatus, other: FileStatus): boolean {
+  return one.inode === other.inode && one.deviceId === other.deviceId
+}

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { watchedDisk } from '../../test/stage-commit-disk.ts'
+import { changesBetween, describeTree, readTree, sh, testLibc } from '../../test/stage-commit-tree.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { asRaw, rawFromString } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import { commit, keptAt, prepareCommit, takeBack } from './commit.ts'
+import { type CommitDisk, openCommitDisk } from './commit-disk.ts'
+import { forgetJournal } from './forget-journal.ts'
+import { readJournal } from './journal.ts'
+import { recover } from './recover.ts'
+
+const libc = testLibc()
+const plain = openCommitDisk(libc)
+
+test('a commit that fails at any of its calls has changed nothing, and leaves nothing', () => {
+  const codes = new Map<string, number>()
+  let calls = 0
+  for (let failAt = 1; ; failAt++) {
+    using bench = openBench()
+    let count = 0
+    const disk = watchedDisk(plain, (call) => {
+      if (++count === failAt) throw Object.assign(new Error(`ENOSPC, ${call}`), { code: 'ENOSPC' })
+    })
+    try {
+      bench.run(disk)
+      calls = count
+      break
+    } catch (error) {
+      assert.ok(error instanceof VmlError, String(error))
+      codes.set(error.code, (codes.get(error.code) ?? 0) + 1)
+      assert.match(error.message, /no space left on device; nothing was changed/)
+    }
+    assert.equal(bench.now(), 'before', `call ${failAt}`)
+    assert.ok(!existsSync(bench.journal), `call ${failAt}`)
+  }
+  assert.ok(calls > 35, `${calls} calls`)
+  assert.deepEqual([...codes], [['unavailable.space', calls]])
+})
+
+test('what was kept of a commit lies at its place until it is forgotten, also of what was in a folder', () => {
+  using bench = openBench()
+  const journal = bench.run(plain)
+  assert.equal(bench.now(), 'after')
+  const read = (path: string) => {
+    const kept = keptAt(journal, pathOf(path))
+    return kept === undefined ? undefined : readFileSync(Buffer.from(kept, 'latin1'), 'utf8')
+  }
+  assert.equal(read('/changed'), 'old\n')
+  assert.equal(read('/gone/deep/file'), 'deep\n')
+  assert.equal(read('/file-to-folder'), 'file\n')
+  assert.equal(read('/folder-to-file/in'), 'in\n')
+  assert.equal(keptAt(journal, pathOf('/new')), undefined)
+  assert.equal(keptAt(journal, pathOf('/stays')), undefined)
+  forgetJournal(plain, journal)
+  assert.equal(bench.now(), 'after')
+  assert.ok(!existsSync(bench.journal))
+})
+
+test('what was taken back lies prepared again, and can be committed again', () => {
+  using bench = openBench()
+  const journal = bench.run(plain)
+  takeBack(plain, journal)
+  assert.equal(bench.now(), 'before')
+  forgetJournal(plain, journal)
+  bench.run(plain)
+  assert.equal(bench.now('no folder times'), 'after')
+})
+
+for (const { title, change } of [
+  { title: 'a file got other content', change: 'echo other >changed' },
+  {
+    title: 'a file got other content of the same length and time',
+    change: 'touch -r changed t; echo OLD >changed; touch -r t changed; rm t',
+  },
+  { title: 'a file became a link', change: 'rm changed; ln -s elsewhere changed' },
+  { title: 'a file got other rights', change: 'chmod 600 changed' },
+  { title: 'something came where something new goes', change: 'echo x >new' },
+  { title: 'something came into a folder that goes', change: 'echo x >gone/deep/more' },
+  { title: 'something went that goes', change: 'rm gone/deep/file' },
+  { title: 'a folder got other rights', change: 'chmod 711 stays' },
+  { title: 'a link was led elsewhere', change: 'ln -sfn elsewhere link' },
+])
+  test(`nothing is committed, and all stays, when since the staging ${title}`, () => {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    sh(change, bench.root)
+    const now = describeTree(readTree(libc, bench.root))
+    assert.throws(
+      () => commit(plain, prepared),
+      (error) => isFailure(error, 'conflict'),
+    )
+    assert.deepEqual(describeTree(readTree(libc, bench.root)), now)
+    assert.ok(!existsSync(bench.journal))
+  })
+
+test('what replaces a file between its check and its rename stays, and all else is taken back', () => {
+  using bench = openBench()
+  const prepared = bench.prepare(plain)
+  let done = false
+  const disk = watchedDisk(plain, (call, [from]) => {
+    // The first rename of a prepared thing: all checks and links were before it.
+    if (done || call !== 'renameNew' || !String(from).includes('/after/')) return
+    done = true
+    sh('echo newer >n; mv n changed', bench.root)
+  })
+  assert.throws(
+    () => commit(disk, prepared),
+    (error) => isFailure(error, 'conflict'),
+  )
+  assert.equal(readFileSync(join(bench.root, 'changed'), 'utf8'), 'newer\n')
+  sh('touch -r ../before/changed changed; echo old >changed; touch -r ../before/changed changed', bench.root)
+  assert.equal(bench.now('no folder times'), 'before')
+})
+
+test('a journal whose steps are damaged is not guessed at, and says how to end it', () => {
+  using bench = openBench()
+  const { journal } = bench.prepare(plain)
+  const file = join(bench.journal, 'steps')
+  const bytes = readFileSync(file)
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
+  writeFileSync(file, bytes)
+  assert.throws(
+    () => readJournal(journal.folder),
+    (error) => isFailure(error, 'integrity.format') && /recover\.sh/.test(error.hint ?? ''),
+  )
+})
+
+test('a second commit does not begin while the journal of another one is there, and recovery discards what was only prepared', () => {
+  using bench = openBench()
+  bench.prepare(plain)
+  assert.throws(
+    () => bench.prepare(plain),
+    (error) => isFailure(error, 'exists'),
+  )
+  assert.deepEqual(recover(plain, rawFromString(bench.journal)), { found: 'PREPARED', did: 'discarded' })
+  assert.deepEqual(recover(plain, rawFromString(bench.journal)), { found: 'nothing', did: 'nothing' })
+  assert.equal(bench.now(), 'before')
+})
+
+test('what is prepared must be what the change says', () => {
+  using bench = openBench()
+  sh('echo longer than it was >changed', join(bench.folder, 'after'))
+  assert.throws(
+    () => bench.prepare(plain),
+    (error) => isFailure(error, 'proof'),
+  )
+  assert.ok(!existsSync(bench.journal))
+})
+
+test('two paths that have one thing prepared become two names of it', () => {
+  using bench = openBench()
+  const { root } = bench
+  const changes = bench.changes.filter(({ path }) => path === '/changed' || path === '/new')
+  const [one, two] = changes
+  assert.ok(one?.after && two)
+  const shared = [one, { ...two, after: one.after }]
+  const from = asRaw(`${rawFromString(join(bench.folder, 'after'))}/changed`)
+  commit(
+    plain,
+    prepareCommit(plain, {
+      root: rawFromString(root),
+      folder: rawFromString(bench.journal),
+      changes: shared,
+      prepared: () => from,
+      folderMtimeNs: () => undefined,
+    }),
+  )
+  const names = readTree(libc, root).get(pathOf('/new'))?.names
+  assert.equal(names, '/changed\n/new')
+})
+
+function openBench() {
+  // Hundreds of syncs prove nothing here, and would wait for what others write.
+  const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'vml-commit-'))
+  const [root, journal] = [join(folder, 'root'), join(folder, 'journal')]
+  mkdirSync(root)
+  sh(
+    `umask 022; echo old >changed; mkdir -p gone/deep stays/in folder-to-file; echo deep >gone/deep/file; echo file >file-to-folder
+    echo in >folder-to-file/in; echo s >stays/f; ln -s here link; echo '-' >'-odd
+name'; echo twin >twin; ln twin stays/twin; touch -d 2020-02-02 .`,
+    root,
+  )
+  sh('cp -a root after; cp -a root before', folder)
+  sh(
+    `umask 022; echo changed >changed; rm -r gone file-to-folder folder-to-file; mkdir -p file-to-folder/in new-folder/deep; echo x >file-to-folder/in/x
+    echo f >folder-to-file; chmod 700 stays; ln -sfn there link; echo new >new; ln new new-folder/new; echo n >new-folder/deep/n; rm '-odd
+name'; echo '+' >'--odd'; rm twin; echo alone >twin`,
+    join(folder, 'after'),
+  )
+  const [before, after] = [readTree(libc, root), readTree(libc, join(folder, 'after'))]
+  // A name that lost its twin is not changed by that.
+  const changes = changesBetween(before, after).filter(({ path }) => path !== '/stays/twin')
+  const prepare = (disk: CommitDisk) =>
+    prepareCommit(disk, {
+      root: rawFromString(root),
+      folder: rawFromString(journal),
+      changes,
+      prepared: (path: RawPath) =>
+        asRaw(`${rawFromString(join(folder, 'after'))}${path === '/' ? '' : path}`),
+    })
+  return {
+    folder,
+    root,
+    journal,
+    changes,
+    prepare,
+    run(disk: CommitDisk) {
+      const prepared = prepare(disk)
+      commit(disk, prepared)
+      return prepared.journal
+    },
+    now(times?: 'no folder times') {
+      const lines = (tree: typeof before) =>
+        describeTree(
+          times === undefined
+            ? tree
+            : new Map(
+                [...tree].map(([path, { state, names }]) => [
+                  path,
+                  { names, state: state.type === 'dir' ? { ...state, mtimeNs: 0n } : state },
+                ]),
+              ),
+        ).join('\n')
+      const now = lines(readTree(libc, root))
+      if (now === lines(before)) return 'before'
+      return now === lines(after) ? 'after' : now
+    },
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+function pathOf(text: string): RawPath {
+  const path = parseRawPath(rawFromString(text))
+  assert.ok(path)
+  return path
+}

@@ -1,0 +1,213 @@
+// The journalled commit: everything that a stage changed goes live, or nothing of it, wherever it is cut off.
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { printable, type RawText } from '../base/raw-text.ts'
+import { describeSystemError } from '../base/system-error.ts'
+import { nearestIn, type RawPath } from '../model/raw-path.ts'
+import type { PathChange } from '../model/transaction.ts'
+import { checkLive } from './commit-check.ts'
+import type { CommitDisk } from './commit-disk.ts'
+import { type CommitRequest, planCommit } from './commit-plan.ts'
+import { makeReady, takeMarksOff } from './commit-prepare.ts'
+import {
+  changedMeanwhile,
+  isUnchanged,
+  returnLinks,
+  setTime,
+  stepBackward,
+  stepForward,
+} from './commit-step.ts'
+import { discardJournal, forgetJournal } from './forget-journal.ts'
+import { below, enterState, inFolder, type Journal, readState, writeJournal } from './journal.ts'
+import { makeKeepFolder, planKeepFolders } from './keep-folders.ts'
+import { recoverScript } from './recover-script.ts'
+
+export interface PreparedCommit {
+  readonly journal: Journal
+  readonly changes: readonly PathChange[]
+}
+
+/**
+ * Writes the journal, and makes ready what it moves. Nothing of the root is changed; when this returns, everything that a commit
+ * needs is durable. If it fails, nothing of it stays.
+ */
+export function prepareCommit(disk: CommitDisk, request: CommitRequest): PreparedCommit {
+  const { root, folder, changes } = request
+  if (disk.look(folder) !== undefined)
+    throw new VmlError(
+      'exists',
+      `Cannot begin a commit: "${printable(folder)}" holds the journal of another one`,
+      {
+        hint: 'Recover that one first',
+      },
+    )
+  let journal: Journal = { root, folder, keeps: [], steps: [], times: [] }
+  try {
+    disk.makeFolder(folder, 0o700)
+    const keeps = planKeepFolders({
+      disk,
+      root,
+      given: [inFolder(folder, 'keep'), ...(request.keeps ?? [])],
+    })
+    const { steps, times, preparations, moved } = planCommit(disk, request, keeps)
+    journal = { root, folder, keeps: keeps.used(), steps, times }
+    // Before anything is made in other places, it is durable where.
+    writeJournal(disk, journal, recoverScript(journal))
+    for (const keep of journal.keeps) makeKeepFolder(disk, keep)
+    makeReady(disk, preparations)
+    for (const path of moved) takeMarksOff(disk, path)
+    syncKeeps(disk, journal)
+    enterState(disk, journal, 'PREPARED')
+    return { journal, changes }
+  } catch (error) {
+    quietly(() => discardJournal(disk, journal))
+    throw nothingChanged(error, root)
+  }
+}
+
+/**
+ * Order: the old things get their second names, and these are durable; then the state says that it is being committed; then
+ * everything moves; then that is durable; then the state says so. Each of the renames may be durable or not until then: the
+ * old thing is kept, and the new one is either where it was prepared or live. If it fails, everything is taken back first.
+ */
+export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): void {
+  let at: RawText = journal.root
+  try {
+    const seen = checkLive(disk, journal.root, changes)
+    for (const step of journal.steps) {
+      if (step.kind !== 'replace') continue
+      at = below(journal.root, step.path)
+      disk.link(at, step.kept)
+      // What was linked is what was checked, or it came in between.
+      const [checked, linked] = [seen.get(step.path), disk.look(step.kept)]
+      if (!checked || !linked || !isUnchanged(checked, linked)) throw changedMeanwhile(at)
+    }
+    syncKeeps(disk, journal)
+    enterState(disk, journal, 'COMMITTING')
+    for (const step of journal.steps) {
+      at = below(journal.root, step.path)
+      stepForward(disk, journal.root, step, seen.get(step.path))
+    }
+    endForward(disk, journal)
+  } catch (error) {
+    if (readState(journal.folder) !== 'PREPARED') takeBack(disk, journal)
+    quietly(() => forgetJournal(disk, journal))
+    throw nothingChanged(error, at)
+  }
+}
+
+/** What cannot be tidied up now is tidied up by the next recovery; the failure before it is the one to tell. */
+function quietly(tidy: () => void): void {
+  try {
+    tidy()
+  } catch {
+    // Nothing that matters is lost: a state says what it is.
+  }
+}
+
+/** What of a commit is still to do. */
+export function goForward(disk: CommitDisk, journal: Journal): void {
+  for (const step of journal.steps) stepForward(disk, journal.root, step)
+  endForward(disk, journal)
+}
+
+function endForward(disk: CommitDisk, journal: Journal): void {
+  for (const time of journal.times) setTime(disk, journal.root, time, 'after')
+  syncTouched(disk, journal)
+  enterState(disk, journal, 'COMMITTED')
+}
+
+/**
+ * Puts back what was there before, of a commit that ended or was cut off. As long as the journal is not forgotten. A step that
+ * cannot be taken back stops none of the others.
+ */
+export function takeBack(disk: CommitDisk, journal: Journal): void {
+  enterState(disk, journal, 'TAKING-BACK')
+  const failed: { path: RawText; error: unknown }[] = []
+  const attempt = (path: RawPath, act: () => void) => {
+    try {
+      act()
+    } catch (error) {
+      failed.push({ path: below(journal.root, path), error })
+    }
+  }
+  // From the end: what was put into a new folder leaves it first.
+  for (const step of journal.steps.toReversed())
+    attempt(step.path, () => stepBackward(disk, journal.root, step))
+  for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
+  const [first] = failed
+  if (first !== undefined)
+    throw new VmlError(
+      'failed',
+      `Cannot take back all of a commit: "${printable(first.path)}" (${reasonOf(first.error)}) and ${failed.length - 1} more are not as they were`,
+      {
+        cause: first.error,
+        hint: `Remove the cause, then: sh ${printable(inFolder(journal.folder, 'recover.sh'))} --backward`,
+        details: { paths: failed.map(({ path }) => path) },
+      },
+    )
+  syncTouched(disk, journal)
+  enterState(disk, journal, 'TAKEN-BACK')
+  returnLinks(disk, journal)
+}
+
+const indexes = new WeakMap<Journal, ReadonlyMap<RawPath, RawText>>()
+
+/** Where what stood at a path before a commit lies until the journal is forgotten; undefined where nothing stood, or a folder stayed. */
+export function keptAt(journal: Journal, path: RawPath): RawText | undefined {
+  let index = indexes.get(journal)
+  if (index === undefined) {
+    index = new Map(journal.steps.flatMap((step) => ('kept' in step ? [[step.path, step.kept]] : [])))
+    indexes.set(journal, index)
+  }
+  const at = nearestIn(path, index)
+  const kept = at === undefined ? undefined : index.get(at)
+  if (at === undefined || kept === undefined) return undefined
+  return at === path ? kept : inFolder(kept, path.slice(at.length + 1))
+}
+
+function syncKeeps(disk: CommitDisk, { root, keeps }: Journal): void {
+  for (const { folder } of keeps) disk.syncDisk(folder)
+  if (keeps.length === 0) disk.syncDisk(root)
+}
+
+/** Every file system that a step or a time was on. */
+function syncTouched(disk: CommitDisk, journal: Journal): void {
+  const folders = new Map<bigint, RawText>()
+  for (const { path } of journal.times) {
+    const place = below(journal.root, path)
+    const status = disk.look(place)
+    if (status) folders.set(status.deviceId, place)
+  }
+  for (const folder of folders.values()) disk.syncDisk(folder)
+  syncKeeps(disk, journal)
+}
+
+/** The failure in words; one that VML foresaw stays what it is. */
+function nothingChanged(error: unknown, at: RawText): unknown {
+  const code = systemErrorCode(error)
+  if (error instanceof VmlError || code === undefined) return error
+  const full = code === 'ENOSPC' || code === 'EDQUOT'
+  return new VmlError(
+    full ? 'unavailable.space' : 'failed',
+    `Cannot commit "${printable(at)}": ${reasonOf(error)}; nothing was changed`,
+    {
+      cause: error,
+      details: { path: at, code },
+      ...(hints[code] === undefined ? {} : { hint: hints[code] }),
+    },
+  )
+}
+
+const hints: Readonly<Record<string, string>> = {
+  ENOSPC: 'Make room, and repeat',
+  EDQUOT: 'Make room, and repeat',
+  EPERM: 'See with lsattr whether it, or its folder, is immutable',
+  EBUSY: 'See with findmnt whether something is mounted there',
+  EROFS: 'See with findmnt why the file system is read-only',
+}
+
+function reasonOf(error: unknown): string {
+  const code = systemErrorCode(error)
+  if (code !== undefined) return describeSystemError(code).toLowerCase()
+  return error instanceof Error ? error.message : String(error)
+}

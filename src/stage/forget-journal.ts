@@ -1,0 +1,73 @@
+// The end of a journal: what was kept is removed, then the journal.
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import type { FileStatus } from '../wire/libc.ts'
+import { type CommitDisk, isFolder } from './commit-disk.ts'
+import { enterState, inFolder, type Journal, journalFiles, readState } from './journal.ts'
+import { above } from './keep-folders.ts'
+import { trialFolder } from './recover-script.ts'
+
+/**
+ * After a commit that ended, or was taken back, or did not begin. What was kept is gone: it lies somewhere else before this is
+ * called. Cut off, it is ended by the next recovery.
+ */
+export function forgetJournal(disk: CommitDisk, journal: Journal): void {
+  const state = readState(journal.folder)
+  if (state === 'COMMITTING' || state === 'TAKING-BACK')
+    throw new VmlError(
+      'conflict',
+      `Cannot forget the journal in "${printable(journal.folder)}": its commit is neither done nor taken back`,
+      {
+        hint: 'Recover it first',
+      },
+    )
+  enterState(disk, journal, 'FORGOTTEN')
+  removeJournal(disk, journal, 'keep')
+}
+
+/** Of a journal that never had a state. */
+export function discardJournal(disk: CommitDisk, journal: Journal): void {
+  removeJournal(disk, journal, 'as it was')
+}
+
+/** Whatever of it is still there. */
+export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' | 'as it was'): void {
+  for (const { folder, made, aboveMtimeNs } of journal.keeps) {
+    const status = disk.look(folder)
+    if (status)
+      for (const name of disk.list(folder)) removeTree(disk, asRaw(`${folder}/${name}`), status.mountId)
+    const outermost = made[0]
+    const outside = outermost === undefined ? undefined : disk.look(above(outermost))
+    for (const each of made.toReversed()) removeEmpty(disk, each)
+    if (outermost !== undefined && outside)
+      disk.setMtime(above(outermost), times === 'keep' ? outside.mtimeNs : aboveMtimeNs)
+    // What was kept is gone for good before the journal that knows of it is.
+    if (status) disk.syncDisk(outermost === undefined ? folder : above(outermost))
+  }
+  const status = disk.look(journal.folder)
+  if (!status) return
+  removeTree(disk, inFolder(journal.folder, trialFolder), status.mountId)
+  for (const name of journalFiles)
+    if (disk.look(inFolder(journal.folder, name))) disk.remove(inFolder(journal.folder, name), 'file')
+  removeEmpty(disk, journal.folder)
+}
+
+/** Others may use a folder that was made for this one: then it stays. */
+function removeEmpty(disk: CommitDisk, folder: RawText): void {
+  try {
+    disk.remove(folder, 'folder')
+  } catch (error) {
+    if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error) ?? '')) throw error
+  }
+}
+
+/** Never into another file system that somebody mounted there. */
+function removeTree(disk: CommitDisk, path: RawText, mountId: bigint): void {
+  const status: FileStatus | undefined = disk.look(path)
+  if (!status) return
+  if (status.mountId !== mountId)
+    throw new VmlError('conflict', `Cannot remove "${printable(path)}": a file system is mounted there`)
+  if (isFolder(status))
+    for (const name of disk.list(path)) removeTree(disk, asRaw(`${path}/${name}`), mountId)
+  disk.remove(path, isFolder(status) ? 'folder' : 'file')
+}

@@ -1,0 +1,151 @@
+// How a journal is written: a line of JSON for the whole, one for each step and each time, and their SHA-256 at the end.
+import { createHash } from 'node:crypto'
+import { asRaw, type RawText } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { FolderState, FolderTime, Journal, KeepFolder, Step } from './journal.ts'
+
+const version = 1
+
+/** A character of the file is a byte of a name, so that every name has a line. */
+export function encodeJournal({ root, keeps, steps, times }: Journal): Buffer {
+  const lines = [
+    JSON.stringify({
+      version,
+      root,
+      keeps: keeps.map(({ folder, made, aboveMtimeNs }) => [folder, made, String(aboveMtimeNs)]),
+    }),
+    ...steps.map((step) => JSON.stringify(stepRow(step))),
+    ...times.map(({ path, beforeNs, afterNs }) =>
+      JSON.stringify([
+        'time',
+        path,
+        beforeNs === undefined ? null : String(beforeNs),
+        afterNs === undefined ? null : String(afterNs),
+      ]),
+    ),
+  ]
+  const body = Buffer.from(`${lines.join('\n')}\n`, 'latin1')
+  return Buffer.concat([body, Buffer.from(digestLine(body))])
+}
+
+/** Undefined when it is not whole, or not of this version. */
+export function decodeJournal(bytes: Buffer, folder: RawText): Journal | undefined {
+  const digestBytes = digestLine(Buffer.alloc(0)).length
+  const body = bytes.subarray(0, Math.max(0, bytes.length - digestBytes))
+  if (bytes.subarray(body.length).toString('latin1') !== digestLine(body)) return undefined
+  const [head = '', ...lines] = body.toString('latin1').split('\n')
+  const known = readHead(JSON.parse(head))
+  if (known === undefined) return undefined
+  const steps: Step[] = []
+  const times: FolderTime[] = []
+  for (const line of lines) {
+    if (line === '') continue
+    const row: unknown = JSON.parse(line)
+    const read = isRow(row) ? readRow(row) : undefined
+    if (read === undefined) return undefined
+    if ('kind' in read) steps.push(read)
+    else times.push(read)
+  }
+  return { ...known, folder, steps, times }
+}
+
+function digestLine(body: Uint8Array): string {
+  return `${createHash('sha256').update(body).digest('hex')}\n`
+}
+
+function stepRow(step: Step): unknown[] {
+  switch (step.kind) {
+    case 'create':
+      return [step.kind, step.path, step.made]
+    case 'delete':
+      return [step.kind, step.path, step.kept]
+    case 'replace':
+      return [step.kind, step.path, step.made, step.kept]
+    case 'retype':
+      return [step.kind, step.path, step.made, step.kept, step.to]
+    case 'folder':
+      return [step.kind, step.path, ...stateColumns(step.before), ...stateColumns(step.after)]
+  }
+}
+
+function stateColumns({ mode, uid, gid, xattrs }: FolderState): unknown[] {
+  const values = xattrs?.map(({ name, value }) => [name, Buffer.from(value).toString('hex')])
+  return [mode, uid, gid, values ?? null]
+}
+
+function readHead(value: unknown): Pick<Journal, 'root' | 'keeps'> | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const { version: found, root, keeps } = Object.assign({ version: 0, root: '', keeps: [] }, value)
+  const at = readPath(root)
+  if (found !== version || at === undefined || !Array.isArray(keeps)) return undefined
+  const rows = keeps.map((row: unknown) => (isRow(row) ? readKeep(row) : undefined))
+  const whole = rows.filter((row) => row !== undefined)
+  return whole.length === rows.length ? { root: at, keeps: whole } : undefined
+}
+
+function readKeep([folder, made, above]: readonly unknown[]): KeepFolder | undefined {
+  const at = readPath(folder)
+  const folders = Array.isArray(made) ? made.map(readPath).filter((path) => path !== undefined) : []
+  const aboveMtimeNs = readTime(above)
+  if (at === undefined || aboveMtimeNs === undefined) return undefined
+  return { folder: at, made: folders, aboveMtimeNs }
+}
+
+function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime | undefined {
+  const path = readPath(first)
+  if (path === undefined) return undefined
+  const [one, other] = [readPath(rest[0]), readPath(rest[1])]
+  switch (kind) {
+    case 'create':
+      return one && { kind, path, made: one }
+    case 'delete':
+      return one && { kind, path, kept: one }
+    case 'replace':
+      return one && other && { kind, path, made: one, kept: other }
+    case 'retype':
+      return (
+        one && other && { kind, path, made: one, kept: other, to: rest[2] === 'folder' ? 'folder' : 'other' }
+      )
+    case 'folder': {
+      const [before, after] = [readState(rest), readState(rest.slice(4))]
+      return before && after && { kind, path, before, after }
+    }
+    case 'time': {
+      const [beforeNs, afterNs] = [readTime(rest[0]), readTime(rest[1])]
+      return {
+        path,
+        ...(beforeNs === undefined ? {} : { beforeNs }),
+        ...(afterNs === undefined ? {} : { afterNs }),
+      }
+    }
+    default:
+      return undefined
+  }
+}
+
+function readState([mode, uid, gid, xattrs]: readonly unknown[]): FolderState | undefined {
+  if (typeof mode !== 'number' || typeof uid !== 'number' || typeof gid !== 'number') return undefined
+  if (!Array.isArray(xattrs)) return { mode, uid, gid }
+  const read = xattrs.map((row: unknown) => {
+    const [name, value]: readonly unknown[] = isRow(row) ? row : []
+    return typeof name === 'string' && typeof value === 'string'
+      ? { name: asRaw(name), value: Buffer.from(value, 'hex') }
+      : undefined
+  })
+  const whole = read.filter((xattr) => xattr !== undefined)
+  return whole.length === read.length ? { mode, uid, gid, xattrs: whole } : undefined
+}
+
+function isRow(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value)
+}
+
+function readPath(value: unknown): RawPath | undefined {
+  if (typeof value !== 'string') return undefined
+  const path = parseRawPath(asRaw(value))
+  return path === value ? path : undefined
+}
+
+function readTime(value: unknown): bigint | undefined {
+  return typeof value === 'string' && /^-?\d{1,20}$/.test(value) ? BigInt(value) : undefined
+}

@@ -1,0 +1,84 @@
+// After a crash: a commit that was cut off is ended, or taken back.
+import { VmlError } from '../base/failure.ts'
+import { asRaw, type RawText } from '../base/raw-text.ts'
+import { goForward, takeBack } from './commit.ts'
+import type { CommitDisk } from './commit-disk.ts'
+import { discardJournal, forgetJournal, removeJournal } from './forget-journal.ts'
+import { enterState, type Journal, type JournalState, readJournal, readState } from './journal.ts'
+
+export interface Recovery {
+  /** `unfinished`: a journal that was cut off while it was written. */
+  readonly found: JournalState | 'unfinished' | 'nothing'
+  readonly did: 'nothing' | 'discarded' | 'committed' | 'taken back'
+  /** Of a commit that is done: its pre-images are still kept, until it is forgotten. */
+  readonly journal?: Journal
+  /** Why a commit that was to be ended was taken back. */
+  readonly cause?: unknown
+}
+
+/**
+ * Goes on in the direction in which it was cut off; `backward` takes back a commit that was not ended, or was. Afterwards everything is
+ * as it was before the commit, or as it is after it. A repetition does what is left, if this is cut off, too.
+ */
+export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward'): Recovery {
+  const found = readState(folder)
+  if (found === 'FORGOTTEN') {
+    const journal = readJournalOf(folder) ?? emptyJournal(folder)
+    removeJournal(disk, journal, 'keep')
+    return { found, did: 'discarded' }
+  }
+  const journal = readJournal(folder)
+  if (found === undefined || journal === undefined) {
+    if (!disk.look(folder)) return { found: 'nothing', did: 'nothing' }
+    discardJournal(disk, journal ?? emptyJournal(folder))
+    return { found: 'unfinished', did: 'discarded' }
+  }
+  switch (found) {
+    case 'PREPARED':
+    case 'TAKEN-BACK':
+      // It was seen, and may not be durable yet: before what it speaks of goes, it is.
+      enterState(disk, journal, found)
+      forgetJournal(disk, journal)
+      return { found, did: 'discarded' }
+    case 'COMMITTED':
+      if (direction === 'backward') break
+      enterState(disk, journal, found)
+      return { found, did: 'nothing', journal }
+    case 'COMMITTING': {
+      if (direction === 'backward') break
+      const cause = tryForward(disk, journal)
+      if (cause === undefined) return { found, did: 'committed', journal }
+      takeBack(disk, journal)
+      forgetJournal(disk, journal)
+      return { found, did: 'taken back', cause }
+    }
+    case 'TAKING-BACK':
+      break
+  }
+  takeBack(disk, journal)
+  forgetJournal(disk, journal)
+  return { found, did: 'taken back' }
+}
+
+function tryForward(disk: CommitDisk, journal: Journal): unknown {
+  try {
+    enterState(disk, journal, 'COMMITTING')
+    goForward(disk, journal)
+    return undefined
+  } catch (error) {
+    return error ?? new VmlError('failed', 'Cannot end a commit')
+  }
+}
+
+function readJournalOf(folder: RawText): Journal | undefined {
+  try {
+    return readJournal(folder)
+  } catch {
+    // Its steps are gone already; what was kept went before them.
+    return undefined
+  }
+}
+
+function emptyJournal(folder: RawText): Journal {
+  return { root: asRaw('/'), folder, keeps: [], steps: [], times: [] }
+}
