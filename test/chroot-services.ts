@@ -50,9 +50,9 @@ export async function recordSystemctl(chroot: Chroot): Promise<RecordedSystemctl
   }
 }
 
-/** invoke-rc.d asks it before each start: 101 means no (its manual, "policy-rc.d"). */
-export async function forbidServiceStarts(chroot: Chroot): Promise<void> {
+/** invoke-rc.d asks `policy-rc.d` before each start; where there is none, and no init, as in the small flavour, it starts nothing (its source). */
+export async function ruleServiceStarts(chroot: Chroot, rule: 'allowed' | 'forbidden'): Promise<void> {
   await chroot.sh(
-    'printf "#!/bin/sh\\nexit 101\\n" >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d',
+    `printf '#!/bin/sh\\nexit ${rule === 'allowed' ? 104 : 101}\\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d`,
   )
 }

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { forbidServiceStarts, recordSystemctl } from '../chroot-services.ts'
+import { ruleServiceStarts, recordSystemctl } from '../chroot-services.ts'
 import { openChroot } from '../chroot.ts'
 
 test('a chroot has a root of its own, runs VML, and sees nothing of this computer', async () => {
@@ -102,13 +102,14 @@ test('a recorded systemctl writes down its calls and remembers which units were 
   assert.equal((await chroot.sh('systemctl is-active one two', { mayFail: true })).stdout, 'active\nactive\n')
 })
 
-test('services start in a chroot as scripts ask for it, unless that was forbidden', async () => {
+test('services of a chroot start when that is allowed, and not when it is forbidden', async () => {
   await using chroot = await openChroot()
   await chroot.sh('cat >/etc/init.d/thing && chmod 755 /etc/init.d/thing', {
     input: '#!/bin/sh\n# Default-Start: 2 3 4 5\necho "$1" >>/run/thing\n',
   })
+  await ruleServiceStarts(chroot, 'allowed')
   await chroot.run(['invoke-rc.d', 'thing', 'start'])
-  await forbidServiceStarts(chroot)
+  await ruleServiceStarts(chroot, 'forbidden')
   await chroot.run(['invoke-rc.d', 'thing', 'restart'])
   assert.equal((await chroot.run(['cat', '/run/thing'])).stdout, 'start\n')
 })
