@@ -23,6 +23,8 @@ interface NamespacePaths {
   readonly mountPoint: string
   /** Shown at `/opt/vml`, read-only. */
   readonly project: string
+  /** Shown at `/srv/archive`, read-only. */
+  readonly archiveFolder: string
   /** Where Node keeps compiled code; shown at `/run/vml-code`. */
   readonly codeCache: string
 }
@@ -31,7 +33,7 @@ interface NamespacePaths {
 // undoes every mount, and frees the loop device, when the last process has gone.
 const script = `
 set -eu
-image=$1 root=$2 project=$3 code=$4 system=$5 network=$6
+image=$1 root=$2 project=$3 archive=$4 code=$5 system=$6 network=$7
 case $system in
   # Nobody pulls the plug here: without barriers a sync costs no wait for this computer's disk.
   ext4) mount -t ext4 -o loop,barrier=0 "$image" "$root" ;;
@@ -75,6 +77,9 @@ mkdir "$root/run/vml-code"
 mount --bind "$code" "$root/run/vml-code"
 mount --bind "$project" "$root/opt/vml"
 mount -o remount,bind,ro "$root/opt/vml"
+mkdir -p "$root/srv/archive"
+mount --bind "$archive" "$root/srv/archive"
+mount -o remount,bind,ro "$root/srv/archive"
 [ "$network" = yes ] || ip link set lo up
 [ "$network" = no ] || cat /etc/resolv.conf >"$root/etc/resolv.conf"
 hostname chroot
@@ -94,10 +99,10 @@ const readyMsMax = 120_000
 
 /** Fails with what the script said. */
 export async function holdNamespace(
-  { image, mountPoint, project, codeCache }: NamespacePaths,
+  { image, mountPoint, project, archiveFolder, codeCache }: NamespacePaths,
   { fileSystem = 'ext4', network = false }: NamespaceOptions,
 ): Promise<Namespace> {
-  const words = [image, mountPoint, project, codeCache, fileSystem, network ? 'yes' : 'no']
+  const words = [image, mountPoint, project, archiveFolder, codeCache, fileSystem, network ? 'yes' : 'no']
   const child = spawn(
     // The kernel ends it when this process is gone, and with its first process all others of the namespace.
     'setpriv',

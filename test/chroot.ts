@@ -31,6 +31,8 @@ export type ChrootProcess = ChildProcessByStdio<Writable, Readable, Readable>
 export interface Chroot extends AsyncDisposable {
   /** Its `/` as this process sees it, mounts included. */
   readonly path: string
+  /** A folder of this computer that it sees at `/srv/archive`, read-only, on a mount of its own. */
+  readonly archiveFolder: string
   /** Runs a program as root. What it leaves in the background goes on. */
   run(argv: readonly string[], options?: RunOptions): Promise<RunResult>
   /** The same for a line that its `/bin/sh` reads. */
@@ -73,12 +75,13 @@ export async function openChroot(options: ChrootOptions = {}): Promise<Chroot> {
   const folder = await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
   resources.defer(async () => await rm(folder, { recursive: true, force: true }))
   const mountPoint = join(folder, 'root')
-  mkdirSync(mountPoint)
+  const archiveFolder = join(folder, 'archive')
+  for (const made of [mountPoint, archiveFolder]) mkdirSync(made)
   const image = await ownImage(flavour, fileSystem, join(folder, 'image'))
   const codeCache = process.env['NODE_COMPILE_CACHE'] ?? join(cacheFolder(), 'code')
   mkdirSync(codeCache, { recursive: true })
   const { pid } = resources.use(
-    await holdNamespace({ image, mountPoint, project, codeCache }, { ...options, fileSystem }),
+    await holdNamespace({ image, mountPoint, project, codeCache, archiveFolder }, { ...options, fileSystem }),
   )
   const path = `/proc/${pid}/root`
   await writeFile(join(path, 'usr/bin/vml'), startVml, { mode: 0o755 })
@@ -88,6 +91,7 @@ export async function openChroot(options: ChrootOptions = {}): Promise<Chroot> {
     await runInside(pid, argv, join(folder, `run-${runs++}`), runOptions)
   return {
     path,
+    archiveFolder,
     run,
     sh: async (script, runOptions) => await run(['/bin/sh', '-c', script], runOptions),
     vml: async (args, runOptions) => await run(['/usr/bin/vml', ...args], runOptions),
