@@ -41,6 +41,13 @@ export interface TinyPackage {
   readonly control?: Readonly<Record<string, string>>
 }
 
+export interface TinyKind {
+  /** Also the name of the package to ask apt for. */
+  readonly name: string
+  /** All that an archive needs of this version, which is a number from 1. */
+  packages(version: number): TinyPackage[]
+}
+
 export interface BuiltPackage {
   /** `NAME_VERSION_ARCHITECTURE.deb`. */
   readonly file: string

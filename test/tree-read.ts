@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os'
 import { asRaw, rawFromBytes, rawToBytes, type RawText } from '../src/base/raw-text.ts'
 import { openLibc, type Libc } from '../src/wire/libc.ts'
+import { meaningOf } from './tree-meanings.ts'
 
 export type TreeNodeType = 'file' | 'dir' | 'symlink' | 'fifo' | 'socket' | 'dev' | 'chardev'
 
@@ -34,10 +35,12 @@ export interface TreeEntry {
   readonly sameFileAs?: RawText
   /** `NAME=HEX` in order: capabilities and ACLs are among them. */
   readonly xattrs: readonly string[]
+  /** Of files that are equal in meaning, not in bytes: see tree-meanings.ts. */
+  readonly meaning?: string
 }
 
 export interface Tree {
-  /** The folder on this computer that it was read from, for looks by meaning at what lies there. */
+  /** The folder on this computer that it was read from. */
   readonly root: string
   /** By absolute path, `/` included. */
   readonly entries: ReadonlyMap<RawText, TreeEntry>
@@ -132,7 +135,11 @@ function readEntry(reading: Reading, path: RawText): TreeEntry {
     xattrs: readAttributes(reading.libc, place),
     ...namesOf(reading, stat, path, type),
   }
-  if (type === 'file') return { ...entry, size: stat.size, sha256: hashOf(bytes, stat, reading.buffer) }
+  if (type === 'file') {
+    const sha256 = hashOf(bytes, stat, reading.buffer)
+    const meaning = meaningOf(path, bytes.toString())
+    return { ...entry, size: stat.size, sha256, ...(meaning === undefined ? {} : { meaning }) }
+  }
   if (type === 'symlink')
     return { ...entry, linkTarget: rawFromBytes(readlinkSync(bytes, { encoding: 'buffer' })) }
   if (type === 'dev' || type === 'chardev') return { ...entry, device: stat.rdev }

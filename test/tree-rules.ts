@@ -1,69 +1,66 @@
-// Where whole trees of a Debian may differ and mean the same: paths that programs write anew, each by a look at what it says.
-import { execFileSync } from 'node:child_process'
-import { lstatSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { isDeepStrictEqual } from 'node:util'
-import { asRaw, rawToBytes, type RawText } from '../src/base/raw-text.ts'
-import { readInitrd } from './initrd.ts'
-import type { AllowedDifference, DifferenceKind, TreeDifference } from './tree-compare.ts'
+// Where whole trees of a Debian may differ and mean the same: paths that programs write anew, and numbers that depend on what came first.
+import { asRaw } from '../src/base/raw-text.ts'
+import type { AllowedDifference, TreeDifference } from './tree-compare.ts'
+import { meanings, numberedFiles } from './tree-meanings.ts'
 import type { Tree } from './tree-read.ts'
 
-type Meaning = (file: string) => unknown
-
 /** A file is there in both, and what it says is equal. */
-function sameMeaning(name: string, paths: RegExp, meaning: Meaning): AllowedDifference {
+function sameMeaning(name: keyof typeof meanings): AllowedDifference {
   return {
     name,
-    allows: ({ path, kind }, { one, other }) =>
-      paths.test(path) &&
-      isContent(kind) &&
-      isDeepStrictEqual(meaning(placeIn(one, path)), meaning(placeIn(other, path))),
+    allows: ({ path, kind }, { one, other }) => {
+      if (!meanings[name].paths.test(path) || (kind !== 'content' && kind !== 'mtime')) return false
+      const meaning = one.entries.get(path)?.meaning
+      return meaning !== undefined && meaning === other.entries.get(path)?.meaning
+    },
   }
 }
 
 /** It says nothing that the next run would not say again: it may differ, and be there or not. */
 function withoutMeaning(name: string, paths: RegExp): AllowedDifference {
-  return {
-    name,
-    allows: ({ path, kind }) => paths.test(path) && (isContent(kind) || isPresence(kind)),
-  }
+  return { name, allows: ({ path, kind }) => paths.test(path) && kind !== 'type' }
 }
 
 /** Issue 4, section 5: these, and no others. */
 export const regenerated: readonly AllowedDifference[] = [
-  sameMeaning('ld.so.cache', /^\/etc\/ld\.so\.cache$/, librariesOf),
-  sameMeaning('initrd', /^\/boot\/initrd\.img-[^/]+$/, (file) => readInitrd(readFileSync(file))),
-  sameMeaning('modules', /^(?:\/usr)?\/lib\/modules\/[^/]+\/modules\.[a-z.]+$/, modulesOf),
-  sameMeaning('info/dir', /^\/usr\/share\/info\/dir$/, linesOf),
-  withoutMeaning('info/dir', /^\/usr\/share\/info\/dir\.old$/),
-  sameMeaning('locale archive', /^\/usr\/lib\/locale\/locale-archive$/, localesOf),
+  sameMeaning('ld.so.cache'),
+  sameMeaning('initrd'),
+  sameMeaning('modules'),
+  sameMeaning('info/dir'),
+  sameMeaning('locale archive'),
+  // Answers of debconf are no cache, in spite of where they lie; a folder that apt unpacks questions in is one.
   withoutMeaning(
     'caches',
-    /^\/var\/cache\/(?:apt|ldconfig|man|fontconfig)\/.|^\/var\/lib\/apt\/lists\/.|^\/root\/\.cache(?:\/|$)/,
+    /^\/var\/cache\/(?:apt|ldconfig|man|fontconfig)\/.|^\/var\/cache\/debconf\/tmp\.ci(?:\/|$)|^\/var\/lib\/apt\/lists\/.|^\/root\/\.cache(?:\/|$)/,
   ),
   withoutMeaning('__pycache__', /\/__pycache__(?:\/[^/]+\.pyc)?$/),
   withoutMeaning('old copies', /^\/var\/lib\/dpkg\/[a-z]+-old$|^\/var\/cache\/debconf\/[a-z]+\.dat-old$/),
-  withoutMeaning('old copies', /^\/etc\/(?:passwd|group|shadow|gshadow|subuid|subgid)-$/),
+  withoutMeaning(
+    'old copies',
+    /^\/etc\/(?:passwd|group|shadow|gshadow|subuid|subgid)-$|^\/usr\/share\/info\/dir\.old$/,
+  ),
   withoutMeaning('logs', /^\/var\/log\/./),
 ]
+
+interface AccountNames {
+  readonly users: readonly string[]
+  readonly groups: readonly string[]
+}
 
 /**
  * Numbers of users and groups that were made after what was undone: a machine where that never ran had given them others. Only those
  * names may have another number in either tree, and each path must belong to the same name.
  */
-export function otherNumbers(names: {
-  readonly users: readonly string[]
-  readonly groups: readonly string[]
-}): AllowedDifference {
-  const numbered = /^\/etc\/(?:passwd|group|subuid|subgid)-?$/
+export function otherNumbers(names: AccountNames): AllowedDifference {
   return {
     name: 'numbers of users and groups',
     allows: (difference, { one, other }) => {
       const { path, kind } = difference
-      if (kind === 'user') return sameName(difference, [one, other], 'passwd', names.users)
-      if (kind === 'group') return sameName(difference, [one, other], 'group', names.groups)
-      if (kind !== 'content' || !numbered.test(path)) return false
-      const [left, right] = [one, other].map((tree) => withoutNumbers(placeIn(tree, path), names))
+      const trees = [one, other]
+      if (kind === 'user') return sameName(difference, trees, '/etc/passwd', names.users)
+      if (kind === 'group') return sameName(difference, trees, '/etc/group', names.groups)
+      if (kind !== 'content' || !numberedFiles.test(path)) return false
+      const [left, right] = trees.map((tree) => withoutNumbers(linesIn(tree, path), path, names))
       return left === right
     },
   }
@@ -72,73 +69,32 @@ export function otherNumbers(names: {
 function sameName(
   difference: TreeDifference,
   trees: readonly Tree[],
-  file: string,
+  path: string,
   names: readonly string[],
 ): boolean {
-  const [one, other] = [difference.one, difference.other].map((number, index) => {
-    const tree = trees[index]
-    const lines = tree === undefined ? [] : readLines(join(tree.root, 'etc', file))
-    return lines.find((line) => line.split(':')[2] === number)?.split(':')[0]
+  const [one, other] = trees.map((tree, index) => {
+    const number = index === 0 ? difference.one : difference.other
+    const line = linesIn(tree, path).find((candidate) => candidate.split(':')[2] === number)
+    return line?.split(':')[0]
   })
   return one !== undefined && one === other && names.includes(one)
 }
 
-/** Fields that are numbers of these names, or of a group of these names, are put out of sight. */
-function withoutNumbers(
-  file: string,
-  { users, groups }: { users: readonly string[]; groups: readonly string[] },
-): string {
-  const kind = /([a-z]+)-?$/.exec(file)?.[1]
-  return readLines(file)
-    .map((line) => {
-      const fields = line.split(':')
-      const [name = ''] = fields
-      if (kind === 'group') return groups.includes(name) ? [name, fields[1], '*', fields[3]].join(':') : line
-      if (!users.includes(name)) return line
-      return kind === 'passwd'
-        ? [name, fields[1], '*', '*', ...fields.slice(4)].join(':')
-        : [name, '*', fields[2]].join(':')
-    })
-    .join('\n')
+function linesIn({ entries }: Tree, path: string): readonly string[] {
+  return (entries.get(asRaw(path))?.meaning ?? '').split('\n')
 }
 
-function isContent(kind: DifferenceKind): boolean {
-  return kind === 'content' || kind === 'mtime'
-}
-
-function isPresence(kind: DifferenceKind): boolean {
-  return kind === 'only in one' || kind === 'only in other'
-}
-
-/** Paths of these rules are plain text. */
-function placeIn(tree: Tree, path: RawText): string {
-  return `${tree.root}${rawToBytes(asRaw(path)).toString()}`
-}
-
-function readLines(file: string): string[] {
-  return readFileSync(file, 'latin1').split('\n')
-}
-
-function linesOf(file: string): string[] {
-  return readLines(file).toSorted()
-}
-
-function librariesOf(file: string): string {
-  return execFileSync('/sbin/ldconfig', ['-p', '-C', file], { encoding: 'latin1' }).replace(
-    /.* libs found.*\n/,
-    '',
-  )
-}
-
-function localesOf(file: string): string[] {
-  const said = execFileSync('localedef', ['--list-archive', file], { encoding: 'latin1' })
-  return said.split('\n').toSorted()
-}
-
-/** Of a `.bin`, which depmod orders as it likes: what the text beside it says, which it is made from. */
-function modulesOf(file: string): string[] {
-  const text = file.replace(/\.bin$/, '')
-  const beside = text.endsWith('modules.builtin.alias') ? text.replace(/alias$/, 'modinfo') : text
-  if (!lstatSync(beside).isFile()) throw new Error(`No file: ${beside}`)
-  return linesOf(beside)
+/** Fields that are numbers of these names are put out of sight. */
+function withoutNumbers(lines: readonly string[], path: string, { users, groups }: AccountNames): string {
+  const hidden = lines.map((line) => {
+    const fields = line.split(':')
+    const [name = ''] = fields
+    if (!(path === '/etc/group' ? groups : users).includes(name)) return line
+    if (path === '/etc/group') return [name, fields[1], '*', fields[3]].join(':')
+    // The second number of passwd is that of the user's own group; of subuid and subgid only the first is where a range begins.
+    return path === '/etc/passwd'
+      ? [name, fields[1], '*', '*', ...fields.slice(4)].join(':')
+      : [name, '*', fields[2]].join(':')
+  })
+  return hidden.join('\n')
 }
