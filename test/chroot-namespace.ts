@@ -9,6 +9,8 @@ export interface NamespaceOptions {
   readonly fileSystem?: ImageFileSystem | 'tmpfs'
   /** The network of this computer. Default: loopback and nothing else. */
   readonly network?: boolean
+  /** Folders that lie on a mount of their own: another file system of the same kind, on btrfs another subvolume. Default: none. */
+  readonly apart?: readonly string[]
 }
 
 export interface Namespace extends AsyncDisposable {
@@ -34,10 +36,11 @@ interface NamespacePaths {
 const script = `
 set -eu
 image=$1 root=$2 project=$3 archive=$4 code=$5 system=$6 network=$7
+shift 7
 case $system in
   # Nobody pulls the plug here: without barriers a sync costs no wait for this computer's disk.
   ext4) mount -t ext4 -o loop,barrier=0 "$image" "$root" ;;
-  btrfs) mount -t btrfs -o loop,nobarrier "$image" "$root" ;;
+  btrfs) mount -t btrfs -o loop,nobarrier,subvol=@ "$image" "$root" ;;
   xfs) mount -t xfs -o loop,nouuid "$image" "$root" ;;
   tmpfs)
     mkdir "$root.from"
@@ -48,6 +51,31 @@ case $system in
     rmdir "$root.from"
     ;;
 esac
+for path; do
+  new=$root.new
+  mkdir -p "$new" "$root.top"
+  case $system in
+    tmpfs) mount -t tmpfs -o mode=755 tmpfs "$new" ;;
+    ext4 | xfs)
+      part=$image$(echo "$path" | tr / -)
+      truncate -s 2G "$part"
+      mkfs.$system -q "$part"
+      mount -t $system -o loop$([ $system = xfs ] || echo ,barrier=0) "$part" "$new"
+      [ $system = xfs ] || rmdir "$new/lost+found"
+      ;;
+    btrfs)
+      device=$(findmnt -nvo SOURCE "$root")
+      subvolume=@$(echo "$path" | tr / -)
+      mount -t btrfs -o nobarrier "$device" "$root.top"
+      btrfs -q subvolume create "$root.top/$subvolume"
+      umount "$root.top"
+      mount -t btrfs -o nobarrier,subvol="$subvolume" "$device" "$new"
+      ;;
+  esac
+  cp -a "$root$path/." "$new"
+  find "$root$path" -mindepth 1 -delete
+  mount --move "$new" "$root$path"
+done
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 # Settings of the kernel are this computer's.
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -100,9 +128,18 @@ const readyMsMax = 120_000
 /** Fails with what the script said. */
 export async function holdNamespace(
   { image, mountPoint, project, archiveFolder, codeCache }: NamespacePaths,
-  { fileSystem = 'ext4', network = false }: NamespaceOptions,
+  { fileSystem = 'ext4', network = false, apart = [] }: NamespaceOptions,
 ): Promise<Namespace> {
-  const words = [image, mountPoint, project, archiveFolder, codeCache, fileSystem, network ? 'yes' : 'no']
+  const words = [
+    image,
+    mountPoint,
+    project,
+    archiveFolder,
+    codeCache,
+    fileSystem,
+    network ? 'yes' : 'no',
+    ...apart,
+  ]
   const child = spawn(
     // The kernel ends it when this process is gone, and with its first process all others of the namespace.
     'setpriv',

@@ -29,7 +29,10 @@ export type ChrootProcess = ChildProcessByStdio<Writable, Readable, Readable>
 
 /** It is gone, with all that runs and is mounted in it, when it is disposed of, and when this process is. */
 export interface Chroot extends AsyncDisposable {
-  /** Its `/` as this process sees it, mounts included. */
+  /**
+   * Its `/` as this process sees it, mounts included: `/proc/PID/root`. Never to be resolved: what asks for the real path of something below
+   * it (apt, `realpath`, absolute links) is told of this computer's own files. VML is run inside.
+   */
   readonly path: string
   /** A folder of this computer that it sees at `/srv/archive`, read-only, on a mount of its own. */
   readonly archiveFolder: string

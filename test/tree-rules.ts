@@ -42,6 +42,20 @@ export const regenerated: readonly AllowedDifference[] = [
   withoutMeaning('logs', /^\/var\/log\/./),
 ]
 
+/**
+ * What real packages draw at random or stamp with a time when they are installed: two runs of Debian itself differ there, in content alone.
+ * For chains of which both install such a package by themselves.
+ */
+export const madePerMachine: readonly AllowedDifference[] = [
+  contentOnly('keys of ssl-cert', /^\/etc\/ssl\/(?:certs|private)\/ssl-cert-snakeoil\.(?:pem|key)$/),
+  contentOnly('data of MariaDB', /^\/var\/lib\/mysql\/./),
+  contentOnly('data of PostgreSQL', /^\/var\/lib\/postgresql\/\d+\/main\/./),
+]
+
+function contentOnly(name: string, paths: RegExp): AllowedDifference {
+  return { name, allows: ({ path, kind }) => paths.test(path) && (kind === 'content' || kind === 'mtime') }
+}
+
 interface AccountNames {
   readonly users: readonly string[]
   readonly groups: readonly string[]
