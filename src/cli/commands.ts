@@ -34,6 +34,12 @@ export const commands: readonly CommandEntry[] = [
     'put an entry back, or one path of it',
     async () => (await import('./commands/restore.ts')).command,
   ),
+  noun(
+    'tx',
+    'Go back',
+    'changes of software, each taken back alone: enable, run, list, undo',
+    async () => (await import('./commands/tx.ts')).noun,
+  ),
   verb(
     'share',
     'Hand over',

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import type { Fingerprint, PreImage, RecordedChange } from '../model/transaction.ts'
+import type { PreImage, RecordedChange } from '../model/transaction.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from './entries.ts'
 import { type ReadTransaction, readTransactionContent, sha256Of } from './transaction-entry.ts'
@@ -130,11 +130,6 @@ function once<Result>(make: () => Promise<Result>): () => Promise<Result> {
 
 function isKept({ kind }: PreImage): boolean {
   return kind === 'blob' || kind === 'delta' || kind === 'reference'
-}
-
-/** Whether a pre-image needs content at all. */
-export function needsContent(before: Fingerprint | undefined): boolean {
-  return before?.type === 'file'
 }
 
 function readFileOf(path: RawPath): Buffer | undefined {

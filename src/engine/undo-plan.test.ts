@@ -10,7 +10,7 @@ import { type ReadTransaction, sha256Of } from './transaction-entry.ts'
 import { planUndoPaths, type MergeSides, type UndoPaths, type UndoView } from './undo-plan.ts'
 
 // A machine in memory: each path is a folder or the lines of a file. What a transaction did is told by comparing.
-type Content = 'folder' | string
+type Content = string
 type Files = ReadonlyMap<RawPath, Content>
 
 const at = (text: string): RawPath => {
@@ -113,13 +113,13 @@ function mergeLines(_path: RawPath, { base, ours, theirs }: MergeSides) {
 
 async function apply(files: Files, plan: UndoPaths): Promise<Files> {
   const result = new Map(files)
-  for (const { path, then, content } of plan.paths) {
-    if (then === undefined) result.delete(path)
-    else if (then.type === 'dir') result.set(path, 'folder')
+  for (const { path, wanted, content } of plan.paths) {
+    if (wanted === undefined) result.delete(path)
+    else if (wanted.type === 'dir') result.set(path, 'folder')
     else if (content?.kind === 'bytes') result.set(path, content.bytes.toString())
     else if (content)
       result.set(path, (content.transaction as Told).was.get(content.change.path) ?? 'missing')
-    assert.ok(sameState(fingerprintOf(result.get(path)), then), `${path} is not what the plan says`)
+    assert.ok(sameState(fingerprintOf(result.get(path)), wanted), `${path} is not what the plan says`)
   }
   return result
 }

@@ -15,7 +15,7 @@ export type PlannedContent =
 export interface PlannedPath {
   readonly path: RawPath
   readonly now: Fingerprint | undefined
-  readonly then: Fingerprint | undefined
+  readonly wanted: Fingerprint | undefined
   /** Of a regular file that is not as it is now; undefined where only its rights, owner or attributes change. */
   readonly content?: PlannedContent
   readonly how: 'restored' | 'merged'
@@ -178,7 +178,7 @@ class Work {
       const now = this.view.now(path)
       if (sameState(now, fingerprint)) continue
       const differs = fingerprint?.type === 'file' && fingerprint.sha256 !== now?.sha256
-      paths.push({ path, now, then: fingerprint, how, ...(differs && content ? { content } : {}) })
+      paths.push({ path, now, wanted: fingerprint, how, ...(differs && content ? { content } : {}) })
     }
     return {
       paths: paths.toSorted(byPath),
@@ -368,11 +368,11 @@ function settleFolders(work: Work, changes: readonly RecordedChange[]): void {
 /** A plan that puts something below a path that is no folder afterwards is a defect of ours, not of the machine. */
 export function requireParents(plan: UndoPaths, now: (path: RawPath) => Fingerprint | undefined): void {
   const planned = new Map(plan.paths.map((each) => [each.path, each]))
-  for (const { path, then } of plan.paths) {
-    if (then === undefined || path === '/') continue
+  for (const { path, wanted } of plan.paths) {
+    if (wanted === undefined || path === '/') continue
     const folder = parentPath(path)
     const parent = planned.get(folder)
-    const type = (parent ? parent.then : now(folder))?.type
+    const type = (parent ? parent.wanted : now(folder))?.type
     if (type === 'dir') continue
     throw new VmlError(
       'conflict',

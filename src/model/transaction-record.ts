@@ -17,7 +17,14 @@ import {
 } from './field-check.ts'
 import type { EntryId } from './ids.ts'
 import { entryPathsMax, nameBytesMax, pathBytesMax } from './raw-path.ts'
-import type { ChangeOwner, Fingerprint, PreImage, RecordedChange } from './transaction.ts'
+import type {
+  ChangeOwner,
+  Fingerprint,
+  PreImage,
+  RecordedChange,
+  TransactionMode,
+  TransactionSource,
+} from './transaction.ts'
 
 /** A package of which the transaction changed the version, or whether it is there. */
 export interface PackageTransition {
@@ -56,8 +63,8 @@ export interface ServiceAction {
 /** `/.vml/transaction.json`, schema 1. Fields are only ever added. */
 export interface TransactionDocument {
   readonly schema: 1
-  readonly source: 'apt' | 'dpkg' | 'rpm' | 'dnf' | 'command' | 'undo' | 'redo' | 'hand'
-  readonly mode: 'staged' | 'live'
+  readonly source: TransactionSource
+  readonly mode: TransactionMode
   /** Why it is not staged. */
   readonly modeReason?: string
   /** As it was started; bytes. */

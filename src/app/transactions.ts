@@ -1,0 +1,175 @@
+// Puts together what transactions of this machine need: its root, its logbook, its services, who is at work.
+import { readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import type { Clock } from '../base/clock.ts'
+import type { Reporter } from '../base/progress.ts'
+import { rawFromBytes, rawFromString } from '../base/raw-text.ts'
+import type { TransactionParts } from '../engine/end-stage.ts'
+import type { UndoRun } from '../engine/run-undo.ts'
+import type { StageNote } from '../engine/stage-note.ts'
+import { openTransactionContents } from '../engine/transaction-contents.ts'
+import { readTransaction, type RecordedMachine } from '../engine/transaction-entry.ts'
+import { type ListedTransaction, listTransactions } from '../engine/transactions.ts'
+import { openWorkplace } from '../engine/workplace.ts'
+import { isMachineName } from '../model/machine.ts'
+import { parseOsRelease } from '../model/os-release.ts'
+import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { ServiceAction } from '../model/transaction-record.ts'
+import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
+import { planServices, type ServiceStep } from '../stage/service-queue.ts'
+import { applyDelta } from '../wire/zstd-delta.ts'
+import { openLocalShell } from '../wire/local-shell.ts'
+import type { Config } from './config.ts'
+import type { Logbook } from './open.ts'
+import { systemFolder } from './system-logbook.ts'
+import { VmlError } from '../base/failure.ts'
+import { pinPath } from '../engine/end-stage.ts'
+import type { Shell } from '../wire/shell.ts'
+
+export interface TransactionContext {
+  readonly config: Config
+  readonly clock: Clock
+  readonly reporter: Reporter
+  readonly signal: AbortSignal
+}
+
+export const rootOfMachine: RawPath = rootPath
+export const stateFolder: RawPath = pathOf(systemFolder)
+/** As `vml tx enable` puts it. */
+const policyScriptPath: RawPath = pathOf('/usr/lib/vml/policy-rc.d')
+
+export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
+  const shell = openLocalShell()
+  const { config, clock, reporter, signal } = context
+  if (config.environment['VML_NO_FFI'])
+    throw new VmlError('unsupported', 'Cannot record transactions: VML_NO_FFI is set', {
+      hint: 'Nothing was changed. Unset it: they need calls of the C library',
+    })
+  return {
+    ...openWorkplace({
+      root: rootOfMachine,
+      state: stateFolder,
+      shell,
+      clock,
+      reporter,
+      signal,
+      temporaryFolder: tmpdir(),
+    }),
+    logbook,
+    machine: recordedMachine(config),
+    restartServices: async (queue) => await restartServices(shell, context, queue),
+  }
+}
+
+export async function openUndoRun(
+  context: TransactionContext,
+  logbook: Logbook,
+  command: readonly string[],
+): Promise<{ readonly run: UndoRun; readonly listed: readonly ListedTransaction[] }> {
+  const parts = openTransactionParts(context, logbook)
+  const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
+  const contents = openTransactionContents({
+    repository: logbook.repository,
+    transactions: async () =>
+      await Promise.all(
+        listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
+      ),
+    pinned: (sha256) => pinPath(parts, sha256),
+    applyDelta: (delta, base) => applyDelta({ delta, base }),
+    fromPackage: () => {
+      throw new VmlError('unsupported', 'Cannot get a file of a package')
+    },
+    signal: context.signal,
+  })
+  const { clock } = context
+  const run: UndoRun = {
+    ...parts,
+    contents,
+    user: whoIsAtWork(context.config),
+    command: command.map(rawFromString),
+    processId: process.pid,
+    async stopServices(units) {
+      const stopped = await stopServices(parts.shell, units, clock)
+      return async () => {
+        await reloadServices(parts.shell)
+        const standings = await startServices(parts.shell, stopped, clock)
+        return standings.map(({ unit, stoodMs, failure }): ServiceAction => ({
+          unit,
+          action: 'restart',
+          outcome: failure === undefined ? 'done' : 'failed',
+          stoppedMs: stoodMs,
+        }))
+      }
+    },
+  }
+  return { run, listed }
+}
+
+/** root, and the login behind sudo. */
+export function whoIsAtWork({ environment, userName }: Config): StageNote['user'] {
+  const login = environment['SUDO_USER']
+  return {
+    name: userName,
+    uid: process.getuid?.() ?? 0,
+    ...(login === undefined || login === userName ? {} : { login }),
+  }
+}
+
+export function policyScriptOf(): RawPath | undefined {
+  try {
+    readFileSync(policyScriptPath)
+    return policyScriptPath
+  } catch {
+    return undefined
+  }
+}
+
+function recordedMachine({ machines, hostName }: Config): RecordedMachine {
+  const own = [...machines.values()].find(({ address }) => address.kind === 'local')
+  const plain = hostName.replaceAll(/[^A-Za-z0-9._-]/g, '-')
+  const name = own?.name ?? (isMachineName(plain) ? plain : 'this-host')
+  return { name, facts: { hostname: hostName, ...systemFacts() } }
+}
+
+function systemFacts(): { os?: Readonly<Record<string, string>> } {
+  try {
+    return { os: parseOsRelease(readFileSync('/etc/os-release', 'utf8')) }
+  } catch {
+    return {}
+  }
+}
+
+/** What scripts of packages asked of services in the stage, where none was touched: it is done now, each once. */
+async function restartServices(
+  shell: Shell,
+  { clock, reporter }: TransactionContext,
+  queue: Buffer,
+): Promise<readonly ServiceAction[]> {
+  if (queue.length === 0) return []
+  const systemd = await hasServices(shell)
+  const { stops, reload, starts } = planServices(rawFromBytes(queue), { systemd })
+  const done: ServiceAction[] = []
+  const ask = async ({ service, action, command }: ServiceStep) => {
+    const startedAt = clock.now()
+    const { status } = await shell.run({ argv: command, idleTimeoutMs: serviceTimeoutMs })
+    if (status !== 0)
+      reporter.warn({ warning: `${service}: ${action} ended with status ${status}; see its log` })
+    done.push({
+      unit: service,
+      action: action === 'try-restart' ? 'restart' : action,
+      outcome: status === 0 ? 'done' : 'failed',
+      ...(action === 'restart' || action === 'try-restart' ? { stoppedMs: clock.now() - startedAt } : {}),
+    })
+  }
+  for (const step of stops) await ask(step)
+  if (reload) await shell.run({ argv: reload, idleTimeoutMs: serviceTimeoutMs })
+  for (const step of starts) await ask(step)
+  return done
+}
+
+/** systemd's own limit for a unit to start or stop is 90 s; some have a longer one. */
+const serviceTimeoutMs = 600_000
+
+function pathOf(text: string): RawPath {
+  return parseRawPath(rawFromString(text)) ?? rootPath
+}

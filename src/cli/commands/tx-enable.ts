@@ -1,0 +1,90 @@
+// `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
+import { fileURLToPath } from 'node:url'
+import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
+import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
+import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
+import { policyScript } from '../../stage/policy-rc.ts'
+import { type Context, defineCommand, dryRun } from '../command.ts'
+
+export const enable = defineCommand({
+  description:
+    'Records what apt and dpkg do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts two lines into the configuration of apt and dpkg; vml tx disable removes every trace of them.',
+  operands: [],
+  options: { dryRun },
+  examples: [
+    { line: 'sudo vml tx enable', does: 'record from now on' },
+    { line: 'vml tx enable --dry-run', does: 'which files it would write' },
+    { line: 'sudo vml tx enable --json', does: 'with a document for programs' },
+  ],
+  async run(context, { options }) {
+    const { out } = context
+    const files = ownHooks()
+    if (!options.dryRun) {
+      requireRoot('put hooks of apt and dpkg in place')
+      await using _locks = await locks(context)
+      await context.openSystemLogbook({ make: true })
+      await installHooks('/', files)
+    }
+    out.document({
+      schema: 1,
+      dry_run: options.dryRun,
+      files: files.map(({ path }) => path),
+      logbook: systemLogbook,
+    })
+    for (const { path } of files) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    out.note(
+      options.dryRun
+        ? 'Nothing was changed'
+        : `Recorded in ${systemLogbook}, which only root can read. See vml tx list; vml tx disable ends it`,
+    )
+  },
+})
+
+export const disable = defineCommand({
+  description:
+    'Ends the recording of what apt and dpkg do, and removes every trace of the hooks. What was recorded stays, and can be taken back.',
+  operands: [],
+  options: { dryRun },
+  examples: [
+    { line: 'sudo vml tx disable', does: 'record no more' },
+    { line: 'vml tx disable --dry-run', does: 'whether there is anything to remove' },
+    { line: 'sudo vml tx disable --json', does: 'with a document for programs' },
+  ],
+  async run(context, { options }) {
+    const { out } = context
+    const found = await findHooks('/', ownHooks())
+    if (options.dryRun || found === 'none') {
+      out.document({ schema: 1, dry_run: options.dryRun, found })
+      out.note(
+        found === 'none'
+          ? 'No hooks are in place: nothing was changed'
+          : 'Would remove the hooks; nothing was changed',
+      )
+      return
+    }
+    requireRoot('remove hooks of apt and dpkg')
+    await using _locks = await locks(context)
+    const { left } = await removeHooks('/')
+    out.document({ schema: 1, dry_run: false, found, left })
+    for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
+    out.note('Removed. What was recorded stays: vml tx list')
+  },
+})
+
+function ownHooks() {
+  const start = fileURLToPath(new URL('../vml.js', import.meta.url))
+  return hookFiles({ program: [process.execPath, start], servicePolicy: policyScript() })
+}
+
+async function locks({ clock, signal, reporter }: Context) {
+  return await takeDpkgLocks({
+    clock,
+    signal,
+    waitMs: lockWaitMs,
+    onWait: ({ pid }) =>
+      reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
+  })
+}
+
+/** An upgrade that is under way may take that long; longer is for a person to decide. */
+const lockWaitMs = 120_000

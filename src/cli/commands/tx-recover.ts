@@ -1,0 +1,30 @@
+// `vml tx recover`: mends what a transaction left that was cut off.
+import { openTransactionParts } from '../../app/transactions.ts'
+import { describeRecovered, recoverStage } from '../../engine/recover-stage.ts'
+import { defineCommand, flag } from '../command.ts'
+import { printRecorded } from '../print-transaction.ts'
+
+export const recover = defineCommand({
+  description:
+    'Mends what is left of a transaction that was cut off by a crash, a kill or a full disk: what was not being committed is thrown away, what was is committed and recorded. The next transaction does so by itself. Without VML, the script recover.sh in /var/lib/vml/stage/open/journal does it.',
+  operands: [],
+  options: { backward: flag('--backward', 'take back a commit that was cut off, instead of finishing it') },
+  examples: [
+    { line: 'sudo vml tx recover', does: 'finish it, or throw it away' },
+    { line: 'sudo vml tx recover --backward', does: 'take it back' },
+    {
+      line: 'sudo sh /var/lib/vml/stage/open/journal/recover.sh',
+      does: 'the same without VML, as in a rescue system',
+    },
+  ],
+  async run(context, { options }) {
+    const { out } = context
+    const logbook = await context.openSystemLogbook({ make: true })
+    const parts = openTransactionParts(context, logbook)
+    const recovered = await recoverStage(parts, { backward: options.backward })
+    out.document({ schema: 1, outcome: recovered.kind })
+    out.note(describeRecovered(recovered) ?? 'Nothing was left behind')
+    if (recovered.kind === 'recorded' && recovered.end.kind === 'recorded')
+      printRecorded(out, recovered.end.transaction)
+  },
+})

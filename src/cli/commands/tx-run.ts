@@ -1,0 +1,99 @@
+// `vml tx run -- COMMAND`: makes a transaction of any command.
+import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
+import { requireRoot } from '../../app/system-logbook.ts'
+import { VmlError } from '../../base/failure.ts'
+import { rawFromString } from '../../base/raw-text.ts'
+import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
+import { runTransaction } from '../../engine/run-transaction.ts'
+import { type Context, defineCommand, flag, text, texts } from '../command.ts'
+import { countsText, printRecorded } from '../print-transaction.ts'
+import type { TransactionParts } from '../../engine/end-stage.ts'
+
+export const command = defineCommand({
+  description:
+    'Runs a command, as root, in a stage: the machine is not touched while it runs. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing is changed.',
+  operands: [
+    { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
+  ],
+  options: {
+    message: text('-m, --message <title>', 'what it is for (default: the command)'),
+    tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
+    keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
+  },
+  examples: [
+    { line: 'vml tx run -- apt-get install -y joe', does: 'install a package' },
+    { line: 'vml tx run -m "tool from source" -- make install', does: 'any command, with a title' },
+    { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
+  ],
+  async run(context, { operands, options }) {
+    requireRoot('make a transaction')
+    const [program] = operands
+    if (program === undefined)
+      throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
+    const { config, out } = context
+    context.whenCancelled('nothing was changed')
+    const logbook = await context.openSystemLogbook({ make: true })
+    const parts = openTransactionParts(context, logbook)
+    await recoverFirst(context, parts)
+    const policy = policyScriptOf()
+    const outcome = await runTransaction(
+      parts,
+      {
+        source: 'command',
+        title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
+        note: '',
+        tags: options.tag,
+        command: operands.map(rawFromString),
+        user: whoIsAtWork(config),
+        processId: process.pid,
+        ...(policy === undefined ? {} : { policy }),
+      },
+      {
+        argv: operands,
+        environment: config.environment,
+        workingFolder: config.workingFolder,
+        // Data of ours goes to standard output as one document: then the command's goes beside the messages.
+        stdio: out.json ? ['inherit', 2, 2] : 'inherit',
+      },
+      ({ exitStatus, looked }) => {
+        if (exitStatus !== 0 && !options.keepFailed) return Promise.resolve('discard')
+        context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
+        context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+        return Promise.resolve('commit')
+      },
+    )
+    if (outcome.kind === 'discarded') {
+      out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
+      out.note(
+        `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
+      )
+      return failedStatus
+    }
+    if (outcome.kind === 'nothing') {
+      out.document({ schema: 1, outcome: 'nothing', exit_status: outcome.exitStatus })
+      out.note('It changed nothing: no transaction was made')
+      return
+    }
+    const { transaction } = outcome.end
+    out.document({
+      schema: 1,
+      outcome: 'recorded',
+      exit_status: outcome.exitStatus,
+      number: transaction.number,
+      counts: transaction.document.counts,
+      packages: transaction.document.packages,
+      complete: transaction.document.complete,
+    })
+    printRecorded(out, transaction)
+  },
+})
+
+const failedStatus = 1
+const titleCharactersMax = 200
+
+/** What an earlier one left when it was cut off is mended before anything new begins. */
+export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
+  if (!isLeftBehind(parts)) return
+  const told = describeRecovered(await recoverStage(parts))
+  if (told !== undefined) context.reporter.warn({ warning: told })
+}

@@ -1,0 +1,170 @@
+// `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
+import { openUndoRun } from '../../app/transactions.ts'
+import { VmlError } from '../../base/failure.ts'
+import { printable } from '../../base/raw-text.ts'
+import { entryName } from '../../engine/entries.ts'
+import { isNothing, runUndo } from '../../engine/run-undo.ts'
+import { findTransaction, type ListedTransaction, requireNotUndone } from '../../engine/transactions.ts'
+import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
+import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
+import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
+import { plural } from '../format.ts'
+import { printUndoPlan } from '../print-transaction.ts'
+import { recoverFirst } from './tx-run.ts'
+import { transactionOperand } from './tx-show.ts'
+
+const partialStatus = 3
+
+const needed = {
+  withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
+  keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
+  data: flag('--data', 'put back data of services, too, though it was changed since'),
+}
+
+export const undo = defineCommand({
+  description:
+    'Takes a transaction back: packages, configuration, every file that it touched, and nothing else. What was changed since stays: it is merged, or left alone and said so. An undo is a transaction itself and can be taken back: vml tx redo.',
+  operands: [{ ...transactionOperand, required: false }],
+  options: {
+    ...needed,
+    toBefore: text('--to-before <id>', 'this one and every later one'),
+    dryRun,
+  },
+  examples: [
+    { line: 'vml tx undo 7 --dry-run', does: 'what would be done' },
+    { line: 'vml tx undo 7', does: 'take back the transaction #7' },
+    { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
+    { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
+  ],
+  async run(context, { operands: [typed], options }) {
+    if ((typed === undefined) === (options.toBefore === undefined))
+      throw new VmlError('usage', 'Cannot tell which transaction to take back', {
+        hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
+      })
+    const choose = (listed: readonly ListedTransaction[]) => {
+      const one = findTransaction(listed, typed ?? options.toBefore ?? '')
+      if (options.toBefore === undefined) {
+        requireNotUndone(one)
+        return [one]
+      }
+      return listed
+        .slice(listed.indexOf(one))
+        .filter(({ undoneBy, document }) => !undoneBy && !document.takesBack)
+    }
+    return await takeBack(context, 'undo', choose, options)
+  },
+})
+
+export const redo = defineCommand({
+  description: 'Brings back a transaction that was taken back: the undo of its undo.',
+  operands: [transactionOperand],
+  options: { ...needed, dryRun },
+  examples: [
+    { line: 'vml tx redo 7', does: 'bring back the transaction #7, which was undone' },
+    { line: 'vml tx redo 7 --dry-run', does: 'what would be done' },
+    { line: 'vml tx redo 7 --json', does: 'with a document for programs' },
+  ],
+  async run(context, { operands: [typed = ''], options }) {
+    const choose = (listed: readonly ListedTransaction[]) => {
+      const one = findTransaction(listed, typed)
+      const by = listed.find(({ entry }) => entry === one.undoneBy)
+      if (by) return [by]
+      throw new VmlError('conflict', `Cannot bring back ${entryName(one.entry)}: it was not taken back`, {
+        hint: 'Nothing was changed. vml tx list shows what was',
+      })
+    }
+    return await takeBack(context, 'redo', choose, options)
+  },
+})
+
+async function takeBack(
+  context: Context,
+  kind: UndoRequest['kind'],
+  choose: (listed: readonly ListedTransaction[]) => readonly ListedTransaction[],
+  options: {
+    readonly withDependents: boolean
+    readonly keepNeeded: boolean
+    readonly data: boolean
+    readonly dryRun: boolean
+  },
+): Promise<number | void> {
+  if (options.withDependents && options.keepNeeded)
+    throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
+      hint: 'Give one of them',
+    })
+  const { out } = context
+  context.whenCancelled('nothing was changed')
+  const logbook = await context.openSystemLogbook()
+  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  if (!options.dryRun) await recoverFirst(context, run)
+  await using _locks = options.dryRun ? undefined : await locks(context)
+  const plan = await planUndo(
+    { place: run, logbook, listed, contents: run.contents },
+    {
+      kind,
+      transactions: choose(listed),
+      data: options.data,
+      needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
+    },
+  )
+  const names = plan.transactions.map(({ entry }) => entryName(entry)).join(', ')
+  out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
+  printUndoPlan(out, plan, out.verbose)
+  if (options.dryRun || isNothing(plan)) {
+    out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan) })
+    if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
+    return
+  }
+  context.whenCancelled(
+    'the undo may be under way: vml tx list tells whether it was made, vml tx recover mends it',
+  )
+  const end = await runUndo(run, plan)
+  if (end.kind === 'nothing') return
+  const { number, document } = end.transaction
+  out.document({
+    schema: 1,
+    dry_run: false,
+    number,
+    ...describePlan(plan),
+    validations: document.validations,
+  })
+  out.note(
+    `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name, message }) => `${name} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
+  )
+  out.note(`To bring it back: vml tx undo ${number}`)
+  const { conflicts } = plan.paths
+  if (conflicts.length === 0) return
+  const beside = conflicts.some(({ old }) => old !== undefined)
+  out.note(
+    `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? ': see the .mine and .old files beside' : ''}`,
+  )
+  return partialStatus
+}
+
+/** dpkg and apt stay out while files of theirs change. */
+async function locks({ clock, signal, reporter }: Context) {
+  const { existsSync } = await import('node:fs')
+  if (!existsSync('/var/lib/dpkg')) return undefined
+  return await takeDpkgLocks({
+    clock,
+    signal,
+    onWait: ({ pid }) =>
+      reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
+  })
+}
+
+function describePlan(plan: UndoPlan) {
+  return {
+    transactions: plan.transactions.map(({ entry }) => entry.number ?? null),
+    packages: plan.packages,
+    kept_packages: plan.keptPackages,
+    paths: plan.paths.paths.map(({ path, now, wanted, how }) => ({
+      path: printable(path),
+      change: now === undefined ? 'created' : wanted === undefined ? 'deleted' : 'changed',
+      how,
+    })),
+    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
+    kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    bytes: plan.bytes,
+  }
+}

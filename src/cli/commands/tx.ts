@@ -1,0 +1,25 @@
+// `vml tx`: changes of the machine's software as transactions, each of which can be taken back alone.
+import type { NounSpec } from '../command.ts'
+import { disable, enable } from './tx-enable.ts'
+import { hook } from './tx-hook.ts'
+import { command as list } from './tx-list.ts'
+import { recover } from './tx-recover.ts'
+import { command as run } from './tx-run.ts'
+import { command as show } from './tx-show.ts'
+import { redo, undo } from './tx-undo.ts'
+
+export const noun: NounSpec = {
+  description:
+    'Changes of the software of this machine as transactions: recorded, shown, and taken back one by one.',
+  verbs: {
+    enable: { summary: 'record what apt and dpkg do', command: enable },
+    disable: { summary: 'record it no more', command: disable },
+    run: { summary: 'make a transaction of a command', command: run },
+    list: { summary: 'the transactions', command: list },
+    show: { summary: 'one transaction in full', command: show },
+    undo: { summary: 'take exactly one back', command: undo },
+    redo: { summary: 'bring it back', command: redo },
+    recover: { summary: 'mend what was cut off', command: recover },
+    hook: { summary: 'for the hooks of apt and dpkg', command: hook },
+  },
+}

@@ -1,0 +1,93 @@
+// What a transaction changes, or an undo would, in words a person understands.
+import { printable } from '../base/raw-text.ts'
+import type { StoredTransaction } from '../engine/transaction-entry.ts'
+import type { UndoPlan } from '../engine/undo.ts'
+import type { PackageTransition } from '../model/transaction-record.ts'
+import type { PathChange } from '../model/transaction.ts'
+import { formatBytes, plural } from './format.ts'
+import { shown } from './options.ts'
+import type { Output } from './output.ts'
+import { table } from './style.ts'
+
+const pathsShown = 20
+
+export function packageLines(out: Output, packages: readonly PackageTransition[]): string[] {
+  const { style } = out
+  return table(
+    packages.map(({ name, architecture, fate, from, to }) => [
+      fate === 'installed'
+        ? style.green('+')
+        : fate === 'removed' || fate === 'purged'
+          ? style.red('−')
+          : style.yellow('~'),
+      `${shown(name)}:${shown(architecture)}`,
+      [from, to]
+        .filter((version) => version !== undefined)
+        .map(shown)
+        .join(' → '),
+      fate === 'installed' || fate === 'removed' ? '' : fate,
+    ]),
+  )
+}
+
+export function countsText(changes: readonly PathChange[]): string {
+  const created = changes.filter(({ before }) => before === undefined).length
+  const deleted = changes.filter(({ after }) => after === undefined).length
+  const changed = changes.length - created - deleted
+  return [
+    created > 0 ? `${plural(created, 'path')} created` : '',
+    changed > 0 ? `${plural(changed, 'path')} changed` : '',
+    deleted > 0 ? `${plural(deleted, 'path')} deleted` : '',
+  ]
+    .filter((part) => part !== '')
+    .join(', ')
+}
+
+export function printRecorded(out: Output, { number, document }: StoredTransaction): void {
+  const { created, changed, deleted } = document.counts
+  out.note(
+    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}`,
+  )
+  if (!document.complete)
+    out.note(
+      `Incomplete: ${plural(document.gaps.length, 'pre-image')} could not be kept; vml tx show ${number} names them`,
+    )
+}
+
+export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): void {
+  const { paths, packages, keptPackages, regenerations } = plan
+  const { style } = out
+  for (const line of packageLines(out, packages)) out.line(`  ${line}`)
+  const merged = paths.paths.filter(({ how }) => how === 'merged')
+  const changes = paths.paths.map(({ path, now, wanted }) => ({
+    path,
+    ...(now ? { before: now } : {}),
+    ...(wanted ? { after: wanted } : {}),
+  }))
+  out.line(`  ${countsText(changes) || 'no path changes'}, ${formatBytes(plan.bytes)} to write`)
+  if (merged.length > 0)
+    out.line(
+      `  ${plural(merged.length, 'path')} changed since and merged: ${someOf(merged.map(({ path }) => printable(path)))}`,
+    )
+  for (const { path, reason, old } of paths.conflicts)
+    out.line(
+      `  ${style.red('stays')}  ${printable(path)}: ${reason}${old === undefined ? '' : '; both sides are put beside it as .mine and .old'}`,
+    )
+  for (const [why, some] of Map.groupBy(paths.kept, ({ why: each }) => each))
+    out.line(
+      `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
+    )
+  if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
+  if (regenerations.length > 0)
+    out.line(`  made anew: ${[...new Set(regenerations.map(({ rule }) => rule))].join(', ')}`)
+  if (plan.units.length > 0)
+    out.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
+  if (!verbose) return
+  for (const { path, now, wanted } of paths.paths)
+    out.line(`  ${now === undefined ? '+' : wanted === undefined ? '−' : 'M'} ${printable(path)}`)
+}
+
+function someOf(names: readonly string[]): string {
+  const some = names.slice(0, pathsShown).join(', ')
+  return names.length > pathsShown ? `${some} and ${names.length - pathsShown} more` : some
+}

@@ -1,0 +1,363 @@
+// Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
+import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { ruleOf } from '../model/regeneration.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Attributes } from '../model/tree.ts'
+import type { Fingerprint, PathChange, RecordedChange } from '../model/transaction.ts'
+import {
+  encodeChanges,
+  parseChanges,
+  type ServiceAction,
+  type Validation,
+} from '../model/transaction-record.ts'
+import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
+import { commit, keptAt, prepareCommit } from '../stage/commit.ts'
+import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
+import { forgetJournal } from '../stage/forget-journal.ts'
+import type { Journal } from '../stage/journal.ts'
+import { lowerConflicts } from '../stage/lower-conflicts.ts'
+import { processesInStage } from '../stage/run-in-stage.ts'
+import { packageSetOf, readPackagesNow, type PackagesNow, transitions } from './dpkg-state.ts'
+import { nextEntryNumber, type OpenLogbook } from './entries.ts'
+import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
+import { recordChanges } from './record-changes.ts'
+import type { StageNote } from './stage-note.ts'
+import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
+
+export interface TransactionParts extends Workplace {
+  readonly logbook: OpenLogbook
+  readonly machine: RecordedMachine
+  /** What has to be done for services after the commit; tells what was done. */
+  restartServices(queue: Buffer): Promise<readonly ServiceAction[]>
+}
+
+export interface StageResult {
+  /** Of the command. */
+  readonly exitStatus: number
+  readonly validations: readonly Validation[]
+  /** What it printed. */
+  readonly log?: Uint8Array | undefined
+}
+
+export type StageEnd =
+  | { readonly kind: 'nothing' }
+  | {
+      readonly kind: 'recorded'
+      readonly transaction: StoredTransaction
+      readonly changes: readonly RecordedChange[]
+    }
+
+/** Looked at, and nothing was changed. */
+export interface LookedStage {
+  readonly stage: OpenStage
+  readonly changeSet: ChangeSet
+  /** Files that were written outside of it, which are as they shall be already. */
+  readonly outside: readonly PathChange[]
+}
+
+/**
+ * What the transaction changes. Fails with `conflict` where a process is still in the stage, or where something that it changes was
+ * changed on the machine meanwhile.
+ */
+export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<LookedStage> {
+  const busy = processesInStage(stage.note.token)
+  if (busy.length > 0)
+    throw new VmlError(
+      'conflict',
+      `Cannot end the transaction: process ${busy.join(', ')} still works in its stage`,
+      {
+        details: { processes: busy },
+        hint: 'Nothing was changed. End it, then vml tx recover',
+      },
+    )
+  const { plan, index } = stage
+  const changeSet = await readChangeSet({
+    plan,
+    index,
+    libc: place.libc,
+    report: (event) => place.reporter.progress(event),
+    signal: place.signal,
+  })
+  const [first, ...others] = lowerConflicts(changeSet, index)
+  if (first !== undefined)
+    throw new VmlError(
+      'conflict',
+      `Cannot commit the transaction: ${printable(first)}${others.length > 0 ? ` and ${others.length} more were` : ' was'} changed on the machine meanwhile`,
+      {
+        details: { paths: [first, ...others].map(printable) },
+        hint: 'Nothing of it was committed. Repeat it',
+      },
+    )
+  return { stage, changeSet, outside: await outsideChanges(place) }
+}
+
+/**
+ * Order: what it changes is written down, the journal is made, the root is changed by it; services; then the record is an entry of
+ * the logbook; then the journal, with the pre-images, is forgotten, and the stage goes. Cut off before the commit, nothing was changed;
+ * after it, `vml tx recover`, or the next transaction, goes on here.
+ */
+export async function commitStage(
+  parts: TransactionParts,
+  { stage, changeSet, outside }: LookedStage,
+  result: StageResult,
+): Promise<StageEnd> {
+  if (changeSet.changes.length === 0 && outside.length === 0) {
+    dropStage(parts, stage.plan)
+    return { kind: 'nothing' }
+  }
+  const packages = readPackagesNow(parts, outsideCopy(parts))
+  const folder = openFolder(parts)
+  writeFileSync(pathIn(folder, 'result.json'), JSON.stringify({ ...result, log: undefined }), { mode: 0o600 })
+  writeFileSync(
+    pathIn(folder, 'changes.jsonl'),
+    Buffer.concat([...encodeChanges(unrecorded(changeSet.changes))]),
+    {
+      mode: 0o600,
+    },
+  )
+  changeSet.seal()
+  const prepared = prepareCommit(parts.disk, {
+    root: parts.root,
+    folder: pathIn(folder, 'journal'),
+    changes: changeSet.changes,
+    prepared: changeSet.prepared,
+  })
+  commit(parts.disk, prepared)
+  return await recordCommitted(parts, {
+    note: stage.note,
+    plan: stage.plan,
+    journal: prepared.journal,
+    changes: changeSet.changes,
+    outside,
+    packages,
+    result,
+  })
+}
+
+export interface CommittedStage {
+  readonly note: StageNote
+  readonly plan: OpenStage['plan'] | undefined
+  readonly journal: Journal
+  readonly changes: readonly PathChange[]
+  readonly outside: readonly PathChange[]
+  readonly packages: PackagesNow | undefined
+  readonly result: StageResult
+  /** The transactions that it takes back. */
+  readonly takesBack?: StoredTransaction['document']['takesBack']
+  /** Where services were seen to already. */
+  readonly services?: readonly ServiceAction[]
+}
+
+/** The machine is changed; the record is not there yet. */
+export async function recordCommitted(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
+  const { note, journal, outside, packages: before, result } = committed
+  const folder = openFolder(parts)
+  const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
+  const services = committed.services ?? (await parts.restartServices(queue))
+  parts.reporter.progress({ phase: 'recording the transaction' })
+  const after = readPackagesNow(parts)
+  const all = [...committed.changes, ...outside].toSorted((one, other) =>
+    one.path < other.path ? -1 : one.path > other.path ? 1 : 0,
+  )
+  const keptOf = (path: RawPath): RawText | undefined => keptAt(journal, path) ?? keptOutside(parts).get(path)
+  const live = (path: RawPath) => inRoot(parts, path)
+  const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
+    references: new Map(),
+    before: keptOf,
+    lost: () => 'it was not kept when it was replaced',
+    after: live,
+    filesBefore: before?.files,
+    filesAfter: after?.files,
+    ruleOf: (path) => ruleOf(path)?.name,
+    pin: (path, sha256) => pinContent(parts, path, sha256),
+  })
+  const settled = changes.map((change) => settle(parts, change))
+  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
+  await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal })
+  const transaction = await storeTransaction(
+    writer,
+    {
+      title: note.title,
+      note: note.note,
+      tags: [...note.tags, `${tokenTag}${note.token}`],
+      machine: parts.machine,
+      document: {
+        schema: 1,
+        source: note.source,
+        // An undo is committed whole, too.
+        mode: note.plan || isUndo(note) ? 'staged' : 'live',
+        ...(note.modeReason === undefined ? {} : { modeReason: note.modeReason }),
+        command: note.command,
+        user: userOf(note),
+        startedAt: note.startedAt,
+        endedAt: new Date(parts.clock.now()).toISOString(),
+        exitStatus: result.exitStatus,
+        ...(committed.takesBack === undefined ? {} : { takesBack: committed.takesBack }),
+        ...(after === undefined ? {} : { manager: 'dpkg' as const }),
+        packages: transitions(before, after),
+        validations: result.validations,
+        services,
+        complete: gaps.length === 0,
+        gaps,
+        counts: {
+          created: count(({ before: was }) => was === undefined),
+          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
+          deleted: count(({ after: is }) => is === undefined),
+        },
+        storedBytes: 0,
+        preImageBytes,
+      },
+      changes: settled,
+      contentBefore(path) {
+        const file = keptOf(path)
+        if (file === undefined) throw new TypeError('A pre-image that was not kept was to be stored')
+        return { file }
+      },
+      contentAfter: (path) => ({ file: live(path) }),
+      deltas,
+      folderAttributes: (path) => folderAttributes(parts, path),
+      packages: after && packageSetOf(after),
+      log: result.log,
+    },
+    {
+      nextNumber: async () => await nextEntryNumber(parts.logbook, { signal: parts.signal }),
+      signal: parts.signal,
+    },
+  )
+  // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
+  try {
+    forgetJournal(parts.disk, journal)
+    dropStage(parts, committed.plan)
+  } catch (error) {
+    parts.reporter.warn({
+      warning: `The transaction is recorded, but its stage could not be removed (${messageOf(error)}): vml tx recover does it`,
+    })
+  }
+  return { kind: 'recorded', transaction, changes: settled }
+}
+
+function isUndo({ source }: StageNote): boolean {
+  return source === 'undo' || source === 'redo'
+}
+
+/** By it a record is found again that was stored right before a crash. */
+export const tokenTag = 'vml:tx='
+
+/** Throws the stage away: the machine is as it was. */
+export async function discardStage(place: Workplace, stage: OpenStage): Promise<void> {
+  await restoreOutside(place)
+  dropStage(place, stage.plan)
+}
+
+/** What was committed when the process ended, as it was written down before. */
+export function readCommitted(
+  place: Workplace,
+): { changes: readonly PathChange[]; result: StageResult } | undefined {
+  const folder = openFolder(place)
+  const changes = readIfThere(pathIn(folder, 'changes.jsonl'))
+  if (changes === undefined) return undefined
+  return { changes: parseChanges(changes), result: readResult(pathIn(folder, 'result.json')) }
+}
+
+function readResult(file: RawPath): StageResult {
+  const nothing: StageResult = { exitStatus: 0, validations: [] }
+  try {
+    const value: unknown = JSON.parse(readFileSync(rawToBytes(file), 'utf8'))
+    const status = typeof value === 'object' && value !== null && 'exitStatus' in value ? value.exitStatus : 0
+    return { ...nothing, exitStatus: typeof status === 'number' ? status : 0 }
+  } catch {
+    return nothing
+  }
+}
+
+export function unrecorded(changes: readonly PathChange[]): RecordedChange[] {
+  return changes.map((change) => ({
+    ...change,
+    owner: { kind: 'script' },
+    preImage: { kind: 'fingerprint' },
+    afterKept: false,
+  }))
+}
+
+function outsideCopy(place: Workplace): Buffer | undefined {
+  const [kept] = keptOutside(place).values()
+  return kept === undefined ? undefined : readIfThere(kept)
+}
+
+/** What apt wrote outside of the stage meanwhile. */
+export async function outsideChanges(place: Workplace): Promise<PathChange[]> {
+  const changes: PathChange[] = []
+  for (const [path, kept] of keptOutside(place)) {
+    const live = inRoot(place, path)
+    const [was, is] = [kept === undefined ? undefined : readIfThere(kept), readIfThere(live)]
+    if (was === undefined ? is === undefined : is?.equals(was)) continue
+    const after = await fingerprintOf(place, path)
+    // The copy has its own rights and owner; apt keeps those of the file.
+    const before = kept === undefined ? undefined : { ...(after ?? rootFile), ...(await contentOf(kept)) }
+    changes.push({ path, ...(before ? { before } : {}), ...(after ? { after } : {}) })
+  }
+  return changes
+}
+
+const rootFile: Fingerprint = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
+
+async function contentOf(file: RawPath): Promise<Pick<Fingerprint, 'size' | 'sha256'>> {
+  return { size: readFileSync(rawToBytes(file)).length, sha256: await hashFile(file, () => {}) }
+}
+
+/** What lies at a path now, with the hash of its content. */
+export async function fingerprintOf(place: Workplace, path: RawPath): Promise<Fingerprint | undefined> {
+  const at = pathIn(asPath(inRoot(place, path)))
+  const status = statusAt(place.libc, at)
+  if (status === undefined) return undefined
+  const outline = outlineOf(place.libc, at, status)
+  return outline.type === 'file' ? { ...outline, sha256: await hashFile(at, () => {}) } : outline
+}
+
+function asPath(path: RawText): RawPath {
+  return path as RawPath
+}
+
+/** Numbers of inodes and times of change, once everything is in its place: by them a path is known to be untouched later. */
+function settle(place: Workplace, change: RecordedChange): RecordedChange {
+  if (change.after === undefined) return change
+  const status = statusAt(place.libc, asPath(inRoot(place, change.path)))
+  if (status === undefined) return change
+  const { inode, ctimeNs, deviceId } = status
+  return { ...change, after: { ...change.after, inode, ctimeNs, deviceId } }
+}
+
+function userOf({ user: { name, uid, login } }: StageNote): { name: string; uid: number; login?: string } {
+  return { name, uid, ...(login === undefined ? {} : { login }) }
+}
+
+function folderAttributes(place: Workplace, path: RawPath): Attributes {
+  const at = asPath(inRoot(place, path))
+  const status = statusAt(place.libc, at)
+  // A folder that is gone stands above a path that is gone, too.
+  return status
+    ? outlineOf(place.libc, at, status)
+    : { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
+}
+
+/** Where contents lie that deltas need, by their hash: second names of the files themselves, which cost nothing while those stay. */
+export function pinPath({ state }: Pick<Workplace, 'state'>, sha256: string): RawPath {
+  return pathIn(state, 'pins', sha256)
+}
+
+function pinContent(place: Workplace, path: RawPath, sha256: string): boolean {
+  const pin = pinPath(place, sha256)
+  try {
+    mkdirSync(pathIn(place.state, 'pins'), { recursive: true, mode: 0o700 })
+    linkSync(rawToBytes(inRoot(place, path)), rawToBytes(pin))
+    return true
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === 'EEXIST') return true
+    if (code === 'EXDEV' || code === 'EMLINK' || code === 'EPERM') return false
+    throw error
+  }
+}

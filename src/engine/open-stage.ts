@@ -1,0 +1,220 @@
+// Opens the one stage of a machine, and takes away what is left of it.
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { writeFileDurable } from '../base/files.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isRunning, markOf } from '../base/process-mark.ts'
+import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { type MountPlan, planMounts, viewOf } from '../stage/mount-plan.ts'
+import type { RootIndex } from '../stage/root-index.ts'
+import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
+import { scanRoot } from '../stage/scan-root.ts'
+import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
+import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
+import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
+
+export interface StageRequest extends Pick<
+  StageNote,
+  'source' | 'title' | 'note' | 'tags' | 'command' | 'user'
+> {
+  /** The process that the stage is for: while it lives, nobody else may end it. */
+  readonly processId: number
+  /** The script that answers for `policy-rc.d` in the stage. */
+  readonly policy?: RawPath
+}
+
+export interface OpenStage {
+  readonly note: StageNote
+  readonly plan: MountPlan
+  /** Of the root when it was opened. */
+  readonly index: RootIndex
+  readonly folder: StageFolder
+}
+
+/** Files that apt writes outside of the stage while it works: kept as they were, and part of the transaction. */
+export const outsidePaths: readonly string[] = ['/var/lib/apt/extended_states']
+
+/**
+ * Order: the folder, copies of what changes outside, the index, the note, and last the script that lets one in: a stage that cannot be
+ * entered was never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
+ */
+export async function openStage(place: Workplace, request: StageRequest): Promise<OpenStage> {
+  const planned = planMounts({
+    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
+    root: place.root,
+    state: place.state,
+    stateOnMount: isStateOnMount(place),
+    isFolder: (path) => isFolder(inRoot(place, path)),
+    dataFolders: [],
+  })
+  if (planned.kind === 'unsupported')
+    throw new VmlError('unsupported', `Cannot open a stage: ${planned.reason}`, {
+      hint: 'Nothing was run. Where no stage can be had, the same can be recorded live',
+    })
+  const { plan } = planned
+  const folder = await beginStage(place)
+  try {
+    keepOutside(place)
+    const { index } = scanRoot(viewOf(plan), place)
+    await writeFileDurable(pathIn(folder, 'index'), encodeIndex(index))
+    const note = noteOf(place, request, plan)
+    await writeStageNote(pathOfNote(folder), note)
+    writeFrontend(folder, note)
+    const { policy } = request
+    const made = makeStage(
+      plan,
+      { token: note.token, ...(policy === undefined ? {} : { policy }) },
+      place.libc,
+    )
+    return { note, plan, index, folder: made }
+  } catch (error) {
+    removeStage(plan)
+    removeOpenFolder(place)
+    throw error
+  }
+}
+
+/** What another process opened; undefined where none is open, or where it was cut off before it could be entered. */
+export function readOpenStage(place: Workplace): OpenStage | undefined {
+  const folder = openFolder(place)
+  const note = readStageNote(pathOfNote(folder))
+  if (note?.plan === undefined) return undefined
+  const index = decodeIndex(readFileSync(pathIn(folder, 'index')))
+  return { note, plan: note.plan, index, folder: stageFolderOf(note.plan) }
+}
+
+/** Whether the process that the stage is for still runs. */
+export function isInUse({ process: { id, started } }: StageNote): boolean {
+  return isRunning(id, { started })
+}
+
+/** Everything of it goes. Nobody may be in it, and its journal is done with. */
+export function dropStage(place: Workplace, plan: MountPlan | undefined): void {
+  if (plan) removeStage(plan)
+  removeOpenFolder(place)
+}
+
+/** Puts back what was written outside of a stage that is thrown away. */
+export async function restoreOutside(place: Workplace): Promise<void> {
+  for (const [path, kept] of keptOutside(place)) {
+    const target = inRoot(place, path)
+    if (kept === undefined) rmSync(rawToBytes(target), { force: true })
+    else {
+      const bytes = readFileSync(rawToBytes(kept))
+      if (!readIfThere(target)?.equals(bytes)) await writeFileDurable(target, bytes, { mode: 0o644 })
+    }
+  }
+}
+
+/** Each path with where it is kept as it was; undefined where nothing was there. Empty where nothing was kept. */
+export function keptOutside(place: Workplace): Map<RawPath, RawPath | undefined> {
+  const folder = pathIn(openFolder(place), 'outside')
+  const found = new Map<RawPath, RawPath | undefined>()
+  if (readIfThere(pathIn(folder, 'complete')) === undefined) return found
+  for (const [at, path] of outsidePaths.entries()) {
+    const kept = pathIn(folder, String(at))
+    found.set(pathIn(rootPath, path), readIfThere(kept) === undefined ? undefined : kept)
+  }
+  return found
+}
+
+function keepOutside(place: Workplace): void {
+  const folder = pathIn(openFolder(place), 'outside')
+  mkdirSync(folder, { mode: 0o700 })
+  for (const [at, path] of outsidePaths.entries()) {
+    const bytes = readIfThere(inRoot(place, pathIn(rootPath, path)))
+    if (bytes) writeFileSync(pathIn(folder, String(at)), bytes, { mode: 0o600 })
+  }
+  writeFileSync(pathIn(folder, 'complete'), '', { mode: 0o600 })
+}
+
+/** The folder is the lock: it is made by one process. */
+export async function beginStage(place: Workplace): Promise<RawPath> {
+  const folder = openFolder(place)
+  mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+    return folder
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EEXIST') throw error
+    const note = readStageNote(pathOfNote(folder))
+    throw new VmlError(
+      'store.locked',
+      note?.waiting
+        ? 'Cannot begin a transaction: one that was tried waits for its commit'
+        : `Cannot begin a transaction: another one is open${note ? `, of process ${note.process.id}` : ''}`,
+      {
+        details: { process: note?.process.id ?? null },
+        hint: note?.waiting
+          ? 'Nothing was changed. Take it, or throw it away: vml tx commit, vml tx discard'
+          : 'Nothing was changed. Wait for it to end; what is left of one that was cut off is mended by vml tx recover',
+      },
+    )
+  }
+}
+
+/** As the hooks write it, who then know whose stage it is: the process, its start, the kernel's mark. */
+function writeFrontend(folder: RawPath, { process: { id, started } }: StageNote): void {
+  const boot = markOf(id)?.boot ?? ''
+  writeFileSync(pathIn(folder, 'frontend'), `${id} ${started} ${boot}\n`, { mode: 0o600 })
+}
+
+function noteOf(place: Workplace, request: StageRequest, plan: MountPlan): StageNote {
+  const { source, title, note, tags, command, user, processId } = request
+  return {
+    schema: 1,
+    token: randomBytes(16).toString('hex'),
+    source,
+    title,
+    note,
+    tags,
+    command,
+    user,
+    startedAt: new Date(place.clock.now()).toISOString(),
+    process: { id: processId, started: markOf(processId)?.started ?? '' },
+    plan,
+  }
+}
+
+function removeOpenFolder(place: Workplace): void {
+  const folder = openFolder(place)
+  // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.
+  for (const name of [
+    'outside',
+    'new',
+    'calls',
+    'changes.jsonl',
+    'index',
+    'plan',
+    'frontend',
+    'queue',
+    'live',
+    'log',
+  ])
+    rmSync(pathIn(folder, name), { recursive: true, force: true })
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/** A state folder in a subvolume of its own is another device: nothing can be renamed out of it. */
+function isStateOnMount(place: Workplace): boolean {
+  return statSync(rawToBytes(place.root)).dev === statSync(rawToBytes(place.state)).dev
+}
+
+function isFolder(path: Parameters<typeof rawToBytes>[0]): boolean {
+  try {
+    return statSync(rawToBytes(path)).isDirectory()
+  } catch {
+    return false
+  }
+}
+
+export function readIfThere(path: Parameters<typeof rawToBytes>[0]): Buffer | undefined {
+  try {
+    return readFileSync(rawToBytes(path))
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
+    throw error
+  }
+}

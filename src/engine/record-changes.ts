@@ -1,0 +1,119 @@
+// Says of each changed path whose it is and how its content before is kept: the last decision before a transaction is recorded.
+import { readFile } from 'node:fs/promises'
+import { rawFromString, rawToBytes, type RawText } from '../base/raw-text.ts'
+import { isMergedByMeaning } from '../model/merge.ts'
+import { isWithin, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
+import { choosePreImage, deltaBases } from '../packages/choose-pre-image.ts'
+import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import type { Reference } from '../packages/package-references.ts'
+
+export interface RecordingParts {
+  /** Where the content of a path before it lies on this host; undefined where it could not be kept: `lost` says why. */
+  before(path: RawPath): RawText | undefined
+  lost(path: RawPath): string
+  /** Where the content after it lies. */
+  after(path: RawPath): RawText
+  /** Packages before and after it; absent where the machine has no dpkg. */
+  readonly filesBefore?: DpkgFiles | undefined
+  readonly filesAfter?: DpkgFiles | undefined
+  /** Paths that a package of a source that does not forget has. */
+  readonly references: ReadonlyMap<RawPath, Reference>
+  /** The rule by which a path is made anew. */
+  ruleOf(path: RawPath): string | undefined
+  /** Makes sure that the content with this hash stays, so that deltas against it can be undone; false where it cannot be. */
+  pin(path: RawPath, sha256: string): boolean
+}
+
+export interface RecordedChanges {
+  readonly changes: readonly RecordedChange[]
+  /** By the names that pre-images give them. */
+  readonly deltas: ReadonlyMap<string, Uint8Array>
+  readonly gaps: readonly { readonly path: RawPath; readonly reason: string }[]
+  /** Of the regular files that were there before. */
+  readonly preImageBytes: number
+}
+
+/** Files that are merged by meaning have a few MB at most: dpkg's list of all packages, debconf's templates. */
+const afterBytesMax = 16 * 1024 * 1024
+
+export async function recordChanges(
+  changes: readonly PathChange[],
+  parts: RecordingParts,
+): Promise<RecordedChanges> {
+  const bases = deltaBases(changes)
+  const deltas = new Map<string, Uint8Array>()
+  const gaps: { path: RawPath; reason: string }[] = []
+  const recorded: RecordedChange[] = []
+  let preImageBytes = 0
+  for (const change of changes) {
+    const { path, before } = change
+    if (before?.type === 'file') preImageBytes += before.size ?? 0
+    const preImage = await preImageOf(change, { parts, bases, deltas })
+    if (preImage.kind === 'lost') gaps.push({ path, reason: preImage.reason })
+    recorded.push({ ...change, owner: ownerOf(change, parts), preImage, afterKept: isMerged(change) })
+  }
+  return { changes: recorded, deltas, gaps, preImageBytes }
+}
+
+async function preImageOf(
+  change: PathChange,
+  {
+    parts,
+    bases,
+    deltas,
+  }: {
+    readonly parts: RecordingParts
+    readonly bases: ReturnType<typeof deltaBases>
+    readonly deltas: Map<string, Uint8Array>
+  },
+): Promise<PreImage> {
+  const { path } = change
+  const rule = parts.ruleOf(path)
+  const reference = parts.references.get(path)
+  const kept = parts.before(path)
+  const isNeeded = change.before?.type === 'file' && rule === undefined && reference === undefined
+  if (isNeeded && kept === undefined) return { kind: 'lost', reason: parts.lost(path) }
+  const base = bases.get(path)
+  const chosen = await choosePreImage(change, {
+    ...(reference ? { reference } : {}),
+    ...(rule === undefined ? {} : { rule }),
+    ...(base ? { base } : {}),
+    readBefore: async () => await readFile(rawToBytes(kept ?? path)),
+    readAfter: async (of) => await readFile(rawToBytes(parts.after(of.path))),
+  })
+  if (!('delta' in chosen)) return chosen.preImage
+  if (!parts.pin(chosen.base, chosen.preImage.base)) return { kind: 'blob' }
+  deltas.set(chosen.preImage.file, chosen.delta)
+  return chosen.preImage
+}
+
+const etc = pathOf('/etc')
+const dpkgInfo = pathOf('/var/lib/dpkg/info')
+
+function ownerOf({ path, before, after }: PathChange, parts: RecordingParts): ChangeOwner {
+  const files = after ? (parts.filesAfter ?? parts.filesBefore) : (parts.filesBefore ?? parts.filesAfter)
+  const isFolder = (after ?? before)?.type === 'dir'
+  const name = packageOf(path, isFolder ? undefined : files)
+  const isConffile = name !== undefined && files?.fileOf(path)?.isConffile === true
+  if (isWithin(path, etc) || isConffile)
+    return { kind: 'configuration', ...(name === undefined ? {} : { package: name }) }
+  return name === undefined ? { kind: 'script' } : { kind: 'package', package: name }
+}
+
+/** What dpkg keeps of a package is the package's, too. */
+function packageOf(path: RawPath, files: DpkgFiles | undefined): string | undefined {
+  if (isWithin(path, dpkgInfo)) return /\/([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\.[^./]+$/.exec(path)?.[1]
+  return files?.ownersOf(path)[0]?.package.name
+}
+
+/** Whether a later change of it may be merged: then what it was after this transaction is needed. */
+function isMerged({ path, before, after }: PathChange): boolean {
+  if ((before ?? after)?.type !== 'file' || after?.type !== 'file' || before?.sha256 === after.sha256)
+    return false
+  return isMergedByMeaning(path) && (after.size ?? 0) <= afterBytesMax
+}
+
+function pathOf(text: string): RawPath {
+  return parseRawPath(rawFromString(text)) ?? rootPath
+}

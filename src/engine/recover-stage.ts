@@ -1,0 +1,106 @@
+// After a crash: what is left of a stage is thrown away, and what was being committed is committed, or taken back, and recorded.
+import type { LoggedEntry } from './entries.ts'
+import { entryName, listEntries } from './entries.ts'
+import { recover } from '../stage/recover.ts'
+import { forgetJournal } from '../stage/forget-journal.ts'
+import { messageOf, VmlError } from '../base/failure.ts'
+import {
+  readCommitted,
+  recordCommitted,
+  type StageEnd,
+  tokenTag,
+  type TransactionParts,
+} from './end-stage.ts'
+import { readPackagesNow } from './dpkg-state.ts'
+import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
+import { pathOfNote, readStageNote } from './stage-note.ts'
+import { openFolder, pathIn, type Workplace } from './workplace.ts'
+
+export type Recovered =
+  | { readonly kind: 'nothing' }
+  /** It had changed nothing of the machine, or that was taken back. */
+  | { readonly kind: 'discarded'; readonly title: string; readonly cause?: string }
+  | { readonly kind: 'recorded'; readonly title: string; readonly end: StageEnd }
+  | { readonly kind: 'known'; readonly entry: LoggedEntry }
+
+/** Whether something is left that nobody works on any more. */
+export function isLeftBehind(place: Workplace): boolean {
+  const folder = openFolder(place)
+  if (place.disk.look(folder) === undefined) return false
+  const note = readStageNote(pathOfNote(folder))
+  return note === undefined || (!isInUse(note) && note.waiting !== true)
+}
+
+/**
+ * Fails with `store.locked` while the process that opened the stage still runs, and for one that waits for its commit. `backward` takes a
+ * commit back that was cut off, instead of going on with it.
+ */
+export async function recoverStage(
+  parts: TransactionParts,
+  options: { readonly backward?: boolean; readonly waiting?: boolean } = {},
+): Promise<Recovered> {
+  const folder = openFolder(parts)
+  if (parts.disk.look(folder) === undefined) return { kind: 'nothing' }
+  const note = readStageNote(pathOfNote(folder))
+  if (note && isInUse(note))
+    throw new VmlError(
+      'store.locked',
+      `Cannot recover: process ${note.process.id} is at work on a transaction`,
+      {
+        hint: 'Nothing was changed. Wait until it has ended',
+      },
+    )
+  const title = note?.title ?? 'a transaction that had not begun'
+  if (note?.waiting && !options.waiting)
+    throw new VmlError('store.locked', `Cannot recover: "${title}" was tried and waits for its commit`, {
+      hint: 'Nothing was changed. vml tx commit takes it, vml tx discard throws it away',
+    })
+  const recovery = recover(parts.disk, pathIn(folder, 'journal'), options.backward ? 'backward' : undefined)
+  const { journal } = recovery
+  if (journal && note) {
+    const entry = await findRecord(parts, note.token)
+    if (entry) {
+      // The record was stored right before the crash.
+      forgetJournal(parts.disk, journal)
+      dropStage(parts, note.plan)
+      return { kind: 'known', entry }
+    }
+    const committed = readCommitted(parts)
+    if (committed) {
+      const end = await recordCommitted(parts, {
+        ...committed,
+        note,
+        plan: note.plan,
+        journal,
+        outside: [],
+        packages: readPackagesNow(parts),
+      })
+      return { kind: 'recorded', title, end }
+    }
+  }
+  if (note?.source === 'apt') await restoreOutside(parts)
+  dropStage(parts, note?.plan)
+  const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
+  return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }
+}
+
+async function findRecord(
+  { logbook, signal }: TransactionParts,
+  token: string,
+): Promise<LoggedEntry | undefined> {
+  const entries = await listEntries(logbook, { signal })
+  return entries.findLast(({ snapshot }) => snapshot.tags.includes(`${tokenTag}${token}`))
+}
+
+export function describeRecovered(recovered: Recovered): string | undefined {
+  switch (recovered.kind) {
+    case 'nothing':
+      return undefined
+    case 'known':
+      return `${entryName(recovered.entry)} had been recorded; what was left of it was removed`
+    case 'discarded':
+      return `"${recovered.title}" was cut off: nothing of it was kept${recovered.cause === undefined ? '' : ` (${recovered.cause})`}`
+    case 'recorded':
+      return `"${recovered.title}" was cut off while it was committed: it was finished and recorded`
+  }
+}

@@ -1,0 +1,104 @@
+// `vml tx run -- COMMAND`: a command in a stage, and what it changed as one transaction.
+import type { StdioOptions } from 'node:child_process'
+import { VmlError } from '../base/failure.ts'
+import { runInStage } from '../stage/run-in-stage.ts'
+import {
+  commitStage,
+  discardStage,
+  lookAtStage,
+  type LookedStage,
+  type StageEnd,
+  type TransactionParts,
+} from './end-stage.ts'
+import { openStage, type StageRequest } from './open-stage.ts'
+import { openFolder, pathIn } from './workplace.ts'
+
+export interface CommandRun {
+  readonly argv: readonly string[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly workingFolder: string
+  readonly stdio: StdioOptions
+}
+
+export interface RunDecision {
+  readonly exitStatus: number
+  readonly looked: LookedStage
+}
+
+export type RunOutcome =
+  | { readonly kind: 'discarded'; readonly exitStatus: number }
+  | { readonly kind: 'nothing'; readonly exitStatus: number }
+  | {
+      readonly kind: 'recorded'
+      readonly exitStatus: number
+      readonly end: Extract<StageEnd, { kind: 'recorded' }>
+    }
+
+/**
+ * Runs the command in a stage and asks `decide` what becomes of it; the machine is untouched until then. A failure throws the stage away.
+ */
+export async function runTransaction(
+  parts: TransactionParts,
+  request: StageRequest,
+  run: CommandRun,
+  decide: (decision: RunDecision) => Promise<'commit' | 'discard'>,
+): Promise<RunOutcome> {
+  const stage = await openStage(parts, request)
+  let exitStatus: number
+  let looked: LookedStage
+  try {
+    const outcome = await runInStage({
+      folder: stage.folder,
+      command: run.argv,
+      environment: run.environment,
+      workingFolder: run.workingFolder,
+      stdio: run.stdio,
+      signal: parts.signal,
+      // Of a terminal, the command has them itself; it decides what they mean.
+      forward: ['SIGHUP'],
+    })
+    exitStatus = outcome.status
+    looked = await lookAtStage(parts, stage)
+    if ((await decide({ exitStatus, looked })) === 'discard') {
+      await discardStage(parts, stage)
+      return { kind: 'discarded', exitStatus }
+    }
+  } catch (error) {
+    await discardStage(parts, stage)
+    throw error
+  }
+  const end = await commitOrDiscard(parts, looked, exitStatus)
+  return end.kind === 'nothing' ? { kind: 'nothing', exitStatus } : { kind: 'recorded', exitStatus, end }
+}
+
+/** A commit that failed changed nothing; what was committed and could not be recorded stays for `vml tx recover`. */
+export async function commitOrDiscard(
+  parts: TransactionParts,
+  looked: LookedStage,
+  exitStatus: number,
+): Promise<StageEnd> {
+  try {
+    return await commitStage(parts, looked, { exitStatus, validations: [] })
+  } catch (error) {
+    if (isCommitted(parts)) {
+      throw new VmlError(
+        'failed',
+        `The change is made, but its record could not be written: ${error instanceof Error ? error.message : String(error)}`,
+        {
+          cause: error,
+          hint: 'What is needed to undo it is kept. Remove the cause, then vml tx recover',
+        },
+      )
+    }
+    await discardStage(parts, looked.stage)
+    throw error
+  }
+}
+
+function isCommitted(parts: TransactionParts): boolean {
+  return parts.disk.look(journalFolder(parts)) !== undefined
+}
+
+function journalFolder(parts: TransactionParts) {
+  return pathIn(openFolder(parts), 'journal')
+}

@@ -1,0 +1,335 @@
+// Carries out an undo: everything is made ready, then committed by the journal, made anew, proved, and recorded as a transaction.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { VmlError } from '../base/failure.ts'
+import { markOf } from '../base/process-mark.ts'
+import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { encodeChanges, type Validation } from '../model/transaction-record.ts'
+import { proveDpkg, unexpected } from '../packages/dpkg-proof.ts'
+import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
+import { forgetJournal } from '../stage/forget-journal.ts'
+import type { Journal } from '../stage/journal.ts'
+import { here } from '../wire/libc.ts'
+import { readPackagesNow } from './dpkg-state.ts'
+import {
+  type CommittedStage,
+  fingerprintOf,
+  recordCommitted,
+  type StageEnd,
+  type TransactionParts,
+  unrecorded,
+} from './end-stage.ts'
+import { entryName } from './entries.ts'
+import { beginStage, dropStage } from './open-stage.ts'
+import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
+import type { TransactionContents } from './transaction-contents.ts'
+import { bytesOf, type UndoPlan } from './undo.ts'
+import type { PlannedPath } from './undo-plan.ts'
+import { outlineNow } from './undo-view.ts'
+import { openFolder, pathIn, type Workplace } from './workplace.ts'
+
+export interface UndoRun extends TransactionParts {
+  readonly contents: TransactionContents
+  readonly user: StageNote['user']
+  readonly command: readonly RawText[]
+  readonly processId: number
+  /** Stops what has files among the paths, and gives back a function that starts it again. */
+  stopServices(units: readonly string[]): Promise<() => Promise<StoppedServices>>
+}
+type StoppedServices = Awaited<ReturnType<TransactionParts['restartServices']>>
+
+/** Nothing is to be done where every path is as it was before already. */
+export function isNothing({ paths }: UndoPlan): boolean {
+  return paths.paths.length === 0 && paths.conflicts.length === 0
+}
+
+/**
+ * Order: contents are made ready and hashed while the machine is untouched; services stop; the journalled commit; what is made anew;
+ * services start; proof. If the proof fails, the commit is taken back. Then the record, then the journal is forgotten.
+ */
+export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
+  const folder = await beginStage(parts)
+  let journal: Journal | undefined
+  let start: (() => Promise<StoppedServices>) | undefined
+  try {
+    const note = noteOf(parts, plan)
+    await writeStageNote(pathOfNote(folder), note)
+    parts.reporter.progress({ phase: 'getting what was there before' })
+    const ready = await makeReady(parts, plan)
+    const packages = readPackagesNow(parts)
+    writeFileSync(
+      pathIn(folder, 'changes.jsonl'),
+      Buffer.concat([...encodeChanges(unrecorded(ready.changes))]),
+      {
+        mode: 0o600,
+      },
+    )
+    const prepared = prepareCommit(parts.disk, {
+      root: parts.root,
+      folder: pathIn(folder, 'journal'),
+      changes: ready.changes,
+      prepared: ready.prepared,
+      folderMtimeNs: (path) => ready.folderTimes.get(path),
+    })
+    journal = prepared.journal
+    start = await parts.stopServices(plan.units)
+    commit(parts.disk, prepared)
+    parts.reporter.progress({ phase: 'proving it' })
+    await regenerate(parts, plan)
+    const services = await start()
+    start = undefined
+    const validations = await prove(parts, plan)
+    const committed: CommittedStage = {
+      note,
+      plan: undefined,
+      journal,
+      changes: ready.changes,
+      outside: [],
+      packages,
+      result: { exitStatus: 0, validations },
+      takesBack: plan.transactions.map(({ entry }) => entry.id),
+      services,
+    }
+    return await recordCommitted(parts, committed)
+  } catch (error) {
+    await undoTheUndo(parts, plan, { journal, start })
+    throw error
+  }
+}
+
+/** Where nothing was committed, the journal is gone already; a record that could not be written is left to `vml tx recover`. */
+async function undoTheUndo(
+  parts: UndoRun,
+  plan: UndoPlan,
+  { journal, start }: { journal: Journal | undefined; start: (() => Promise<StoppedServices>) | undefined },
+): Promise<void> {
+  if (journal && parts.disk.look(journal.folder)) {
+    takeBack(parts.disk, journal)
+    forgetJournal(parts.disk, journal)
+    await regenerate(parts, plan).catch(() => {})
+  }
+  await start?.()
+  dropStage(parts, undefined)
+}
+
+function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
+  const names = plan.transactions.map(
+    ({ entry }) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
+  )
+  return {
+    schema: 1,
+    token: randomBytes(16).toString('hex'),
+    source: plan.kind,
+    title: `${plan.kind} ${names.join(', ')}`.slice(0, titleCharactersMax),
+    note: '',
+    tags: [],
+    command: parts.command,
+    user: parts.user,
+    startedAt: new Date(parts.clock.now()).toISOString(),
+    process: { id: parts.processId, started: markOf(parts.processId)?.started ?? '' },
+  }
+}
+
+const titleCharactersMax = 200
+/** As this gives it: an undo of an undo is not told as a chain. */
+const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
+
+interface Ready {
+  readonly changes: readonly PathChange[]
+  prepared(path: RawPath): RawText
+  readonly folderTimes: ReadonlyMap<RawPath, bigint>
+}
+
+/** Every file of the plan in a folder of the stage, whole and hashed, with all its attributes. */
+async function makeReady(parts: UndoRun, plan: UndoPlan): Promise<Ready> {
+  const folder = pathIn(openFolder(parts), 'new')
+  mkdirSync(folder, { mode: 0o700 })
+  const places = new Map<RawPath, RawText>()
+  const changes: PathChange[] = []
+  const links = new Map<string, RawText>()
+  const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
+    const place = asRaw(`${folder}/${places.size}`)
+    const group =
+      content?.kind === 'before' ? linkGroup(content.change.before, content.transaction.entry.id) : undefined
+    const first = group === undefined ? undefined : links.get(group)
+    if (first !== undefined) places.set(path, first)
+    else {
+      await makeThing(parts, { place, from, wanted, content })
+      places.set(path, place)
+      if (group !== undefined) links.set(group, place)
+    }
+  }
+  for (const { path, now, wanted, content } of plan.paths.paths) {
+    if (wanted) await put(path, wanted, content)
+    changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
+  }
+  for (const { path, now, old } of plan.paths.conflicts) {
+    const beside = async (name: string, state: Fingerprint | undefined, content: PlannedPath['content']) => {
+      if (state?.type !== 'file') return
+      const free = freePath(parts, path, name)
+      await put(free, state, content, path)
+      changes.push({ path: free, after: state })
+    }
+    // Where there was nothing before, what is there now stays, and has no other side.
+    if (old?.kind !== 'before') continue
+    await beside('mine', now, undefined)
+    await beside('old', old.change.before, old)
+  }
+  const sorted = changes.toSorted((one, other) => (one.path < other.path ? -1 : 1))
+  const folderTimes = new Map(
+    sorted.flatMap(({ path, after }) => (after?.type === 'dir' ? [[path, after.mtimeNs] as const] : [])),
+  )
+  return {
+    changes: sorted,
+    folderTimes,
+    // Of a folder that stays nothing was made ready, and nothing lies there.
+    prepared: (path) => places.get(path) ?? asRaw(`${folder}/none`),
+  }
+}
+
+/** Names of one file come back as names of one file. */
+function linkGroup(before: Fingerprint | undefined, entry: string): string | undefined {
+  if (before?.type !== 'file' || (before.links ?? 1) < 2 || before.inode === undefined) return undefined
+  return `${entry}:${before.deviceId}:${before.inode}`
+}
+
+async function makeThing(
+  { libc, contents, root }: UndoRun,
+  {
+    place,
+    from,
+    wanted,
+    content,
+  }: {
+    readonly place: RawText
+    /** Whose content it keeps, where it is given none. */
+    readonly from: RawPath
+    readonly wanted: Fingerprint
+    readonly content: PlannedPath['content']
+  },
+): Promise<void> {
+  switch (wanted.type) {
+    case 'dir':
+      mkdirSync(rawToBytes(place), { mode: 0o700 })
+      break
+    case 'symlink':
+      libc.makeLinkAt(here, place, wanted.linkTarget ?? asRaw(''))
+      break
+    case 'file': {
+      const live = root === rootPath ? from : asRaw(root + from)
+      const bytes = content ? await bytesOf(contents, content) : undefined
+      if (bytes) writeFileSync(rawToBytes(place), bytes, { mode: 0o600, flag: 'wx' })
+      else await copyLive(live, place)
+      break
+    }
+    case 'fifo':
+    case 'socket':
+    case 'dev':
+    case 'chardev':
+    case 'irregular':
+      libc.makeNodeAt(here, place, {
+        mode: nodeTypes[wanted.type] | wanted.mode,
+        device: wanted.device ?? 0n,
+      })
+  }
+  libc.chownAt(here, place, { uid: wanted.uid, gid: wanted.gid })
+  if (wanted.type === 'file' || wanted.type === 'dir') {
+    const file = libc.openAt(here, place, 0)
+    try {
+      for (const { name, value } of wanted.xattrs ?? []) libc.setXattr(file, name, value)
+      // Last: a change of the owner takes the bits of setuid away.
+      libc.chmodOf(file, wanted.mode)
+    } finally {
+      libc.close(file)
+    }
+  }
+  libc.setTimesAt(here, place, { mtimeNs: wanted.mtimeNs })
+}
+
+const nodeTypes = {
+  fifo: 0o010000,
+  socket: 0o140000,
+  dev: 0o060000,
+  chardev: 0o020000,
+  irregular: 0o100000,
+} as const
+
+async function copyLive(from: RawText, to: RawText): Promise<void> {
+  const { copyFile, constants } = await import('node:fs/promises')
+  await copyFile(rawToBytes(from), rawToBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+}
+
+function freePath(place: Workplace, path: RawPath, name: string): RawPath {
+  for (let number = 0; ; number++) {
+    const candidate = `${path}.${name}${number === 0 ? '' : `.${number}`}` as RawPath
+    if (outlineNow(place, candidate) === undefined) return candidate
+  }
+}
+
+async function regenerate(
+  { shell, signal, reporter }: Workplace,
+  { regenerations }: UndoPlan,
+): Promise<void> {
+  for (const { rule, argv, required } of regenerations) {
+    const { status, stderr } = await shell.run({ argv, signal, idleTimeoutMs: 600_000 })
+    if (status === 0) continue
+    const said = printable(asRaw(stderr.toString('latin1'))).slice(0, 400)
+    // A program that is not there went with what it made.
+    if (!required || status === 127) {
+      if (status !== 127) reporter.warn({ warning: `${argv.join(' ')} ended with ${status}: ${said}` })
+      continue
+    }
+    throw new VmlError(
+      'proof',
+      `Cannot make "${rule}" anew: ${argv.join(' ')} ended with ${status}: ${said}`,
+      {
+        hint: 'Everything was put back as it was before the undo',
+      },
+    )
+  }
+}
+
+/** Every path by its hash, and the distribution's own checks. */
+async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
+  for (const { path, wanted } of plan.paths.paths) {
+    if (sameState(await fingerprintOf(parts, path), wanted)) continue
+    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
+      details: { path: printable(path) },
+      hint: 'Everything was put back as it was before the undo',
+    })
+  }
+  const validations: Validation[] = [
+    { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
+  ]
+  if (plan.packages.length === 0) return validations
+  const there = plan.packages
+    .filter(({ to }) => to !== undefined)
+    .map(({ name, architecture }) => `${name}:${architecture}`)
+  const proof = await proveDpkg(parts.shell, { packages: there, signal: parts.signal })
+  const undone = new Set(plan.paths.paths.map(({ path }) => path))
+  const wrong = unexpected(proof, ({ path, configuration }) => configuration || !undone.has(path))
+  if (wrong) {
+    const first =
+      wrong.audit[0] ??
+      (wrong.consistency.consistent ? undefined : wrong.consistency.sentences[0]) ??
+      (wrong.differences[0]
+        ? `"${printable(wrong.differences[0].path)}" is not its package's`
+        : 'dpkg finds it wrong')
+    throw new VmlError('proof', `The undo does not stand the proof: ${first}`, {
+      details: { audit: wrong.audit, consistent: wrong.consistency.consistent },
+      hint: 'Everything was put back as it was before the undo',
+    })
+  }
+  return [
+    ...validations,
+    { name: 'dpkg --audit', outcome: 'passed' },
+    { name: 'apt-get check', outcome: 'passed' },
+    {
+      name: 'dpkg --verify',
+      outcome: 'passed',
+      message: `${there.length} ${there.length === 1 ? 'package' : 'packages'}`,
+    },
+  ]
+}

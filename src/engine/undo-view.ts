@@ -1,0 +1,130 @@
+// The machine as an undo sees it: what lies at each path now, whose it is, and how what changed twice is merged.
+import { readdirSync, readFileSync } from 'node:fs'
+import { systemErrorCode } from '../base/failure.ts'
+import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { mergeAttributes } from '../model/merge-attributes.ts'
+import { mergeFile } from '../model/merge.ts'
+import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
+import { ruleOf } from '../model/regeneration.ts'
+import { dataFolderOf, isData } from '../model/service-data.ts'
+import type { Fingerprint } from '../model/transaction.ts'
+import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
+import { withoutStanzas } from './keep-packages.ts'
+import type { PackagesNow } from './dpkg-state.ts'
+import { statusPath } from './dpkg-state.ts'
+import type { TransactionContents } from './transaction-contents.ts'
+import type { ReadTransaction } from './transaction-entry.ts'
+import type { MergeResult, MergeSides, UndoView } from './undo-plan.ts'
+import { inRoot, type Workplace } from './workplace.ts'
+
+export interface UndoViewParts {
+  readonly place: Workplace
+  readonly transactions: readonly ReadTransaction[]
+  readonly contents: TransactionContents
+  readonly packages: PackagesNow | undefined
+  /** Names of packages that the undo takes away or brings to another version. */
+  readonly going: ReadonlySet<string>
+  /** Names of packages that stay as they are, though the transaction changed them. */
+  readonly staying: ReadonlySet<string>
+}
+
+/** Looks at every path of the transactions first: content is read only where time and inode leave a doubt. */
+export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
+  const { place, contents, packages, going, staying } = parts
+  const known = await lookAtPaths(parts)
+  const now = (path: RawPath): Fingerprint | undefined =>
+    known.has(path) ? known.get(path) : outlineNow(place, path)
+  const isPackaged = (path: RawPath) => (packages?.files.ownersOf(path).length ?? 0) > 0
+  return {
+    now,
+    contentNow: (path) => readFileSync(rawToBytes(inRoot(place, path))),
+    names: (path) => namesIn(place, path),
+    listedByOthers: (path) =>
+      packages?.files.ownersOf(path).some((owner) => !going.has(owner.package.name)) ?? false,
+    isRegenerated: (path) => ruleOf(path) !== undefined,
+    dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
+    contentBefore: async (transaction, change) => await contents.before(transaction, change),
+    contentAfter: async (transaction, change) => await contents.after(transaction, change),
+    merge: (path, sides) => mergeNow(path, path === statusPath ? withoutStanzas(sides, staying) : sides),
+    mergeAttributes({ base, ours, theirs }) {
+      const { attributes } = mergeAttributes({ base, ours, theirs })
+      const { xattrs: _, ...rest } = ours
+      return { ...rest, ...attributes }
+    },
+  }
+}
+
+async function lookAtPaths({
+  place,
+  transactions,
+}: UndoViewParts): Promise<Map<RawPath, Fingerprint | undefined>> {
+  const known = new Map<RawPath, Fingerprint | undefined>()
+  for (const { changes } of transactions)
+    for (const { path, after } of changes) {
+      if (known.has(path)) continue
+      const outline = outlineNow(place, path)
+      known.set(
+        path,
+        outline?.type === 'file'
+          ? {
+              ...outline,
+              sha256: isUntouched(outline, after)
+                ? (after?.sha256 ?? '')
+                : await hashFile(hostPath(place, path), () => {}),
+            }
+          : outline,
+      )
+    }
+  return known
+}
+
+/** Nobody sets a time of change: the same inode with the same one was not written since. */
+function isUntouched(now: Fingerprint, after: Fingerprint | undefined): boolean {
+  return (
+    after?.sha256 !== undefined &&
+    after.ctimeNs !== undefined &&
+    now.ctimeNs === after.ctimeNs &&
+    now.inode === after.inode &&
+    now.deviceId === after.deviceId &&
+    now.size === after.size
+  )
+}
+
+export function outlineNow(place: Workplace, path: RawPath): Fingerprint | undefined {
+  const at = hostPath(place, path)
+  const status = statusAt(place.libc, at)
+  return status && outlineOf(place.libc, at, status)
+}
+
+export function hostPath(place: Workplace, path: RawPath): RawPath {
+  return inRoot(place, path) as RawPath
+}
+
+function namesIn(place: Workplace, path: RawPath): RawName[] {
+  try {
+    return readdirSync(rawToBytes(inRoot(place, path)), { encoding: 'buffer' })
+      .map((name) => rawFromBytes(name))
+      .filter((name): name is RawName => isRawName(name))
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return []
+    throw error
+  }
+}
+
+function mergeNow(path: RawPath, sides: MergeSides): MergeResult {
+  const outcome = mergeFile(path, sides)
+  if (outcome.kind === 'merged') return outcome
+  const keys = outcome.keys.map(printable)
+  return {
+    kind: 'conflict',
+    reason: `${reasons[outcome.reason]}${keys.length > 0 ? `: ${keys.join(', ')}` : ''}`,
+    keys,
+  }
+}
+
+const reasons = {
+  'both-changed': 'the same place was changed since',
+  'too-large': 'it was changed since and is too large to be merged',
+  'number-taken': 'a number of a user or group was given to somebody else since',
+  'not-together': 'what would come back cannot stand beside what is there',
+} as const

@@ -1,0 +1,100 @@
+// Ground truth for an undo (tx.md 3.1): a machine on which a transaction was taken back, beside one on which it never ran.
+import type { Chroot } from './chroot.ts'
+import { openChroot } from './chroot.ts'
+import { openPackageArchive, type PackageArchiveOptions } from './package-archive.ts'
+import { exactly } from './tiny-kinds.ts'
+import type { TinyKind } from './tiny-packages.ts'
+import { compareTrees, renderComparison } from './tree-compare.ts'
+import { readTree } from './tree-read.ts'
+import { otherNumbers, regenerated } from './tree-rules.ts'
+
+export type TruthAction = 'install' | 'upgrade' | 'downgrade' | 'remove' | 'purge'
+
+export interface TruthCase {
+  /** Each is one transaction that is taken back. */
+  readonly kinds: readonly TinyKind[]
+  readonly action: TruthAction
+  readonly archive?: PackageArchiveOptions
+  /** The order in which they are taken back; default: as they were made. */
+  readonly order?: (numbers: readonly number[]) => readonly number[]
+}
+
+/** What the two machines differ in, in words; empty where the undo is exact. */
+export async function differenceToTruth(truth: TruthCase): Promise<string> {
+  const [undone, never] = await Promise.all([play(truth, true), play(truth, false)])
+  await using resources = new AsyncDisposableStack()
+  resources.use(undone)
+  resources.use(never)
+  const comparison = compareTrees(readTree(undone.path), readTree(never.path), {
+    allowed: [...regenerated, otherNumbers({ users: ['later'], groups: ['later'] })],
+  })
+  return renderComparison(comparison)
+}
+
+async function play({ kinds, action, archive: options, order }: TruthCase, withIt: boolean): Promise<Chroot> {
+  await using resources = new AsyncDisposableStack()
+  const chroot = resources.use(await openChroot())
+  const archive = await openPackageArchive(chroot, options)
+  await archive.publish(...kinds.flatMap((kind) => kind.packages(action === 'downgrade' ? 2 : 1)), later)
+  await chroot.run(['apt-get', 'update', '-qq'])
+  await chroot.vml(['tx', 'enable'])
+  const base = action === 'install' ? undefined : action === 'downgrade' ? 2 : 1
+  if (base !== undefined) await apt(chroot, ['install', ...kinds.flatMap((kind) => exactly(kind, base))])
+  if (action === 'upgrade') await publish(chroot, archive, kinds, 2)
+  if (action === 'downgrade') await publish(chroot, archive, kinds, 1)
+  const numbers: number[] = []
+  if (withIt)
+    for (const kind of kinds) {
+      const before = await highest(chroot)
+      await apt(chroot, wordsOf(kind, action))
+      const after = await highest(chroot)
+      if (after !== before) numbers.push(after)
+    }
+  await apt(chroot, ['install', 'tiny-later'])
+  await chroot.sh(
+    'useradd -r later && echo "# mine" >>/etc/bash.bashrc && echo 10.0.0.9 later >>/etc/hosts && echo kept >/etc/later.conf',
+  )
+  if (withIt && numbers.length !== kinds.length)
+    throw new Error(`${kinds.length} runs of apt gave ${numbers.length} transactions`)
+  for (const number of order?.(numbers) ?? numbers) await chroot.vml(['tx', 'undo', String(number)])
+  await chroot.vml(['tx', 'disable'])
+  await chroot.sh('rm -rf /var/lib/vml /root/.local /root/.cache')
+  resources.move()
+  return chroot
+}
+
+async function publish(
+  chroot: Chroot,
+  archive: Awaited<ReturnType<typeof openPackageArchive>>,
+  kinds: readonly TinyKind[],
+  version: number,
+): Promise<void> {
+  await archive.publish(...kinds.flatMap((kind) => kind.packages(version)))
+  await chroot.run(['apt-get', 'update', '-qq'])
+}
+
+function wordsOf(kind: TinyKind, action: TruthAction): string[] {
+  switch (action) {
+    case 'install':
+      return ['install', ...exactly(kind, 1)]
+    case 'upgrade':
+      return ['install', ...exactly(kind, 2)]
+    case 'downgrade':
+      return ['install', '--allow-downgrades', ...exactly(kind, 1)]
+    case 'remove':
+    case 'purge':
+      return [action, ...kind.packages(1).map(({ name }) => name)]
+  }
+}
+
+async function apt(chroot: Chroot, words: readonly string[]): Promise<void> {
+  await chroot.run(['apt-get', '-y', '-q', ...words])
+}
+
+async function highest(chroot: Chroot): Promise<number> {
+  const { stdout } = await chroot.vml(['tx', 'list', '-n', '1', '--json'])
+  const { transactions }: { transactions: readonly { number: number }[] } = JSON.parse(stdout)
+  return transactions[0]?.number ?? 0
+}
+
+const later = { name: 'tiny-later', version: '1', files: { '/usr/bin/tiny-later': 'later\n' } }
