@@ -19,8 +19,8 @@ export interface RootScan {
 const rowsAtFirst = 32 * 1024
 
 /**
- * Which folders are entered follows from the table of mounts, not from `st_dev`: subvolumes within a mount belong to it. Paths come out in the order of their bytes. Synchronous: 30,000
- * paths take a quarter of a second (tx.md 6: promises are ten times slower).
+ * Which folders are entered follows from the table of mounts, not from `st_dev`: subvolumes within a mount belong to it. Paths come
+ * out in the order of their bytes. Synchronous: 30,000 paths take less than half a second (tx.md 6: promises are ten times slower).
  */
 export function scanRoot(
   view: RootView,

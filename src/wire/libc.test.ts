@@ -134,6 +134,26 @@ test('times, owners, links, devices and names that are no text are as stat and l
   }
 })
 
+test('all names of a file have one handle, the one that Python is told, and a link has its own', () => {
+  using folder = new Folder()
+  const libc = open()
+  folder.sh('echo x >a; ln a b; echo x >c; ln -s a l')
+  const handle = (name: string) => {
+    const found = libc.fileHandle(folder.raw(name))
+    return found && `${found.type} ${found.bytes.toString('hex')}`
+  }
+  const python = `
+import ctypes, sys
+class Handle(ctypes.Structure): _fields_ = [('bytes', ctypes.c_uint), ('type', ctypes.c_int), ('handle', ctypes.c_ubyte * 128)]
+handle = Handle(128); mount = ctypes.c_int()
+assert ctypes.CDLL(None).name_to_handle_at(-100, b'a', ctypes.byref(handle), ctypes.byref(mount), 0) == 0
+print(handle.type, bytes(handle.handle[:handle.bytes]).hex(), end='')`
+  assert.equal(handle('a'), folder.sh(`python3 -c "${python}"`))
+  assert.equal(handle('b'), handle('a'))
+  assert.equal(new Set([handle('a'), handle('c'), handle('l')]).size, 3)
+  assert.throws(() => handle('none'), { code: 'ENOENT' })
+})
+
 test('a call that fails tells its code, a link is not followed, and a name with NUL is refused', () => {
   using folder = new Folder()
   const libc = open()
