@@ -3,7 +3,7 @@ import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { ruleOf } from '../model/regeneration.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { Fingerprint, PathChange, RecordedChange } from '../model/transaction.ts'
 import {
@@ -19,7 +19,13 @@ import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
-import { packageSetOf, readPackagesNow, type PackagesNow, transitions } from './dpkg-state.ts'
+import {
+  extendedStatesPath,
+  packageSetOf,
+  readPackagesNow,
+  type PackagesNow,
+  transitions,
+} from './dpkg-state.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { recordChanges } from './record-changes.ts'
@@ -81,7 +87,7 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
     report: (event) => place.reporter.progress(event),
     signal: place.signal,
   })
-  const [first, ...others] = lowerConflicts(changeSet, index)
+  const [first, ...others] = lowerConflicts(changeSet, index).filter((path) => !wasPreconfigured(place, path))
   if (first !== undefined)
     throw new VmlError(
       'conflict',
@@ -109,20 +115,17 @@ export async function commitStage(
     return { kind: 'nothing' }
   }
   const packages = readPackagesNow(parts, outsideCopy(parts))
+  // From here on nobody can enter the stage, and what is written down is what the commit will find.
+  const changes = changeSet.seal()
   const folder = openFolder(parts)
   writeFileSync(pathIn(folder, 'result.json'), JSON.stringify({ ...result, log: undefined }), { mode: 0o600 })
-  writeFileSync(
-    pathIn(folder, 'changes.jsonl'),
-    Buffer.concat([...encodeChanges(unrecorded(changeSet.changes))]),
-    {
-      mode: 0o600,
-    },
-  )
-  changeSet.seal()
+  writeFileSync(pathIn(folder, 'changes.jsonl'), Buffer.concat([...encodeChanges(unrecorded(changes))]), {
+    mode: 0o600,
+  })
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
-    changes: changeSet.changes,
+    changes,
     prepared: changeSet.prepared,
   })
   commit(parts.disk, prepared)
@@ -130,7 +133,7 @@ export async function commitStage(
     note: stage.note,
     plan: stage.plan,
     journal: prepared.journal,
-    changes: changeSet.changes,
+    changes,
     outside,
     packages,
     result,
@@ -159,10 +162,10 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
   const services = committed.services ?? (await parts.restartServices(queue))
   parts.reporter.progress({ phase: 'recording the transaction' })
   const after = readPackagesNow(parts)
-  const all = [...committed.changes, ...outside].toSorted((one, other) =>
-    one.path < other.path ? -1 : one.path > other.path ? 1 : 0,
-  )
-  const keptOf = (path: RawPath): RawText | undefined => keptAt(journal, path) ?? keptOutside(parts).get(path)
+  const all = await withOutside(parts, committed.changes, outside)
+  const outsideBefore = keptOutside(parts)
+  const keptOf = (path: RawPath): RawText | undefined =>
+    outsideBefore.has(path) ? outsideBefore.get(path) : keptAt(journal, path)
   const live = (path: RawPath) => inRoot(parts, path)
   const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
     references: new Map(),
@@ -283,8 +286,41 @@ export function unrecorded(changes: readonly PathChange[]): RecordedChange[] {
 }
 
 function outsideCopy(place: Workplace): Buffer | undefined {
-  const [kept] = keptOutside(place).values()
+  const kept = keptOutside(place).get(extendedStatesPath)
   return kept === undefined ? undefined : readIfThere(kept)
+}
+
+/** What was written outside before the stage changed it, too: it was not as the stage found it, but as it was before all. */
+async function withOutside(
+  place: Workplace,
+  changes: readonly PathChange[],
+  outside: readonly PathChange[],
+): Promise<PathChange[]> {
+  const kept = keptOutside(place)
+  const known = new Set(changes.map(({ path }) => path))
+  const all: PathChange[] = outside.filter(({ path }) => !known.has(path))
+  for (const change of changes) {
+    const file = kept.get(change.path)
+    if (!kept.has(change.path)) all.push(change)
+    else if (file !== undefined)
+      all.push({
+        ...change,
+        before: { ...(change.before ?? change.after ?? rootFile), ...(await contentOf(file)) },
+      })
+    else {
+      const { before: _, ...created } = change
+      if (created.after) all.push(created)
+    }
+  }
+  return all.toSorted((one, other) => compareRaw(one.path, other.path))
+}
+
+/** dpkg-preconfigure writes debconf's files between the begin of apt's run and its first call of dpkg. */
+function wasPreconfigured(place: Workplace, path: RawPath): boolean {
+  if (!keptOutside(place).has(path)) return false
+  const firstCall = statusAt(place.libc, pathIn(openFolder(place), 'calls', '0001', 'argv'))
+  const live = statusAt(place.libc, asPath(inRoot(place, path)))
+  return firstCall === undefined || live === undefined || live.ctimeNs <= firstCall.ctimeNs
 }
 
 /** What apt wrote outside of the stage meanwhile. */

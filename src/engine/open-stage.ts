@@ -33,12 +33,19 @@ export interface OpenStage {
   readonly folder: StageFolder
 }
 
-/** Files that apt writes outside of the stage while it works: kept as they were, and part of the transaction. */
-export const outsidePaths: readonly string[] = ['/var/lib/apt/extended_states']
+/**
+ * Files that a run of apt writes outside of the stage: what was installed automatically; and debconf's, before dpkg is called for the
+ * first time (dpkg-preconfigure). They are kept as they were, and are part of the transaction.
+ */
+const debconf = ['config', 'templates', 'passwords'].flatMap((name) => [
+  `/var/cache/debconf/${name}.dat`,
+  `/var/cache/debconf/${name}.dat-old`,
+])
+export const outsidePaths: readonly string[] = ['/var/lib/apt/extended_states', ...debconf]
 
 /**
- * Order: the folder, copies of what changes outside, the index, the note, and last the script that lets one in: a stage that cannot be
- * entered was never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
+ * Order: the folder, copies of what changes outside, the note, which tells what is to be removed, the stage, and the index: without one it was
+ * never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
  */
 export async function openStage(place: Workplace, request: StageRequest): Promise<OpenStage> {
   const planned = planMounts({
@@ -57,8 +64,6 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
   const folder = await beginStage(place)
   try {
     keepOutside(place)
-    const { index } = scanRoot(viewOf(plan), place)
-    await writeFileDurable(pathIn(folder, 'index'), encodeIndex(index))
     const note = noteOf(place, request, plan)
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)
@@ -68,6 +73,9 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
       { token: note.token, ...(policy === undefined ? {} : { policy }) },
       place.libc,
     )
+    // The stage's own folders touch the tops of mounts: what is looked at is the root with them.
+    const { index } = scanRoot(viewOf(plan), place)
+    await writeFileDurable(pathIn(folder, 'index'), encodeIndex(index))
     return { note, plan, index, folder: made }
   } catch (error) {
     removeStage(plan)
@@ -81,7 +89,9 @@ export function readOpenStage(place: Workplace): OpenStage | undefined {
   const folder = openFolder(place)
   const note = readStageNote(pathOfNote(folder))
   if (note?.plan === undefined) return undefined
-  const index = decodeIndex(readFileSync(pathIn(folder, 'index')))
+  const bytes = readIfThere(pathIn(folder, 'index'))
+  if (bytes === undefined) return undefined
+  const index = decodeIndex(bytes)
   return { note, plan: note.plan, index, folder: stageFolderOf(note.plan) }
 }
 

@@ -1,10 +1,11 @@
 // Carries out an undo: everything is made ready, then committed by the journal, made anew, proved, and recorded as a transaction.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { encodeChanges, type Validation } from '../model/transaction-record.ts'
 import { proveDpkg, unexpected } from '../packages/dpkg-proof.ts'
@@ -27,7 +28,7 @@ import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { bytesOf, type UndoPlan } from './undo.ts'
 import type { PlannedPath } from './undo-plan.ts'
-import { outlineNow } from './undo-view.ts'
+import { hostPath, outlineNow } from './undo-view.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export interface UndoRun extends TransactionParts {
@@ -106,12 +107,20 @@ async function undoTheUndo(
   { journal, start }: { journal: Journal | undefined; start: (() => Promise<StoppedServices>) | undefined },
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
+    removeMadeAnew(parts, plan)
     takeBack(parts.disk, journal)
     forgetJournal(parts.disk, journal)
     await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
   dropStage(parts, undefined)
+}
+
+/** Caches that went with the transaction and were made anew since are in the way of their own return. */
+function removeMadeAnew(parts: UndoRun, { paths }: UndoPlan): void {
+  for (const { path, wanted } of paths.paths)
+    if (wanted === undefined && ruleOf(path) !== undefined && outlineNow(parts, path)?.type === 'file')
+      rmSync(rawToBytes(hostPath(parts, path)), { force: true })
 }
 
 function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
@@ -294,6 +303,8 @@ async function regenerate(
 /** Every path by its hash, and the distribution's own checks. */
 async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
   for (const { path, wanted } of plan.paths.paths) {
+    // What programs make anew is there again, or not, as they please.
+    if (ruleOf(path) !== undefined) continue
     if (sameState(await fingerprintOf(parts, path), wanted)) continue
     throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
       details: { path: printable(path) },

@@ -18,14 +18,49 @@ export const mergeLines: TextMerge = ({ base, ours, theirs }) => {
   for (const region of diff3MergeRegions(a, o, b)) {
     if (region.stable) append(lines, region.bufferContent)
     else {
-      append(lines, region.aContent)
-      if (isSame(region.aContent, region.bContent)) continue
+      const beside = mergeBeside(region.oContent, region.aContent, region.bContent)
+      append(lines, beside ?? region.aContent)
+      if (beside !== undefined || isSame(region.aContent, region.bContent)) continue
       const first = trimmed.head.length + region.aStart + 1
       conflicts.push({ first, last: first + region.aLength - 1 })
     }
   }
   const text = [...trimmed.head, ...lines, ...trimmed.tail].join('')
   return conflicts.length === 0 ? { kind: 'merged', text } : conflictOf(conflicts, text, ours)
+}
+
+/**
+ * Lines that one side changed, and right before or after them lines that the other put in: they touch, and neither is in doubt. So it is where
+ * the base stands in one of the sides as it was, once. With both at the same end, or nothing between them, nobody can tell which comes first.
+ */
+function mergeBeside(base: readonly string[], ours: readonly string[], theirs: readonly string[]) {
+  if (base.length === 0) return undefined
+  // What both put in, each at its own end, would be there twice.
+  const known = new Set(base)
+  const added = new Set(ours.filter((line) => !known.has(line)))
+  if (theirs.some((line) => added.has(line))) return undefined
+  const [inOurs, inTheirs] = [placeOf(base, ours), placeOf(base, theirs)]
+  if (inOurs === undefined && inTheirs === undefined) return undefined
+  if (inOurs !== undefined && inTheirs !== undefined) {
+    const before = [ours.slice(0, inOurs), theirs.slice(0, inTheirs)]
+    const after = [ours.slice(inOurs + base.length), theirs.slice(inTheirs + base.length)]
+    const isOne = [before, after].every((sides) => sides.some((side) => side.length === 0))
+    return isOne ? [...before.flat(), ...base, ...after.flat()] : undefined
+  }
+  if (inOurs !== undefined) return [...ours.slice(0, inOurs), ...theirs, ...ours.slice(inOurs + base.length)]
+  const at = inTheirs ?? 0
+  return [...theirs.slice(0, at), ...ours, ...theirs.slice(at + base.length)]
+}
+
+/** Where these lines stand in one piece; undefined where they do not, or more than once. */
+function placeOf(lines: readonly string[], within: readonly string[]): number | undefined {
+  let found: number | undefined
+  for (let at = 0; at + lines.length <= within.length; at++) {
+    if (!lines.every((line, index) => line === within[at + index])) continue
+    if (found !== undefined) return undefined
+    found = at
+  }
+  return found
 }
 
 /** Each with its newline, if it has one: a last line without is another one. */
