@@ -18,7 +18,7 @@ import {
   shellOf,
   stateOf,
   type Way,
-  ways,
+  waysFrom,
   withoutSync,
 } from './stage-commit-ways.ts'
 
@@ -75,20 +75,20 @@ export function killCommits({ folder, kind, stride, how, nestedStride }: KillPla
       tally.kills++
       const killed = staged.save('killed')
       const state = stateOf(staged)
-      for (const [index, way] of ways.entries()) {
+      for (const [index, way] of waysFrom(state).entries()) {
         if (index > 0) staged.reset(killed)
         const note: string = `${action} killed before call ${at} of ${points} (${state}), recovered by ${way}`
         assert.equal(outcome(staged, way, shellOf(at)), expected(state, way), note)
         count(`${action}, ${way}`)
       }
       if (tally.kills % nestedStride > 0 || state === undefined || state === 'PREPARED') continue
-      for (const way of ways) {
+      for (const way of waysFrom(state)) {
         staged.reset(killed)
         if (!isRecoveryKilled(staged, way, { at: 1 + ((at * 7) % 40), how })) continue
         tally.recoveryKills++
         const between = stateOf(staged)
         const twice = staged.save('twice')
-        for (const [index, next] of ways.entries()) {
+        for (const [index, next] of waysFrom(between).entries()) {
           if (index > 0) staged.reset(twice)
           const note: string = `${action} killed before call ${at} (${state}), ${way} killed, too (${between}), recovered by ${next}`
           assert.equal(outcome(staged, next, shellOf(0)), expected(between, next), note)

@@ -16,6 +16,11 @@ import { testLibc } from './stage-commit-tree.ts'
 export const ways = ['vml', 'vml backward', 'sh', 'sh backward'] as const
 export type Way = (typeof ways)[number]
 
+/** What is being forgotten is not to be taken back any more: recover.sh says so, and fails. */
+export function waysFrom(state: JournalState | undefined): readonly Way[] {
+  return state === 'FORGOTTEN' ? ['vml', 'sh'] : ways
+}
+
 /** sh of busybox has every program in itself: so they, too, are tried. */
 const shells: readonly (readonly string[])[] = [
   ['/bin/dash'],

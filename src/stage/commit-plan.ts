@@ -123,14 +123,17 @@ function wholeFolders(disk: CommitDisk, { changes, prepared }: CommitRequest): R
   const counts = new Map<RawPath, number>()
   const spoiled = new Set<RawPath>()
   const whole = new Set<RawPath>()
+  const fresh = new Set<RawPath>()
+  for (const { path, before, after } of changes)
+    if (after?.type === 'dir' && before?.type !== 'dir') fresh.add(path)
   // From the end: what is in a folder comes before the folder.
-  for (const { path, before, after } of changes.toReversed()) {
-    if (after === undefined || path === rootPath) continue
+  for (const { path, after } of changes.toReversed()) {
     const parent = parentPath(path)
+    if (after === undefined || (!fresh.has(parent) && !fresh.has(path))) continue
     counts.set(parent, (counts.get(parent) ?? 0) + 1)
     const place = prepared(path)
-    if (place !== inFolder(prepared(parent), baseName(path))) spoiled.add(parent)
-    if (after.type !== 'dir' || before?.type === 'dir') continue
+    if (fresh.has(parent) && place !== inFolder(prepared(parent), baseName(path))) spoiled.add(parent)
+    if (!fresh.has(path)) continue
     const isWhole = !spoiled.has(path) && listOf(disk, place).length === (counts.get(path) ?? 0)
     if (isWhole) whole.add(path)
     else spoiled.add(parent)

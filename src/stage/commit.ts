@@ -182,10 +182,16 @@ function syncTouched(disk: CommitDisk, journal: Journal): void {
   syncKeeps(disk, journal)
 }
 
-/** The failure in words; one that VML foresaw stays what it is. */
+/** The failure in words, and what it means for the machine; a defect stays one. */
 function nothingChanged(error: unknown, at: RawText): unknown {
+  if (error instanceof VmlError)
+    return new VmlError(error.code, `${error.message}; nothing was changed`, {
+      cause: error,
+      details: error.details,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    })
   const code = systemErrorCode(error)
-  if (error instanceof VmlError || code === undefined) return error
+  if (code === undefined) return error
   const full = code === 'ENOSPC' || code === 'EDQUOT'
   return new VmlError(
     full ? 'unavailable.space' : 'failed',

@@ -3,7 +3,7 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
-import { enterState, inFolder, type Journal, journalFiles, readState } from './journal.ts'
+import { enterState, inFolder, type Journal, journalFiles, readState, stateFile } from './journal.ts'
 import { above } from './keep-folders.ts'
 import { trialFolder } from './recover-script.ts'
 
@@ -47,8 +47,13 @@ export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' 
   const status = disk.look(journal.folder)
   if (!status) return
   removeTree(disk, inFolder(journal.folder, trialFolder), status.mountId)
-  for (const name of journalFiles)
-    if (disk.look(inFolder(journal.folder, name))) disk.remove(inFolder(journal.folder, name), 'file')
+  for (const name of journalFiles) {
+    const file = inFolder(journal.folder, name)
+    if (!disk.look(file)) continue
+    // Steps without a state would be taken for a journal that never had one.
+    if (name === stateFile) disk.syncFolder(journal.folder)
+    disk.remove(file, 'file')
+  }
   removeEmpty(disk, journal.folder)
 }
 

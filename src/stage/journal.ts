@@ -92,7 +92,7 @@ const states: readonly JournalState[] = [
 /** A step is some hundred bytes, of paths of average length; more than 512 MiB would be no string of V8 either. */
 const journalBytesMax = 500 * 1024 * 1024
 const stepsFile = 'steps'
-const stateFile = 'state'
+export const stateFile = 'state'
 const scriptFile = 'recover.sh'
 
 /** Files of a journal in the order in which they may go: the state tells to the end that it is forgotten. */

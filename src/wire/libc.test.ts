@@ -212,3 +212,17 @@ test('no warning is printed, and worker threads can use it', async () => {
 test('where it cannot be tried out there is none', () => {
   assert.equal(openLibc('/proc/nowhere'), undefined)
 })
+
+test('a status tells the mount that findmnt tells, and a sync of its disk works on any open file', () => {
+  using folder = new Folder()
+  const libc = open()
+  writeFileSync(join(folder.path, 'file'), 'x')
+  const idOf = (place: string) =>
+    spawnSync('findmnt', ['-n', '-o', 'ID', '-T', place], { encoding: 'utf8' }).stdout.trim()
+  assert.equal(String(libc.statAt(here, folder.raw('file')).mountId), idOf(folder.path))
+  assert.equal(String(libc.statAt(here, rawFromString('/proc/version')).mountId), idOf('/proc/version'))
+  const file = openSync(join(folder.path, 'file'), 'r')
+  libc.syncDiskOf(file)
+  closeSync(file)
+  assert.throws(() => libc.syncDiskOf(-1), { code: 'EBADF' })
+})
