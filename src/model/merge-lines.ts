@@ -30,26 +30,23 @@ export const mergeLines: TextMerge = ({ base, ours, theirs }) => {
 }
 
 /**
- * Lines that one side changed, and right before or after them lines that the other put in: they touch, and neither is in doubt. So it is where
- * the base stands in one of the sides as it was, once. With both at the same end, or nothing between them, nobody can tell which comes first.
+ * One side only put lines beside those of the base, the other only took some of those out: they touch, and neither is in doubt. Where lines were
+ * exchanged for others nobody can tell, for what was put in may stand for the same thing as what comes back.
  */
 function mergeBeside(base: readonly string[], ours: readonly string[], theirs: readonly string[]) {
   if (base.length === 0) return undefined
-  // What both put in, each at its own end, would be there twice.
-  const known = new Set(base)
-  const added = new Set(ours.filter((line) => !known.has(line)))
-  if (theirs.some((line) => added.has(line))) return undefined
-  const [inOurs, inTheirs] = [placeOf(base, ours), placeOf(base, theirs)]
-  if (inOurs === undefined && inTheirs === undefined) return undefined
-  if (inOurs !== undefined && inTheirs !== undefined) {
-    const before = [ours.slice(0, inOurs), theirs.slice(0, inTheirs)]
-    const after = [ours.slice(inOurs + base.length), theirs.slice(inTheirs + base.length)]
-    const isOne = [before, after].every((sides) => sides.some((side) => side.length === 0))
-    return isOne ? [...before.flat(), ...base, ...after.flat()] : undefined
-  }
+  const inOurs = isTakenFrom(theirs, base) ? placeOf(base, ours) : undefined
   if (inOurs !== undefined) return [...ours.slice(0, inOurs), ...theirs, ...ours.slice(inOurs + base.length)]
-  const at = inTheirs ?? 0
-  return [...theirs.slice(0, at), ...ours, ...theirs.slice(at + base.length)]
+  const inTheirs = isTakenFrom(ours, base) ? placeOf(base, theirs) : undefined
+  if (inTheirs === undefined) return undefined
+  return [...theirs.slice(0, inTheirs), ...ours, ...theirs.slice(inTheirs + base.length)]
+}
+
+/** Whether these lines are some of those, in their order. */
+function isTakenFrom(lines: readonly string[], from: readonly string[]): boolean {
+  let next = 0
+  for (const line of from) if (line === lines[next]) next++
+  return next === lines.length
 }
 
 /** Where these lines stand in one piece; undefined where they do not, or more than once. */
