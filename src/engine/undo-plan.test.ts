@@ -86,6 +86,7 @@ function viewOf(files: Files): UndoView {
     names: (folder) => namesIn(files, folder),
     listedByOthers: () => false,
     isRegenerated: () => false,
+    isRegeneratedWhenChanged: () => false,
     dataFolder: (path) => (path.startsWith('/data/') ? at('/data') : undefined),
     contentBefore: (transaction, { path }) => Promise.resolve(text((transaction as Told).was.get(path))),
     contentAfter: (transaction, { path }) => Promise.resolve(text((transaction as Told).became.get(path))),

@@ -69,6 +69,8 @@ export interface UndoView {
   listedByOthers(path: RawPath): boolean
   /** Made anew by a rule instead of being put back. */
   isRegenerated(path: RawPath): boolean
+  /** Left to a rule where it was changed since and cannot be merged. */
+  isRegeneratedWhenChanged(path: RawPath): boolean
   /** The folder of a service's data that the path lies in. */
   dataFolder(path: RawPath): RawPath | undefined
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
@@ -241,6 +243,10 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   }
   if (now.type === 'dir' && (before?.type ?? 'dir') === 'dir' && (after?.type ?? 'dir') === 'dir') {
     planFolder(work, { path, before, after, now })
+    return
+  }
+  if (view.isRegeneratedWhenChanged(path)) {
+    work.regenerate(path)
     return
   }
   if (before === undefined && view.listedByOthers(path)) {

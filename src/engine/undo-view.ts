@@ -5,7 +5,7 @@ import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
 import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
-import { ruleOf } from '../model/regeneration.ts'
+import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
@@ -42,6 +42,7 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
     listedByOthers: (path) =>
       packages?.files.ownersOf(path).some((owner) => !going.has(owner.package.name)) ?? false,
     isRegenerated: (path) => ruleOf(path) !== undefined,
+    isRegeneratedWhenChanged: (path) => ruleWhenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
     contentBefore: async (transaction, change) => await contents.before(transaction, change),
     contentAfter: async (transaction, change) => await contents.after(transaction, change),
