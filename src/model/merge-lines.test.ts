@@ -98,13 +98,15 @@ function textOf(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('')
 }
 
-test('lines that touch are told apart where one side only put in and the other only took out', () => {
+test('lines that touch are told apart where one side put some in and the other changed only what was there', () => {
   const merged = (base: string, ours: string, theirs: string) => mergeLines({ base, ours, theirs })
   // k appended a line, and so did somebody after it.
   assert.deepEqual(merged('a\nk\n', 'a\nk\nlater\n', 'a\n'), { kind: 'merged', text: 'a\nlater\n' })
   assert.deepEqual(merged('k\na\n', 'later\nk\na\n', 'a\n'), { kind: 'merged', text: 'later\na\n' })
   // k took a line out, and somebody took out the next one.
   assert.deepEqual(merged('a\nc\n', 'a\n', 'a\nb\nc\n'), { kind: 'merged', text: 'a\nb\n' })
+  // k changed a line, and somebody put another one after it.
+  assert.deepEqual(merged('x 2\n', 'x 2\ny 1\n', 'x 1\n'), { kind: 'merged', text: 'x 1\ny 1\n' })
   // Both changed the same line; what was put in may mean what comes back; both put something at the same place.
   assert.equal(merged('x=2\n', 'x=3\n', 'x=1\n').kind, 'conflict')
   assert.equal(merged('b=1\n', 'a=4\nb=1\n', 'a=1\n').kind, 'conflict')

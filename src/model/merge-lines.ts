@@ -30,23 +30,32 @@ export const mergeLines: TextMerge = ({ base, ours, theirs }) => {
 }
 
 /**
- * One side only put lines beside those of the base, the other only took some of those out: they touch, and neither is in doubt. Where lines were
- * exchanged for others nobody can tell, for what was put in may stand for the same thing as what comes back.
+ * One side put lines beside those of the base, the other changed only these: they touch, and neither is in doubt. Unless what was put in
+ * begins like something that comes instead of the base, and so may stand for the same.
  */
 function mergeBeside(base: readonly string[], ours: readonly string[], theirs: readonly string[]) {
   if (base.length === 0) return undefined
-  const inOurs = isTakenFrom(theirs, base) ? placeOf(base, ours) : undefined
-  if (inOurs !== undefined) return [...ours.slice(0, inOurs), ...theirs, ...ours.slice(inOurs + base.length)]
-  const inTheirs = isTakenFrom(ours, base) ? placeOf(base, theirs) : undefined
-  if (inTheirs === undefined) return undefined
-  return [...theirs.slice(0, inTheirs), ...ours, ...theirs.slice(inTheirs + base.length)]
+  const inOurs = placeOf(base, ours)
+  const inTheirs = placeOf(base, theirs)
+  if (inOurs !== undefined && isApart(base, ours, theirs))
+    return [...ours.slice(0, inOurs), ...theirs, ...ours.slice(inOurs + base.length)]
+  if (inTheirs !== undefined && isApart(base, theirs, ours))
+    return [...theirs.slice(0, inTheirs), ...ours, ...theirs.slice(inTheirs + base.length)]
+  return undefined
 }
 
-/** Whether these lines are some of those, in their order. */
-function isTakenFrom(lines: readonly string[], from: readonly string[]): boolean {
-  let next = 0
-  for (const line of from) if (line === lines[next]) next++
-  return next === lines.length
+function isApart(base: readonly string[], around: readonly string[], instead: readonly string[]): boolean {
+  // Lines were put in on both sides: nobody can tell which come first.
+  if (instead.length > base.length) return false
+  const known = new Set(base)
+  const added = (lines: readonly string[]) => lines.filter((line) => !known.has(line)).map(firstWord)
+  const words = new Set(added(around))
+  return added(instead).every((word) => !words.has(word))
+}
+
+/** What a line is about: the name of a setting, an address, a user. */
+function firstWord(line: string): string {
+  return /^[\s#;]*([^\s=:]*)/.exec(line)?.[1] ?? ''
 }
 
 /** Where these lines stand in one piece; undefined where they do not, or more than once. */

@@ -32,9 +32,10 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
   for (const { path } of overlaysOf(plan)) if (path !== overlay.path) closed.add(path)
   const lowerAt = (path: RawPath): Placed | undefined => placed(libc, onHost(plan, path))
 
-  const visit = (path: RawPath, place: RawPath, covered: boolean): void => {
+  /** `inFolder`: the lower thing above is a folder. Through a link there, another path would be found. */
+  const visit = (path: RawPath, place: RawPath, covered: boolean, inFolder: boolean): void => {
     const upper = placed(libc, place)
-    const lower = lowerAt(path)
+    const lower = inFolder ? lowerAt(path) : undefined
     if (upper === undefined) return
     if (isWhiteout(upper.status)) {
       if (lower !== undefined) gone(path, lower)
@@ -51,7 +52,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
     const names = namesIn(place)
     for (const name of names) {
       const child = joinPath(path, name)
-      if (!closed.has(child)) visit(child, joinPath(place, name), covered)
+      if (!closed.has(child)) visit(child, joinPath(place, name), covered, wasFolder)
     }
     if (covered && wasFolder) goneBelow(path, new Set(names))
   }
@@ -69,7 +70,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
       if (lower !== undefined) gone(child, lower)
     }
   }
-  visit(overlay.path, upperOf(plan, overlay), false)
+  visit(overlay.path, upperOf(plan, overlay), false, true)
   return found
 }
 

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import type { TinyPackage } from '../tiny-packages.ts'
+import { compareTrees, renderComparison } from '../tree-compare.ts'
+import { readTree } from '../tree-read.ts'
+import { regenerated } from '../tree-rules.ts'
+
+const listed = async (chroot: Chroot) => {
+  const { stdout } = await chroot.vml(['tx', 'list', '--json'])
+  const {
+    transactions,
+  }: {
+    transactions: readonly { number: number; title: string; complete: boolean; undone_by: number | null }[]
+  } = JSON.parse(stdout)
+  return transactions.toReversed()
+}
+
+const changed = (chroot: Chroot, before: ReturnType<typeof readTree>) =>
+  renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated }))
+
+const failed = { mayFail: true }
+
+test('a command is one transaction: undone alone, redone, and later work stays (M1, M2, E6)', async () => {
+  await using chroot = await openChroot()
+  const before = readTree(chroot.path)
+  const script =
+    'echo hello >/etc/hello; mkdir -p /opt/tool/bin; echo x >/opt/tool/bin/tool; echo 1.2.3.4 tool >>/etc/hosts'
+  await chroot.vml(['tx', 'run', '-m', 'a tool', '--', 'sh', '-c', script])
+  const after = readTree(chroot.path)
+  await chroot.sh('echo 5.6.7.8 mine >>/etc/hosts')
+  const planned = await chroot.vml(['tx', 'undo', '1', '--dry-run'])
+  assert.match(planned.stdout, /4 paths deleted/)
+  assert.match((await chroot.sh('cat /etc/hello')).stdout, /hello/)
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal((await chroot.sh('tail -1 /etc/hosts')).stdout, '5.6.7.8 mine\n')
+  await chroot.sh('sed -i "/mine/d" /etc/hosts')
+  assert.equal(changed(chroot, before), '')
+  await chroot.vml(['tx', 'redo', '1'])
+  assert.equal(changed(chroot, after), '')
+  assert.deepEqual(
+    (await listed(chroot)).map(({ title, undone_by }) => [title, undone_by]),
+    [
+      ['a tool', null],
+      ['undo #1: a tool', 3],
+      ['redo #2: a tool', null],
+    ],
+  )
+})
+
+test('a command that fails changes nothing, one that changes nothing is no transaction (A9)', async () => {
+  await using chroot = await openChroot()
+  const before = readTree(chroot.path)
+  const run = await chroot.vml(
+    ['tx', 'run', '--', 'sh', '-c', 'rm -rf /etc/apt; echo x >/etc/passwd; exit 7'],
+    failed,
+  )
+  assert.equal(run.status, 1)
+  assert.match(run.stderr, /ended with status 7: nothing of it was kept/)
+  await chroot.vml(['tx', 'run', '--', 'true'])
+  assert.equal(changed(chroot, before), '')
+  assert.deepEqual(await listed(chroot), [])
+})
+
+test('apt is recorded with no further action; disable leaves no trace (M7)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(tool('1'), tool('2'))
+  const before = readTree(chroot.path)
+  await chroot.vml(['tx', 'enable'])
+  await chroot.run(['apt-get', 'install', '-y', 'tool=1'])
+  await chroot.run(['apt-get', 'install', '-y', 'tool'])
+  await chroot.sh('sed -i s/last=4/last=5/ /etc/tool.conf')
+  const shown = await chroot.vml(['tx', 'show', '2'])
+  assert.match(shown.stdout, /~ {2}tool:all +1 → 2/)
+  await chroot.vml(['tx', 'undo', '2'])
+  // What the package changed is taken back, what the user changed since stays.
+  assert.equal((await chroot.sh('cat /etc/tool.conf')).stdout, 'version=1\nb\nc\nd\nlast=5\n')
+  assert.match((await chroot.sh('dpkg-query -W tool')).stdout, /tool\t1\n/)
+  await chroot.sh('sed -i s/last=5/last=4/ /etc/tool.conf')
+  await chroot.vml(['tx', 'undo', '1'])
+  await chroot.vml(['tx', 'disable'])
+  assert.equal(changed(chroot, before), '')
+})
+
+test('what a later transaction needs is named; it is taken along, or left (M2, N09)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(
+    { name: 'lib', version: '1', files: { '/usr/lib/lib-one': '1\n' } },
+    { name: 'other', version: '1', files: { '/usr/lib/other-one': '1\n' } },
+    { name: 'user', version: '1', fields: { Depends: 'lib' }, files: { '/usr/bin/user-of-lib': '1\n' } },
+  )
+  await chroot.vml(['tx', 'enable'])
+  await chroot.run(['apt-get', 'install', '-y', 'lib', 'other'])
+  await chroot.run(['apt-get', 'install', '-y', 'user'])
+  const before = readTree(chroot.path)
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(refused.status, 14)
+  assert.match(refused.stderr, /user : Depends: lib, which is not installed \(user came with #2\)/)
+  assert.match(refused.stderr, /--with-dependents/)
+  assert.equal(changed(chroot, before), '')
+
+  await chroot.vml(['tx', 'undo', '1', '--keep-needed'])
+  assert.match(
+    (await chroot.sh('dpkg-query -W lib user; dpkg-query -W other || true')).stdout,
+    /^lib\t1\nuser\t1\n$/,
+  )
+  await chroot.vml(['tx', 'redo', '1'])
+  await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
+  const gone = await chroot.sh('for each in lib user other; do dpkg-query -W $each; done', failed)
+  assert.equal(gone.stdout, '')
+})
+
+test('a transaction that was cut off is thrown away, or finished and recorded, by the next one (I6)', async () => {
+  await using chroot = await openChroot()
+  const before = readTree(chroot.path)
+  const child = chroot.start([
+    '/usr/bin/vml',
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'echo cut >/etc/cut; echo ready; sleep 100',
+  ])
+  for await (const data of child.stdout) if (String(data).includes('ready')) break
+  child.kill('SIGKILL')
+  await chroot.sh('pkill -x sleep || true')
+  const next = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo next >/etc/next'])
+  assert.match(next.stderr, /was cut off: nothing of it was kept/)
+  assert.ok(!existsSync(join(chroot.path, 'etc/cut')))
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(changed(chroot, before), '')
+})
+
+test('while a transaction is open another one is refused, and says which process has it', async () => {
+  await using chroot = await openChroot()
+  const child = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', 'echo ready; read end'])
+  for await (const data of child.stdout) if (String(data).includes('ready')) break
+  const second = await chroot.vml(['tx', 'run', '--', 'true'], failed)
+  assert.equal(second.status, 11)
+  assert.match(second.stderr, /another one is open, of process \d+/)
+  child.stdin.end('\n')
+})
+
+test('a transaction that is not there, and one that was undone, are named failures', async () => {
+  await using chroot = await openChroot()
+  const none = await chroot.vml(['tx', 'list'], failed)
+  assert.equal(none.status, 10)
+  assert.match(none.stderr, /none were recorded/)
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/once'])
+  assert.equal((await chroot.vml(['tx', 'undo', '9'], failed)).status, 4)
+  await chroot.vml(['tx', 'undo', '1'])
+  const twice = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(twice.status, 14)
+  assert.match(twice.stderr, /#2 did it already/)
+})
+
+function tool(version: string): TinyPackage {
+  return {
+    name: 'tool',
+    version,
+    files: {
+      '/usr/bin/tool': { content: `${version}\n`.repeat(3000), mode: 0o755 },
+      '/etc/tool.conf': `version=${version}\nb\nc\nd\nlast=4\n`,
+    },
+    conffiles: ['/etc/tool.conf'],
+  }
+}
