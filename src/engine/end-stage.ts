@@ -30,6 +30,7 @@ import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } f
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import { statusOfPath } from './path-status.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export interface TransactionParts extends Workplace {
@@ -347,9 +348,9 @@ async function contentOf(file: RawPath): Promise<Pick<Fingerprint, 'mode' | 'siz
 
 /** What lies at a path now, with the hash of its content. */
 export async function fingerprintOf(place: Workplace, path: RawPath): Promise<Fingerprint | undefined> {
-  const at = pathIn(asPath(inRoot(place, path)))
-  const status = statusAt(place.libc, at)
+  const status = statusOfPath(place, path)
   if (status === undefined) return undefined
+  const at = asPath(inRoot(place, path))
   const outline = outlineOf(place.libc, at, status)
   return outline.type === 'file' ? { ...outline, sha256: await hashFile(at, () => {}) } : outline
 }
