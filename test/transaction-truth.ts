@@ -21,10 +21,15 @@ export interface TruthCase {
 
 /** What the two machines differ in, in words; empty where the undo is exact. */
 export async function differenceToTruth(truth: TruthCase): Promise<string> {
-  const [undone, never] = await Promise.all([play(truth, true), play(truth, false)])
   await using resources = new AsyncDisposableStack()
-  resources.use(undone)
-  resources.use(never)
+  // Both are waited for, whatever becomes of the other: a chroot that nobody has is never taken away.
+  const played = await Promise.allSettled([play(truth, true), play(truth, false)])
+  for (const each of played) if (each.status === 'fulfilled') resources.use(each.value)
+  const [undone, never] = played.map((each) => {
+    if (each.status === 'rejected') throw each.reason
+    return each.value
+  })
+  if (undone === undefined || never === undefined) throw new Error('Two machines are compared')
   const comparison = compareTrees(readTree(undone.path), readTree(never.path), {
     allowed: [...regenerated, otherNumbers({ users: ['later'], groups: ['later'] })],
   })
@@ -52,7 +57,7 @@ async function play({ kinds, action, archive: options, order }: TruthCase, withI
     }
   await apt(chroot, ['install', 'tiny-later'])
   await chroot.sh(
-    'useradd -r later && echo "# mine" >>/etc/bash.bashrc && echo 10.0.0.9 later >>/etc/hosts && echo kept >/etc/later.conf',
+    'useradd -r later && echo "# mine" >>/etc/bash.bashrc && sed -i "1i10.0.0.9 later" /etc/hosts && echo kept >/etc/later.conf',
   )
   if (withIt && numbers.length !== kinds.length)
     throw new Error(`${kinds.length} runs of apt gave ${numbers.length} transactions`)

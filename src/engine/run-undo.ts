@@ -23,6 +23,7 @@ import {
   unrecorded,
 } from './end-stage.ts'
 import { entryName } from './entries.ts'
+import { keptByJournal } from './kept-before.ts'
 import { beginStage, dropStage } from './open-stage.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -85,7 +86,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     const committed: CommittedStage = {
       note,
       plan: undefined,
-      journal,
+      kept: keptByJournal(parts.disk, journal),
       changes: ready.changes,
       outside: [],
       packages,

@@ -1,10 +1,12 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
-import { runTransaction } from '../../engine/run-transaction.ts'
+import type { StageRequest } from '../../engine/open-stage.ts'
+import { runLive } from '../../engine/run-live.ts'
+import { type CommandRun, runTransaction } from '../../engine/run-transaction.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
@@ -18,11 +20,16 @@ export const command = defineCommand({
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
+    live: flag(
+      '--live',
+      'run it on the machine itself, without a stage: what it changes is recorded all the same',
+    ),
     keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
   },
   examples: [
     { line: 'vml tx run -- apt-get install -y joe', does: 'install a package' },
     { line: 'vml tx run -m "tool from source" -- make install', does: 'any command, with a title' },
+    { line: 'vml tx run --live -- ./install.sh', does: 'one that needs the running system' },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
@@ -36,32 +43,42 @@ export const command = defineCommand({
     const parts = openTransactionParts(context, logbook)
     await recoverFirst(context, parts)
     const policy = policyScriptOf()
-    const outcome = await runTransaction(
-      parts,
-      {
-        source: 'command',
-        title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
-        note: '',
-        tags: options.tag,
-        command: operands.map(rawFromString),
-        user: whoIsAtWork(config),
-        processId: process.pid,
-        ...(policy === undefined ? {} : { policy }),
-      },
-      {
-        argv: operands,
-        environment: config.environment,
-        workingFolder: config.workingFolder,
-        // Data of ours goes to standard output as one document: then the command's goes beside the messages.
-        stdio: out.json ? ['inherit', 2, 2] : 'inherit',
-      },
-      ({ exitStatus, looked }) => {
-        if (exitStatus !== 0 && !options.keepFailed) return Promise.resolve('discard')
-        context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-        context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
-        return Promise.resolve('commit')
-      },
-    )
+    const request: StageRequest = {
+      source: 'command',
+      title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
+      note: '',
+      tags: options.tag,
+      command: operands.map(rawFromString),
+      user: whoIsAtWork(config),
+      processId: process.pid,
+      ...(policy === undefined ? {} : { policy }),
+    }
+    const run: CommandRun = {
+      argv: operands,
+      environment: config.environment,
+      workingFolder: config.workingFolder,
+      // Data of ours goes to standard output as one document: then the command's goes beside the messages.
+      stdio: out.json ? ['inherit', 2, 2] : 'inherit',
+    }
+    const runOutside = async (reason: string) => {
+      context.whenCancelled(
+        'what was changed until then is recorded by the next transaction, or vml tx recover',
+      )
+      return await runLive(parts, request, run, reason)
+    }
+    const outcome = options.live
+      ? await runOutside('--live was given')
+      : await runTransaction(parts, request, run, ({ exitStatus, looked }) => {
+          if (exitStatus !== 0 && !options.keepFailed) return Promise.resolve('discard')
+          context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
+          context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+          return Promise.resolve('commit')
+        }).catch(async (error: unknown) => {
+          // It tells so before anything was run.
+          if (!isFailure(error, 'unsupported')) throw error
+          out.note(`${messageOf(error)}. It is run on the machine itself, and recorded live`)
+          return await runOutside(messageOf(error))
+        })
     if (outcome.kind === 'discarded') {
       out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
       out.note(
@@ -85,6 +102,11 @@ export const command = defineCommand({
       complete: transaction.document.complete,
     })
     printRecorded(out, transaction)
+    if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return
+    out.note(
+      `The command ended with status ${outcome.exitStatus}; what it changed stays until it is taken back`,
+    )
+    return failedStatus
   },
 })
 
