@@ -1,5 +1,5 @@
 // Ground truth for an undo (tx.md 3.1): a machine on which a transaction was taken back, beside one on which it never ran.
-import type { Chroot } from './chroot.ts'
+import type { Chroot, ChrootOptions } from './chroot.ts'
 import { openChroot } from './chroot.ts'
 import { openPackageArchive, type PackageArchiveOptions } from './package-archive.ts'
 import { exactly } from './tiny-kinds.ts'
@@ -15,6 +15,7 @@ export interface TruthCase {
   readonly kinds: readonly TinyKind[]
   readonly action: TruthAction
   readonly archive?: PackageArchiveOptions
+  readonly chroot?: ChrootOptions
   /** The order in which they are taken back; default: as they were made. */
   readonly order?: (numbers: readonly number[]) => readonly number[]
 }
@@ -36,9 +37,12 @@ export async function differenceToTruth(truth: TruthCase): Promise<string> {
   return renderComparison(comparison)
 }
 
-async function play({ kinds, action, archive: options, order }: TruthCase, withIt: boolean): Promise<Chroot> {
+async function play(
+  { kinds, action, archive: options, chroot: where, order }: TruthCase,
+  withIt: boolean,
+): Promise<Chroot> {
   await using resources = new AsyncDisposableStack()
-  const chroot = resources.use(await openChroot())
+  const chroot = resources.use(await openChroot(where))
   const archive = await openPackageArchive(chroot, options)
   await archive.publish(...kinds.flatMap((kind) => kind.packages(action === 'downgrade' ? 2 : 1)), later)
   await chroot.run(['apt-get', 'update', '-qq'])

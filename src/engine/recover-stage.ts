@@ -11,7 +11,6 @@ import {
   tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
-import { readPackagesNow } from './dpkg-state.ts'
 import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
 import { pathOfNote, readStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -73,7 +72,6 @@ export async function recoverStage(
         plan: note.plan,
         journal,
         outside: [],
-        packages: readPackagesNow(parts),
       })
       return { kind: 'recorded', title, end }
     }
