@@ -8,6 +8,8 @@ export interface KnownTransaction {
   readonly title: string
   readonly complete: boolean
   readonly undone_by: number | null
+  readonly packages: readonly { readonly name: string }[]
+  readonly counts: { readonly created: number; readonly changed: number; readonly deleted: number }
 }
 
 export async function apt(chroot: Chroot, words: readonly string[]): Promise<RunResult> {

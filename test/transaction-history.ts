@@ -34,7 +34,11 @@ const partialStatus = 3
 
 /** Fails with the whole history where anything does not hold. */
 export async function runHistory(
-  { seed, steps, chroot: options = {} }: { readonly seed: number; readonly steps: number; readonly chroot?: ChrootOptions },
+  {
+    seed,
+    steps,
+    chroot: options = {},
+  }: { readonly seed: number; readonly steps: number; readonly chroot?: ChrootOptions },
   tally: HistoryTally,
 ): Promise<void> {
   const draw = drawsOf(seed)
@@ -54,16 +58,27 @@ export async function runHistory(
       await requireWhole(chroot, draw)
     }
   } catch (error) {
-    throw new Error(`History of seed ${seed}:\n${done.map((line) => `  ${line}\n`).join('')}${String(error)}`, {
-      cause: error,
-    })
+    throw new Error(
+      `History of seed ${seed}:\n${done.map((line) => `  ${line}\n`).join('')}${String(error)}`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 
-async function oneStep(chroot: Chroot, draw: (limit: number) => number, tally: HistoryTally): Promise<string> {
+async function oneStep(
+  chroot: Chroot,
+  draw: (limit: number) => number,
+  tally: HistoryTally,
+): Promise<string> {
   const known = await transactionsOf(chroot)
-  const undoable = known.filter(({ undone_by, source }) => undone_by === null && source !== 'undo' && source !== 'redo')
-  const undone = known.filter(({ undone_by, source }) => undone_by !== null && source !== 'undo' && source !== 'redo')
+  const undoable = known.filter(
+    ({ undone_by, source }) => undone_by === null && source !== 'undo' && source !== 'redo',
+  )
+  const undone = known.filter(
+    ({ undone_by, source }) => undone_by !== null && source !== 'undo' && source !== 'redo',
+  )
   const what = draw(10)
   if (what < 3 && undoable.length > 0) return await takeBack(chroot, draw, undoable, tally)
   if (what < 5 && undone.length > 0) {
@@ -72,7 +87,12 @@ async function oneStep(chroot: Chroot, draw: (limit: number) => number, tally: H
   }
   if (what === 5) {
     const line = `# edited ${draw(1000)}`
-    const path = pick(draw, ['/etc/hosts', '/etc/adduser.conf', '/etc/tiny-conffile/main.conf', '/etc/bash.bashrc'])
+    const path = pick(draw, [
+      '/etc/hosts',
+      '/etc/adduser.conf',
+      '/etc/tiny-conffile/main.conf',
+      '/etc/bash.bashrc',
+    ])
     await chroot.sh(`[ ! -e ${path} ] || echo '${line}' >>${path}`)
     tally.edits++
     return `${line} in ${path}`
@@ -113,7 +133,8 @@ async function takeBack(
   // Everything may have been as before already: then there is nothing to bring back.
   if (newest === undefined || newest.source !== 'undo' || newest.undone_by !== null) return line
   const back = await chroot.vml(['tx', 'undo', String(newest.number)], { mayFail: true })
-  if (back.status !== 0) throw new Error(`${line}, and back at once: ${back.status}\n${back.stdout}${back.stderr}`)
+  if (back.status !== 0)
+    throw new Error(`${line}, and back at once: ${back.status}\n${back.stdout}${back.stderr}`)
   requireSame(chroot, before, `${line}, and back at once`)
   tally.identities++
   return `${line}, and back at once`

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Chroot } from './chroot.ts'
-import { apt, drawsOf, transactionsOf, until } from './transaction-bed.ts'
+import { drawsOf, transactionsOf, until } from './transaction-bed.ts'
 import { compareTrees, renderComparison } from './tree-compare.ts'
 import { readTree, type Tree } from './tree-read.ts'
 import { regenerated } from './tree-rules.ts'
@@ -33,7 +33,12 @@ export interface KillTally {
  */
 export async function killAndRecover(
   chroot: Chroot,
-  { seed, times, make, back }: {
+  {
+    seed,
+    times,
+    make,
+    back,
+  }: {
     readonly seed: number
     readonly times: number
     readonly make: KilledWork
@@ -158,12 +163,3 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   await work()
   return performance.now() - began
 }
-
-/** Takes the newest one back that was not taken back and is no undo itself. */
-export async function undoNewest(chroot: Chroot): Promise<void> {
-  const newest = (await transactionsOf(chroot))[0]
-  if (newest === undefined) throw new Error('There is nothing to be taken back')
-  await chroot.vml(['tx', 'undo', String(newest.number)])
-}
-
-export { apt }

@@ -4,6 +4,7 @@ import { openChroot } from './chroot.ts'
 import { openPackageArchive, type PackageArchiveOptions } from './package-archive.ts'
 import { exactly } from './tiny-kinds.ts'
 import type { TinyKind } from './tiny-packages.ts'
+import { apt, transactionsOf } from './transaction-bed.ts'
 import { compareTrees, renderComparison } from './tree-compare.ts'
 import { readTree } from './tree-read.ts'
 import { otherNumbers, regenerated } from './tree-rules.ts'
@@ -96,14 +97,8 @@ function wordsOf(kind: TinyKind, action: TruthAction): string[] {
   }
 }
 
-async function apt(chroot: Chroot, words: readonly string[]): Promise<void> {
-  await chroot.run(['apt-get', '-y', '-q', ...words])
-}
-
 async function highest(chroot: Chroot): Promise<number> {
-  const { stdout } = await chroot.vml(['tx', 'list', '-n', '1', '--json'])
-  const { transactions }: { transactions: readonly { number: number }[] } = JSON.parse(stdout)
-  return transactions[0]?.number ?? 0
+  return (await transactionsOf(chroot))[0]?.number ?? 0
 }
 
 const later = { name: 'tiny-later', version: '1', files: { '/usr/bin/tiny-later': 'later\n' } }

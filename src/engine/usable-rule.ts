@@ -19,7 +19,9 @@ export function usableRules(
   const isThere = (program: string): boolean => {
     const before = known.get(program)
     if (before !== undefined) return before
-    const places = program.startsWith('/') ? [program] : programFolders.map((folder) => `${folder}/${program}`)
+    const places = program.startsWith('/')
+      ? [program]
+      : programFolders.map((folder) => `${folder}/${program}`)
     const found = places.some((path) => was.has(path) || isFile(place, path))
     known.set(program, found)
     return found
@@ -36,5 +38,7 @@ export function usableRules(
 }
 
 function isFile(place: Pick<Workplace, 'root'>, path: string): boolean {
-  return statSync(rawToBytes(inRoot(place, asRaw(path) as RawPath)), { throwIfNoEntry: false })?.isFile() === true
+  return (
+    statSync(rawToBytes(inRoot(place, asRaw(path) as RawPath)), { throwIfNoEntry: false })?.isFile() === true
+  )
 }
