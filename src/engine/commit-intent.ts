@@ -32,7 +32,7 @@ const check = objectOf({
 })
 
 /** The packages first: where the rest is, they are there. */
-export function writeIntent(place: Workplace, { packages, ...intent }: CommitIntent): void {
+export function writeIntent(place: Pick<Workplace, 'state'>, { packages, ...intent }: CommitIntent): void {
   const { status, states, result } = filesOf(place)
   if (packages) {
     mkdirSync(pathIn(openFolder(place), 'packages'), { recursive: true, mode: 0o700 })
@@ -43,7 +43,7 @@ export function writeIntent(place: Workplace, { packages, ...intent }: CommitInt
 }
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */
-export function readIntent(place: Workplace): CommitIntent {
+export function readIntent(place: Pick<Workplace, 'state'>): CommitIntent {
   const { status, states, result } = filesOf(place)
   const [statusBytes, statesBytes] = [readIfThere(status), readIfThere(states)]
   const packages = statusBytes && {
@@ -65,7 +65,7 @@ function parse(bytes: Buffer | undefined): CommitIntent {
 }
 
 /** Their names are plain. */
-function filesOf(place: Workplace): { status: RawPath; states: RawPath; result: RawPath } {
+function filesOf(place: Pick<Workplace, 'state'>): { status: RawPath; states: RawPath; result: RawPath } {
   const file = (...names: string[]): RawPath => pathIn(openFolder(place), ...names)
   return {
     status: file('packages', 'status'),
