@@ -49,17 +49,16 @@ export async function killAndRecover(
   const tally: KillTally = { kills: 0, late: 0, committing: 0, before: 0, after: 0, byScript: 0 }
   const before = readTree(chroot.path)
   const recordsBefore = await count(chroot)
-  const took = await timed(async () => await chroot.run(make.command))
+  const took = await timed(chroot, make)
   const after = readTree(chroot.path)
   if ((await count(chroot)) === recordsBefore) throw new Error(`${make.name} made no transaction`)
   await back(chroot)
   same(readTree(chroot.path), before, `${make.name}, taken back`)
-  let longest = took
   for (let turn = 0; turn < times; turn++) {
     const known = await count(chroot)
     // Most of a run is reading and recording: every second one waits for the commit.
     const atCommit = turn % 2 === 1
-    const wait = atCommit ? draw(Math.ceil(longest / 3)) : draw(Math.ceil(longest))
+    const wait = atCommit ? draw(Math.ceil(took / 3)) : draw(Math.ceil(took))
     const state = await killOnce(chroot, make, { wait, atCommit })
     const label = `${make.name}, seed ${seed}, turn ${turn}, ${state.committing ? 'while it was committed' : 'elsewhere'}`
     tally.kills++
@@ -79,7 +78,6 @@ export async function killAndRecover(
     await chroot.sh('test -z "$(dpkg --audit)" && apt-get check -qq')
     tally[side]++
     if (side === 'after') await back(chroot)
-    if (!atCommit) longest = Math.max(took, wait)
   }
   same(readTree(chroot.path), before, `${make.name}, at the end`)
   return tally
@@ -87,6 +85,19 @@ export async function killAndRecover(
 
 const script = 'var/lib/vml/stage/open/journal/recover.sh'
 const journal = 'var/lib/vml/stage/open/journal'
+
+/** From the moment in which its VML is there to its end, in milliseconds. */
+async function timed(chroot: Chroot, { name, command, words }: KilledWork): Promise<number> {
+  let began = 0
+  const running = chroot.run(command).finally(() => (began ||= performance.now()))
+  began = await until(() =>
+    began || processWith(chroot, words) !== undefined ? performance.now() : undefined,
+  )
+  await running
+  const took = performance.now() - began
+  if (took < 1) throw new Error(`${name} was not seen at work`)
+  return took
+}
 
 async function killOnce(
   chroot: Chroot,
@@ -156,10 +167,4 @@ function differences(one: Tree, other: Tree): string {
 
 async function count(chroot: Chroot): Promise<number> {
   return (await transactionsOf(chroot)).length
-}
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const began = performance.now()
-  await work()
-  return performance.now() - began
 }
