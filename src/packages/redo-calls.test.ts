@@ -11,7 +11,12 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const fixture = join(import.meta.dirname, 'redo-calls.fixture.ts')
+/** A program of its own, started as VML is by the hooks. */
+const program = `
+import { readKeptCalls } from '${new URL('hook-calls.ts', import.meta.url).href}'
+import { redoCalls } from '${new URL('redo-calls.ts', import.meta.url).href}'
+const [, stage, dpkg] = process.argv
+process.exitCode = await redoCalls({ stage, dpkg, calls: await readKeptCalls(stage) })`
 
 interface Call {
   readonly argv: readonly string[]
@@ -30,8 +35,8 @@ function redo(calls: readonly Call[], dpkg: string, before = ''): { status: numb
     if (stdin !== undefined) writeFileSync(join(call, 'stdin'), stdin)
   }
   writeFileSync(join(folder, 'dpkg'), `#!/bin/sh\n${dpkg}\n`, { mode: 0o755 })
-  const script = `${before}\n"$1" "$2" "$3" "$3/dpkg"\nexit $?`
-  const { status, stderr } = spawnSync('/bin/sh', ['-c', script, 'sh', process.execPath, fixture, folder], {
+  const script = `${before}\n"$1" --input-type=module -e "$2" "$3" "$3/dpkg"\nexit $?`
+  const { status, stderr } = spawnSync('/bin/sh', ['-c', script, 'sh', process.execPath, program, folder], {
     encoding: 'utf8',
     env: { PATH: '/usr/bin:/bin', FOLDER: folder },
   })

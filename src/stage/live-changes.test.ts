@@ -137,7 +137,9 @@ test('names of one file, links and folders that become something else are told a
   rmSync(at('usr/bin/link'))
   writeFileSync(at('usr/bin/link'), 'a file now')
   rmSync(at('usr/share/folder'), { recursive: true })
-  symlinkSync('/elsewhere', at('usr/share/folder'))
+  mkdirSync(at('usr/share/other'))
+  writeFileSync(at('usr/share/other/file'), 'of another folder')
+  symlinkSync('other', at('usr/share/folder'))
   const { changes, content } = await end(capture)
   assert.deepEqual(
     changes.map((change) => [
@@ -151,6 +153,8 @@ test('names of one file, links and folders that become something else are told a
       ['/usr/bin/two', 'file', undefined, undefined],
       ['/usr/share/folder', 'dir', undefined, 'symlink'],
       ['/usr/share/folder/file', 'file', undefined, undefined],
+      ['/usr/share/other', undefined, undefined, 'dir'],
+      ['/usr/share/other/file', undefined, undefined, 'file'],
     ],
   )
   assert.equal(content('/usr/bin/two'), 'one')

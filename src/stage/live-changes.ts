@@ -111,12 +111,12 @@ interface ChangeContext {
 }
 
 async function changeOf(
-  { path, before: entry }: IndexDifference,
+  { path, before: entry, after: found }: IndexDifference,
   context: ChangeContext,
 ): Promise<PathChange | undefined> {
   const live = onHost(context.plan, path)
-  // What has gone since the scan is gone.
-  const status = statusAt(context.libc, live)
+  // What has gone since the scan is gone; of what was not found a name may lead somewhere all the same, through a folder that became a link.
+  const status = found && statusAt(context.libc, live)
   const after = status && outlineOf(context.libc, live, status)
   const before = entry && outlineBefore(path, entry, context)
   const isSameContent =

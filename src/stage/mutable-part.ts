@@ -14,7 +14,7 @@ const stateFolders: ReadonlySet<RawPath> = pathSet([
   '/var/lib/dnf',
   '/var/cache/debconf',
 ])
-/** State of programs; grub-editenv(1) writes its block in place; what people put there. */
+/** State of programs; grub-editenv(1) writes its block in place; cron takes no table with two names; what people put there. */
 const mixedFolders: ReadonlySet<RawPath> = pathSet([
   '/var/lib',
   '/var/spool',
