@@ -2,6 +2,7 @@
 import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { type Check, count, isMisfit, objectOf } from '../model/field-check.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
@@ -11,6 +12,7 @@ import {
   parseChanges,
   type ServiceAction,
   type Validation,
+  validationsCheck,
 } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, keptAt, prepareCommit } from '../stage/commit.ts'
@@ -178,7 +180,7 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
     pin: (path, sha256) => pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))
-  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
+  const countOf = (is: (change: PathChange) => boolean) => all.filter(is).length
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal })
   const transaction = await storeTransaction(
     writer,
@@ -206,9 +208,9 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
         complete: gaps.length === 0,
         gaps,
         counts: {
-          created: count(({ before: was }) => was === undefined),
-          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
-          deleted: count(({ after: is }) => is === undefined),
+          created: countOf(({ before: was }) => was === undefined),
+          changed: countOf(({ before: was, after: is }) => was !== undefined && is !== undefined),
+          deleted: countOf(({ after: is }) => is === undefined),
         },
         storedBytes: 0,
         preImageBytes,
@@ -265,12 +267,14 @@ export function readCommitted(
   return { changes: parseChanges(changes), result: readResult(pathIn(folder, 'result.json')) }
 }
 
+const resultCheck: Check<StageResult> = objectOf({ exitStatus: count, validations: validationsCheck })
+
 function readResult(file: RawPath): StageResult {
   const nothing: StageResult = { exitStatus: 0, validations: [] }
   try {
     const value: unknown = JSON.parse(readFileSync(rawToBytes(file), 'utf8'))
-    const status = typeof value === 'object' && value !== null && 'exitStatus' in value ? value.exitStatus : 0
-    return { ...nothing, exitStatus: typeof status === 'number' ? status : 0 }
+    const result = resultCheck(value)
+    return isMisfit(result) ? nothing : result
   } catch {
     return nothing
   }
