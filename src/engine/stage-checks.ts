@@ -1,9 +1,9 @@
 // Whether the machine would work as a stage leaves it, asked before anything is committed; the answers stand in the record.
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { printableText, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
-import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import { parseRawPath } from '../model/raw-path.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { lostDependencies } from '../packages/lost-dependencies.ts'
 import { checkScript, notSetApartStatus, timedOutStatuses } from '../stage/check-script.ts'
@@ -124,7 +124,7 @@ async function ask(
   const said: Buffer[] = []
   let bytes = 0
   const script = checkScript(stage.plan, { timeoutSeconds: checkSecondsMax })
-  const { status } = await runInStage({
+  const outcome = await runInStage({
     folder: stage.folder,
     command: ['/bin/sh', '-c', 'eval "$(cat)"', 'vml', ...argv],
     environment: { LC_ALL: 'C', HOME: '/root', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
@@ -141,7 +141,13 @@ async function ask(
           bytes += chunk.length
         })
     },
+  }).catch((error: unknown) => {
+    // The command itself could be run there: that a check cannot is no reason to do anything else with it.
+    if (!isFailure(error, 'unsupported')) throw error
+    return { refusal: messageOf(error) }
   })
+  if ('refusal' in outcome) return { name, outcome: 'not run', message: outcome.refusal }
+  const { status } = outcome
   const output = textOf(Buffer.concat(said))
   const message = output === '' ? {} : { message: output }
   if (status === notSetApartStatus && output.startsWith('vml: ')) return { name, outcome: 'not run', ...message }

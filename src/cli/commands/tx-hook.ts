@@ -1,6 +1,7 @@
 // `vml tx hook`: what the hooks of apt and dpkg call; not for people.
 import { readFileSync } from 'node:fs'
 import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
+import { yieldTried } from '../../app/tried.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { rawFromBytes, type RawText } from '../../base/raw-text.ts'
 import { commitOrDiscard } from '../../engine/run-transaction.ts'
@@ -43,6 +44,8 @@ async function begin(context: Context, processId: number): Promise<number> {
   try {
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
+    const yielded = await yieldTried(parts)
+    if (yielded !== undefined) context.out.note(`vml: ${yielded}`)
     await recoverFirst(context, parts)
     const command = commandOf(processId)
     const policy = policyScriptOf()

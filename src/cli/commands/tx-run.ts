@@ -5,8 +5,11 @@ import { VmlError } from '../../base/failure.ts'
 import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
 import { runTransaction } from '../../engine/run-transaction.ts'
+import { requirePassed } from '../../engine/stage-checks.ts'
+import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
+import { endOverdueWatches, watchIt, watchRequest } from './tx-watch.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
 export const command = defineCommand({
@@ -18,11 +21,19 @@ export const command = defineCommand({
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
+    strict: flag('--strict', 'commit nothing where a check does not pass'),
+    validate: text('--validate <command>', 'ask this command for a while whether all is well; else take it back'),
+    within: text('--within <time>', 'for so long, such as 10m (the default)'),
+    confirm: flag('--confirm', 'take it back unless vml tx confirm comes within that time'),
     keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
   },
   examples: [
     { line: 'vml tx run -- apt-get install -y joe', does: 'install a package' },
     { line: 'vml tx run -m "tool from source" -- make install', does: 'any command, with a title' },
+    {
+      line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
+      does: 'taken back by itself if nginx does not stay up',
+    },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
@@ -30,11 +41,13 @@ export const command = defineCommand({
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
+    const watched = watchRequest(options)
     const { config, out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
     await recoverFirst(context, parts)
+    await endOverdueWatches(context, logbook, parts)
     const policy = policyScriptOf()
     const outcome = await runTransaction(
       parts,
@@ -55,14 +68,16 @@ export const command = defineCommand({
         // Data of ours goes to standard output as one document: then the command's goes beside the messages.
         stdio: out.json ? ['inherit', 2, 2] : 'inherit',
       },
-      ({ exitStatus, looked }) => {
-        if (exitStatus !== 0 && !options.keepFailed) return Promise.resolve('discard')
+      // oxlint-disable-next-line typescript/require-await -- what refuses is a rejection
+      async ({ exitStatus, looked, validations }) => {
+        if (exitStatus !== 0 && !options.keepFailed) return 'discard'
+        if (options.strict) requirePassed(validations)
         context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
         context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
-        return Promise.resolve('commit')
+        return 'commit'
       },
     )
-    if (outcome.kind === 'discarded') {
+    if (outcome.kind === 'discarded' || outcome.kind === 'kept') {
       out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
       out.note(
         `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
@@ -75,6 +90,10 @@ export const command = defineCommand({
       return
     }
     const { transaction } = outcome.end
+    printRecorded(out, transaction)
+    const watch = watched
+      ? await watchIt(context, logbook, parts, { transaction, request: watched })
+      : undefined
     out.document({
       schema: 1,
       outcome: 'recorded',
@@ -83,8 +102,10 @@ export const command = defineCommand({
       counts: transaction.document.counts,
       packages: transaction.document.packages,
       complete: transaction.document.complete,
+      validations: transaction.document.validations,
+      ...(watch ? { watch: watch.outcome } : {}),
     })
-    printRecorded(out, transaction)
+    return watch?.status
   },
 })
 
@@ -93,6 +114,8 @@ const titleCharactersMax = 200
 
 /** What an earlier one left when it was cut off is mended before anything new begins. */
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
+  const outlived = dropOutlived(parts)
+  if (outlived !== undefined) context.reporter.warn({ warning: outlived })
   if (!isLeftBehind(parts)) return
   const told = describeRecovered(await recoverStage(parts))
   if (told !== undefined) context.reporter.warn({ warning: told })
