@@ -16,7 +16,11 @@ const seconds = 60
 export async function installWatchTimer(shell: Shell, signal: AbortSignal): Promise<boolean> {
   if (!(await hasServices(shell))) return false
   const start = fileURLToPath(new URL('../cli/vml.js', import.meta.url))
-  await runSchedule(installSteps([process.execPath, start]), signal, 'After a start of the machine: vml tx resume-watch')
+  await runSchedule(
+    installSteps([process.execPath, start]),
+    signal,
+    'After a start of the machine: vml tx resume-watch',
+  )
   return true
 }
 
@@ -24,7 +28,7 @@ export async function removeWatchTimer(shell: Shell, signal: AbortSignal): Promi
   if (await hasServices(shell)) await runSchedule(removeSteps, signal)
 }
 
-export function installSteps(program: readonly string[]): readonly ScheduleStep[] {
+function installSteps(program: readonly string[]): readonly ScheduleStep[] {
   return [
     { kind: 'write', path: service, content: serviceUnit(program), encoding: 'utf8' },
     { kind: 'write', path: timer, content: timerUnit, encoding: 'utf8' },

@@ -16,7 +16,7 @@ import {
   writeWatch,
 } from '../engine/watch-note.ts'
 import { everyMsOf, type WatchEnd, type WatchParts, watchTransaction } from '../engine/watch-transaction.ts'
-import { takeDpkgLocks } from '../packages/dpkg-locks.ts'
+import { keepDpkgOut } from './dpkg-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
@@ -87,7 +87,8 @@ export async function claimWatches(
     for (const number of watchedNumbers(parts)) {
       const note = readWatch(parts, number)
       if (note === undefined || !isAbandoned(note)) continue
-      if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now()) continue
+      if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now())
+        continue
       await writeWatch(parts, { ...note, process: ownProcess() })
       claimed.push(number)
     }
@@ -108,8 +109,7 @@ export async function confirmWatch(parts: TransactionParts, number: number): Pro
         hint: 'Nothing was changed. vml tx list tells whether it was taken back',
       })
   })
-  if (watchedNumbers(parts).length === 0)
-    await removeWatchTimer(parts.shell, parts.signal ?? neverAborted)
+  if (watchedNumbers(parts).length === 0) await removeWatchTimer(parts.shell, parts.signal ?? neverAborted)
 }
 
 /** A watch of which the file is damaged can be ended all the same. */
@@ -134,7 +134,7 @@ async function takeBack(
     const found = listed.find(({ entry }) => entry.id === transaction)
     if (found === undefined) return `#${number} is not in the logbook`
     if (found.undoneBy) return undefined
-    await using _locks = await locks(context)
+    await using _locks = await keepDpkgOut(context, lockWaitMs)
     const plan = await planUndo(
       { place: run, logbook, listed, contents: run.contents },
       { kind: 'undo', transactions: [found], data: false, needed: 'refuse' },
@@ -147,18 +147,6 @@ async function takeBack(
   }
 }
 
-async function locks({ clock, signal, reporter }: TransactionContext) {
-  const { existsSync } = await import('node:fs')
-  if (!existsSync('/var/lib/dpkg')) return undefined
-  return await takeDpkgLocks({
-    clock,
-    signal,
-    waitMs: lockWaitMs,
-    onWait: ({ pid }) =>
-      reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
-  })
-}
-
 /** An upgrade that is under way may take that long. */
 const lockWaitMs = 600_000
 
@@ -166,7 +154,10 @@ function ownProcess(): WatchNote['process'] {
   return { id: process.pid, started: markOf(process.pid)?.started ?? '' }
 }
 
-async function withWatchLock<Result>({ clock }: TransactionParts, work: () => Promise<Result>): Promise<Result> {
+async function withWatchLock<Result>(
+  { clock }: TransactionParts,
+  work: () => Promise<Result>,
+): Promise<Result> {
   return await withFileLock(join(systemFolder, 'watch.lock'), clock, work)
 }
 

@@ -26,8 +26,8 @@ export interface CommandRun {
 export interface RunDecision {
   readonly exitStatus: number
   readonly looked: LookedStage
-  /** Asked when the command ended well. */
-  readonly validations: readonly Validation[]
+  /** Asks the checks, once: what they say is recorded with the transaction. */
+  readonly check: () => Promise<readonly Validation[]>
 }
 
 export type RunOutcome =
@@ -53,7 +53,7 @@ export async function runTransaction(
   const stage = await openStage(parts, request)
   let exitStatus: number
   let looked: LookedStage
-  let validations: readonly Validation[]
+  let checking: Promise<readonly Validation[]> | undefined
   try {
     const outcome = await runInStage({
       folder: stage.folder,
@@ -66,9 +66,10 @@ export async function runTransaction(
       forward: ['SIGHUP'],
     })
     exitStatus = outcome.status
-    looked = await lookAtStage(parts, stage)
-    validations = exitStatus === 0 ? await checkStage(parts, looked) : []
-    const decision = await decide({ exitStatus, looked, validations })
+    const seen = await lookAtStage(parts, stage)
+    looked = seen
+    const check = async () => await (checking ??= checkStage(parts, seen))
+    const decision = await decide({ exitStatus, looked, check })
     if (decision === 'discard') {
       await discardStage(parts, stage)
       return { kind: 'discarded', exitStatus }
@@ -78,7 +79,7 @@ export async function runTransaction(
     await discardStage(parts, stage)
     throw error
   }
-  const end = await commitOrDiscard(parts, looked, exitStatus, validations)
+  const end = await commitOrDiscard(parts, looked, exitStatus, await checking)
   return end.kind === 'nothing' ? { kind: 'nothing', exitStatus } : { kind: 'recorded', exitStatus, end }
 }
 

@@ -63,9 +63,7 @@ export const stageChecks: readonly StageCheck[] = [
     due: unitFile,
     argv: (paths) => {
       const units = paths.filter((path) => plainPath.test(path)).slice(0, unitsMax)
-      return units.length === 0
-        ? undefined
-        : ['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]
+      return units.length === 0 ? undefined : ['/usr/bin/systemd-analyze', 'verify', '--man=no', ...units]
     },
   },
 ]

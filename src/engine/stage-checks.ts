@@ -73,10 +73,14 @@ export function describeValidation({ name, outcome, message }: Validation): stri
 export function requirePassed(validations: readonly Validation[]): void {
   const bad = notPassed(validations)
   if (bad.length === 0) return
-  throw new VmlError('proof', `The change does not stand the checks: ${bad.map(describeValidation).join('; ')}`, {
-    details: { validations: bad },
-    hint: 'Nothing was changed. Without --strict it is committed all the same, and the record says so',
-  })
+  throw new VmlError(
+    'proof',
+    `The change does not stand the checks: ${bad.map(describeValidation).join('; ')}`,
+    {
+      details: { validations: bad },
+      hint: 'Nothing was changed. Without --strict it is committed all the same, and the record says so',
+    },
+  )
 }
 
 /** dpkg(1), --audit: what it complains of; what it complained of before is not this transaction's. */
@@ -150,7 +154,8 @@ async function ask(
   const { status } = outcome
   const output = textOf(Buffer.concat(said))
   const message = output === '' ? {} : { message: output }
-  if (status === notSetApartStatus && output.startsWith('vml: ')) return { name, outcome: 'not run', ...message }
+  if (status === notSetApartStatus && output.startsWith('vml: '))
+    return { name, outcome: 'not run', ...message }
   if (timedOutStatuses.has(status))
     return { name, outcome: 'failed', message: `it did not end within ${checkSecondsMax} s` }
   if (status !== 0)

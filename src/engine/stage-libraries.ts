@@ -66,12 +66,7 @@ async function needsOfChanged(
   return programs === 0 ? undefined : needs
 }
 
-function addNeed(
-  needs: Map<string, Need>,
-  { bits, machine }: ElfFacts,
-  name: RawText,
-  by: RawPath,
-): void {
+function addNeed(needs: Map<string, Need>, { bits, machine }: ElfFacts, name: RawText, by: RawPath): void {
   const key = `${machine} ${bits} ${name}`
   const need = needs.get(key) ?? { name, bits, machine, by: [] }
   needs.set(key, need)
@@ -92,7 +87,10 @@ function isLibraryName(name: string): boolean {
   return /\.so(?:\.|$)/.test(name)
 }
 
-function mayBeProgram(path: RawPath, { mode, size = 0 }: { mode: number; size?: number | undefined }): boolean {
+function mayBeProgram(
+  path: RawPath,
+  { mode, size = 0 }: { mode: number; size?: number | undefined },
+): boolean {
   return size >= elfBytesMin && ((mode & 0o111) !== 0 || isLibraryName(baseName(path)))
 }
 
@@ -105,7 +103,8 @@ async function addNeedsOfOthers(
   for (const [row, path] of index.paths.entries()) {
     const mode = index.columns.mode[row] ?? 0
     const size = index.columns.size[row] ?? 0
-    if ((mode & 0o170000) !== 0o100000 || view.changes.has(path) || !mayBeProgram(path, { mode, size })) continue
+    if ((mode & 0o170000) !== 0o100000 || view.changes.has(path) || !mayBeProgram(path, { mode, size }))
+      continue
     const elf = await elfOf(inRoot(place, path))
     if (elf === undefined) continue
     for (const name of elf.needed) if (gone.has(name)) addNeed(needs, elf, name, path)
@@ -129,7 +128,8 @@ async function missingOf(
     if (known) known.push(path)
     else found.set(name, [path])
   }
-  for (const path of index.paths) if (view.changes.get(path)?.after !== undefined || !view.changes.has(path)) offer(path)
+  for (const path of index.paths)
+    if (view.changes.get(path)?.after !== undefined || !view.changes.has(path)) offer(path)
   for (const { path, before, after } of view.changes.values()) if (after && !before) offer(path)
   const missing: Need[] = []
   for (const need of needs) {

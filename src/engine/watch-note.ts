@@ -4,7 +4,17 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder, writeFileDurable } from '../base/files.ts'
 import { isRunning } from '../base/process-mark.ts'
 import { sha256, text, time } from '../model/document-fields.ts'
-import { type Check, convert, count, flag, isMisfit, objectOf, oneOf, optional, textOf } from '../model/field-check.ts'
+import {
+  type Check,
+  convert,
+  count,
+  flag,
+  isMisfit,
+  objectOf,
+  oneOf,
+  optional,
+  textOf,
+} from '../model/field-check.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { pathIn, type Workplace } from './workplace.ts'
@@ -69,7 +79,10 @@ export function readWatch(place: Workplace, number: number): WatchNote | undefin
 export function watchedNumbers(place: Workplace): number[] {
   try {
     const names = readdirSync(watchFolder(place))
-    return names.flatMap((name) => /^(\d{1,15})$/.exec(name)?.[1] ?? []).map(Number).toSorted((a, b) => a - b)
+    return names
+      .flatMap((name) => /^(\d{1,15})$/.exec(name)?.[1] ?? [])
+      .map(Number)
+      .toSorted((a, b) => a - b)
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return []
     throw error

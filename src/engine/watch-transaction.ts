@@ -41,7 +41,9 @@ export async function watchTransaction(parts: WatchParts, number: number): Promi
     if (failure !== undefined) return await decide(parts, note, failure)
     const leftMs = Date.parse(note.until) - clock.now()
     if (leftMs <= 0)
-      return note.confirm ? await decide(parts, note, 'Nobody confirmed it in time') : await passed(parts, note)
+      return note.confirm
+        ? await decide(parts, note, 'Nobody confirmed it in time')
+        : await passed(parts, note)
     await clock.sleep(Math.min(note.everyMs, leftMs), { signal })
   }
 }
@@ -89,7 +91,11 @@ async function askCommand({ shell, signal }: Workplace, command: string): Promis
     signal,
   })
   if (status === 0) return undefined
-  const said = stderr.toString('utf8').trim().slice(-saidCharactersMax).replaceAll(/\s*\n\s*/g, '; ')
+  const said = stderr
+    .toString('utf8')
+    .trim()
+    .slice(-saidCharactersMax)
+    .replaceAll(/\s*\n\s*/g, '; ')
   const how = status === 124 ? `did not end within ${commandSecondsMax} s` : `ended with status ${status}`
   return printableText(`"${command.slice(0, 200)}" ${how}${said === '' ? '' : `: ${said}`}`)
 }

@@ -13,7 +13,10 @@ export const timedOutStatuses: ReadonlySet<number> = new Set([124, 137])
  * Run in the stage as `sh -c 'eval "$(cat)"' vml COMMAND…` with this as standard input. A second overlay lies over the stage: its upper folder is in memory, and
  * goes with the check. So do all processes that it leaves behind: the kernel ends them with the first one of their namespace.
  */
-export function checkScript(plan: MountPlan, { timeoutSeconds }: { readonly timeoutSeconds: number }): RawText {
+export function checkScript(
+  plan: MountPlan,
+  { timeoutSeconds }: { readonly timeoutSeconds: number },
+): RawText {
   const at = quoted(plan.state)
   const lines = plan.mounts.filter(({ path }) => path !== rootPath).map(mountLine)
   return asRaw(`PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

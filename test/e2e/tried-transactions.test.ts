@@ -119,9 +119,13 @@ test('C02: libraries and provisions that others need and nobody offers any more 
 test("C03: root's own checks decide and leave nothing behind; those that others may write are not run", async () => {
   await using chroot = await openChroot()
   await chroot.vml(['tx', 'run', '--', 'true'])
-  await chroot.sh('install -d /etc/vml/checks.d && cat >/etc/vml/checks.d/no-bad && chmod 755 /etc/vml/checks.d/*', {
-    input: '#!/bin/sh\necho left >/etc/left; echo left >/run/left; echo left >/var/log/left\nls /var/lib/vml\n! grep bad /etc/value\n',
-  })
+  await chroot.sh(
+    'install -d /etc/vml/checks.d && cat >/etc/vml/checks.d/no-bad && chmod 755 /etc/vml/checks.d/*',
+    {
+      input:
+        '#!/bin/sh\necho left >/etc/left; echo left >/run/left; echo left >/var/log/left\nls /var/lib/vml\n! grep bad /etc/value\n',
+    },
+  )
   const bad = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo bad >/etc/value'])
   assert.match(bad.stderr, /check no-bad failed: inside; bad/)
   const strict = await chroot.vml(['tx', 'run', '--strict', '--', 'sh', '-c', 'echo bad2 >/etc/value'], {
@@ -129,7 +133,16 @@ test("C03: root's own checks decide and leave nothing behind; those that others 
   })
   assert.equal(strict.status, 15)
   assert.equal(read(chroot, 'etc/value'), 'bad\n')
-  const good = await chroot.vml(['tx', 'run', '--strict', '--json', '--', 'sh', '-c', 'echo good >/etc/value'])
+  const good = await chroot.vml([
+    'tx',
+    'run',
+    '--strict',
+    '--json',
+    '--',
+    'sh',
+    '-c',
+    'echo good >/etc/value',
+  ])
   assert.equal(documentOf(good).number, 2)
   for (const left of ['etc/left', 'run/left', 'var/log/left']) assert.ok(!existsSync(join(chroot.path, left)))
   await chroot.sh('chmod 777 /etc/vml/checks.d/no-bad')

@@ -34,7 +34,7 @@ test('C04: what nobody confirms is taken back, and what somebody does stays', as
   assert.match(late.stderr, /#1 was taken back: Nobody confirmed it in time/)
   assert.ok(!isThere(chroot, 'etc/late'))
 
-  const waiting = chroot.start(['vml', 'tx', 'run', '--confirm', '--within', '20s', ...write('kept')])
+  const waiting = chroot.start(['vml', 'tx', 'run', '--confirm', '--within', '1m', ...write('kept')])
   const ended = once(waiting, 'exit')
   await until(() => isThere(chroot, 'var/lib/vml/watch/3'))
   await chroot.vml(['tx', 'confirm', '3'])

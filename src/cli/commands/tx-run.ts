@@ -9,7 +9,7 @@ import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
-import { endOverdueWatches, watchIt, watchRequest } from './tx-watch.ts'
+import { endOverdueWatches, watchIt, watchRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
 export const command = defineCommand({
@@ -22,7 +22,10 @@ export const command = defineCommand({
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
     strict: flag('--strict', 'commit nothing where a check does not pass'),
-    validate: text('--validate <command>', 'ask this command for a while whether all is well; else take it back'),
+    validate: text(
+      '--validate <command>',
+      'ask this command for a while whether all is well; else take it back',
+    ),
     within: text('--within <time>', 'for so long, such as 10m (the default)'),
     confirm: flag('--confirm', 'take it back unless vml tx confirm comes within that time'),
     keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
@@ -68,10 +71,9 @@ export const command = defineCommand({
         // Data of ours goes to standard output as one document: then the command's goes beside the messages.
         stdio: out.json ? ['inherit', 2, 2] : 'inherit',
       },
-      // oxlint-disable-next-line typescript/require-await -- what refuses is a rejection
-      async ({ exitStatus, looked, validations }) => {
+      async ({ exitStatus, looked, check }) => {
         if (exitStatus !== 0 && !options.keepFailed) return 'discard'
-        if (options.strict) requirePassed(validations)
+        if (options.strict) requirePassed(await check())
         context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
         context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
         return 'commit'

@@ -1,4 +1,5 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
+import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
 import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
@@ -14,7 +15,7 @@ import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { printRecorded } from '../print-transaction.ts'
 import { printPreview } from '../print-tried.ts'
 import { recoverFirst } from './tx-run.ts'
-import { endOverdueWatches } from './tx-watch.ts'
+import { endOverdueWatches } from '../probation.ts'
 
 export const tryCommand = defineCommand({
   description:
@@ -58,14 +59,14 @@ export const tryCommand = defineCommand({
     let preview: StagePreview | undefined
     let checks: readonly Validation[] = []
     const outcome = await runTransaction(parts, request, run, async (decision) => {
-      const { exitStatus, looked, validations } = decision
+      const { exitStatus, looked } = decision
       if (exitStatus !== 0) return 'discard'
-      checks = validations
+      checks = await decision.check()
       preview = previewStage(parts, looked)
-      if (!out.json) printPreview(out, preview, validations)
-      if (options.strict) requirePassed(validations)
+      if (!out.json) printPreview(out, preview, checks)
+      if (options.strict) requirePassed(checks)
       if (options.discard || looked.changeSet.changes.length === 0) return 'discard'
-      await keepWaiting(parts, looked, decision)
+      await keepWaiting(parts, looked, { exitStatus, validations: checks })
       return 'keep'
     })
     const failed = preview === undefined
@@ -101,6 +102,7 @@ export const commit = defineCommand({
   async run(context, { options }) {
     const { out } = context
     const parts = await openParts(context, 'commit what was tried')
+    await using _locks = await keepDpkgOut(context)
     const { looked, exitStatus, validations } = await claimTried(parts, (checks) => {
       if (options.strict) requirePassed(checks)
     })

@@ -13,7 +13,7 @@ import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
-import { endOverdueWatches } from './tx-watch.ts'
+import { endOverdueWatches } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const partialStatus = 3
