@@ -37,11 +37,11 @@ function printConfiguration(out: Output, { path, change, lines = [] }: Configura
   if (lines.length > some.length) out.line(`      ${plural(lines.length - some.length, 'more line')}`)
 }
 
-/** What there must be room for, and how much there is (A4). */
+/** What there must be room for, and how much there is (A4); contents that do not compress take more. */
 export function printNeeds(out: Output, needs: readonly SpaceNeed[]): void {
   for (const { folder, neededBytes, freeBytes } of needs)
     out.line(
-      `  needs at most ${formatBytes(neededBytes)} where ${printable(folder)} lies, with ${formatBytes(freeBytes)} free`,
+      `  needs about ${formatBytes(neededBytes)} where ${printable(folder)} lies, with ${formatBytes(freeBytes)} free`,
     )
 }
 

@@ -31,7 +31,7 @@ export const stageChecks: readonly StageCheck[] = [
     name: 'visudo -c',
     program: '/usr/sbin/visudo',
     due: /^\/etc\/sudoers(?:$|\.d\/)/,
-    argv: () => ['/usr/sbin/visudo', '-c', '-q'],
+    argv: () => ['/usr/sbin/visudo', '-c'],
   },
   {
     name: 'nginx -t',
