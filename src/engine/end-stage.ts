@@ -1,9 +1,7 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
-import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
-import { type Check, count, isMisfit, objectOf } from '../model/field-check.ts'
-import { ruleOf } from '../model/regeneration.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { Fingerprint, PathChange, RecordedChange } from '../model/transaction.ts'
@@ -12,13 +10,10 @@ import {
   parseChanges,
   type ServiceAction,
   type Validation,
-  validationsCheck,
 } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
-import { commit, keptAt, prepareCommit } from '../stage/commit.ts'
+import { commit, prepareCommit } from '../stage/commit.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
-import { forgetJournal } from '../stage/forget-journal.ts'
-import type { Journal } from '../stage/journal.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import {
@@ -29,10 +24,14 @@ import {
   transitions,
 } from './dpkg-state.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
+import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import { readIntent, writeIntent } from './commit-intent.ts'
+import { statusOfPath } from './path-status.ts'
+import { usableRules } from './usable-rule.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export interface TransactionParts extends Workplace {
@@ -120,7 +119,8 @@ export async function commitStage(
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
-  writeFileSync(pathIn(folder, 'result.json'), JSON.stringify({ ...result, log: undefined }), { mode: 0o600 })
+  const { exitStatus, validations } = result
+  writeIntent(parts, { exitStatus, validations, packages: packages?.state })
   writeFileSync(pathIn(folder, 'changes.jsonl'), Buffer.concat([...encodeChanges(unrecorded(changes))]), {
     mode: 0o600,
   })
@@ -134,7 +134,7 @@ export async function commitStage(
   return await recordCommitted(parts, {
     note: stage.note,
     plan: stage.plan,
-    journal: prepared.journal,
+    kept: keptByJournal(parts.disk, prepared.journal),
     changes,
     outside,
     packages,
@@ -145,7 +145,7 @@ export async function commitStage(
 export interface CommittedStage {
   readonly note: StageNote
   readonly plan: OpenStage['plan'] | undefined
-  readonly journal: Journal
+  readonly kept: KeptBefore
   readonly changes: readonly PathChange[]
   readonly outside: readonly PathChange[]
   readonly packages: PackagesNow | undefined
@@ -158,7 +158,7 @@ export interface CommittedStage {
 
 /** The machine is changed; the record is not there yet. */
 export async function recordCommitted(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
-  const { note, journal, outside, packages: before, result } = committed
+  const { note, kept, outside, packages: before, result } = committed
   const folder = openFolder(parts)
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
   const services = committed.services ?? (await parts.restartServices(queue))
@@ -167,20 +167,20 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
   const all = await withOutside(parts, committed.changes, outside)
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
-    outsideBefore.has(path) ? outsideBefore.get(path) : keptAt(journal, path)
+    outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)
   const live = (path: RawPath) => inRoot(parts, path)
   const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
     references: new Map(),
     before: keptOf,
-    lost: () => 'it was not kept when it was replaced',
+    lost: (path) => kept.lost(path),
     after: live,
     filesBefore: before?.files,
     filesAfter: after?.files,
-    ruleOf: (path) => ruleOf(path)?.name,
+    ruleOf: usableRules(parts, all),
     pin: (path, sha256) => pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))
-  const countOf = (is: (change: PathChange) => boolean) => all.filter(is).length
+  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal })
   const transaction = await storeTransaction(
     writer,
@@ -208,9 +208,9 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
         complete: gaps.length === 0,
         gaps,
         counts: {
-          created: countOf(({ before: was }) => was === undefined),
-          changed: countOf(({ before: was, after: is }) => was !== undefined && is !== undefined),
-          deleted: countOf(({ after: is }) => is === undefined),
+          created: count(({ before: was }) => was === undefined),
+          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
+          deleted: count(({ after: is }) => is === undefined),
         },
         storedBytes: 0,
         preImageBytes,
@@ -234,7 +234,7 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
   )
   // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
   try {
-    forgetJournal(parts.disk, journal)
+    kept.forget()
     dropStage(parts, committed.plan)
   } catch (error) {
     parts.reporter.warn({
@@ -260,23 +260,17 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 /** What was committed when the process ended, as it was written down before. */
 export function readCommitted(
   place: Workplace,
-): { changes: readonly PathChange[]; result: StageResult } | undefined {
-  const folder = openFolder(place)
-  const changes = readIfThere(pathIn(folder, 'changes.jsonl'))
+): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
+  const changes = readIfThere(pathIn(openFolder(place), 'changes.jsonl'))
   if (changes === undefined) return undefined
-  return { changes: parseChanges(changes), result: readResult(pathIn(folder, 'result.json')) }
-}
-
-const resultCheck: Check<StageResult> = objectOf({ exitStatus: count, validations: validationsCheck })
-
-function readResult(file: RawPath): StageResult {
-  const nothing: StageResult = { exitStatus: 0, validations: [] }
-  try {
-    const value: unknown = JSON.parse(readFileSync(rawToBytes(file), 'utf8'))
-    const result = resultCheck(value)
-    return isMisfit(result) ? nothing : result
-  } catch {
-    return nothing
+  const { exitStatus, validations = [], takesBack, packages: state } = readIntent(place)
+  const now = readPackagesNow(place)
+  return {
+    changes: parseChanges(changes),
+    result: { exitStatus, validations },
+    ...(takesBack === undefined ? {} : { takesBack }),
+    // Whose a path was is asked of the packages as they are: those lists are changed already.
+    packages: now && { ...now, state: state ?? now.state },
   }
 }
 
@@ -289,7 +283,8 @@ export function unrecorded(changes: readonly PathChange[]): RecordedChange[] {
   }))
 }
 
-function outsideCopy(place: Workplace): Buffer | undefined {
+/** apt's marks as they were. */
+export function outsideCopy(place: Workplace): Buffer | undefined {
   const kept = keptOutside(place).get(extendedStatesPath)
   return kept === undefined ? undefined : readIfThere(kept)
 }
@@ -335,7 +330,7 @@ export async function outsideChanges(place: Workplace): Promise<PathChange[]> {
     const [was, is] = [kept === undefined ? undefined : readIfThere(kept), readIfThere(live)]
     if (was === undefined ? is === undefined : is?.equals(was)) continue
     const after = await fingerprintOf(place, path)
-    // The copy has its own rights and owner; apt keeps those of the file.
+    // The copy is root's; apt keeps the owner of the file.
     const before = kept === undefined ? undefined : { ...(after ?? rootFile), ...(await contentOf(kept)) }
     changes.push({ path, ...(before ? { before } : {}), ...(after ? { after } : {}) })
   }
@@ -344,15 +339,16 @@ export async function outsideChanges(place: Workplace): Promise<PathChange[]> {
 
 const rootFile: Fingerprint = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n }
 
-async function contentOf(file: RawPath): Promise<Pick<Fingerprint, 'size' | 'sha256'>> {
-  return { size: readFileSync(rawToBytes(file)).length, sha256: await hashFile(file, () => {}) }
+async function contentOf(file: RawPath): Promise<Pick<Fingerprint, 'mode' | 'size' | 'sha256'>> {
+  const { size, mode } = statSync(rawToBytes(file))
+  return { mode: mode & 0o7777, size, sha256: await hashFile(file, () => {}) }
 }
 
 /** What lies at a path now, with the hash of its content. */
 export async function fingerprintOf(place: Workplace, path: RawPath): Promise<Fingerprint | undefined> {
-  const at = pathIn(asPath(inRoot(place, path)))
-  const status = statusAt(place.libc, at)
+  const status = statusOfPath(place, path)
   if (status === undefined) return undefined
+  const at = asPath(inRoot(place, path))
   const outline = outlineOf(place.libc, at, status)
   return outline.type === 'file' ? { ...outline, sha256: await hashFile(at, () => {}) } : outline
 }

@@ -1,13 +1,13 @@
 // Opens the one stage of a machine, and takes away what is left of it.
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { writeFileDurable } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { isRunning, markOf } from '../base/process-mark.ts'
 import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
-import { type MountPlan, planMounts, viewOf } from '../stage/mount-plan.ts'
+import { type MountPlan, type MountPlanning, planMounts, viewOf } from '../stage/mount-plan.ts'
 import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
@@ -48,14 +48,7 @@ export const outsidePaths: readonly string[] = ['/var/lib/apt/extended_states', 
  * never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
  */
 export async function openStage(place: Workplace, request: StageRequest): Promise<OpenStage> {
-  const planned = planMounts({
-    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
-    root: place.root,
-    state: place.state,
-    stateOnMount: isStateOnMount(place),
-    isFolder: (path) => isFolder(inRoot(place, path)),
-    dataFolders: [],
-  })
+  const planned = planMountsNow(place)
   if (planned.kind === 'unsupported')
     throw new VmlError('unsupported', `Cannot open a stage: ${planned.reason}`, {
       hint: 'Nothing was run. Where no stage can be had, the same can be recorded live',
@@ -83,6 +76,22 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
     removeOpenFolder(place)
     throw error
   }
+}
+
+/** `live`: of what is looked at, and kept, where nothing is staged. */
+export function planMountsNow(
+  place: Workplace,
+  options: { readonly live?: boolean; readonly dataFolders?: readonly RawPath[] } = {},
+): MountPlanning {
+  return planMounts({
+    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
+    root: place.root,
+    state: place.state,
+    stateOnMount: isStateOnMount(place),
+    isFolder: (path) => isFolder(inRoot(place, path)),
+    dataFolders: [],
+    ...options,
+  })
 }
 
 /** What another process opened; undefined where none is open, or where it was cut off before it could be entered. */
@@ -114,7 +123,8 @@ export async function restoreOutside(place: Workplace): Promise<void> {
     if (kept === undefined) rmSync(rawToBytes(target), { force: true })
     else {
       const bytes = readFileSync(rawToBytes(kept))
-      if (!readIfThere(target)?.equals(bytes)) await writeFileDurable(target, bytes, { mode: 0o644 })
+      const mode = statSync(rawToBytes(kept)).mode & 0o7777
+      if (!readIfThere(target)?.equals(bytes)) await writeFileDurable(target, bytes, { mode })
     }
   }
 }
@@ -131,12 +141,13 @@ export function keptOutside(place: Workplace): Map<RawPath, RawPath | undefined>
   return found
 }
 
-function keepOutside(place: Workplace): void {
+export function keepOutside(place: Workplace): void {
   const folder = pathIn(openFolder(place), 'outside')
   mkdirSync(folder, { mode: 0o700 })
   for (const [at, path] of outsidePaths.entries()) {
-    const bytes = readIfThere(inRoot(place, pathIn(rootPath, path)))
-    if (bytes) writeFileSync(pathIn(folder, String(at)), bytes, { mode: 0o600 })
+    const live = inRoot(place, pathIn(rootPath, path))
+    // With its rights: answers may be passwords.
+    if (readIfThere(live)) copyFileSync(rawToBytes(live), pathIn(folder, String(at)))
   }
   writeFileSync(pathIn(folder, 'complete'), '', { mode: 0o600 })
 }
@@ -167,12 +178,12 @@ export async function beginStage(place: Workplace): Promise<RawPath> {
 }
 
 /** As the hooks write it, who then know whose stage it is: the process, its start, the kernel's mark. */
-function writeFrontend(folder: RawPath, { process: { id, started } }: StageNote): void {
+export function writeFrontend(folder: RawPath, { process: { id, started } }: StageNote): void {
   const boot = markOf(id)?.boot ?? ''
   writeFileSync(pathIn(folder, 'frontend'), `${id} ${started} ${boot}\n`, { mode: 0o600 })
 }
 
-function noteOf(place: Workplace, request: StageRequest, plan: MountPlan): StageNote {
+export function noteOf(place: Workplace, request: StageRequest, plan?: MountPlan): StageNote {
   const { source, title, note, tags, command, user, processId } = request
   return {
     schema: 1,
@@ -185,7 +196,7 @@ function noteOf(place: Workplace, request: StageRequest, plan: MountPlan): Stage
     user,
     startedAt: new Date(place.clock.now()).toISOString(),
     process: { id: processId, started: markOf(processId)?.started ?? '' },
-    plan,
+    ...(plan === undefined ? {} : { plan }),
   }
 }
 
@@ -194,6 +205,8 @@ function removeOpenFolder(place: Workplace): void {
   // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.
   for (const name of [
     'outside',
+    'packages',
+    'result.json',
     'new',
     'calls',
     'changes.jsonl',

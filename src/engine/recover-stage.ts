@@ -5,14 +5,16 @@ import { recover } from '../stage/recover.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import {
+  outsideChanges,
   readCommitted,
   recordCommitted,
   type StageEnd,
   tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
-import { readPackagesNow } from './dpkg-state.ts'
+import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
+import { endLive, isCaptured } from './live-transaction.ts'
 import { pathOfNote, readStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -71,15 +73,23 @@ export async function recoverStage(
         ...committed,
         note,
         plan: note.plan,
-        journal,
-        outside: [],
-        packages: readPackagesNow(parts),
+        kept: keptByJournal(parts.disk, journal),
+        outside: await outsideChanges(parts),
       })
       return { kind: 'recorded', title, end }
     }
   }
+  if (note && isCaptured(parts, note)) {
+    const entry = await findRecord(parts, note.token)
+    if (entry) {
+      dropStage(parts, note.scan)
+      return { kind: 'known', entry }
+    }
+    const end = await endLive(parts, note, { kind: 'cut off' })
+    return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
+  }
   if (note?.source === 'apt') await restoreOutside(parts)
-  dropStage(parts, note?.plan)
+  dropStage(parts, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }
 }
@@ -101,6 +111,8 @@ export function describeRecovered(recovered: Recovered): string | undefined {
     case 'discarded':
       return `"${recovered.title}" was cut off: nothing of it was kept${recovered.cause === undefined ? '' : ` (${recovered.cause})`}`
     case 'recorded':
+      if (recovered.end.kind === 'recorded' && recovered.end.transaction.document.mode === 'live')
+        return `"${recovered.title}" was cut off: what had changed until now is recorded as #${recovered.end.transaction.number}`
       return `"${recovered.title}" was cut off while it was committed: it was finished and recorded`
   }
 }

@@ -35,6 +35,8 @@ export interface StageNote {
   readonly process: { readonly id: number; readonly started: string }
   /** Absent in live mode. */
   readonly plan?: MountPlan | undefined
+  /** Of live mode: what of the machine is looked at, and where it is kept as it was. */
+  readonly scan?: MountPlan | undefined
   readonly modeReason?: string | undefined
   /** It was tried (`vml tx try`), and waits to be committed or thrown away. */
   readonly waiting?: boolean | undefined
@@ -83,12 +85,18 @@ const noteCheck: Check<StageNote> = objectOf({
   startedAt: time,
   process: objectOf({ id: count, started: textOf({ pattern: /^\d{0,20}$/ }) }),
   plan: optional(planCheck),
+  scan: optional(planCheck),
   modeReason: optional(line),
   waiting: optional(flag),
 })
 
 export async function writeStageNote(file: RawPath, note: StageNote): Promise<void> {
-  const json = { ...note, command: note.command.map(encodeBytes), plan: note.plan && encodePlan(note.plan) }
+  const json = {
+    ...note,
+    command: note.command.map(encodeBytes),
+    plan: note.plan && encodePlan(note.plan),
+    scan: note.scan && encodePlan(note.scan),
+  }
   await writeFileDurable(pathText(file), `${JSON.stringify(json, undefined, 2)}\n`)
 }
 

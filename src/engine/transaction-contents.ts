@@ -42,6 +42,8 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     { path, before: wanted, preImage }: RecordedChange,
     depth: number,
   ): Promise<Buffer> => {
+    // What was written in place before anybody saw it has no hash either.
+    if (preImage.kind === 'lost') throw lost(entry, path, preImage.reason)
     if (wanted?.type !== 'file' || wanted.sha256 === undefined)
       throw new TypeError('Only a regular file has content')
     const bytes = await (async () => {
@@ -55,8 +57,6 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
           if (base === undefined) throw lost(entry, path, 'the file that its delta was made against is gone')
           return parts.applyDelta(await read(entry, { kind: 'delta', name: preImage.file }), base)
         }
-        case 'lost':
-          throw lost(entry, path, preImage.reason)
         case 'regenerable':
           throw lost(entry, path, `it is made anew by the rule "${preImage.rule}"`)
         case 'fingerprint':

@@ -8,10 +8,11 @@ import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
 import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
-import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
+import { outlineOf, sha256Of as hashFile } from '../stage/fingerprint.ts'
 import { withoutStanzas } from './keep-packages.ts'
 import type { PackagesNow } from './dpkg-state.ts'
 import { statusPath } from './dpkg-state.ts'
+import { type KnownFolders, statusOfPath } from './path-status.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import type { MergeResult, MergeSides, UndoView } from './undo-plan.ts'
@@ -60,10 +61,11 @@ async function lookAtPaths({
   transactions,
 }: UndoViewParts): Promise<Map<RawPath, Fingerprint | undefined>> {
   const known = new Map<RawPath, Fingerprint | undefined>()
+  const folders: KnownFolders = new Map()
   for (const { changes } of transactions)
     for (const { path, after } of changes) {
       if (known.has(path)) continue
-      const outline = outlineNow(place, path)
+      const outline = outlineNow(place, path, folders)
       known.set(
         path,
         outline?.type === 'file'
@@ -91,10 +93,9 @@ function isUntouched(now: Fingerprint, after: Fingerprint | undefined): boolean 
   )
 }
 
-export function outlineNow(place: Workplace, path: RawPath): Fingerprint | undefined {
-  const at = hostPath(place, path)
-  const status = statusAt(place.libc, at)
-  return status && outlineOf(place.libc, at, status)
+export function outlineNow(place: Workplace, path: RawPath, known?: KnownFolders): Fingerprint | undefined {
+  const status = statusOfPath(place, path, known)
+  return status && outlineOf(place.libc, hostPath(place, path), status)
 }
 
 export function hostPath(place: Workplace, path: RawPath): RawPath {

@@ -9,6 +9,7 @@ import { asRaw, printableText, rawFromBytes, type RawText } from '../base/raw-te
  * while dpkg is to work in a stage. `pid` is the process that apt or dpkg runs in.
  *
  * `begin`: apt begins. Makes `stage`, and `enter` as the last thing in it, if there shall be a stage. 99 (`refusedStatus`) stops apt.
+ * `plan`: apt has told what it is about to do, and a package of it may need the running system (`live-names`). Its `plan` lies in `stage`.
  * `live`: dpkg was started past the stage, in which nothing was done yet. Takes `enter` away and records without a stage. 99 stops dpkg.
  * `redo-live`: call `number` of dpkg ended in the stage with `status`, which is 97 when the stage could not be entered. Takes `enter` away,
  *   then does calls 1 to `number` on the system itself, with all the descriptors that it was started with (--status-fd), and ends with the
@@ -20,10 +21,10 @@ import { asRaw, printableText, rawFromBytes, type RawText } from '../base/raw-te
  * and `enter` is put out of reach. Where a run of apt is given up after `begin`, there is no `end`: whoever begins next finds its `stage`.
  */
 export type HookCall =
-  | { readonly verb: 'begin' | 'live' | 'end' | 'dpkg-begin' | 'dpkg-end'; readonly pid: number }
+  | { readonly verb: 'begin' | 'plan' | 'live' | 'end' | 'dpkg-begin' | 'dpkg-end'; readonly pid: number }
   | { readonly verb: 'redo-live'; readonly number: number; readonly status: number }
 
-const verbs = ['begin', 'live', 'end', 'dpkg-begin', 'dpkg-end'] as const
+const verbs = ['begin', 'plan', 'live', 'end', 'dpkg-begin', 'dpkg-end'] as const
 
 /** `usage` for what the hooks never say: they are of another version then. */
 export function parseHookCall(words: readonly string[]): HookCall {

@@ -121,6 +121,10 @@ shift
 if [ "$vml_verb" = plan ]; then
   # The list of what apt is about to do, kept for the record; apt waits until somebody has read it.
   [ -d "$vml_stage" ] && [ ! -e $vml_state/inside ] && cat >"$vml_stage/plan.new" && mv -f "$vml_stage/plan.new" "$vml_stage/plan" || cat >/dev/null
+  # Packages that need the running system: VML is asked before dpkg begins. apt shows no standard error of this hook.
+  if [ -e "$vml_stage/enter" ] && [ -x $vml_program ] && grep -q -E -f "$vml_stage/live-names" "$vml_stage/plan" 2>/dev/null; then
+    read -r vml_opened <"$vml_stage/frontend" && $vml_program tx hook plan "\${vml_opened%% *}" 2>&1
+  fi
   exit 0
 fi
 [ -e $vml_state/inside ] && exit 0

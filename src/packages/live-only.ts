@@ -77,6 +77,14 @@ function matches(pattern: string, name: string): boolean {
   return new RegExp(`^${parts.join('.*')}$`).test(name)
 }
 
+/** For `grep -E`, a line for each rule: lines of apt's plan that may have a package of it. `liveRuleOf` decides. */
+export function livePatterns(rules: readonly LiveRule[]): string {
+  return rules
+    .filter(({ staged }) => staged !== true)
+    .map(({ pattern }) => `^${pattern.replaceAll(/[.+]/g, '[$&]').replaceAll('*', '[^ ]*')} \n`)
+    .join('')
+}
+
 function malformed(what: string): VmlError {
   return new VmlError('usage', `Cannot read "${livePackagesFile}": ${what}`, {
     hint: 'A line is a name, which may hold *, and a reason; "!" before the name has it staged',

@@ -144,7 +144,7 @@ async function fingerprintAll(
 }
 
 /** A file's time of change counts: compiled Python, make and others go by it (tx.md 1.2). */
-function isChange(before: Fingerprint | undefined, after: Fingerprint | undefined): boolean {
+export function isChange(before: Fingerprint | undefined, after: Fingerprint | undefined): boolean {
   return !sameState(before, after) || (before?.type === 'file' && before.mtimeNs !== after?.mtimeNs)
 }
 

@@ -69,6 +69,11 @@ export interface MountRequest {
   readonly isFolder: (path: RawPath) => boolean
   /** Folders with the data of running daemons, besides: never staged. Without links on the way. */
   readonly dataFolders: readonly RawPath[]
+  /**
+   * For a change without a stage: nothing is mounted, and `overlay` says where what was there is kept. Every file system that this machine alone writes
+   * to serves, read or linked.
+   */
+  readonly live?: boolean
 }
 
 /**
@@ -76,6 +81,9 @@ export interface MountRequest {
  * folders (overlayfs.rst, "Upper and Lower"). zfs can from 2.2 on, and was not tried: it is seen through.
  */
 const stageable = /^(?:ext[234]|xfs|btrfs|tmpfs|f2fs)$/
+/** Besides, those that hold a system, or a boot loader, without a stage. What others write to meanwhile, over a network, is nobody's change. */
+const readable =
+  /^(?:ext[234]|xfs|btrfs|tmpfs|f2fs|overlay|aufs|zfs|bcachefs|jfs|nilfs2|reiserfs|vfat|msdos|exfat)$/
 
 /** Folders that are the real ones in a stage, with the reason. */
 const throughFolders: readonly ThroughMount[] = [
@@ -100,16 +108,18 @@ const snapshotsName = '.snapshots'
 export function planMounts(request: MountRequest): MountPlanning {
   const { root, state, isFolder } = request
   const sight = seeMountsBelow(root, parseMountRows(request.mountInfo))
-  const top = sight.mountOf(rootPath)
+  const listed = sight.mountOf(rootPath)
+  // Live mode looks at a root that is no mount point, too: nothing is known of it, and nothing is mounted onto it.
+  const top = listed ?? (request.live === true ? unlistedRoot : undefined)
   const folders = [
     ...throughFolders,
     ...request.dataFolders.map((path) => ({ path, reason: 'it holds the data of a running service' })),
   ].filter(({ path }) => isFolder(path))
   const closed = new Set(folders.map(({ path }) => path))
-  const rows = sight.visible.filter(
-    ({ path }) => nearestIn(path, closed) === undefined && !isWithin(path, state),
-  )
-  const reasons = new Map(rows.map((row) => [row, whyThrough(row, rows, isFolder)]))
+  const seen = listed === undefined && top !== undefined ? [top, ...sight.visible] : sight.visible
+  const rows = seen.filter(({ path }) => nearestIn(path, closed) === undefined && !isWithin(path, state))
+  const suits = request.live === true ? readable : stageable
+  const reasons = new Map(rows.map((row) => [row, whyThrough(row, { rows, isFolder, suits })]))
   const { staged, aliases } = splitViews(
     rows.filter((row) => reasons.get(row) === undefined),
     rows,
@@ -141,8 +151,19 @@ export function planMounts(request: MountRequest): MountPlanning {
     mounts: inOrder([...overlays, ...aliases, ...outer(through, [...overlays, ...aliases])]),
     hidden: [state, ...stores],
   }
-  const reason = top === undefined ? noMountPoint : whyNoStage(top)
+  const reason = request.live === true ? undefined : top === undefined ? noMountPoint : whyNoStage(top)
   return reason === undefined ? { kind: 'stage', plan } : { kind: 'unsupported', reason, view: viewOf(plan) }
+}
+
+const unlistedRoot: MountRow = {
+  path: rootPath,
+  type: 'unknown',
+  id: -1,
+  parent: -1,
+  device: '?',
+  inside: rootPath,
+  source: rawFromString('?'),
+  options: [],
 }
 
 /** A staged mount within one that is seen through is a top of its own: nobody looks at what lies above. */
@@ -179,13 +200,20 @@ function whyNoStage({ type, options }: MountRow): string | undefined {
 /** Why a mount is no part of the stage. */
 function whyThrough(
   row: MountRow,
-  rows: readonly MountRow[],
-  isFolder: (path: RawPath) => boolean,
+  {
+    rows,
+    isFolder,
+    suits,
+  }: {
+    readonly rows: readonly MountRow[]
+    readonly isFolder: (path: RawPath) => boolean
+    readonly suits: RegExp
+  },
 ): string | undefined {
   const { path, type, options } = row
   // With the root there is no stage, or it has an overlay.
   if (path === rootPath) return undefined
-  if (!stageable.test(type)) return `it is of type ${type}, which cannot hold the upper folder of an overlay`
+  if (!suits.test(type)) return `it is of type ${type}, which cannot hold the upper folder of an overlay`
   if (isReadOnly(options)) return 'it is mounted read-only'
   if (!isFolder(path)) return 'it is a file that was mounted'
   const holdsOthers = rows.some(

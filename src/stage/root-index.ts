@@ -127,7 +127,8 @@ function rowOf(paths: readonly RawPath[], path: RawPath): number {
   return low
 }
 
-function entryAt({ columns }: RootIndex, row: number): IndexEntry {
+/** The row must be one of it. */
+export function entryAt({ columns }: RootIndex, row: number): IndexEntry {
   return {
     mode: columns.mode[row] ?? 0,
     uid: columns.uid[row] ?? 0,

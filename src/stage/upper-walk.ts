@@ -32,8 +32,12 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
   for (const { path } of overlaysOf(plan)) if (path !== overlay.path) closed.add(path)
   const lowerAt = (path: RawPath): Placed | undefined => placed(libc, onHost(plan, path))
 
-  /** `inFolder`: the lower thing above is a folder. Through a link there, another path would be found. */
-  const visit = (path: RawPath, place: RawPath, covered: boolean, inFolder: boolean): void => {
+  // Where the parent is no folder below, nothing of this path is there: asked for all the same, a link would answer for what it leads to.
+  const visit = (
+    path: RawPath,
+    place: RawPath,
+    { covered, inFolder }: { readonly covered: boolean; readonly inFolder: boolean },
+  ): void => {
     const upper = placed(libc, place)
     const lower = inFolder ? lowerAt(path) : undefined
     if (upper === undefined) return
@@ -52,7 +56,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
     const names = namesIn(place)
     for (const name of names) {
       const child = joinPath(path, name)
-      if (!closed.has(child)) visit(child, joinPath(place, name), covered, wasFolder)
+      if (!closed.has(child)) visit(child, joinPath(place, name), { covered, inFolder: wasFolder })
     }
     if (covered && wasFolder) goneBelow(path, new Set(names))
   }
@@ -70,7 +74,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
       if (lower !== undefined) gone(child, lower)
     }
   }
-  visit(overlay.path, upperOf(plan, overlay), false, true)
+  visit(overlay.path, upperOf(plan, overlay), { covered: false, inFolder: true })
   return found
 }
 

@@ -31,6 +31,8 @@ test('the demo plays to its end, and its logbook is what it says, for restic as 
       'log',
     ])
       assert.match(output, new RegExp(`^ +(?:first|second)\\$ vml ${command} `.trimEnd(), 'm'))
+    for (const command of ['tx enable', 'tx run', 'tx list', 'tx show', 'tx undo'])
+      assert.match(output, new RegExp(`^ +debian# vml ${command}`, 'm'))
 
     const report = JSON.parse(await readFile(join(keep, 'report.json'), 'utf8')) as {
       passed: boolean

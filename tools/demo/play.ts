@@ -1,4 +1,4 @@
-// The story of the demo: work in one guest, save it twice, hand it over, open it on another base image, and go back by one file.
+// The story of the demo: work in one guest, save it twice, hand it over, open it on another base image, go back by one file; in between, one change of a system's software is undone.
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
@@ -7,8 +7,9 @@ import { writeCatalog } from '../images/catalog.ts'
 import { buildImage } from '../images/images.ts'
 import { serveImages } from '../images/serve.ts'
 import { type Check, checkWithRestic, compareGuest, type Ssh, writeReference } from './checks.ts'
-import { type Computer, openComputer, runProgram, type Stage } from './computer.ts'
+import { type Computer, openComputer, orAbort, runProgram, type Stage } from './computer.ts'
 import { type Report, sizeOf, type Timing } from './report.ts'
+import { openUndoAct } from './undo-act.ts'
 import { changedFile, deletedFile, firstWork, moreWork, prepareLibrary } from './work.ts'
 
 export interface Place {
@@ -38,6 +39,7 @@ export async function play(stage: Stage, place: Place, resources: AsyncDisposabl
   const guest = await timed('first guest', async () =>
     resources.use(await orAbort(stage, startGuest({ image: 'tiny@1' }))),
   )
+  const undo = await timed('a Debian to change', async () => await openUndoAct(stage, resources))
   const ssh = guestSsh(stage, guest)
 
   const first = await openComputer(stage, { name: 'first', folder: place.work })
@@ -69,6 +71,14 @@ export async function play(stage: Stage, place: Place, resources: AsyncDisposabl
   await timed('diff', async () => await first.vml(['diff', '1', '2']))
   const share = join(first.home, 'fit.vml')
   await timed('share', async () => await first.vml(['share', '2', '-o', 'fit.vml']))
+
+  if (undo) {
+    heading(
+      stage,
+      'As root of a Debian: three changes of its software, of which the second one is taken back',
+    )
+    checks.push(...(await timed('undo one change', undo)))
+  }
 
   heading(
     stage,
@@ -208,18 +218,6 @@ async function entriesOf(first: Computer): Promise<Report['entries']> {
   const { output } = await first.vml(['log', '--json'], { silent: true })
   const log = JSON.parse(output) as { entries: Report['entries'] }
   return log.entries.map(({ number, id, title }) => ({ number, id, title }))
-}
-
-/** What cannot be stopped half-way is left to the end of this process. */
-async function orAbort<T>({ signal }: Stage, work: Promise<T>): Promise<T> {
-  const aborted = Promise.withResolvers<never>()
-  const abort = () => aborted.reject(signal.reason)
-  signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([work, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
 }
 
 function heading(stage: Stage, text: string): void {

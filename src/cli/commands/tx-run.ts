@@ -1,10 +1,12 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
-import { runTransaction } from '../../engine/run-transaction.ts'
+import type { StageRequest } from '../../engine/open-stage.ts'
+import { runLive } from '../../engine/run-live.ts'
+import { type CommandRun, runTransaction } from '../../engine/run-transaction.ts'
 import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
@@ -21,6 +23,10 @@ export const command = defineCommand({
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
+    live: flag(
+      '--live',
+      'run it on the machine itself, without a stage: what it changes is recorded all the same',
+    ),
     strict: flag('--strict', 'commit nothing where a check does not pass'),
     validate: text(
       '--validate <command>',
@@ -33,6 +39,7 @@ export const command = defineCommand({
   examples: [
     { line: 'vml tx run -- apt-get install -y joe', does: 'install a package' },
     { line: 'vml tx run -m "tool from source" -- make install', does: 'any command, with a title' },
+    { line: 'vml tx run --live -- ./install.sh', does: 'one that needs the running system' },
     {
       line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
       does: 'taken back by itself if nginx does not stay up',
@@ -45,6 +52,10 @@ export const command = defineCommand({
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
     const watched = watchRequest(options)
+    if (options.live && options.strict)
+      throw new VmlError('usage', 'Cannot take --live and --strict at once: checks are made in a stage', {
+        hint: 'Nothing was changed. With --validate it is asked afterwards whether all is well',
+      })
     const { config, out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
@@ -52,33 +63,43 @@ export const command = defineCommand({
     await recoverFirst(context, parts)
     await endOverdueWatches(context, logbook, parts)
     const policy = policyScriptOf()
-    const outcome = await runTransaction(
-      parts,
-      {
-        source: 'command',
-        title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
-        note: '',
-        tags: options.tag,
-        command: operands.map(rawFromString),
-        user: whoIsAtWork(config),
-        processId: process.pid,
-        ...(policy === undefined ? {} : { policy }),
-      },
-      {
-        argv: operands,
-        environment: config.environment,
-        workingFolder: config.workingFolder,
-        // Data of ours goes to standard output as one document: then the command's goes beside the messages.
-        stdio: out.json ? ['inherit', 2, 2] : 'inherit',
-      },
-      async ({ exitStatus, looked, check }) => {
-        if (exitStatus !== 0 && !options.keepFailed) return 'discard'
-        if (options.strict) requirePassed(await check())
-        context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-        context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
-        return 'commit'
-      },
-    )
+    const request: StageRequest = {
+      source: 'command',
+      title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
+      note: '',
+      tags: options.tag,
+      command: operands.map(rawFromString),
+      user: whoIsAtWork(config),
+      processId: process.pid,
+      ...(policy === undefined ? {} : { policy }),
+    }
+    const run: CommandRun = {
+      argv: operands,
+      environment: config.environment,
+      workingFolder: config.workingFolder,
+      // Data of ours goes to standard output as one document: then the command's goes beside the messages.
+      stdio: out.json ? ['inherit', 2, 2] : 'inherit',
+    }
+    const runOutside = async (reason: string) => {
+      context.whenCancelled(
+        'what was changed until then is recorded by the next transaction, or vml tx recover',
+      )
+      return await runLive(parts, request, run, reason)
+    }
+    const outcome = options.live
+      ? await runOutside('--live was given')
+      : await runTransaction(parts, request, run, async ({ exitStatus, looked, check }) => {
+          if (exitStatus !== 0 && !options.keepFailed) return 'discard'
+          if (options.strict) requirePassed(await check())
+          context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
+          context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+          return 'commit'
+        }).catch(async (error: unknown) => {
+          // It tells so before anything was run.
+          if (!isFailure(error, 'unsupported') || options.strict) throw error
+          out.note(`${messageOf(error)}. It is run on the machine itself, and recorded live`)
+          return await runOutside(messageOf(error))
+        })
     if (outcome.kind === 'discarded' || outcome.kind === 'kept') {
       out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
       out.note(
@@ -107,7 +128,11 @@ export const command = defineCommand({
       validations: transaction.document.validations,
       ...(watch ? { watch: watch.outcome } : {}),
     })
-    return watch?.status
+    if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return watch?.status
+    out.note(
+      `The command ended with status ${outcome.exitStatus}; what it changed stays until it is taken back`,
+    )
+    return failedStatus
   },
 })
 

@@ -1,0 +1,24 @@
+// Where what stood at a path before a change lies until the change is recorded.
+import type { RawText } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { keptAt } from '../stage/commit.ts'
+import type { CommitDisk } from '../stage/commit-disk.ts'
+import { forgetJournal } from '../stage/forget-journal.ts'
+import type { Journal } from '../stage/journal.ts'
+
+export interface KeptBefore {
+  /** Undefined where nothing stood, or what stood there could not be kept. */
+  at(path: RawPath): RawText | undefined
+  /** Why not. */
+  lost(path: RawPath): string
+  /** The record has all of it now. */
+  forget(): void
+}
+
+export function keptByJournal(disk: CommitDisk, journal: Journal): KeptBefore {
+  return {
+    at: (path) => keptAt(journal, path),
+    lost: () => 'it was not kept when it was replaced',
+    forget: () => forgetJournal(disk, journal),
+  }
+}
