@@ -5,6 +5,7 @@ import { sha256 } from '../model/document-fields.ts'
 import { convert, count, isMisfit, listOf, objectOf, optional } from '../model/field-check.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
+import { type Validation, validationsCheck } from '../model/transaction-record.ts'
 import type { DpkgState } from '../packages/dpkg-records.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -12,6 +13,8 @@ import { openFolder, pathIn, type Workplace } from './workplace.ts'
 export interface CommitIntent {
   /** Of the command. */
   readonly exitStatus: number
+  /** What the checks before it said. */
+  readonly validations?: readonly Validation[] | undefined
   /** The transactions that it takes back. */
   readonly takesBack?: readonly EntryId[] | undefined
   /** What dpkg and apt said before it; absent where the machine has no dpkg. */
@@ -23,6 +26,7 @@ const takesBackMax = 200_000
 
 const check = objectOf({
   exitStatus: count,
+  validations: optional(validationsCheck),
   takesBack: optional(
     listOf(
       convert(sha256, (id) => id as EntryId),

@@ -119,7 +119,8 @@ export async function commitStage(
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
-  writeIntent(parts, { exitStatus: result.exitStatus, packages: packages?.state })
+  const { exitStatus, validations } = result
+  writeIntent(parts, { exitStatus, validations, packages: packages?.state })
   writeFileSync(pathIn(folder, 'changes.jsonl'), Buffer.concat([...encodeChanges(unrecorded(changes))]), {
     mode: 0o600,
   })
@@ -262,11 +263,11 @@ export function readCommitted(
 ): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
   const changes = readIfThere(pathIn(openFolder(place), 'changes.jsonl'))
   if (changes === undefined) return undefined
-  const { exitStatus, takesBack, packages: state } = readIntent(place)
+  const { exitStatus, validations = [], takesBack, packages: state } = readIntent(place)
   const now = readPackagesNow(place)
   return {
     changes: parseChanges(changes),
-    result: { exitStatus, validations: [] },
+    result: { exitStatus, validations },
     ...(takesBack === undefined ? {} : { takesBack }),
     // Whose a path was is asked of the packages as they are: those lists are changed already.
     packages: now && { ...now, state: state ?? now.state },

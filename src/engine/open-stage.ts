@@ -56,7 +56,8 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
   const { plan } = planned
   const folder = await beginStage(place)
   try {
-    keepOutside(place)
+    // Any other command writes nothing outside: what changes there meanwhile is somebody else's.
+    if (request.source === 'apt') keepOutside(place)
     const note = noteOf(place, request, plan)
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)

@@ -11,7 +11,10 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { openStage, type StageRequest } from './open-stage.ts'
+import { commitNeeds, requireSpace } from './space-need.ts'
+import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
 import { openFolder, pathIn } from './workplace.ts'
+import type { Validation } from '../model/transaction-record.ts'
 
 export interface CommandRun {
   readonly argv: readonly string[]
@@ -23,10 +26,14 @@ export interface CommandRun {
 export interface RunDecision {
   readonly exitStatus: number
   readonly looked: LookedStage
+  /** Asks the checks, once: what they say is recorded with the transaction. */
+  readonly check: () => Promise<readonly Validation[]>
 }
 
 export type RunOutcome =
   | { readonly kind: 'discarded'; readonly exitStatus: number }
+  /** What `decide` did with it. */
+  | { readonly kind: 'kept'; readonly exitStatus: number }
   | { readonly kind: 'nothing'; readonly exitStatus: number }
   | {
       readonly kind: 'recorded'
@@ -41,11 +48,12 @@ export async function runTransaction(
   parts: TransactionParts,
   request: StageRequest,
   run: CommandRun,
-  decide: (decision: RunDecision) => Promise<'commit' | 'discard'>,
+  decide: (decision: RunDecision) => Promise<'commit' | 'discard' | 'keep'>,
 ): Promise<RunOutcome> {
   const stage = await openStage(parts, request)
   let exitStatus: number
   let looked: LookedStage
+  let checking: Promise<readonly Validation[]> | undefined
   try {
     const outcome = await runInStage({
       folder: stage.folder,
@@ -58,27 +66,38 @@ export async function runTransaction(
       forward: ['SIGHUP'],
     })
     exitStatus = outcome.status
-    looked = await lookAtStage(parts, stage)
-    if ((await decide({ exitStatus, looked })) === 'discard') {
+    const seen = await lookAtStage(parts, stage)
+    looked = seen
+    const check = async () => await (checking ??= checkStage(parts, seen))
+    const decision = await decide({ exitStatus, looked, check })
+    if (decision === 'discard') {
       await discardStage(parts, stage)
       return { kind: 'discarded', exitStatus }
     }
+    if (decision === 'keep') return { kind: 'kept', exitStatus }
   } catch (error) {
     await discardStage(parts, stage)
     throw error
   }
-  const end = await commitOrDiscard(parts, looked, exitStatus)
+  const end = await commitOrDiscard(parts, looked, exitStatus, await checking)
   return end.kind === 'nothing' ? { kind: 'nothing', exitStatus } : { kind: 'recorded', exitStatus, end }
 }
 
-/** A commit that failed changed nothing; what was committed and could not be recorded stays for `vml tx recover`. */
+/**
+ * With the checks, where they were not made yet: what fails is told, and stands in the record. A commit that failed changed nothing; what was committed and could
+ * not be recorded stays for `vml tx recover`.
+ */
 export async function commitOrDiscard(
   parts: TransactionParts,
   looked: LookedStage,
   exitStatus: number,
+  known?: readonly Validation[],
 ): Promise<StageEnd> {
   try {
-    return await commitStage(parts, looked, { exitStatus, validations: [] })
+    requireSpace('commit the transaction', commitNeeds(parts, looked))
+    const validations = known ?? (await checkStage(parts, looked))
+    for (const bad of notPassed(validations)) parts.reporter.warn({ warning: describeValidation(bad) })
+    return await commitStage(parts, looked, { exitStatus, validations })
   } catch (error) {
     if (isCommitted(parts)) {
       throw new VmlError(

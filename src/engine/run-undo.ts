@@ -27,6 +27,7 @@ import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
 import { beginStage, dropStage } from './open-stage.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
+import { requireSpace, undoNeeds } from './space-need.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { bytesOf, type UndoPlan } from './undo.ts'
 import type { PlannedPath } from './undo-plan.ts'
@@ -38,6 +39,8 @@ export interface UndoRun extends TransactionParts {
   readonly user: StageNote['user']
   readonly command: readonly RawText[]
   readonly processId: number
+  /** Why it is done, where nobody asked for it by hand. */
+  readonly note?: string
   /** Stops what has files among the paths, and gives back a function that starts it again. */
   stopServices(units: readonly string[]): Promise<() => Promise<StoppedServices>>
 }
@@ -53,6 +56,7 @@ export function isNothing({ paths }: UndoPlan): boolean {
  * services start; proof. If the proof fails, the commit is taken back. Then the record, then the journal is forgotten.
  */
 export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
+  requireSpace(`${plan.kind} it`, undoNeeds(parts, plan))
   const folder = await beginStage(parts)
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
@@ -136,7 +140,7 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
     token: randomBytes(16).toString('hex'),
     source: plan.kind,
     title: `${plan.kind} ${names.join(', ')}`.slice(0, titleCharactersMax),
-    note: '',
+    note: parts.note ?? '',
     tags: [],
     command: parts.command,
     user: parts.user,

@@ -102,6 +102,15 @@ const ownersMax = 10_000
 const packageName = textOf({ pattern: /^[\x21-\x7e]{1,256}$/ })
 const line = textOf({ charactersMax: 4096 })
 
+export const validationsCheck: Check<readonly Validation[]> = listOf(
+  objectOf({
+    name: line,
+    outcome: oneOf('passed', 'failed', 'not run'),
+    message: optional(textOf({ charactersMax: outputCharactersMax })),
+  }),
+  actionsMax,
+)
+
 const documentCheck: Check<TransactionDocument> = objectOf({
   schema: oneOf(1),
   source: oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo', 'hand'),
@@ -134,14 +143,7 @@ const documentCheck: Check<TransactionDocument> = objectOf({
     }),
     packagesMax,
   ),
-  validations: listOf(
-    objectOf({
-      name: line,
-      outcome: oneOf('passed', 'failed', 'not run'),
-      message: optional(textOf({ charactersMax: outputCharactersMax })),
-    }),
-    actionsMax,
-  ),
+  validations: validationsCheck,
   services: listOf(
     objectOf({
       unit: line,

@@ -1,6 +1,7 @@
 // `vml tx hook`: what the hooks of apt and dpkg call; not for people.
 import { beginPackageRun, considerPlan, endPackageRun, goLive, redoLive } from '../../app/package-hooks.ts'
 import { openTransactionParts, whoIsAtWork } from '../../app/transactions.ts'
+import { yieldTried } from '../../app/tried.ts'
 import { isFailure, messageOf } from '../../base/failure.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 import { type HookCall, parseHookCall } from '../../packages/hook-calls.ts'
@@ -46,7 +47,9 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
     out.note(`vml: ${reason}. It is done again on the machine itself, and recorded live`)
   switch (call.verb) {
     case 'begin':
-    case 'dpkg-begin':
+    case 'dpkg-begin': {
+      const yielded = await yieldTried(parts)
+      if (yielded !== undefined) out.note(`vml: ${yielded}`)
       await recoverFirst(context, parts)
       await beginPackageRun(parts, {
         source: call.verb === 'begin' ? 'apt' : 'dpkg',
@@ -54,6 +57,7 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
         user: whoIsAtWork(context.config),
       })
       return 0
+    }
     case 'plan': {
       const reason = await considerPlan(parts, call.pid)
       if (reason !== undefined) out.note(`vml: ${reason}. It is recorded live`)

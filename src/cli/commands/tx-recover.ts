@@ -1,6 +1,7 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
 import { openTransactionParts } from '../../app/transactions.ts'
 import { describeRecovered, recoverStage } from '../../engine/recover-stage.ts'
+import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
 import { printRecorded } from '../print-transaction.ts'
 
@@ -21,6 +22,8 @@ export const recover = defineCommand({
     const { out } = context
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
+    const outlived = dropOutlived(parts)
+    if (outlived !== undefined) context.reporter.warn({ warning: outlived })
     const recovered = await recoverStage(parts, { backward: options.backward })
     out.document({ schema: 1, outcome: recovered.kind })
     out.note(describeRecovered(recovered) ?? 'Nothing was left behind')

@@ -7,8 +7,11 @@ import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/reco
 import type { StageRequest } from '../../engine/open-stage.ts'
 import { runLive } from '../../engine/run-live.ts'
 import { type CommandRun, runTransaction } from '../../engine/run-transaction.ts'
+import { requirePassed } from '../../engine/stage-checks.ts'
+import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
+import { endOverdueWatches, watchIt, watchRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
 export const command = defineCommand({
@@ -24,12 +27,23 @@ export const command = defineCommand({
       '--live',
       'run it on the machine itself, without a stage: what it changes is recorded all the same',
     ),
+    strict: flag('--strict', 'commit nothing where a check does not pass'),
+    validate: text(
+      '--validate <command>',
+      'ask this command for a while whether all is well; else take it back',
+    ),
+    within: text('--within <time>', 'for so long, such as 10m (the default)'),
+    confirm: flag('--confirm', 'take it back unless vml tx confirm comes within that time'),
     keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
   },
   examples: [
     { line: 'vml tx run -- apt-get install -y joe', does: 'install a package' },
     { line: 'vml tx run -m "tool from source" -- make install', does: 'any command, with a title' },
     { line: 'vml tx run --live -- ./install.sh', does: 'one that needs the running system' },
+    {
+      line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
+      does: 'taken back by itself if nginx does not stay up',
+    },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
@@ -37,11 +51,17 @@ export const command = defineCommand({
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
+    const watched = watchRequest(options)
+    if (options.live && options.strict)
+      throw new VmlError('usage', 'Cannot take --live and --strict at once: checks are made in a stage', {
+        hint: 'Nothing was changed. With --validate it is asked afterwards whether all is well',
+      })
     const { config, out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
     await recoverFirst(context, parts)
+    await endOverdueWatches(context, logbook, parts)
     const policy = policyScriptOf()
     const request: StageRequest = {
       source: 'command',
@@ -68,18 +88,19 @@ export const command = defineCommand({
     }
     const outcome = options.live
       ? await runOutside('--live was given')
-      : await runTransaction(parts, request, run, ({ exitStatus, looked }) => {
-          if (exitStatus !== 0 && !options.keepFailed) return Promise.resolve('discard')
+      : await runTransaction(parts, request, run, async ({ exitStatus, looked, check }) => {
+          if (exitStatus !== 0 && !options.keepFailed) return 'discard'
+          if (options.strict) requirePassed(await check())
           context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
           context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
-          return Promise.resolve('commit')
+          return 'commit'
         }).catch(async (error: unknown) => {
           // It tells so before anything was run.
-          if (!isFailure(error, 'unsupported')) throw error
+          if (!isFailure(error, 'unsupported') || options.strict) throw error
           out.note(`${messageOf(error)}. It is run on the machine itself, and recorded live`)
           return await runOutside(messageOf(error))
         })
-    if (outcome.kind === 'discarded') {
+    if (outcome.kind === 'discarded' || outcome.kind === 'kept') {
       out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
       out.note(
         `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
@@ -92,6 +113,10 @@ export const command = defineCommand({
       return
     }
     const { transaction } = outcome.end
+    printRecorded(out, transaction)
+    const watch = watched
+      ? await watchIt(context, logbook, parts, { transaction, request: watched })
+      : undefined
     out.document({
       schema: 1,
       outcome: 'recorded',
@@ -100,9 +125,10 @@ export const command = defineCommand({
       counts: transaction.document.counts,
       packages: transaction.document.packages,
       complete: transaction.document.complete,
+      validations: transaction.document.validations,
+      ...(watch ? { watch: watch.outcome } : {}),
     })
-    printRecorded(out, transaction)
-    if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return
+    if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return watch?.status
     out.note(
       `The command ended with status ${outcome.exitStatus}; what it changed stays until it is taken back`,
     )
@@ -115,6 +141,8 @@ const titleCharactersMax = 200
 
 /** What an earlier one left when it was cut off is mended before anything new begins. */
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
+  const outlived = dropOutlived(parts)
+  if (outlived !== undefined) context.reporter.warn({ warning: outlived })
   if (!isLeftBehind(parts)) return
   const told = describeRecovered(await recoverStage(parts))
   if (told !== undefined) context.reporter.warn({ warning: told })

@@ -1,16 +1,19 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
-import { openUndoRun } from '../../app/transactions.ts'
+import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../engine/run-undo.ts'
+import { undoNeeds } from '../../engine/space-need.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../engine/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
 import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
+import { printNeeds } from '../print-tried.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
+import { endOverdueWatches } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const partialStatus = 3
@@ -95,6 +98,7 @@ async function takeBack(
   const { out } = context
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook()
+  if (!options.dryRun) await endOverdueWatches(context, logbook, openTransactionParts(context, logbook))
   const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   if (!options.dryRun) await recoverFirst(context, run)
   await using _locks = options.dryRun ? undefined : await locks(context)
@@ -110,6 +114,7 @@ async function takeBack(
   const names = plan.transactions.map(({ entry }) => entryName(entry)).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printUndoPlan(out, plan, out.verbose)
+  printNeeds(out, undoNeeds(run, plan))
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan) })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')

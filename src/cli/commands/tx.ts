@@ -6,6 +6,8 @@ import { command as list } from './tx-list.ts'
 import { recover } from './tx-recover.ts'
 import { command as run } from './tx-run.ts'
 import { command as show } from './tx-show.ts'
+import { commit, discard, tryCommand } from './tx-try.ts'
+import { confirm, resumeWatch } from './tx-watch.ts'
 import { redo, undo } from './tx-undo.ts'
 
 export const noun: NounSpec = {
@@ -15,10 +17,15 @@ export const noun: NounSpec = {
     enable: { summary: 'record what apt and dpkg do', command: enable },
     disable: { summary: 'record it no more', command: disable },
     run: { summary: 'make a transaction of a command', command: run },
+    try: { summary: 'see what a command would do', command: tryCommand },
+    commit: { summary: 'have exactly what was tried', command: commit },
+    discard: { summary: 'throw away what was tried', command: discard },
     list: { summary: 'the transactions', command: list },
     show: { summary: 'one transaction in full', command: show },
     undo: { summary: 'take exactly one back', command: undo },
     redo: { summary: 'bring it back', command: redo },
+    confirm: { summary: 'keep one that is watched', command: confirm },
+    'resume-watch': { summary: 'go on watching what was committed', command: resumeWatch },
     recover: { summary: 'mend what was cut off', command: recover },
     hook: { summary: 'for the hooks of apt and dpkg', command: hook },
   },

@@ -1,0 +1,164 @@
+// Watches of transactions on this machine: begun with `vml tx run --validate`, taken up by whoever comes after a crash or a start of the machine.
+import { join } from 'node:path'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { markOf } from '../base/process-mark.ts'
+import type { TransactionParts } from '../engine/end-stage.ts'
+import { entryIdOf } from '../engine/entries.ts'
+import { runUndo, isNothing } from '../engine/run-undo.ts'
+import type { StoredTransaction } from '../engine/transaction-entry.ts'
+import { planUndo } from '../engine/undo.ts'
+import {
+  isAbandoned,
+  readWatch,
+  removeWatch,
+  watchedNumbers,
+  type WatchNote,
+  writeWatch,
+} from '../engine/watch-note.ts'
+import { everyMsOf, type WatchEnd, type WatchParts, watchTransaction } from '../engine/watch-transaction.ts'
+import { keepDpkgOut } from './dpkg-kept-out.ts'
+import { withFileLock } from './file-lock.ts'
+import type { Logbook } from './open.ts'
+import { systemFolder } from './system-logbook.ts'
+import { openUndoRun, type TransactionContext } from './transactions.ts'
+import { installWatchTimer, removeWatchTimer } from './watch-timer.ts'
+
+export interface WatchRequest {
+  readonly command: string | undefined
+  readonly withinMs: number
+  readonly confirm: boolean
+}
+
+export interface BegunWatch {
+  readonly number: number
+  /** Whether systemd takes it up by itself when this process ends early. */
+  readonly byItself: boolean
+}
+
+/** From when this returns on, the watch survives this process. */
+export async function beginWatch(
+  parts: TransactionParts,
+  { number, snapshot }: StoredTransaction,
+  { command, withinMs, confirm }: WatchRequest,
+): Promise<BegunWatch> {
+  await writeWatch(parts, {
+    schema: 1,
+    number,
+    transaction: entryIdOf(snapshot),
+    ...(command === undefined ? {} : { command }),
+    until: new Date(parts.clock.now() + withinMs).toISOString(),
+    everyMs: everyMsOf(withinMs),
+    confirm,
+    process: ownProcess(),
+  })
+  try {
+    return { number, byItself: await installWatchTimer(parts.shell, parts.signal ?? neverAborted) }
+  } catch (error) {
+    parts.reporter.warn({ warning: messageOf(error) })
+    return { number, byItself: false }
+  }
+}
+
+/** To its end. */
+export async function goOnWatching(
+  context: TransactionContext,
+  logbook: Logbook,
+  parts: TransactionParts,
+  number: number,
+): Promise<WatchEnd> {
+  const watch: WatchParts = {
+    place: parts,
+    withLock: async (work) => await withWatchLock(parts, work),
+    takeBack: async (note, reason) => await takeBack(context, logbook, note, reason),
+  }
+  const end = await watchTransaction(watch, number)
+  if (watchedNumbers(parts).length === 0) await removeWatchTimer(parts.shell, context.signal)
+  return end
+}
+
+/** Those that nobody watches any more become this process's: all, or only those whose time is over. */
+export async function claimWatches(
+  parts: TransactionParts,
+  which: 'all' | 'overdue',
+): Promise<readonly number[]> {
+  if (watchedNumbers(parts).length === 0) return []
+  return await withWatchLock(parts, async () => {
+    const claimed: number[] = []
+    for (const number of watchedNumbers(parts)) {
+      const note = readWatch(parts, number)
+      if (note === undefined || !isAbandoned(note)) continue
+      if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now())
+        continue
+      await writeWatch(parts, { ...note, process: ownProcess() })
+      claimed.push(number)
+    }
+    return claimed
+  })
+}
+
+/** Fails with `not-found` where it is not watched, `conflict` where it is being taken back already. */
+export async function confirmWatch(parts: TransactionParts, number: number): Promise<void> {
+  await withWatchLock(parts, async () => {
+    const note = watchedNumbers(parts).includes(number) ? readQuietly(parts, number) : undefined
+    if (note?.reason !== undefined && note.gaveUp === undefined)
+      throw new VmlError('conflict', `Cannot confirm #${number}: it is being taken back: ${note.reason}`, {
+        hint: `To bring it back afterwards: vml tx redo ${number}`,
+      })
+    if (!(await removeWatch(parts, number)))
+      throw new VmlError('not-found', `Cannot confirm #${number}: nobody waits for that`, {
+        hint: 'Nothing was changed. vml tx list tells whether it was taken back',
+      })
+  })
+  if (watchedNumbers(parts).length === 0) await removeWatchTimer(parts.shell, parts.signal ?? neverAborted)
+}
+
+/** A watch of which the file is damaged can be ended all the same. */
+function readQuietly(parts: TransactionParts, number: number): WatchNote | undefined {
+  try {
+    return readWatch(parts, number)
+  } catch (error) {
+    if (!isFailure(error, 'integrity.format')) throw error
+    return undefined
+  }
+}
+
+/** As `vml tx undo` does it, with the reason in the record. */
+async function takeBack(
+  context: TransactionContext,
+  logbook: Logbook,
+  { number, transaction }: WatchNote,
+  reason: string,
+): Promise<string | undefined> {
+  try {
+    const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', 'undo', String(number)])
+    const found = listed.find(({ entry }) => entry.id === transaction)
+    if (found === undefined) return `#${number} is not in the logbook`
+    if (found.undoneBy) return undefined
+    await using _locks = await keepDpkgOut(context, lockWaitMs)
+    const plan = await planUndo(
+      { place: run, logbook, listed, contents: run.contents },
+      { kind: 'undo', transactions: [found], data: false, needed: 'refuse' },
+    )
+    if (!isNothing(plan)) await runUndo({ ...run, note: reason }, plan)
+    return undefined
+  } catch (error) {
+    if (context.signal.aborted) throw error
+    return messageOf(error)
+  }
+}
+
+/** An upgrade that is under way may take that long. */
+const lockWaitMs = 600_000
+
+function ownProcess(): WatchNote['process'] {
+  return { id: process.pid, started: markOf(process.pid)?.started ?? '' }
+}
+
+async function withWatchLock<Result>(
+  { clock }: TransactionParts,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  return await withFileLock(join(systemFolder, 'watch.lock'), clock, work)
+}
+
+const neverAborted = new AbortController().signal

@@ -1,0 +1,176 @@
+// `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
+import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
+import { requireRoot } from '../../app/system-logbook.ts'
+import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
+import { claimTried, discardTried } from '../../app/tried.ts'
+import { VmlError } from '../../base/failure.ts'
+import { printable, rawFromString } from '../../base/raw-text.ts'
+import type { StageRequest } from '../../engine/open-stage.ts'
+import { type CommandRun, commitOrDiscard, runTransaction } from '../../engine/run-transaction.ts'
+import { requirePassed } from '../../engine/stage-checks.ts'
+import { previewStage, type StagePreview } from '../../engine/stage-preview.ts'
+import { keepWaiting } from '../../engine/waiting-stage.ts'
+import type { Validation } from '../../model/transaction-record.ts'
+import { type Context, defineCommand, flag, text, texts } from '../command.ts'
+import { printRecorded } from '../print-transaction.ts'
+import { printPreview } from '../print-tried.ts'
+import { recoverFirst } from './tx-run.ts'
+import { endOverdueWatches } from '../probation.ts'
+
+export const tryCommand = defineCommand({
+  description:
+    'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
+  operands: [
+    { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
+  ],
+  options: {
+    message: text('-m, --message <title>', 'what it is for (default: the command)'),
+    tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
+    discard: flag('--discard', 'show it and throw it away at once'),
+    strict: flag('--strict', 'keep nothing where a check does not pass'),
+  },
+  examples: [
+    { line: 'vml tx try -- apt-get -y dist-upgrade', does: 'what would an upgrade do?' },
+    { line: 'vml tx commit', does: 'exactly that' },
+    { line: 'vml tx try --discard -- make install', does: 'only show it' },
+  ],
+  async run(context, { operands, options }) {
+    if (operands.length === 0)
+      throw new VmlError('usage', 'Cannot try nothing', { hint: 'vml tx try -- COMMAND' })
+    const { out, config } = context
+    const parts = await openParts(context, 'try a transaction')
+    const policy = policyScriptOf()
+    const request: StageRequest = {
+      source: 'command',
+      title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
+      note: '',
+      tags: options.tag,
+      command: operands.map(rawFromString),
+      user: whoIsAtWork(config),
+      processId: process.pid,
+      ...(policy === undefined ? {} : { policy }),
+    }
+    const run: CommandRun = {
+      argv: operands,
+      environment: config.environment,
+      workingFolder: config.workingFolder,
+      stdio: out.json ? ['inherit', 2, 2] : 'inherit',
+    }
+    let preview: StagePreview | undefined
+    let checks: readonly Validation[] = []
+    const outcome = await runTransaction(parts, request, run, async (decision) => {
+      const { exitStatus, looked } = decision
+      if (exitStatus !== 0) return 'discard'
+      checks = await decision.check()
+      preview = previewStage(parts, looked)
+      if (!out.json) printPreview(out, preview, checks)
+      if (options.strict) requirePassed(checks)
+      if (options.discard || looked.changeSet.changes.length === 0) return 'discard'
+      await keepWaiting(parts, looked, { exitStatus, validations: checks })
+      return 'keep'
+    })
+    const failed = preview === undefined
+    const isNothing = preview?.changes.length === 0
+    out.document({
+      schema: 1,
+      outcome: failed ? 'failed' : isNothing ? 'nothing' : outcome.kind === 'kept' ? 'waiting' : 'discarded',
+      exit_status: outcome.exitStatus,
+      ...(preview ? describePreview(preview) : {}),
+      validations: checks,
+    })
+    if (failed) {
+      out.note(`The command ended with status ${outcome.exitStatus}: nothing of it was kept`)
+      return failedStatus
+    }
+    if (isNothing) out.note('It would change nothing')
+    else if (outcome.kind === 'kept')
+      out.note('Nothing was changed. To have exactly this: vml tx commit. To throw it away: vml tx discard')
+    else out.note('Nothing was changed, and it is thrown away')
+  },
+})
+
+export const commit = defineCommand({
+  description:
+    'Makes real what vml tx try showed, exactly that, in one step, and records it. If something that it changes was changed meanwhile, it is refused, and nothing is changed.',
+  operands: [],
+  options: { strict: flag('--strict', 'refuse it where a check did not pass') },
+  examples: [
+    { line: 'sudo vml tx commit', does: 'what was tried' },
+    { line: 'sudo vml tx commit --strict', does: 'only if all checks passed' },
+    { line: 'sudo vml tx commit --json', does: 'with a document for programs' },
+  ],
+  async run(context, { options }) {
+    const { out } = context
+    const parts = await openParts(context, 'commit what was tried')
+    await using _locks = await keepDpkgOut(context)
+    const { looked, exitStatus, validations } = await claimTried(parts, (checks) => {
+      if (options.strict) requirePassed(checks)
+    })
+    context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
+    const end = await commitOrDiscard(parts, looked, exitStatus, validations)
+    if (end.kind === 'nothing') return
+    const { number, document } = end.transaction
+    out.document({
+      schema: 1,
+      outcome: 'recorded',
+      number,
+      counts: document.counts,
+      packages: document.packages,
+      validations: document.validations,
+      complete: document.complete,
+    })
+    printRecorded(out, end.transaction)
+  },
+})
+
+export const discard = defineCommand({
+  description: 'Throws away what vml tx try left waiting. The machine stays as it is.',
+  operands: [],
+  options: {},
+  examples: [
+    { line: 'sudo vml tx discard', does: 'throw it away' },
+    { line: 'sudo vml tx discard --json', does: 'with a document for programs' },
+    { line: 'sudo vml tx try --discard -- make install', does: 'try, and throw it away at once' },
+  ],
+  async run(context) {
+    const parts = await openParts(context, 'throw away what was tried')
+    const title = await discardTried(parts)
+    context.out.document({ schema: 1, outcome: 'discarded', title })
+    context.out.note(`Thrown away: "${title}". Nothing was changed`)
+  },
+})
+
+const failedStatus = 1
+const titleCharactersMax = 200
+
+async function openParts(context: Context, what: string) {
+  requireRoot(what)
+  context.whenCancelled('nothing was changed')
+  const logbook = await context.openSystemLogbook({ make: true })
+  const parts = openTransactionParts(context, logbook)
+  await recoverFirst(context, parts)
+  await endOverdueWatches(context, logbook, parts)
+  return parts
+}
+
+function describePreview({ packages, configuration, services, changes, addedBytes, needs }: StagePreview) {
+  return {
+    packages,
+    configuration: configuration.map(({ path, change, lines }) => ({
+      path: printable(path),
+      change,
+      lines: lines ?? null,
+    })),
+    services,
+    paths: changes.map(({ path, before, after }) => ({
+      path: printable(path),
+      change: before === undefined ? 'created' : after === undefined ? 'deleted' : 'changed',
+    })),
+    added_bytes: addedBytes,
+    needs: needs.map(({ folder, neededBytes, freeBytes }) => ({
+      folder: printable(folder),
+      needed_bytes: neededBytes,
+      free_bytes: freeBytes,
+    })),
+  }
+}

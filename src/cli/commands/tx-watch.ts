@@ -1,0 +1,59 @@
+// `vml tx confirm` and `vml tx resume-watch`: a transaction that was committed on probation stays, or is taken back by itself.
+import { requireRoot } from '../../app/system-logbook.ts'
+import { openTransactionParts } from '../../app/transactions.ts'
+import { claimWatches, confirmWatch, goOnWatching } from '../../app/watches.ts'
+import { VmlError } from '../../base/failure.ts'
+import { defineCommand } from '../command.ts'
+import { shown } from '../options.ts'
+import { tellEnd } from '../probation.ts'
+import { recoverFirst } from './tx-run.ts'
+
+export const confirm = defineCommand({
+  description:
+    'Says that a transaction which vml tx run --confirm watches shall stay. Without it, it is taken back by itself when its time is over.',
+  operands: [{ name: 'ID', description: 'a transaction, by its number', required: true, complete: 'none' }],
+  options: {},
+  examples: [
+    { line: 'sudo vml tx confirm 7', does: 'keep the transaction #7' },
+    { line: 'sudo vml tx confirm 7 --json', does: 'with a document for programs' },
+    { line: 'sudo vml tx run --confirm --within 10m -- apt-get -y upgrade', does: 'what is confirmed by it' },
+  ],
+  async run(context, { operands: [typed = ''] }) {
+    requireRoot('confirm a transaction')
+    const number = /^#?(\d{1,15})$/.exec(typed)?.[1]
+    if (number === undefined)
+      throw new VmlError('usage', `Cannot take "${shown(typed)}" for a transaction: it is a number such as 7`)
+    const logbook = await context.openSystemLogbook()
+    await confirmWatch(openTransactionParts(context, logbook), Number(number))
+    context.out.document({ schema: 1, number: Number(number), outcome: 'confirmed' })
+    context.out.note(`#${number} stays`)
+  },
+})
+
+export const resumeWatch = defineCommand({
+  description:
+    'Takes up watches of transactions (vml tx run --validate, --confirm) that nobody attends to any more, and returns when the last one has ended. systemd calls it after a start of the machine, where it runs; elsewhere whatever makes or takes back a transaction next takes up those whose time is over.',
+  operands: [],
+  options: {},
+  examples: [
+    { line: 'sudo vml tx resume-watch', does: 'go on watching after a start of the machine' },
+    { line: 'sudo vml tx resume-watch --json', does: 'with a document for programs' },
+    { line: 'sudo vml tx confirm 7', does: 'end the watch of #7, which stays' },
+  ],
+  async run(context) {
+    requireRoot('watch transactions')
+    const logbook = await context.openSystemLogbook()
+    const parts = openTransactionParts(context, logbook)
+    await recoverFirst(context, parts)
+    const claimed = await claimWatches(parts, 'all')
+    const ends = await Promise.all(
+      claimed.map(async (number) => ({ number, end: await goOnWatching(context, logbook, parts, number) })),
+    )
+    context.out.document({
+      schema: 1,
+      watches: ends.map(({ number, end }) => ({ number, outcome: end.kind })),
+    })
+    if (ends.length === 0) context.out.note('Nothing is to be watched')
+    return Math.max(0, ...ends.map(({ number, end }) => tellEnd(context, number, end)))
+  },
+})

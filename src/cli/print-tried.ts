@@ -1,0 +1,56 @@
+// What was tried, in words a person understands, before it is committed.
+import { printable } from '../base/raw-text.ts'
+import { notPassed } from '../engine/stage-checks.ts'
+import type { SpaceNeed } from '../engine/space-need.ts'
+import type { ConfigurationChange, StagePreview } from '../engine/stage-preview.ts'
+import type { Validation } from '../model/transaction-record.ts'
+import { formatBytes, plural } from './format.ts'
+import { shown } from './options.ts'
+import type { Output } from './output.ts'
+import { countsText, packageLines } from './print-transaction.ts'
+
+const filesShown = 20
+const linesShown = 8
+
+export function printPreview(out: Output, preview: StagePreview, validations: readonly Validation[]): void {
+  for (const line of packageLines(out, preview.packages)) out.line(`  ${line}`)
+  const files = out.verbose ? preview.configuration : preview.configuration.slice(0, filesShown)
+  for (const change of files) printConfiguration(out, change)
+  const left = preview.configuration.length - files.length
+  if (left > 0) out.line(`  ${plural(left, 'more file')} of /etc: --verbose shows them`)
+  for (const { service, action } of preview.services) out.line(`  ${shown(service)}: ${action}`)
+  const { addedBytes } = preview
+  out.line(
+    `  ${countsText(preview.changes)}; ${formatBytes(Math.abs(addedBytes))} ${addedBytes < 0 ? 'less' : 'more'} in use`,
+  )
+  printNeeds(out, preview.needs)
+  printChecks(out, validations)
+}
+
+function printConfiguration(out: Output, { path, change, lines = [] }: ConfigurationChange): void {
+  const { style } = out
+  const mark =
+    change === 'created' ? style.green('+') : change === 'deleted' ? style.red('−') : style.yellow('M')
+  out.line(`  ${mark} ${printable(path)}`)
+  const some = out.verbose ? lines : lines.slice(0, linesShown)
+  for (const line of some) out.line(`      ${line.startsWith('+') ? style.green(line) : style.red(line)}`)
+  if (lines.length > some.length) out.line(`      ${plural(lines.length - some.length, 'more line')}`)
+}
+
+/** What there must be room for, and how much there is (A4); contents that do not compress take more. */
+export function printNeeds(out: Output, needs: readonly SpaceNeed[]): void {
+  for (const { folder, neededBytes, freeBytes } of needs)
+    out.line(
+      `  needs about ${formatBytes(neededBytes)} where ${printable(folder)} lies, with ${formatBytes(freeBytes)} free`,
+    )
+}
+
+function printChecks(out: Output, validations: readonly Validation[]): void {
+  const bad = notPassed(validations)
+  const passed = validations.filter((each) => !bad.includes(each))
+  if (passed.length > 0) out.line(`  passed: ${passed.map(({ name }) => shown(name)).join(', ')}`)
+  for (const { name, outcome, message } of bad)
+    out.line(
+      `  ${out.style.red(outcome)}  ${shown(name)}${message === undefined ? '' : `: ${shown(message)}`}`,
+    )
+}

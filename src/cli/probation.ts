@@ -1,0 +1,83 @@
+// A transaction on probation: what `vml tx run` was asked to watch, and what becomes of it.
+import type { Logbook } from '../app/open.ts'
+import { beginWatch, claimWatches, goOnWatching, type WatchRequest } from '../app/watches.ts'
+import { VmlError } from '../base/failure.ts'
+import type { TransactionParts } from '../engine/end-stage.ts'
+import type { StoredTransaction } from '../engine/transaction-entry.ts'
+import type { WatchEnd } from '../engine/watch-transaction.ts'
+import type { Context } from './command.ts'
+import { formatDuration } from './format.ts'
+import { parseDuration } from './quantities.ts'
+
+/** Of the options of `vml tx run`; undefined where nothing is to be watched. */
+export function watchRequest(options: {
+  readonly validate: string | undefined
+  readonly within: string | undefined
+  readonly confirm: boolean
+}): WatchRequest | undefined {
+  const { validate, within, confirm: isConfirmed } = options
+  if (validate === undefined && !isConfirmed) {
+    if (within === undefined) return undefined
+    throw new VmlError('usage', 'Cannot watch for nothing: --within needs --validate or --confirm', {
+      hint: 'vml tx run --validate "curl -fs localhost" --within 10m -- COMMAND',
+    })
+  }
+  const withinMs = within === undefined ? withinMsDefault : parseDuration(within, '--within')
+  if (withinMs <= 0 || withinMs > withinMsMax)
+    throw new VmlError('usage', 'Cannot watch for that long: --within is more than nothing and at most 7d')
+  return { command: validate, withinMs, confirm: isConfirmed }
+}
+
+const withinMsDefault = 10 * 60_000
+/** Who does not look for a week relies on it. */
+const withinMsMax = 7 * 24 * 3_600_000
+
+/** Waits until its time is over. The status is not 0 where it did not stay. */
+export async function watchIt(
+  context: Context,
+  logbook: Logbook,
+  parts: TransactionParts,
+  { transaction, request }: { readonly transaction: StoredTransaction; readonly request: WatchRequest },
+): Promise<{ readonly status: number; readonly outcome: WatchEnd['kind'] }> {
+  const { number, byItself } = await beginWatch(parts, transaction, request)
+  const goesOn = byItself
+    ? 'systemd goes on watching it'
+    : `vml tx resume-watch goes on; vml tx confirm ${number} keeps it`
+  context.whenCancelled(`#${number} is committed; ${goesOn}`)
+  const what = request.confirm ? `taken back unless vml tx confirm ${number} comes` : 'watched'
+  context.out.note(`#${number} is ${what} within ${formatDuration(request.withinMs)}`)
+  const end = await goOnWatching(context, logbook, parts, number)
+  return { status: tellEnd(context, number, end), outcome: end.kind }
+}
+
+/** Without systemd nobody takes up what was cut off: whoever comes next does, where its time is over. */
+export async function endOverdueWatches(
+  context: Context,
+  logbook: Logbook,
+  parts: TransactionParts,
+): Promise<void> {
+  for (const number of await claimWatches(parts, 'overdue'))
+    tellEnd(context, number, await goOnWatching(context, logbook, parts, number))
+}
+
+const takenBackStatus = 1
+
+/** Gives the exit status. */
+export function tellEnd({ out, reporter }: Context, number: number, end: WatchEnd): number {
+  switch (end.kind) {
+    case 'confirmed':
+      out.note(`#${number} is confirmed, and stays`)
+      return 0
+    case 'passed':
+      out.note(`#${number} stood its time, and stays`)
+      return 0
+    case 'undone':
+      reporter.warn({ warning: `#${number} was taken back: ${end.reason}` })
+      return takenBackStatus
+    case 'gave up':
+      reporter.warn({
+        warning: `#${number} was to be taken back (${end.reason}), and could not be: ${end.why}`,
+      })
+      return takenBackStatus
+  }
+}

@@ -1,0 +1,92 @@
+// Whether there is room for a commit or an undo, asked before anything is changed (A4).
+import { statfsSync, statSync } from 'node:fs'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { rawToBytes, type RawText } from '../base/raw-text.ts'
+import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { PathChange } from '../model/transaction.ts'
+import type { LookedStage } from './end-stage.ts'
+import type { UndoPlan } from './undo.ts'
+import { inRoot, type Workplace } from './workplace.ts'
+
+/** What one file system has to hold besides what it holds. */
+export interface SpaceNeed {
+  /** A folder on it. */
+  readonly folder: RawText
+  readonly neededBytes: number
+  readonly freeBytes: number
+}
+
+/** Journal, documents of the record, an index of the logbook. */
+const marginBytes = 16 * 1024 * 1024
+/** Files of packages take a third of their size in the logbook, as deltas less (tx.md, 8). */
+const storedShare = 0.5
+
+/** What is new lies on the right file system already, and is moved: what is needed is the record with what was there before. */
+export function commitNeeds(place: Workplace, { changeSet: { changes } }: LookedStage): SpaceNeed[] {
+  if (changes.length === 0) return []
+  return [needOf(place.state, marginBytes + storedBytes(changes))]
+}
+
+/** What comes back is made ready in VML's folder, and copied where another file system is its place. */
+export function undoNeeds(place: Workplace, { paths: { paths }, bytes }: UndoPlan): SpaceNeed[] {
+  const changes = paths.map(({ path, now, wanted }) => ({
+    path,
+    ...(now ? { before: now } : {}),
+    ...(wanted ? { after: wanted } : {}),
+  }))
+  const own = statSync(rawToBytes(place.state)).dev
+  const needs = new Map<number, { folder: RawText; neededBytes: number }>([
+    [own, { folder: place.state, neededBytes: marginBytes + bytes + storedBytes(changes) }],
+  ])
+  for (const { path, wanted } of paths) {
+    if (wanted?.type !== 'file') continue
+    const { folder, device } = standing(place, parentPath(path))
+    if (device === own) continue
+    const need = needs.get(device) ?? { folder, neededBytes: 0 }
+    needs.set(device, { ...need, neededBytes: need.neededBytes + (wanted.size ?? 0) })
+  }
+  return [...needs.values()].map(({ folder, neededBytes }) => needOf(folder, neededBytes))
+}
+
+/** `unavailable.space`, with the numbers. `what` follows "Cannot". */
+export function requireSpace(what: string, needs: readonly SpaceNeed[]): void {
+  const short = needs.find(({ neededBytes, freeBytes }) => neededBytes > freeBytes)
+  if (short === undefined) return
+  const { folder, neededBytes, freeBytes } = short
+  throw new VmlError(
+    'unavailable.space',
+    `Cannot ${what}: it needs ${megabytes(neededBytes)} where "${folder}" lies, and ${megabytes(freeBytes)} are free`,
+    {
+      details: { folder, needed_bytes: neededBytes, free_bytes: freeBytes },
+      hint: 'Nothing was changed. Make room, and repeat',
+    },
+  )
+}
+
+function storedBytes(changes: readonly PathChange[]): number {
+  const sizes = changes.map(({ before, after }) =>
+    before?.type === 'file' && before.sha256 !== after?.sha256 ? (before.size ?? 0) : 0,
+  )
+  return Math.ceil(sizes.reduce((sum, size) => sum + size, 0) * storedShare)
+}
+
+/** bavail: what the file system reserves for root stays for who mends it. */
+function needOf(folder: RawText, neededBytes: number): SpaceNeed {
+  const { bavail, bsize } = statfsSync(rawToBytes(folder))
+  return { folder, neededBytes, freeBytes: bavail * bsize }
+}
+
+/** The nearest folder that is there. */
+function standing(place: Workplace, path: RawPath): { folder: RawText; device: number } {
+  const folder = inRoot(place, path)
+  try {
+    return { folder, device: statSync(rawToBytes(folder)).dev }
+  } catch (error) {
+    if (path === rootPath || !['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error
+    return standing(place, parentPath(path))
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1_000_000)} MB`
+}

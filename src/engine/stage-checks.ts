@@ -1,0 +1,170 @@
+// Whether the machine would work as a stage leaves it, asked before anything is committed; the answers stand in the record.
+import type { ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { printableText, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { parseRawPath } from '../model/raw-path.ts'
+import type { Validation } from '../model/transaction-record.ts'
+import { lostDependencies } from '../packages/lost-dependencies.ts'
+import { checkScript, notSetApartStatus, timedOutStatuses } from '../stage/check-script.ts'
+import { runInStage } from '../stage/run-in-stage.ts'
+import { statusPath } from './dpkg-state.ts'
+import type { LookedStage } from './end-stage.ts'
+import { listOwnChecks } from './own-checks.ts'
+import { checkLibraries } from './stage-libraries.ts'
+import { type StageCheck, stageChecks } from './stage-check-table.ts'
+import { openStageView, type StageView } from './stage-view.ts'
+import { inRoot, type Workplace } from './workplace.ts'
+
+/** A configuration is read in a second; a check that asks the network may wait for it. */
+const checkSecondsMax = 120
+/** What a person reads of it, and what a record keeps. */
+const outputBytesMax = 4096
+const lostShown = 10
+
+/**
+ * Each answer has the outcome `passed`, `failed`, or `not run` with the reason. Nothing that a check writes stays, neither in the stage nor on the machine. Nobody
+ * may be in the stage.
+ */
+export async function checkStage(place: Workplace, looked: LookedStage): Promise<Validation[]> {
+  if (looked.changeSet.changes.length === 0) return []
+  const view = openStageView(place, looked)
+  const validations: Validation[] = []
+  const add = (validation: Validation | undefined) => {
+    if (validation) validations.push(validation)
+  }
+  const progress = (name: string) => place.reporter.progress({ phase: 'checking', item: name })
+  if (view.changes.has(statusPath)) {
+    progress('packages')
+    add(await auditPackages(place, looked))
+    add(checkOffers(place, view))
+  }
+  progress('shared libraries')
+  add(await checkLibraries(place, looked))
+  for (const check of stageChecks) {
+    const argv = argvOf(check, view)
+    if (argv === undefined || !isThere(view, check.program)) continue
+    progress(check.name)
+    add(await ask(place, looked, { name: check.name, argv }))
+  }
+  for (const own of listOwnChecks(place)) {
+    const name = `check ${own.name}`
+    if (own.kind === 'refused') add({ name, outcome: 'not run', message: own.reason })
+    else if (view.changes.has(own.path))
+      add({ name, outcome: 'not run', message: 'the transaction changes it' })
+    else {
+      progress(name)
+      add(await ask(place, looked, { name, argv: [own.path] }))
+    }
+  }
+  return validations
+}
+
+export function notPassed(validations: readonly Validation[]): readonly Validation[] {
+  return validations.filter(({ outcome }) => outcome !== 'passed')
+}
+
+export function describeValidation({ name, outcome, message }: Validation): string {
+  const what = outcome === 'not run' ? 'was not run' : outcome
+  return printableText(`${name} ${what}${message === undefined ? '' : `: ${message}`}`)
+}
+
+/** `proof`: what was asked for with `--strict`. */
+export function requirePassed(validations: readonly Validation[]): void {
+  const bad = notPassed(validations)
+  if (bad.length === 0) return
+  throw new VmlError(
+    'proof',
+    `The change does not stand the checks: ${bad.map(describeValidation).join('; ')}`,
+    {
+      details: { validations: bad },
+      hint: 'Nothing was changed. Without --strict it is committed all the same, and the record says so',
+    },
+  )
+}
+
+/** dpkg(1), --audit: what it complains of; what it complained of before is not this transaction's. */
+async function auditPackages(place: Workplace, looked: LookedStage): Promise<Validation> {
+  const audit = ['dpkg', '--audit']
+  const staged = await ask(place, looked, { name: audit.join(' '), argv: audit, silent: true })
+  if (staged.outcome !== 'failed' || staged.message === undefined) return staged
+  const live = await place.shell.run({ argv: audit, signal: place.signal })
+  const isOld = textOf(live.stdout) === staged.message
+  return isOld ? { name: staged.name, outcome: 'passed', message: 'it finds what it found before' } : staged
+}
+
+function checkOffers(place: Workplace, view: StageView): Validation | undefined {
+  const [before, after] = [inRoot(place, statusPath), view.placeOf(statusPath)]
+  if (after === undefined || view.changes.get(statusPath)?.before === undefined) return undefined
+  const read = (file: typeof before) => rawFromBytes(readFileSync(rawToBytes(file)))
+  const lost = lostDependencies(read(before), read(after))
+  const name = 'packages that others need'
+  if (lost.length === 0) return { name, outcome: 'passed' }
+  const sentences = lost
+    .slice(0, lostShown)
+    .map(({ package: by, needs, offeredBy }) => `${by} needs ${needs}, which ${offeredBy.join(', ')} offered`)
+  const rest = lost.length > lostShown ? [`${lost.length - lostShown} more`] : []
+  return { name, outcome: 'failed', message: [...sentences, ...rest].join('; ') }
+}
+
+/** Undefined where it is not due. */
+function argvOf({ due, argv }: StageCheck, view: StageView): readonly string[] | undefined {
+  const changes = [...view.changes.values()].filter(({ path }) => due.test(path))
+  if (changes.length === 0) return undefined
+  return argv(changes.flatMap(({ path, after }) => (after && after.type !== 'dir' ? [path] : [])))
+}
+
+function isThere(view: StageView, program: string): boolean {
+  const path = parseRawPath(rawFromString(program))
+  return path !== undefined && view.resolve(path) !== undefined
+}
+
+/** `silent`: what it says is a complaint, whatever its status. */
+async function ask(
+  place: Workplace,
+  { stage }: LookedStage,
+  { name, argv, silent = false }: { name: string; argv: readonly string[]; silent?: boolean },
+): Promise<Validation> {
+  const said: Buffer[] = []
+  let bytes = 0
+  const script = checkScript(stage.plan, { timeoutSeconds: checkSecondsMax })
+  const outcome = await runInStage({
+    folder: stage.folder,
+    command: ['/bin/sh', '-c', 'eval "$(cat)"', 'vml', ...argv],
+    environment: { LC_ALL: 'C', HOME: '/root', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    workingFolder: '/',
+    stdio: 'pipe',
+    signal: place.signal,
+    onStart(child: ChildProcess) {
+      child.stdin?.on('error', () => {})
+      child.stdin?.end(rawToBytes(script))
+      for (const stream of [child.stdout, child.stderr])
+        stream?.on('data', (chunk: Buffer) => {
+          // Read to the end, so that it is never stopped by us; kept is its beginning.
+          if (bytes < outputBytesMax) said.push(chunk.subarray(0, outputBytesMax - bytes))
+          bytes += chunk.length
+        })
+    },
+  }).catch((error: unknown) => {
+    // The command itself could be run there: that a check cannot is no reason to do anything else with it.
+    if (!isFailure(error, 'unsupported')) throw error
+    return { refusal: messageOf(error) }
+  })
+  if ('refusal' in outcome) return { name, outcome: 'not run', message: outcome.refusal }
+  const { status } = outcome
+  const output = textOf(Buffer.concat(said))
+  const message = output === '' ? {} : { message: output }
+  if (status === notSetApartStatus && output.startsWith('vml: '))
+    return { name, outcome: 'not run', ...message }
+  if (timedOutStatuses.has(status))
+    return { name, outcome: 'failed', message: `it did not end within ${checkSecondsMax} s` }
+  if (status !== 0)
+    return { name, outcome: 'failed', message: output === '' ? `it ended with status ${status}` : output }
+  return silent && output !== '' ? { name, outcome: 'failed', ...message } : { name, outcome: 'passed' }
+}
+
+/** One line of what a program said. */
+function textOf(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).subarray(0, outputBytesMax).toString('utf8')
+  return text.trim().replaceAll(/\s*\n\s*/g, '; ')
+}

@@ -1,0 +1,101 @@
+// Watches a transaction after its commit: while its time runs its command is asked; when that fails, or nobody has confirmed, it is to be taken back.
+import { printableText } from '../base/raw-text.ts'
+import { readWatch, removeWatch, type WatchNote, writeWatch } from './watch-note.ts'
+import type { Workplace } from './workplace.ts'
+
+export type WatchEnd =
+  | { readonly kind: 'confirmed' | 'passed' }
+  | { readonly kind: 'undone'; readonly reason: string }
+  | { readonly kind: 'gave up'; readonly reason: string; readonly why: string }
+
+export interface WatchParts {
+  readonly place: Workplace
+  /** One change of a watch at a time, of all processes. */
+  withLock<Result>(work: () => Promise<Result>): Promise<Result>
+  /** Takes it back, with the reason in the record; that it is taken back already is no failure. Gives why it could not be done. */
+  takeBack(note: WatchNote, reason: string): Promise<string | undefined>
+}
+
+/** So often at least within the time, and at most. */
+const asksMin = 20
+const everyMsMin = 1000
+const everyMsMax = 30_000
+/** A check that hangs is one that fails. */
+const commandSecondsMax = 60
+const saidCharactersMax = 1000
+
+export function everyMsOf(withinMs: number): number {
+  return Math.min(Math.max(Math.floor(withinMs / asksMin), everyMsMin), everyMsMax)
+}
+
+/** Returns when the time is over, or it was confirmed or taken back. Stopped by the signal it goes on with whoever takes it up. */
+export async function watchTransaction(parts: WatchParts, number: number): Promise<WatchEnd> {
+  const { place } = parts
+  const { clock, signal } = place
+  for (;;) {
+    const note = readWatch(place, number)
+    if (note === undefined) return { kind: 'confirmed' }
+    // Decided before a crash.
+    if (note.reason !== undefined) return await takeBack(parts, note, note.reason)
+    const failure = note.command === undefined ? undefined : await askCommand(place, note.command)
+    if (failure !== undefined) return await decide(parts, note, failure)
+    const leftMs = Date.parse(note.until) - clock.now()
+    if (leftMs <= 0)
+      return note.confirm
+        ? await decide(parts, note, 'Nobody confirmed it in time')
+        : await passed(parts, note)
+    await clock.sleep(Math.min(note.everyMs, leftMs), { signal })
+  }
+}
+
+async function passed({ place, withLock }: WatchParts, { number }: WatchNote): Promise<WatchEnd> {
+  return await withLock(async () => ({ kind: (await removeWatch(place, number)) ? 'passed' : 'confirmed' }))
+}
+
+/** Who confirms until here has it; afterwards it is taken back, by whoever takes the watch up after a crash, too. */
+async function decide(parts: WatchParts, { number }: WatchNote, reason: string): Promise<WatchEnd> {
+  const { place } = parts
+  const decided = await parts.withLock(async () => {
+    const note = readWatch(place, number)
+    if (note) await writeWatch(place, { ...note, reason })
+    return note
+  })
+  return decided ? await takeBack(parts, decided, reason) : { kind: 'confirmed' }
+}
+
+async function takeBack(parts: WatchParts, note: WatchNote, reason: string): Promise<WatchEnd> {
+  const { place } = parts
+  const why = await parts.takeBack(note, reason)
+  if (why === undefined) {
+    await removeWatch(place, note.number)
+    return { kind: 'undone', reason }
+  }
+  await writeWatch(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
+  return { kind: 'gave up', reason, why }
+}
+
+/** Undefined where it ended with 0; else what it said. */
+async function askCommand({ shell, signal }: Workplace, command: string): Promise<string | undefined> {
+  const { status, stderr } = await shell.run({
+    // What it prints is kept by its end: as standard error.
+    argv: [
+      'timeout',
+      '--kill-after=5',
+      String(commandSecondsMax),
+      'sh',
+      '-c',
+      'exec >&2; eval "$0"',
+      Buffer.from(command, 'utf8').toString('latin1'),
+    ],
+    idleTimeoutMs: (commandSecondsMax + 30) * 1000,
+    signal,
+  })
+  if (status === 0) return undefined
+  const said = stderr
+    .toString('utf8')
+    .trim()
+    .slice(-saidCharactersMax)
+    .replaceAll(/\s*\n\s*/g, '; ')
+  const how = status === 124 ? `did not end within ${commandSecondsMax} s` : `ended with status ${status}`
+  return printableText(`"${command.slice(0, 200)}" ${how}${said === '' ? '' : `: ${said}`}`)
+}

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import { compareTrees, renderComparison } from '../tree-compare.ts'
+import { readTree } from '../tree-read.ts'
+import { regenerated } from '../tree-rules.ts'
+
+const tool = (version: string, fields: Readonly<Record<string, string>> = {}) => ({
+  name: 'tool',
+  version,
+  fields,
+  files: { '/usr/bin/tool': `${version}\n`, '/etc/tool.conf': `version=${version}\nsame=yes\n` },
+  conffiles: ['/etc/tool.conf'],
+})
+
+test('C03, L5: what was tried changes nothing, is shown by meaning, and is committed exactly', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(tool('1'), tool('2'))
+  await chroot.run(['apt-get', '-y', '-q', 'install', 'tool=1'])
+  await chroot.vml(['tx', 'run', '--', 'true'])
+  const before = readTree(chroot.path)
+
+  const tried = await chroot.vml(['tx', 'try', '--', 'apt-get', '-y', '-qq', 'install', 'tool'])
+  assert.match(tried.stdout, /tool:all +1 → 2 +upgraded/)
+  assert.match(tried.stdout, /M \/etc\/tool\.conf\n +-version=1\n +\+version=2\n/)
+  assert.match(tried.stdout, /needs about .* free/)
+  assert.match(tried.stdout, /passed: dpkg --audit, packages that others need/)
+  assert.match(tried.stderr, /vml tx commit.*vml tx discard/)
+  assert.equal(differences(chroot, before), '')
+
+  const refused = await chroot.vml(['tx', 'run', '--', 'true'], { mayFail: true })
+  assert.equal(refused.status, 11)
+  assert.match(refused.stderr, /vml tx commit, vml tx discard/)
+
+  const committed = await chroot.vml(['tx', 'commit', '--json'])
+  const { number, packages, validations } = documentOf(committed)
+  assert.equal(packages[0].to, '2')
+  assert.ok(validations.length > 0)
+  assert.equal(read(chroot, 'etc/tool.conf'), 'version=2\nsame=yes\n')
+  assert.equal((await chroot.vml(['tx', 'commit'], { mayFail: true })).status, 4)
+  await chroot.vml(['tx', 'undo', String(number)])
+  assert.equal(read(chroot, 'etc/tool.conf'), 'version=1\nsame=yes\n')
+})
+
+test('C03, U2: what was tried is thrown away when asked, at once with --discard, and by a run of apt', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(tool('1'))
+  await chroot.vml(['tx', 'enable'])
+  const write = ['sh', '-c', 'echo tried >/etc/tried']
+  const before = readTree(chroot.path)
+  await chroot.vml(['tx', 'try', '--discard', '--', ...write])
+  await chroot.vml(['tx', 'try', '--', ...write])
+  await chroot.vml(['tx', 'discard'])
+  assert.equal(differences(chroot, before), '')
+  assert.equal((await chroot.vml(['tx', 'discard'], { mayFail: true })).status, 4)
+
+  await chroot.vml(['tx', 'try', '--', ...write])
+  const { stderr } = await chroot.run(['apt-get', '-y', '-q', 'install', 'tool'])
+  assert.match(stderr, /"sh -c .*", which was tried and waited for its commit, is thrown away/)
+  assert.equal(read(chroot, 'usr/bin/tool'), '1\n')
+  assert.ok(!existsSync(join(chroot.path, 'etc/tried')))
+  assert.equal((await chroot.vml(['tx', 'commit'], { mayFail: true })).status, 4)
+
+  // A9: apt had nothing to do.
+  await chroot.run(['apt-get', '-y', '-q', 'install', 'tool'])
+  assert.deepEqual(await numbers(chroot), [1])
+})
+
+test('C03: what was changed below what was tried is never overwritten by its commit', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo one >/etc/shared; echo one >/etc/other')
+  await chroot.vml(['tx', 'try', '--', 'sh', '-c', 'echo tried >/etc/shared; echo tried >/etc/other'])
+  await chroot.sh('echo mine >/etc/other')
+  const refused = await chroot.vml(['tx', 'commit'], { mayFail: true })
+  assert.equal(refused.status, 14)
+  assert.match(refused.stderr, /\/etc\/other was changed on the machine meanwhile/)
+  assert.deepEqual([read(chroot, 'etc/shared'), read(chroot, 'etc/other')], ['one\n', 'mine\n'])
+  await chroot.vml(['tx', 'discard'])
+
+  // As after a start of the machine: the layers of before may not be whole.
+  await chroot.vml(['tx', 'try', '--', 'sh', '-c', 'echo tried >/etc/shared'])
+  await chroot.sh('sed -i \'s/"boot":"[^"]*"/"boot":"another"/\' /var/lib/vml/stage/open/waiting.json')
+  const { stderr } = await chroot.vml(['tx', 'commit'], { mayFail: true })
+  assert.match(stderr, /was tried before the machine was started anew, and is thrown away/)
+  assert.equal(read(chroot, 'etc/shared'), 'one\n')
+  assert.equal(existsSync(join(chroot.path, 'var/lib/vml/stage/open')), false)
+})
+
+test('C02: libraries and provisions that others need and nobody offers any more are found before the commit', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const user = { name: 'user', version: '1', fields: { Depends: 'service' } }
+  await archive.publish(tool('1', { Provides: 'service' }), user)
+  await chroot.run(['apt-get', '-y', '-q', 'install', 'user'])
+  const [next = ''] = await archive.publish(tool('2'))
+  const install = ['dpkg', '--force-depends', '-i', `/srv/archive/${next}`]
+  const strict = await chroot.vml(['tx', 'run', '--strict', '--', ...install], { mayFail: true })
+  assert.equal(strict.status, 15)
+  assert.match(strict.stderr, /user needs service, which tool 1 offered/)
+  assert.equal(read(chroot, 'usr/bin/tool'), '1\n')
+
+  const gone = 'cd /usr/lib/*-linux-gnu && mv libselinux.so.1 elsewhere'
+  const libraries = await chroot.vml(['tx', 'try', '--discard', '--json', '--', 'sh', '-c', gone])
+  const { validations } = documentOf(libraries)
+  const [check] = validations.filter(({ name }: { name: string }) => name === 'shared libraries')
+  assert.equal(check.outcome, 'failed')
+  assert.match(check.message, /libselinux\.so\.1 would be nowhere, and \/\S+ and \d+ more need it/)
+
+  const brought = 'cp /usr/bin/ls /usr/bin/ls-too; echo x >/etc/x'
+  const passed = await chroot.vml(['tx', 'try', '--discard', '--', 'sh', '-c', brought])
+  assert.match(passed.stdout, /passed: shared libraries/)
+})
+
+test("C03: root's own checks decide and leave nothing behind; those that others may write are not run", async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'run', '--', 'true'])
+  await chroot.sh(
+    'install -d /etc/vml/checks.d && cat >/etc/vml/checks.d/no-bad && chmod 755 /etc/vml/checks.d/*',
+    {
+      input:
+        '#!/bin/sh\necho left >/etc/left; echo left >/run/left; echo left >/var/log/left\nls /var/lib/vml\n! grep bad /etc/value\n',
+    },
+  )
+  const bad = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo bad >/etc/value'])
+  assert.match(bad.stderr, /check no-bad failed: inside; bad/)
+  const strict = await chroot.vml(['tx', 'run', '--strict', '--', 'sh', '-c', 'echo bad2 >/etc/value'], {
+    mayFail: true,
+  })
+  assert.equal(strict.status, 15)
+  assert.equal(read(chroot, 'etc/value'), 'bad\n')
+  const good = await chroot.vml([
+    'tx',
+    'run',
+    '--strict',
+    '--json',
+    '--',
+    'sh',
+    '-c',
+    'echo good >/etc/value',
+  ])
+  assert.equal(documentOf(good).number, 2)
+  for (const left of ['etc/left', 'run/left', 'var/log/left']) assert.ok(!existsSync(join(chroot.path, left)))
+  await chroot.sh('chmod 777 /etc/vml/checks.d/no-bad')
+  const refused = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo bad3 >/etc/value'])
+  assert.match(refused.stderr, /check no-bad was not run: others than root may write it/)
+})
+
+test('A4: where there is no room for a commit or an undo, nothing is changed and the need is told', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 40000000 /dev/urandom >/etc/large'])
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'rm /etc/large'])
+  const dry = await chroot.vml(['tx', 'undo', '2', '--dry-run'])
+  assert.match(dry.stdout, /needs about .* where \/var\/lib\/vml lies, with .* free/)
+  await chroot.sh('free=$(df -k --output=avail / | tail -n 1); fallocate -l $((free - 12000))k /fill')
+  const run = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo x >/etc/x'], { mayFail: true })
+  assert.equal(run.status, 31)
+  assert.match(run.stderr, /Cannot commit the transaction: it needs \d+ MB .* and \d+ MB are free/)
+  const undo = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
+  assert.equal(undo.status, 31)
+  for (const path of ['etc/x', 'etc/large']) assert.ok(!existsSync(join(chroot.path, path)))
+  rmSync(join(chroot.path, 'fill'))
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.ok(existsSync(join(chroot.path, 'etc/large')))
+})
+
+/** Behind the lines that tell of progress. */
+function documentOf({ stdout }: { readonly stdout: string }) {
+  const lines = stdout.split('\n').filter((line) => !line.startsWith('{"message_type"'))
+  return JSON.parse(lines.join('\n'))
+}
+
+function read(chroot: Chroot, path: string): string {
+  return readFileSync(join(chroot.path, path), 'utf8')
+}
+
+/** Of everything but VML's own folder, logs and caches. */
+function differences(chroot: Chroot, before: ReturnType<typeof readTree>): string {
+  return renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated }))
+}
+
+async function numbers(chroot: Chroot): Promise<number[]> {
+  const { stdout } = await chroot.vml(['tx', 'list', '--json'])
+  const { transactions }: { transactions: readonly { number: number }[] } = JSON.parse(stdout)
+  return transactions.map(({ number }) => number)
+}

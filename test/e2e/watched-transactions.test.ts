@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { once } from 'node:events'
+import { setTimeout } from 'node:timers/promises'
+import { test } from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+
+const write = (name: string) => ['--', 'sh', '-c', `echo x >/etc/${name}`]
+const isThere = (chroot: Chroot, path: string) => existsSync(join(chroot.path, path))
+
+test('C04: what does not stand its check is taken back by itself, with the reason, and what does stays', async () => {
+  await using chroot = await openChroot()
+  const good = ['tx', 'run', '--validate', 'test -e /etc/good', '--within', '1s', ...write('good')]
+  const stood = await chroot.vml(good)
+  assert.match(stood.stderr, /#1 stood its time, and stays/)
+
+  const bad = ['tx', 'run', '--validate', 'echo no good; exit 3', '--within', '1m', ...write('bad')]
+  const taken = await chroot.vml(bad, { mayFail: true })
+  assert.equal(taken.status, 1)
+  assert.match(taken.stderr, /#2 was taken back: "echo no good; exit 3" ended with status 3: no good/)
+  assert.ok(isThere(chroot, 'etc/good') && !isThere(chroot, 'etc/bad'))
+  const { stdout } = await chroot.vml(['tx', 'show', '3'])
+  assert.match(stdout, /note +"echo no good; exit 3" ended with status 3/)
+  assert.ok(!isThere(chroot, 'var/lib/vml/watch/2'))
+})
+
+test('C04: what nobody confirms is taken back, and what somebody does stays', async () => {
+  await using chroot = await openChroot()
+  const late = await chroot.vml(['tx', 'run', '--confirm', '--within', '1s', ...write('late')], {
+    mayFail: true,
+  })
+  assert.equal(late.status, 1)
+  assert.match(late.stderr, /#1 was taken back: Nobody confirmed it in time/)
+  assert.ok(!isThere(chroot, 'etc/late'))
+
+  const waiting = chroot.start(['vml', 'tx', 'run', '--confirm', '--within', '1m', ...write('kept')])
+  const ended = once(waiting, 'exit')
+  await until(() => isThere(chroot, 'var/lib/vml/watch/3'))
+  await chroot.vml(['tx', 'confirm', '3'])
+  assert.deepEqual(await ended, [0, null])
+  assert.ok(isThere(chroot, 'etc/kept'))
+  assert.equal((await chroot.vml(['tx', 'confirm', '3'], { mayFail: true })).status, 4)
+})
+
+test('C04: a watch that was cut off is taken up: by resume-watch, and when its time is over by the next transaction', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo 0 >/run/answer')
+  const run = ['vml', 'tx', 'run', '--validate', 'exit $(cat /run/answer)', '--within', '1h', ...write('one')]
+  await killWhenWatched(chroot, run, 1)
+  assert.ok(isThere(chroot, 'etc/one'))
+  await chroot.sh('echo 4 >/run/answer')
+  const resumed = await chroot.vml(['tx', 'resume-watch'], { mayFail: true })
+  assert.equal(resumed.status, 1)
+  assert.match(resumed.stderr, /#1 was taken back: .* ended with status 4/)
+  assert.ok(!isThere(chroot, 'etc/one'))
+
+  await killWhenWatched(chroot, ['vml', 'tx', 'run', '--confirm', '--within', '2s', ...write('two')], 3)
+  await setTimeout(2000)
+  const next = await chroot.vml(['tx', 'run', ...write('three')])
+  assert.match(next.stderr, /#3 was taken back: Nobody confirmed it in time/)
+  assert.ok(!isThere(chroot, 'etc/two') && isThere(chroot, 'etc/three'))
+})
+
+async function killWhenWatched(chroot: Chroot, argv: readonly string[], number: number): Promise<void> {
+  const child = chroot.start(argv)
+  const ended = once(child, 'exit')
+  await until(() => isThere(chroot, `var/lib/vml/watch/${number}`))
+  child.kill('SIGKILL')
+  await ended
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await setTimeout(50)
+}
