@@ -1,20 +1,25 @@
 // A transaction on probation: what `vml tx run` was asked to watch, and what becomes of it.
 import type { Logbook } from '../app/open.ts'
-import { beginWatch, claimWatches, goOnWatching, type WatchRequest } from '../app/watches.ts'
+import {
+  beginProbation,
+  claimProbations,
+  goOnWithProbation,
+  type ProbationRequest,
+} from '../app/probations.ts'
 import { VmlError } from '../base/failure.ts'
 import type { TransactionParts } from '../engine/end-stage.ts'
 import type { StoredTransaction } from '../engine/transaction-entry.ts'
-import type { WatchEnd } from '../engine/watch-transaction.ts'
+import type { ProbationEnd } from '../engine/probation.ts'
 import type { Context } from './command.ts'
 import { formatDuration } from './format.ts'
 import { parseDuration } from './quantities.ts'
 
 /** Of the options of `vml tx run`; undefined where nothing is to be watched. */
-export function watchRequest(options: {
+export function probationRequest(options: {
   readonly validate: string | undefined
   readonly within: string | undefined
   readonly confirm: boolean
-}): WatchRequest | undefined {
+}): ProbationRequest | undefined {
   const { validate, within, confirm: isConfirmed } = options
   if (validate === undefined && !isConfirmed) {
     if (within === undefined) return undefined
@@ -33,20 +38,20 @@ const withinMsDefault = 10 * 60_000
 const withinMsMax = 7 * 24 * 3_600_000
 
 /** Waits until its time is over. The status is not 0 where it did not stay. */
-export async function watchIt(
+export async function beginProbationOf(
   context: Context,
   logbook: Logbook,
   parts: TransactionParts,
-  { transaction, request }: { readonly transaction: StoredTransaction; readonly request: WatchRequest },
-): Promise<{ readonly status: number; readonly outcome: WatchEnd['kind'] }> {
-  const { number, byItself } = await beginWatch(parts, transaction, request)
+  { transaction, request }: { readonly transaction: StoredTransaction; readonly request: ProbationRequest },
+): Promise<{ readonly status: number; readonly outcome: ProbationEnd['kind'] }> {
+  const { number, byItself } = await beginProbation(parts, transaction, request)
   const goesOn = byItself
     ? 'systemd goes on watching it'
-    : `vml tx resume-watch goes on; vml tx confirm ${number} keeps it`
+    : `vml tx resume-probation goes on; vml tx confirm ${number} keeps it`
   context.whenCancelled(`#${number} is committed; ${goesOn}`)
   const what = request.confirm ? `taken back unless vml tx confirm ${number} comes` : 'watched'
   context.out.note(`#${number} is ${what} within ${formatDuration(request.withinMs)}`)
-  const end = await goOnWatching(context, logbook, parts, number)
+  const end = await goOnWithProbation(context, logbook, parts, number)
   return { status: tellEnd(context, number, end), outcome: end.kind }
 }
 
@@ -56,14 +61,14 @@ export async function endOverdueWatches(
   logbook: Logbook,
   parts: TransactionParts,
 ): Promise<void> {
-  for (const number of await claimWatches(parts, 'overdue'))
-    tellEnd(context, number, await goOnWatching(context, logbook, parts, number))
+  for (const number of await claimProbations(parts, 'overdue'))
+    tellEnd(context, number, await goOnWithProbation(context, logbook, parts, number))
 }
 
 const takenBackStatus = 1
 
 /** Gives the exit status. */
-export function tellEnd({ out, reporter }: Context, number: number, end: WatchEnd): number {
+export function tellEnd({ out, reporter }: Context, number: number, end: ProbationEnd): number {
   switch (end.kind) {
     case 'confirmed':
       out.note(`#${number} is confirmed, and stays`)

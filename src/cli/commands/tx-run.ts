@@ -11,7 +11,7 @@ import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
-import { endOverdueWatches, watchIt, watchRequest } from '../probation.ts'
+import { endOverdueWatches, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
 export const command = defineCommand({
@@ -51,7 +51,7 @@ export const command = defineCommand({
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
-    const watched = watchRequest(options)
+    const watched = probationRequest(options)
     if (options.live && options.strict)
       throw new VmlError('usage', 'Cannot take --live and --strict at once: checks are made in a stage', {
         hint: 'Nothing was changed. With --validate it is asked afterwards whether all is well',
@@ -115,7 +115,7 @@ export const command = defineCommand({
     const { transaction } = outcome.end
     printRecorded(out, transaction)
     const watch = watched
-      ? await watchIt(context, logbook, parts, { transaction, request: watched })
+      ? await beginProbationOf(context, logbook, parts, { transaction, request: watched })
       : undefined
     out.document({
       schema: 1,

@@ -7,7 +7,7 @@ import { recover } from './tx-recover.ts'
 import { command as run } from './tx-run.ts'
 import { command as show } from './tx-show.ts'
 import { commit, discard, tryCommand } from './tx-try.ts'
-import { confirm, resumeWatch } from './tx-watch.ts'
+import { confirm, resumeProbation } from './tx-probation.ts'
 import { redo, undo } from './tx-undo.ts'
 
 export const noun: NounSpec = {
@@ -25,7 +25,7 @@ export const noun: NounSpec = {
     undo: { summary: 'take exactly one back', command: undo },
     redo: { summary: 'bring it back', command: redo },
     confirm: { summary: 'keep one that is watched', command: confirm },
-    'resume-watch': { summary: 'go on watching what was committed', command: resumeWatch },
+    'resume-probation': { summary: 'go on watching what was committed', command: resumeProbation },
     recover: { summary: 'mend what was cut off', command: recover },
     hook: { summary: 'for the hooks of apt and dpkg', command: hook },
   },

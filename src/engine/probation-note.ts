@@ -19,7 +19,7 @@ import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { pathIn, type Workplace } from './workplace.ts'
 
-export interface WatchNote {
+export interface ProbationNote {
   readonly schema: 1
   readonly number: number
   readonly transaction: EntryId
@@ -40,7 +40,7 @@ export interface WatchNote {
 const commandCharactersMax = 64 * 1024
 const noteBytesMax = 1024 * 1024
 
-const noteCheck: Check<WatchNote> = objectOf({
+const noteCheck: Check<ProbationNote> = objectOf({
   schema: oneOf(1),
   number: count,
   transaction: convert(sha256, (id) => id as EntryId),
@@ -53,14 +53,14 @@ const noteCheck: Check<WatchNote> = objectOf({
   gaveUp: optional(text),
 })
 
-export async function writeWatch(place: Workplace, note: WatchNote): Promise<void> {
-  mkdirSync(watchFolder(place), { recursive: true, mode: 0o700 })
-  await writeFileDurable(watchFile(place, note.number), `${JSON.stringify(note, undefined, 2)}\n`)
+export async function writeProbation(place: Workplace, note: ProbationNote): Promise<void> {
+  mkdirSync(probationFolder(place), { recursive: true, mode: 0o700 })
+  await writeFileDurable(probationFile(place, note.number), `${JSON.stringify(note, undefined, 2)}\n`)
 }
 
 /** Undefined where it is not watched, or not any more. */
-export function readWatch(place: Workplace, number: number): WatchNote | undefined {
-  const file = watchFile(place, number)
+export function readProbation(place: Workplace, number: number): ProbationNote | undefined {
+  const file = probationFile(place, number)
   let bytes: Buffer
   try {
     bytes = readFileSync(file)
@@ -76,9 +76,9 @@ export function readWatch(place: Workplace, number: number): WatchNote | undefin
 }
 
 /** By number. */
-export function watchedNumbers(place: Workplace): number[] {
+export function numbersOnProbation(place: Workplace): number[] {
   try {
-    const names = readdirSync(watchFolder(place))
+    const names = readdirSync(probationFolder(place))
     return names
       .flatMap((name) => /^(\d{1,15})$/.exec(name)?.[1] ?? [])
       .map(Number)
@@ -90,23 +90,23 @@ export function watchedNumbers(place: Workplace): number[] {
 }
 
 /** False where nobody watched it. */
-export async function removeWatch(place: Workplace, number: number): Promise<boolean> {
+export async function removeProbation(place: Workplace, number: number): Promise<boolean> {
   try {
-    rmSync(watchFile(place, number))
+    rmSync(probationFile(place, number))
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return false
     throw error
   }
-  await syncFolder(watchFolder(place))
+  await syncFolder(probationFolder(place))
   return true
 }
 
 /** Whether whoever watches it is gone. */
-export function isAbandoned({ process: { id, started }, gaveUp }: WatchNote): boolean {
+export function isAbandoned({ process: { id, started }, gaveUp }: ProbationNote): boolean {
   return gaveUp === undefined && !isRunning(id, { started })
 }
 
-function parsed(bytes: Buffer): WatchNote | undefined {
+function parsed(bytes: Buffer): ProbationNote | undefined {
   try {
     const note = noteCheck(JSON.parse(bytes.toString('utf8')))
     return isMisfit(note) ? undefined : note
@@ -115,10 +115,10 @@ function parsed(bytes: Buffer): WatchNote | undefined {
   }
 }
 
-function watchFolder({ state }: Pick<Workplace, 'state'>): RawPath {
-  return pathIn(state, 'watch')
+function probationFolder({ state }: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(state, 'probation')
 }
 
-function watchFile(place: Pick<Workplace, 'state'>, number: number): RawPath {
-  return pathIn(watchFolder(place), String(number))
+function probationFile(place: Pick<Workplace, 'state'>, number: number): RawPath {
+  return pathIn(probationFolder(place), String(number))
 }

@@ -1,19 +1,19 @@
 // Watches a transaction after its commit: while its time runs its command is asked; when that fails, or nobody has confirmed, it is to be taken back.
 import { printableText } from '../base/raw-text.ts'
-import { readWatch, removeWatch, type WatchNote, writeWatch } from './watch-note.ts'
+import { readProbation, removeProbation, type ProbationNote, writeProbation } from './probation-note.ts'
 import type { Workplace } from './workplace.ts'
 
-export type WatchEnd =
+export type ProbationEnd =
   | { readonly kind: 'confirmed' | 'passed' }
   | { readonly kind: 'undone'; readonly reason: string }
   | { readonly kind: 'gave up'; readonly reason: string; readonly why: string }
 
-export interface WatchParts {
+export interface ProbationParts {
   readonly place: Workplace
   /** One change of a watch at a time, of all processes. */
   withLock<Result>(work: () => Promise<Result>): Promise<Result>
   /** Takes it back, with the reason in the record; that it is taken back already is no failure. Gives why it could not be done. */
-  takeBack(note: WatchNote, reason: string): Promise<string | undefined>
+  takeBack(note: ProbationNote, reason: string): Promise<string | undefined>
 }
 
 /** So often at least within the time, and at most. */
@@ -29,11 +29,11 @@ export function everyMsOf(withinMs: number): number {
 }
 
 /** Returns when the time is over, or it was confirmed or taken back. Stopped by the signal it goes on with whoever takes it up. */
-export async function watchTransaction(parts: WatchParts, number: number): Promise<WatchEnd> {
+export async function runProbation(parts: ProbationParts, number: number): Promise<ProbationEnd> {
   const { place } = parts
   const { clock, signal } = place
   for (;;) {
-    const note = readWatch(place, number)
+    const note = readProbation(place, number)
     if (note === undefined) return { kind: 'confirmed' }
     // Decided before a crash.
     if (note.reason !== undefined) return await takeBack(parts, note, note.reason)
@@ -48,29 +48,35 @@ export async function watchTransaction(parts: WatchParts, number: number): Promi
   }
 }
 
-async function passed({ place, withLock }: WatchParts, { number }: WatchNote): Promise<WatchEnd> {
-  return await withLock(async () => ({ kind: (await removeWatch(place, number)) ? 'passed' : 'confirmed' }))
+async function passed({ place, withLock }: ProbationParts, { number }: ProbationNote): Promise<ProbationEnd> {
+  return await withLock(async () => ({
+    kind: (await removeProbation(place, number)) ? 'passed' : 'confirmed',
+  }))
 }
 
 /** Who confirms until here has it; afterwards it is taken back, by whoever takes the watch up after a crash, too. */
-async function decide(parts: WatchParts, { number }: WatchNote, reason: string): Promise<WatchEnd> {
+async function decide(
+  parts: ProbationParts,
+  { number }: ProbationNote,
+  reason: string,
+): Promise<ProbationEnd> {
   const { place } = parts
   const decided = await parts.withLock(async () => {
-    const note = readWatch(place, number)
-    if (note) await writeWatch(place, { ...note, reason })
+    const note = readProbation(place, number)
+    if (note) await writeProbation(place, { ...note, reason })
     return note
   })
   return decided ? await takeBack(parts, decided, reason) : { kind: 'confirmed' }
 }
 
-async function takeBack(parts: WatchParts, note: WatchNote, reason: string): Promise<WatchEnd> {
+async function takeBack(parts: ProbationParts, note: ProbationNote, reason: string): Promise<ProbationEnd> {
   const { place } = parts
   const why = await parts.takeBack(note, reason)
   if (why === undefined) {
-    await removeWatch(place, note.number)
+    await removeProbation(place, note.number)
     return { kind: 'undone', reason }
   }
-  await writeWatch(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
+  await writeProbation(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
   return { kind: 'gave up', reason, why }
 }
 

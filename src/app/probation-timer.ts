@@ -5,7 +5,7 @@ import type { Shell } from '../wire/shell.ts'
 import type { ScheduleStep } from './schedule.ts'
 import { runSchedule } from './run-schedule.ts'
 
-const name = 'vml-watch'
+const name = 'vml-probation'
 const folder = '/etc/systemd/system'
 const service = `${folder}/${name}.service`
 const timer = `${folder}/${name}.timer`
@@ -13,18 +13,18 @@ const timer = `${folder}/${name}.timer`
 const seconds = 60
 
 /** False where systemd does not run the machine: then the next `vml tx` takes them up. */
-export async function installWatchTimer(shell: Shell, signal: AbortSignal): Promise<boolean> {
+export async function installProbationTimer(shell: Shell, signal: AbortSignal): Promise<boolean> {
   if (!(await hasServices(shell))) return false
   const start = fileURLToPath(new URL('../cli/vml.js', import.meta.url))
   await runSchedule(
     installSteps([process.execPath, start]),
     signal,
-    'After a start of the machine: vml tx resume-watch',
+    'After a start of the machine: vml tx resume-probation',
   )
   return true
 }
 
-export async function removeWatchTimer(shell: Shell, signal: AbortSignal): Promise<void> {
+export async function removeProbationTimer(shell: Shell, signal: AbortSignal): Promise<void> {
   if (await hasServices(shell)) await runSchedule(removeSteps, signal)
 }
 
@@ -47,7 +47,7 @@ const removeSteps: readonly ScheduleStep[] = [
 ]
 
 function serviceUnit(program: readonly string[]): string {
-  const words = [...program, 'tx', 'resume-watch'].map(
+  const words = [...program, 'tx', 'resume-probation'].map(
     (word) => `"${word.replaceAll(/["\\]/g, String.raw`\$&`).replaceAll('%', '%%')}"`,
   )
   return [

@@ -9,39 +9,44 @@ import type { StoredTransaction } from '../engine/transaction-entry.ts'
 import { planUndo } from '../engine/undo.ts'
 import {
   isAbandoned,
-  readWatch,
-  removeWatch,
-  watchedNumbers,
-  type WatchNote,
-  writeWatch,
-} from '../engine/watch-note.ts'
-import { everyMsOf, type WatchEnd, type WatchParts, watchTransaction } from '../engine/watch-transaction.ts'
+  readProbation,
+  removeProbation,
+  numbersOnProbation,
+  type ProbationNote,
+  writeProbation,
+} from '../engine/probation-note.ts'
+import {
+  everyMsOf,
+  type ProbationEnd,
+  type ProbationParts,
+  runProbation,
+} from '../engine/probation.ts'
 import { keepDpkgOut } from './dpkg-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
 import { openUndoRun, type TransactionContext } from './transactions.ts'
-import { installWatchTimer, removeWatchTimer } from './watch-timer.ts'
+import { installProbationTimer, removeProbationTimer } from './probation-timer.ts'
 
-export interface WatchRequest {
+export interface ProbationRequest {
   readonly command: string | undefined
   readonly withinMs: number
   readonly confirm: boolean
 }
 
-export interface BegunWatch {
+export interface BegunProbation {
   readonly number: number
   /** Whether systemd takes it up by itself when this process ends early. */
   readonly byItself: boolean
 }
 
 /** From when this returns on, the watch survives this process. */
-export async function beginWatch(
+export async function beginProbation(
   parts: TransactionParts,
   { number, snapshot }: StoredTransaction,
-  { command, withinMs, confirm }: WatchRequest,
-): Promise<BegunWatch> {
-  await writeWatch(parts, {
+  { command, withinMs, confirm }: ProbationRequest,
+): Promise<BegunProbation> {
+  await writeProbation(parts, {
     schema: 1,
     number,
     transaction: entryIdOf(snapshot),
@@ -52,7 +57,7 @@ export async function beginWatch(
     process: ownProcess(),
   })
   try {
-    return { number, byItself: await installWatchTimer(parts.shell, parts.signal ?? neverAborted) }
+    return { number, byItself: await installProbationTimer(parts.shell, parts.signal ?? neverAborted) }
   } catch (error) {
     parts.reporter.warn({ warning: messageOf(error) })
     return { number, byItself: false }
@@ -60,36 +65,36 @@ export async function beginWatch(
 }
 
 /** To its end. */
-export async function goOnWatching(
+export async function goOnWithProbation(
   context: TransactionContext,
   logbook: Logbook,
   parts: TransactionParts,
   number: number,
-): Promise<WatchEnd> {
-  const watch: WatchParts = {
+): Promise<ProbationEnd> {
+  const watch: ProbationParts = {
     place: parts,
-    withLock: async (work) => await withWatchLock(parts, work),
+    withLock: async (work) => await withProbationLock(parts, work),
     takeBack: async (note, reason) => await takeBack(context, logbook, note, reason),
   }
-  const end = await watchTransaction(watch, number)
-  if (watchedNumbers(parts).length === 0) await removeWatchTimer(parts.shell, context.signal)
+  const end = await runProbation(watch, number)
+  if (numbersOnProbation(parts).length === 0) await removeProbationTimer(parts.shell, context.signal)
   return end
 }
 
 /** Those that nobody watches any more become this process's: all, or only those whose time is over. */
-export async function claimWatches(
+export async function claimProbations(
   parts: TransactionParts,
   which: 'all' | 'overdue',
 ): Promise<readonly number[]> {
-  if (watchedNumbers(parts).length === 0) return []
-  return await withWatchLock(parts, async () => {
+  if (numbersOnProbation(parts).length === 0) return []
+  return await withProbationLock(parts, async () => {
     const claimed: number[] = []
-    for (const number of watchedNumbers(parts)) {
-      const note = readWatch(parts, number)
+    for (const number of numbersOnProbation(parts)) {
+      const note = readProbation(parts, number)
       if (note === undefined || !isAbandoned(note)) continue
       if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now())
         continue
-      await writeWatch(parts, { ...note, process: ownProcess() })
+      await writeProbation(parts, { ...note, process: ownProcess() })
       claimed.push(number)
     }
     return claimed
@@ -97,25 +102,26 @@ export async function claimWatches(
 }
 
 /** Fails with `not-found` where it is not watched, `conflict` where it is being taken back already. */
-export async function confirmWatch(parts: TransactionParts, number: number): Promise<void> {
-  await withWatchLock(parts, async () => {
-    const note = watchedNumbers(parts).includes(number) ? readQuietly(parts, number) : undefined
+export async function confirmProbation(parts: TransactionParts, number: number): Promise<void> {
+  await withProbationLock(parts, async () => {
+    const note = numbersOnProbation(parts).includes(number) ? readQuietly(parts, number) : undefined
     if (note?.reason !== undefined && note.gaveUp === undefined)
       throw new VmlError('conflict', `Cannot confirm #${number}: it is being taken back: ${note.reason}`, {
         hint: `To bring it back afterwards: vml tx redo ${number}`,
       })
-    if (!(await removeWatch(parts, number)))
+    if (!(await removeProbation(parts, number)))
       throw new VmlError('not-found', `Cannot confirm #${number}: nobody waits for that`, {
         hint: 'Nothing was changed. vml tx list tells whether it was taken back',
       })
   })
-  if (watchedNumbers(parts).length === 0) await removeWatchTimer(parts.shell, parts.signal ?? neverAborted)
+  if (numbersOnProbation(parts).length === 0)
+    await removeProbationTimer(parts.shell, parts.signal ?? neverAborted)
 }
 
 /** A watch of which the file is damaged can be ended all the same. */
-function readQuietly(parts: TransactionParts, number: number): WatchNote | undefined {
+function readQuietly(parts: TransactionParts, number: number): ProbationNote | undefined {
   try {
-    return readWatch(parts, number)
+    return readProbation(parts, number)
   } catch (error) {
     if (!isFailure(error, 'integrity.format')) throw error
     return undefined
@@ -126,7 +132,7 @@ function readQuietly(parts: TransactionParts, number: number): WatchNote | undef
 async function takeBack(
   context: TransactionContext,
   logbook: Logbook,
-  { number, transaction }: WatchNote,
+  { number, transaction }: ProbationNote,
   reason: string,
 ): Promise<string | undefined> {
   try {
@@ -150,15 +156,15 @@ async function takeBack(
 /** An upgrade that is under way may take that long. */
 const lockWaitMs = 600_000
 
-function ownProcess(): WatchNote['process'] {
+function ownProcess(): ProbationNote['process'] {
   return { id: process.pid, started: markOf(process.pid)?.started ?? '' }
 }
 
-async function withWatchLock<Result>(
+async function withProbationLock<Result>(
   { clock }: TransactionParts,
   work: () => Promise<Result>,
 ): Promise<Result> {
-  return await withFileLock(join(systemFolder, 'watch.lock'), clock, work)
+  return await withFileLock(join(systemFolder, 'probation.lock'), clock, work)
 }
 
 const neverAborted = new AbortController().signal

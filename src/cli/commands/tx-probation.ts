@@ -1,7 +1,7 @@
-// `vml tx confirm` and `vml tx resume-watch`: a transaction that was committed on probation stays, or is taken back by itself.
+// `vml tx confirm` and `vml tx resume-probation`: a transaction that was committed on probation stays, or is taken back by itself.
 import { requireRoot } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { claimWatches, confirmWatch, goOnWatching } from '../../app/watches.ts'
+import { claimProbations, confirmProbation, goOnWithProbation } from '../../app/probations.ts'
 import { VmlError } from '../../base/failure.ts'
 import { defineCommand } from '../command.ts'
 import { shown } from '../options.ts'
@@ -24,20 +24,20 @@ export const confirm = defineCommand({
     if (number === undefined)
       throw new VmlError('usage', `Cannot take "${shown(typed)}" for a transaction: it is a number such as 7`)
     const logbook = await context.openSystemLogbook()
-    await confirmWatch(openTransactionParts(context, logbook), Number(number))
+    await confirmProbation(openTransactionParts(context, logbook), Number(number))
     context.out.document({ schema: 1, number: Number(number), outcome: 'confirmed' })
     context.out.note(`#${number} stays`)
   },
 })
 
-export const resumeWatch = defineCommand({
+export const resumeProbation = defineCommand({
   description:
     'Takes up watches of transactions (vml tx run --validate, --confirm) that nobody attends to any more, and returns when the last one has ended. systemd calls it after a start of the machine, where it runs; elsewhere whatever makes or takes back a transaction next takes up those whose time is over.',
   operands: [],
   options: {},
   examples: [
-    { line: 'sudo vml tx resume-watch', does: 'go on watching after a start of the machine' },
-    { line: 'sudo vml tx resume-watch --json', does: 'with a document for programs' },
+    { line: 'sudo vml tx resume-probation', does: 'go on watching after a start of the machine' },
+    { line: 'sudo vml tx resume-probation --json', does: 'with a document for programs' },
     { line: 'sudo vml tx confirm 7', does: 'end the watch of #7, which stays' },
   ],
   async run(context) {
@@ -45,9 +45,12 @@ export const resumeWatch = defineCommand({
     const logbook = await context.openSystemLogbook()
     const parts = openTransactionParts(context, logbook)
     await recoverFirst(context, parts)
-    const claimed = await claimWatches(parts, 'all')
+    const claimed = await claimProbations(parts, 'all')
     const ends = await Promise.all(
-      claimed.map(async (number) => ({ number, end: await goOnWatching(context, logbook, parts, number) })),
+      claimed.map(async (number) => ({
+        number,
+        end: await goOnWithProbation(context, logbook, parts, number),
+      })),
     )
     context.out.document({
       schema: 1,

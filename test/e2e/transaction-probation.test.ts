@@ -43,26 +43,26 @@ test('C04: what nobody confirms is taken back, and what somebody does stays', as
   assert.equal((await chroot.vml(['tx', 'confirm', '3'], { mayFail: true })).status, 4)
 })
 
-test('C04: a watch that was cut off is taken up: by resume-watch, and when its time is over by the next transaction', async () => {
+test('C04: a watch that was cut off is taken up: by resume-probation, and when its time is over by the next transaction', async () => {
   await using chroot = await openChroot()
   await chroot.sh('echo 0 >/run/answer')
   const run = ['vml', 'tx', 'run', '--validate', 'exit $(cat /run/answer)', '--within', '1h', ...write('one')]
-  await killWhenWatched(chroot, run, 1)
+  await killOnProbation(chroot, run, 1)
   assert.ok(isThere(chroot, 'etc/one'))
   await chroot.sh('echo 4 >/run/answer')
-  const resumed = await chroot.vml(['tx', 'resume-watch'], { mayFail: true })
+  const resumed = await chroot.vml(['tx', 'resume-probation'], { mayFail: true })
   assert.equal(resumed.status, 1)
   assert.match(resumed.stderr, /#1 was taken back: .* ended with status 4/)
   assert.ok(!isThere(chroot, 'etc/one'))
 
-  await killWhenWatched(chroot, ['vml', 'tx', 'run', '--confirm', '--within', '2s', ...write('two')], 3)
+  await killOnProbation(chroot, ['vml', 'tx', 'run', '--confirm', '--within', '2s', ...write('two')], 3)
   await setTimeout(2000)
   const next = await chroot.vml(['tx', 'run', ...write('three')])
   assert.match(next.stderr, /#3 was taken back: Nobody confirmed it in time/)
   assert.ok(!isThere(chroot, 'etc/two') && isThere(chroot, 'etc/three'))
 })
 
-async function killWhenWatched(chroot: Chroot, argv: readonly string[], number: number): Promise<void> {
+async function killOnProbation(chroot: Chroot, argv: readonly string[], number: number): Promise<void> {
   const child = chroot.start(argv)
   const ended = once(child, 'exit')
   await until(() => isThere(chroot, `var/lib/vml/watch/${number}`))
