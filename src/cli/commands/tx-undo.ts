@@ -1,5 +1,6 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
-import { openUndoRun } from '../../app/transactions.ts'
+import type { Logbook } from '../../app/open.ts'
+import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -77,6 +78,13 @@ export const redo = defineCommand({
   },
 })
 
+/** What was changed by hand until now becomes a transaction of its own, which the plan knows of. */
+async function beginUndo(context: Context, logbook: Logbook): Promise<void> {
+  const parts = openTransactionParts(context, logbook)
+  await recoverFirst(context, parts)
+  await parts.beforeChange?.()
+}
+
 async function takeBack(
   context: Context,
   kind: UndoRequest['kind'],
@@ -95,9 +103,9 @@ async function takeBack(
   const { out } = context
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook()
-  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
-  if (!options.dryRun) await recoverFirst(context, run)
+  if (!options.dryRun) await beginUndo(context, logbook)
   await using _locks = options.dryRun ? undefined : await locks(context)
+  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   const plan = await planUndo(
     { place: run, logbook, listed, contents: run.contents },
     {
