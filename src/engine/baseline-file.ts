@@ -77,7 +77,10 @@ export function decodeBaseline(file: Uint8Array): Baseline {
 }
 
 /** Undefined where it was not kept, or is not what it was. */
-export function contentIn({ contents }: Baseline, { sha256 = '', size = 0 }: Fingerprint): Buffer | undefined {
+export function contentIn(
+  { contents }: Baseline,
+  { sha256 = '', size = 0 }: Fingerprint,
+): Buffer | undefined {
   const frame = contents.get(sha256)
   if (frame === undefined) return undefined
   try {

@@ -4,13 +4,13 @@ import { readFileSync, rmSync, statSync } from 'node:fs'
 import { writeFileDurable } from '../base/files.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
 import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { rowOfStatus, withRows } from '../stage/index-rows.ts'
 import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
-import type { IndexEntry, RootIndex } from '../stage/root-index.ts'
+import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { tryRecordLock } from '../wire/record-lock.ts'
@@ -83,25 +83,58 @@ export function viewNow(place: Workplace): RootView {
     root,
     state,
     stateOnMount: statSync(rawToBytes(root)).dev === statSync(rawToBytes(state)).dev,
-    isFolder: (path) => statSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false })?.isDirectory() ?? false,
+    isFolder: (path) =>
+      statSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false })?.isDirectory() ?? false,
     dataFolders: [],
   })
   return planned.kind === 'stage' ? viewOf(planned.plan) : planned.view
 }
 
 /** Takes stock of everything. Nothing is recorded: what is there now counts as known. */
-export async function takeStock(place: Workplace, index = scanRoot(viewNow(place), place).index): Promise<void> {
+export async function takeStock(
+  place: Workplace,
+  index = scanRoot(viewNow(place), place).index,
+): Promise<void> {
   place.reporter.progress({ phase: 'taking stock of the system' })
+  await learn(place, index, {
+    index,
+    draft: openDraft(place, { fingerprints: new Map(), contents: new Map() }),
+  })
+}
+
+/** The same for some folders alone, by an index of them; the rest stays as it is known. */
+export async function takeStockOf(
+  place: Workplace,
+  now: RootIndex,
+  folders: readonly RawPath[],
+): Promise<void> {
+  const known = readKnownIndex(place)
+  if (known === undefined) return
+  const isTaken = (path: RawPath) => folders.some((folder) => isWithin(path, folder))
+  const gone = known.index.paths.filter((path) => isTaken(path) && entryOf(now, path) === undefined)
+  const rows = new Map<RawPath, IndexEntry | undefined>(gone.map((path) => [path, undefined]))
+  for (const path of now.paths) if (isTaken(path)) rows.set(path, entryOf(now, path))
+  const index = withRows(known.index, rows)
+  const draft = openDraft(place, readBaseline(place))
+  for (const path of gone) draft.forget(path)
+  await learn(place, index, { index: now, draft, isTaken })
+}
+
+async function learn(
+  place: Workplace,
+  whole: RootIndex,
+  { index, draft, isTaken }: { index: RootIndex; draft: Draft; isTaken?: (path: RawPath) => boolean },
+): Promise<void> {
   const rules = watchRules(place)
-  const draft = openDraft(place, { fingerprints: new Map(), contents: new Map() })
   const rows = new Map<RawPath, IndexEntry | undefined>()
   for (const [row, path] of index.paths.entries()) {
     if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
-    if (!isWatched(path, rules)) continue
+    if (isTaken?.(path) === false || !isWatched(path, rules)) continue
+    draft.forget(path)
     const known = draft.keep(path, () => keptBytesMax(path, rules))
     if (known?.ctimeNs !== index.columns.ctimeNs[row]) rows.set(path, known)
   }
-  await writeKnown(place, withRows(index, rows), draft.end())
+  await writeKnown(place, withRows(whole, rows), draft.end())
 }
 
 const pathsAtOnce = 4096
@@ -113,7 +146,11 @@ const pathsAtOnce = 4096
 export async function noteChanges(
   place: Workplace,
   changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
-  options: { readonly byHand?: boolean; readonly index?: RootIndex; readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined> } = {},
+  options: {
+    readonly byHand?: boolean
+    readonly index?: RootIndex
+    readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined>
+  } = {},
 ): Promise<void> {
   const index = options.index ?? readKnownIndex(place)?.index
   if (index === undefined) return
@@ -177,7 +214,11 @@ function openDraft(place: Workplace, from: Baseline): Draft {
     fingerprints.set(path, known)
     isChanged = true
   }
-  const contentOf = (path: RawPath, { size = 0 }: Fingerprint, bytesMax: () => number): Buffer | undefined => {
+  const contentOf = (
+    path: RawPath,
+    { size = 0 }: Fingerprint,
+    bytesMax: () => number,
+  ): Buffer | undefined => {
     if (bytes + size > contentsBytesMax || size > bytesMax()) return undefined
     const content = readIfThere(inRoot(place, path))
     return content?.length === size ? content : undefined
@@ -226,7 +267,16 @@ function isMoreThanRow({ type, xattrs = [] }: Fingerprint): boolean {
 }
 
 /** S_IFMT of stat(2), as `typeOf` reads it. */
-const typeBits = { fifo: 0o01, chardev: 0o02, dir: 0o04, dev: 0o06, file: 0o10, symlink: 0o12, socket: 0o14, irregular: 0 }
+const typeBits = {
+  fifo: 0o01,
+  chardev: 0o02,
+  dir: 0o04,
+  dev: 0o06,
+  file: 0o10,
+  symlink: 0o12,
+  socket: 0o14,
+  irregular: 0,
+}
 
 /** Numbers of names and sizes of folders are not in a fingerprint; where the path was changed since, it does not count. */
 function rowNow(place: Workplace, path: RawPath, is: Fingerprint): IndexEntry {

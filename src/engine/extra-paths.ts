@@ -24,7 +24,8 @@ export function readExtraPaths(place: Pick<Workplace, 'root'>): RawPath[] {
     for (const line of rawFromBytes(bytes).split('\n')) {
       if (line === '' || line.startsWith('#')) continue
       const path = parseRawPath(asRaw(line))
-      if (path === undefined || path === rootPath) throw refuse(`"${printable(asRaw(line))}" is no path to add`)
+      if (path === undefined || path === rootPath)
+        throw refuse(`"${printable(asRaw(line))}" is no path to add`)
       paths.push(path)
       if (paths.length > extraPathsMax) throw refuse(`more than ${extraPathsMax} paths were added`)
     }

@@ -78,7 +78,8 @@ export async function recordHandChanges(
   const found = await findChanges(parts, differences, { rules, baseline })
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
-    if (found.rows.size > rowsToKeepMax) await noteChanges(parts, [], { index: known.index, rows: found.rows })
+    if (found.rows.size > rowsToKeepMax)
+      await noteChanges(parts, [], { index: known.index, rows: found.rows })
     return undefined
   }
   parts.reporter.progress({ phase: 'recording changes made by hand' })
@@ -86,7 +87,11 @@ export async function recordHandChanges(
   try {
     rmSync(rawToBytes(folder), { recursive: true, force: true })
     mkdirSync(rawToBytes(folder), { mode: 0o700 })
-    const { stored, changes } = await record(parts, found.changes, { baseline, folder, takenMs: known.takenMs })
+    const { stored, changes } = await record(parts, found.changes, {
+      baseline,
+      folder,
+      takenMs: known.takenMs,
+    })
     await noteChanges(parts, changes, { byHand: true, index: known.index, rows: found.rows })
     return stored
   } finally {
@@ -104,12 +109,11 @@ function* differencesOf(
   within: readonly RawPath[] | undefined,
 ): Iterable<IndexDifference> {
   const [tops, topsNow] = [mountTopsOf(known), mountTopsOf(now)]
-  const moved = [...tops].filter((top) => !topsNow.has(top))
-  if (within === undefined) moved.push(...[...topsNow].filter((top) => !tops.has(top)))
-  const away = within === undefined ? moved : moved.filter((top) => within.some((folder) => isWithin(top, folder)))
+  const isLooked = (path: RawPath) => within === undefined || within.some((folder) => isWithin(path, folder))
+  const away = [...tops, ...topsNow].filter((top) => tops.has(top) !== topsNow.has(top) && isLooked(top))
   for (const difference of compareIndex(known, now)) {
     const { path } = difference
-    if (within && !within.some((folder) => isWithin(path, folder))) continue
+    if (!isLooked(path)) continue
     if (away.some((top) => isWithin(path, top))) continue
     yield difference
   }
@@ -139,8 +143,7 @@ async function findChanges(
     }
     const outline = outlineOf(place.libc, at, status)
     if (kept?.ctimeNs === outline.ctimeNs && kept?.inode === outline.inode) continue
-    const after =
-      outline.type === 'file' ? { ...outline, sha256: await sha256Of(at, () => {}) } : outline
+    const after = outline.type === 'file' ? { ...outline, sha256: await sha256Of(at, () => {}) } : outline
     if (before === undefined || row === undefined) {
       changes.push({ path, after })
       continue
@@ -175,7 +178,11 @@ function beforeOf(row: IndexEntry, kept: Fingerprint | undefined): Fingerprint {
 }
 
 /** A content that was not kept is still the same one where the package's checksum, or everything that moves when a file is written, says so. */
-function withContent(before: Fingerprint, after: Fingerprint, isOfPackage: () => boolean | undefined): Fingerprint {
+function withContent(
+  before: Fingerprint,
+  after: Fingerprint,
+  isOfPackage: () => boolean | undefined,
+): Fingerprint {
   if (before.type !== 'file' || before.sha256 !== undefined || after.sha256 === undefined) return before
   if (after.type !== 'file' || before.size !== after.size) return before
   const isSame = isOfPackage() ?? (before.inode === after.inode && before.mtimeNs === after.mtimeNs)
@@ -204,7 +211,11 @@ const md5BytesMax = 256 * 1024 * 1024
 async function record(
   parts: TransactionParts,
   found: readonly PathChange[],
-  { baseline, folder, takenMs }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
+  {
+    baseline,
+    folder,
+    takenMs,
+  }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
 ) {
   const before = statesBefore(baseline)
   const after = readPackagesNow(parts)
@@ -225,7 +236,9 @@ async function record(
   const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
     references: new Map(),
     before: (path) => kept.get(path),
-    lost: (path) => packaged.reasons.get(path) ?? 'its content was not kept: it is too large, or was added since stock was taken',
+    lost: (path) =>
+      packaged.reasons.get(path) ??
+      'its content was not kept: it is too large, or was added since stock was taken',
     after: (path) => inRoot(parts, path),
     filesBefore: after?.files,
     filesAfter: after?.files,
@@ -234,7 +247,9 @@ async function record(
     pin: () => false,
   })
   const tag = `${tokenTag}${tokenOf(all)}`
-  const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) => snapshot.tags.includes(tag))
+  const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) =>
+    snapshot.tags.includes(tag),
+  )
   if (earlier) return { stored: undefined, changes }
   const nowMs = parts.clock.now()
   const count = (is: (change: PathChange) => boolean) => all.filter(is).length
@@ -304,7 +319,9 @@ function firstChangeMs(
   changes: readonly PathChange[],
   { takenMs, nowMs }: { readonly takenMs: number; readonly nowMs: number },
 ): number {
-  const times = changes.flatMap(({ after }) => (after?.ctimeNs === undefined ? [] : Number(after.ctimeNs / 1_000_000n)))
+  const times = changes.flatMap(({ after }) =>
+    after?.ctimeNs === undefined ? [] : Number(after.ctimeNs / 1_000_000n),
+  )
   const first = times.reduce((least, time) => Math.min(least, time), nowMs)
   // A clock may have jumped.
   return Math.min(Math.max(first, Math.min(Math.floor(takenMs), nowMs)), nowMs)

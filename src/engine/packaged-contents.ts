@@ -45,7 +45,10 @@ export async function packagedContents(
       reasons.set(change.path, `${name} ${version} has it, and its package is not on this machine`)
     if (found === undefined) continue
     const inside = new Set(wanted.files.map(({ file }) => file.inside))
-    for await (const { inside: name, attributes, segments } of readPackageFiles(found, inside, { shell, signal })) {
+    for await (const { inside: name, attributes, segments } of readPackageFiles(found, inside, {
+      shell,
+      signal,
+    })) {
       if (attributes.type !== 'file' || (attributes.size ?? 0) > contentBytesMax) continue
       const pieces: Uint8Array[] = []
       for await (const segment of segments())

@@ -10,10 +10,7 @@ export function rowOfStatus(status: FileStatus): IndexEntry {
 }
 
 /** The same index, but for the paths of `rows`: with another row, or, where that is undefined, without one. */
-export function withRows(
-  index: RootIndex,
-  rows: ReadonlyMap<RawPath, IndexEntry | undefined>,
-): RootIndex {
+export function withRows(index: RootIndex, rows: ReadonlyMap<RawPath, IndexEntry | undefined>): RootIndex {
   const changed = [...rows].toSorted(([one], [other]) => (one < other ? -1 : 1))
   const paths: RawPath[] = []
   const kept: (number | IndexEntry)[] = []
@@ -58,7 +55,10 @@ export function mountTopsOf(index: RootIndex): ReadonlySet<RawPath> {
     if ((mode[row] ?? 0) >>> 12 !== folderType) continue
     const device = deviceId[row] ?? 0n
     devices.set(path, device)
-    const above = path === rootPath ? device : (devices.get(parentPath(path)) ?? entryOf(index, parentPath(path))?.deviceId)
+    const above =
+      path === rootPath
+        ? device
+        : (devices.get(parentPath(path)) ?? entryOf(index, parentPath(path))?.deviceId)
     if (above !== undefined && above !== device) tops.add(path)
   }
   return tops

@@ -6,6 +6,7 @@ import { command as list } from './tx-list.ts'
 import { recover } from './tx-recover.ts'
 import { command as run } from './tx-run.ts'
 import { command as show } from './tx-show.ts'
+import { command as watch } from './tx-watch.ts'
 import { redo, undo } from './tx-undo.ts'
 
 export const noun: NounSpec = {
@@ -20,6 +21,7 @@ export const noun: NounSpec = {
     undo: { summary: 'take exactly one back', command: undo },
     redo: { summary: 'bring it back', command: redo },
     recover: { summary: 'mend what was cut off', command: recover },
+    watch: { summary: 'record what is changed by hand', command: watch },
     hook: { summary: 'for the hooks of apt and dpkg', command: hook },
   },
 }
