@@ -143,7 +143,13 @@ async function findChanges(
     }
     const outline = outlineOf(place.libc, at, status)
     if (kept?.ctimeNs === outline.ctimeNs && kept?.inode === outline.inode) continue
-    if (before && row && isTouchedOnly(row, rowOfStatus(status)) && !kept?.sha256 && sameState(before, outline))
+    if (
+      before &&
+      row &&
+      isTouchedOnly(row, rowOfStatus(status)) &&
+      !kept?.sha256 &&
+      sameState(before, outline)
+    )
       continue
     const after = outline.type === 'file' ? { ...outline, sha256: await sha256Of(at, () => {}) } : outline
     if (before === undefined || row === undefined) {
