@@ -33,7 +33,7 @@ test('what is kept reads back as it was written, without contents that nobody ha
       const unused = packContent(Buffer.from('unused and longer than any of the others'))
       const withUnused = { ...baseline, contents: new Map([['0'.repeat(64), unused], ...baseline.contents]) }
       const back = decodeBaseline(encodeBaseline(withUnused))
-      assert.deepEqual(back.fingerprints, new Map([...baseline.fingerprints].toSorted()))
+      assert.deepEqual(back.fingerprints, baseline.fingerprints)
       assert.deepEqual(new Set(back.contents.keys()), new Set(baseline.contents.keys()))
       for (const [path, is] of back.fingerprints)
         if (is.type === 'file')
