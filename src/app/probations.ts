@@ -15,12 +15,7 @@ import {
   type ProbationNote,
   writeProbation,
 } from '../engine/probation-note.ts'
-import {
-  everyMsOf,
-  type ProbationEnd,
-  type ProbationParts,
-  runProbation,
-} from '../engine/probation.ts'
+import { everyMsOf, type ProbationEnd, type ProbationParts, runProbation } from '../engine/probation.ts'
 import { keepDpkgOut } from './dpkg-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'

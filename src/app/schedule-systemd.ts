@@ -73,12 +73,12 @@ function timerUnit({ everyMinutes }: ScheduleRequest): string {
   ].join('\n')
 }
 
-/** A program with quotes or backslashes in its name is refused by systemd, however they are written: a shell starts it. */
-function startable(command: readonly string[]): readonly string[] {
+/** For `ExecStart`. A program with quotes or backslashes in its name is refused by systemd, however they are written: a shell starts it. */
+export function startable(command: readonly string[]): readonly string[] {
   return /["'\\]/.test(command[0] ?? '') ? ['/bin/sh', '-c', 'exec "$0" "$@"', ...command] : command
 }
 
 /** Between double quotes, with the escapes of C; % begins a specifier. */
-function quoted(text: string): string {
+export function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, String.raw`\$&`).replaceAll('%', '%%')}"`
 }

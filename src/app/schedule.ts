@@ -107,7 +107,7 @@ export function scheduleRequest(
 }
 
 /** The launcher, which finds the pinned Node however that changes; on Windows, which has no shell for it, Node itself. */
-function vmlCommand(platform: SchedulePlatform): readonly string[] {
+export function vmlCommand(platform: SchedulePlatform): readonly string[] {
   const root = join(import.meta.dirname, '../..')
   const launcher = join(root, 'vml')
   return platform !== 'windows' && existsSync(launcher)

@@ -7,6 +7,7 @@ import { rawFromBytes, rawFromString } from '../base/raw-text.ts'
 import type { TransactionParts } from '../engine/end-stage.ts'
 import type { UndoRun } from '../engine/run-undo.ts'
 import type { StageNote } from '../engine/stage-note.ts'
+import { lookForHandChanges } from '../engine/hand-changes.ts'
 import { openTransactionContents } from '../engine/transaction-contents.ts'
 import { readTransaction, type RecordedMachine } from '../engine/transaction-entry.ts'
 import { type ListedTransaction, listTransactions } from '../engine/transactions.ts'
@@ -45,7 +46,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     throw new VmlError('unsupported', 'Cannot record transactions: VML_NO_FFI is set', {
       hint: 'Nothing was changed. Unset it: they need calls of the C library',
     })
-  return {
+  const parts: TransactionParts = {
     ...openWorkplace({
       root: rootOfMachine,
       state: stateFolder,
@@ -58,7 +59,12 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     logbook,
     machine: recordedMachine(config),
     restartServices: async (queue) => await restartServices(shell, context, queue),
+    beforeChange: async (index) => {
+      const stored = await lookForHandChanges(parts, index)
+      if (stored) reporter.warn({ warning: `Recorded #${stored.number}: ${stored.title}` })
+    },
   }
+  return parts
 }
 
 export async function openUndoRun(

@@ -56,7 +56,7 @@ export async function beginProbationOf(
 }
 
 /** Without systemd nobody takes up what was cut off: whoever comes next does, where its time is over. */
-export async function endOverdueWatches(
+export async function endOverdueProbations(
   context: Context,
   logbook: Logbook,
   parts: TransactionParts,

@@ -23,6 +23,7 @@ import {
   type PackagesNow,
   transitions,
 } from './dpkg-state.ts'
+import { noteOrForget } from './baseline.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
@@ -232,6 +233,7 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
       signal: parts.signal,
     },
   )
+  await noteOrForget(parts, settled)
   // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
   try {
     kept.forget()
@@ -370,7 +372,7 @@ function userOf({ user: { name, uid, login } }: StageNote): { name: string; uid:
   return { name, uid, ...(login === undefined ? {} : { login }) }
 }
 
-function folderAttributes(place: Workplace, path: RawPath): Attributes {
+export function folderAttributes(place: Workplace, path: RawPath): Attributes {
   const at = asPath(inRoot(place, path))
   const status = statusAt(place.libc, at)
   // A folder that is gone stands above a path that is gone, too.

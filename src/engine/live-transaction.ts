@@ -56,6 +56,8 @@ export async function beginLive(place: Workplace, request: StageRequest, reason:
   const note: StageNote = { ...noteOf(place, request), scan, modeReason: reason }
   try {
     keepOutside(place)
+    // Before anything is linked, which touches every file.
+    await place.beforeChange?.()
     const mark = markOf(note.process.id)
     writeFileSync(
       pathIn(folder, 'frontend'),

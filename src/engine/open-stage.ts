@@ -69,6 +69,7 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
     )
     // The stage's own folders touch the tops of mounts: what is looked at is the root with them.
     const { index } = scanRoot(viewOf(plan), place)
+    await place.beforeChange?.(index)
     await writeFileDurable(pathIn(folder, 'index'), encodeIndex(index))
     return { note, plan, index, folder: made }
   } catch (error) {

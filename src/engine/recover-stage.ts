@@ -12,6 +12,8 @@ import {
   tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
+import { noteOrForget } from './baseline.ts'
+import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
@@ -63,6 +65,7 @@ export async function recoverStage(
     const entry = await findRecord(parts, note.token)
     if (entry) {
       // The record was stored right before the crash.
+      await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
       forgetJournal(parts.disk, journal)
       dropStage(parts, note.plan)
       return { kind: 'known', entry }

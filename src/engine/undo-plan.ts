@@ -228,6 +228,11 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     work.already()
     return
   }
+  // One file that cannot be had again must not keep all others that people changed from coming back.
+  if (change.preImage.kind === 'lost' && transaction.document.source === 'hand') {
+    work.conflict(path, `what it was before cannot be had: ${change.preImage.reason}`)
+    return
+  }
   // A cache that was made anew since is as good as the one that the transaction made.
   if (sameState(now, after) || (before === undefined && view.isRegenerated(path))) {
     work.plan(path, {

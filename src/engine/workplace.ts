@@ -5,6 +5,7 @@ import { VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import { type CommitDisk, openCommitDisk } from '../stage/commit-disk.ts'
+import type { RootIndex } from '../stage/root-index.ts'
 import { type FolderReader, openFolderReader } from '../wire/folder-reader.ts'
 import { type Libc, openLibc } from '../wire/libc.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -21,6 +22,8 @@ export interface Workplace {
   readonly clock: Clock
   readonly reporter: Reporter
   readonly signal?: AbortSignal | undefined
+  /** Told of the root right before a transaction changes it: what was changed by hand until then is recorded. Never fails but when it is cancelled. */
+  beforeChange?(index?: RootIndex): Promise<void>
 }
 
 export function openWorkplace(

@@ -45,8 +45,10 @@ test('a command is one transaction: undone alone, redone, and later work stays (
     (await listed(chroot)).map(({ title, undone_by }) => [title, undone_by]),
     [
       ['a tool', null],
-      ['undo #1: a tool', 3],
-      ['redo #2: a tool', null],
+      ['changes by hand: /etc/hosts', null],
+      ['undo #1: a tool', 5],
+      ['changes by hand: /etc/hosts', null],
+      ['redo #3: a tool', null],
     ],
   )
 })

@@ -1,5 +1,6 @@
 // `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
+import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
 import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
 import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
@@ -22,7 +23,9 @@ export const enable = defineCommand({
     if (!options.dryRun) {
       requireRoot('put hooks of apt and dpkg in place')
       await using _locks = await locks(context)
-      await context.openSystemLogbook({ make: true })
+      const logbook = await context.openSystemLogbook({ make: true })
+      // Changes by hand are told by comparison with what is there now.
+      await openTransactionParts(context, logbook).beforeChange?.()
       await installHooks('/', files)
     }
     out.document({

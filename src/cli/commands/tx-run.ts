@@ -11,7 +11,7 @@ import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
-import { endOverdueWatches, beginProbationOf, probationRequest } from '../probation.ts'
+import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
 export const command = defineCommand({
@@ -61,7 +61,7 @@ export const command = defineCommand({
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
     await recoverFirst(context, parts)
-    await endOverdueWatches(context, logbook, parts)
+    await endOverdueProbations(context, logbook, parts)
     const policy = policyScriptOf()
     const request: StageRequest = {
       source: 'command',

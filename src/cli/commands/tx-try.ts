@@ -15,7 +15,7 @@ import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { printRecorded } from '../print-transaction.ts'
 import { printPreview } from '../print-tried.ts'
 import { recoverFirst } from './tx-run.ts'
-import { endOverdueWatches } from '../probation.ts'
+import { endOverdueProbations } from '../probation.ts'
 
 export const tryCommand = defineCommand({
   description:
@@ -149,7 +149,7 @@ async function openParts(context: Context, what: string) {
   const logbook = await context.openSystemLogbook({ make: true })
   const parts = openTransactionParts(context, logbook)
   await recoverFirst(context, parts)
-  await endOverdueWatches(context, logbook, parts)
+  await endOverdueProbations(context, logbook, parts)
   return parts
 }
 

@@ -1,4 +1,5 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
+import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
@@ -13,7 +14,7 @@ import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
-import { endOverdueWatches } from '../probation.ts'
+import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const partialStatus = 3
@@ -80,6 +81,13 @@ export const redo = defineCommand({
   },
 })
 
+/** What was changed by hand until now becomes a transaction of its own, which the plan knows of. */
+async function beginUndo(context: Context, logbook: Logbook): Promise<void> {
+  const parts = openTransactionParts(context, logbook)
+  await recoverFirst(context, parts)
+  await parts.beforeChange?.()
+}
+
 async function takeBack(
   context: Context,
   kind: UndoRequest['kind'],
@@ -98,10 +106,12 @@ async function takeBack(
   const { out } = context
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook()
-  if (!options.dryRun) await endOverdueWatches(context, logbook, openTransactionParts(context, logbook))
-  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
-  if (!options.dryRun) await recoverFirst(context, run)
+  if (!options.dryRun) {
+    await endOverdueProbations(context, logbook, openTransactionParts(context, logbook))
+    await beginUndo(context, logbook)
+  }
   await using _locks = options.dryRun ? undefined : await locks(context)
+  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   const plan = await planUndo(
     { place: run, logbook, listed, contents: run.contents },
     {

@@ -8,6 +8,7 @@ import { command as run } from './tx-run.ts'
 import { command as show } from './tx-show.ts'
 import { commit, discard, tryCommand } from './tx-try.ts'
 import { confirm, resumeProbation } from './tx-probation.ts'
+import { command as watch } from './tx-watch.ts'
 import { redo, undo } from './tx-undo.ts'
 
 export const noun: NounSpec = {
@@ -27,6 +28,7 @@ export const noun: NounSpec = {
     confirm: { summary: 'keep one that is watched', command: confirm },
     'resume-probation': { summary: 'go on watching what was committed', command: resumeProbation },
     recover: { summary: 'mend what was cut off', command: recover },
+    watch: { summary: 'record what is changed by hand', command: watch },
     hook: { summary: 'for the hooks of apt and dpkg', command: hook },
   },
 }

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { isFailure } from '../base/failure.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Fingerprint } from '../model/transaction.ts'
+import { type Baseline, contentIn, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
+
+const attributes = { mode: 0o644, uid: 0, gid: 0, mtimeNs: 1n, ctimeNs: 2n, inode: 3n } as const
+const contents = fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 100 }), {
+  maxKeys: 8,
+  noNullPrototype: true,
+})
+
+function baselineOf(files: Readonly<Record<string, Uint8Array>>): Baseline {
+  const fingerprints = new Map<RawPath, Fingerprint>([
+    ['/link' as RawPath, { ...attributes, type: 'symlink', linkTarget: 'x' as RawPath }],
+  ])
+  const packed = new Map<string, Uint8Array>()
+  for (const [name, content] of Object.entries(files)) {
+    const sha256 = hash('sha256', content, 'hex')
+    fingerprints.set(`/etc/${name}` as RawPath, { ...attributes, type: 'file', size: content.length, sha256 })
+    packed.set(sha256, packContent(content))
+  }
+  return { fingerprints, contents: packed }
+}
+
+test('what is kept reads back as it was written, without contents that nobody has any more', () => {
+  fc.assert(
+    fc.property(contents, (files) => {
+      const baseline = baselineOf(files)
+      const unused = packContent(Buffer.from('unused and longer than any of the others'))
+      const withUnused = { ...baseline, contents: new Map([['0'.repeat(64), unused], ...baseline.contents]) }
+      const back = decodeBaseline(encodeBaseline(withUnused))
+      assert.deepEqual(back.fingerprints, baseline.fingerprints)
+      assert.deepEqual(new Set(back.contents.keys()), new Set(baseline.contents.keys()))
+      for (const [path, is] of back.fingerprints)
+        if (is.type === 'file')
+          assert.deepEqual(contentIn(back, is), Buffer.from(files[path.slice('/etc/'.length)] ?? []))
+    }),
+  )
+})
+
+test('what is cut off or altered is refused, or a content is told to be gone; never is another one given', () => {
+  fc.assert(
+    fc.property(
+      contents,
+      fc.nat(),
+      fc.integer({ min: 1, max: 255 }),
+      fc.boolean(),
+      (files, place, flip, cut) => {
+        const file = encodeBaseline(baselineOf(files))
+        const at = place % file.length
+        if (!cut) file[at] = (file[at] ?? 0) ^ flip
+        let back: Baseline
+        try {
+          back = decodeBaseline(cut ? file.subarray(0, at) : file)
+        } catch (error) {
+          if (!isFailure(error, 'integrity.format')) throw error
+          return
+        }
+        assert.ok(!cut)
+        for (const [path, is] of back.fingerprints) {
+          if (is.type !== 'file') continue
+          const content = contentIn(back, is)
+          if (content) assert.deepEqual(content, Buffer.from(files[path.slice('/etc/'.length)] ?? []))
+        }
+      },
+    ),
+  )
+})

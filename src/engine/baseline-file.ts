@@ -1,0 +1,104 @@
+// What an index cannot tell of paths, kept beside it as one file: contents of small files, targets of links, attributes (docs/format.md).
+import { hash } from 'node:crypto'
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import { VmlError } from '../base/failure.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Fingerprint } from '../model/transaction.ts'
+import { encodeChanges, parseChanges } from '../model/transaction-record.ts'
+
+export interface Baseline {
+  readonly fingerprints: ReadonlyMap<RawPath, Fingerprint>
+  /** By SHA-256, as `packContent` gives them. */
+  readonly contents: ReadonlyMap<string, Uint8Array>
+}
+
+/** The number is the version: another one is not read, and stock is taken anew. */
+const magic = Buffer.from('VMLKEPT1')
+const sumBytes = 32
+/** Magic, bytes of the packed list, bytes of the table, SHA-256 of both. */
+const headerBytes = magic.length + 4 + 4 + sumBytes
+/** Half a million paths with their attributes. */
+const listBytesMax = 256 * 1024 * 1024
+const packedSum = /^([0-9a-f]{64}) (\d{1,10})$/
+
+export function packContent(content: Uint8Array): Buffer {
+  return zstdCompressSync(content, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
+}
+
+const undecided = {
+  owner: { kind: 'script' },
+  preImage: { kind: 'fingerprint' },
+  afterKept: false,
+} as const
+
+/** To be written with `writeFileDurable`. Contents that no path has are left out. */
+export function encodeBaseline({ fingerprints, contents }: Baseline): Buffer {
+  const sorted = [...fingerprints].toSorted(([one], [other]) => (one < other ? -1 : 1))
+  const list = packContent(
+    Buffer.concat([...encodeChanges(sorted.map(([path, after]) => ({ path, after, ...undecided })))]),
+  )
+  const needed = new Set(sorted.flatMap(([, { sha256 }]) => sha256 ?? []))
+  const frames = [...contents].filter(([sum]) => needed.has(sum))
+  const table = Buffer.from(frames.map(([sum, { length }]) => `${sum} ${length}\n`).join(''))
+  const header = Buffer.alloc(headerBytes)
+  magic.copy(header)
+  header.writeUInt32LE(list.length, magic.length)
+  header.writeUInt32LE(table.length, magic.length + 4)
+  const head = Buffer.concat([list, table])
+  header.write(hash('sha256', head, 'hex'), magic.length + 8, 'hex')
+  return Buffer.concat([header, head, ...frames.map(([, frame]) => frame)])
+}
+
+/** Fails with `integrity.…` on what `encodeBaseline` cannot have written. Contents are compared with their hashes as they are unpacked. */
+export function decodeBaseline(file: Uint8Array): Baseline {
+  const bytes = Buffer.from(file.buffer, file.byteOffset, file.byteLength)
+  if (bytes.length < headerBytes || !bytes.subarray(0, magic.length).equals(magic))
+    throw damaged('it does not begin as one')
+  const listBytes = bytes.readUInt32LE(magic.length)
+  const tableBytes = bytes.readUInt32LE(magic.length + 4)
+  const head = bytes.subarray(headerBytes, headerBytes + listBytes + tableBytes)
+  if (head.length !== listBytes + tableBytes) throw damaged('it is cut off')
+  const sum = bytes.toString('hex', magic.length + 8, headerBytes)
+  if (hash('sha256', head, 'hex') !== sum) throw damaged('its checksum is wrong')
+  const contents = new Map<string, Uint8Array>()
+  let at = headerBytes + head.length
+  for (const line of head.toString('latin1', listBytes).split('\n').slice(0, -1)) {
+    const [, name, length] = packedSum.exec(line) ?? []
+    if (name === undefined || length === undefined) throw damaged('its table has something else')
+    const end = at + Number(length)
+    if (end > bytes.length) throw damaged('it is cut off')
+    contents.set(name, bytes.subarray(at, end))
+    at = end
+  }
+  const fingerprints = new Map<RawPath, Fingerprint>()
+  for (const { path, after } of parseChanges(unpacked(head.subarray(0, listBytes), listBytesMax)))
+    if (after) fingerprints.set(path, after)
+  return { fingerprints, contents }
+}
+
+/** Undefined where it was not kept, or is not what it was. */
+export function contentIn(
+  { contents }: Baseline,
+  { sha256 = '', size = 0 }: Fingerprint,
+): Buffer | undefined {
+  const frame = contents.get(sha256)
+  if (frame === undefined) return undefined
+  try {
+    const content = unpacked(frame, Math.max(size, 1))
+    return hash('sha256', content, 'hex') === sha256 ? content : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function unpacked(packed: Uint8Array, bytesMax: number): Buffer {
+  try {
+    return zstdDecompressSync(packed, { maxOutputLength: bytesMax })
+  } catch (error) {
+    throw damaged('it cannot be unpacked', error)
+  }
+}
+
+function damaged(reason: string, cause?: unknown): VmlError {
+  return new VmlError('integrity.format', `Cannot read what is kept of the system: ${reason}`, { cause })
+}

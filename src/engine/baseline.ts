@@ -1,0 +1,299 @@
+// What VML knows of the machine since it last looked: by it changes are found that were made by hand, and taken back.
+import { hash } from 'node:crypto'
+import { readFileSync, rmSync, statSync } from 'node:fs'
+import { writeFileDurable } from '../base/files.ts'
+import { messageOf, VmlError } from '../base/failure.ts'
+import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { isWithin, type RawPath } from '../model/raw-path.ts'
+import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
+import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
+import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
+import { rowOfStatus, withRows } from '../stage/index-rows.ts'
+import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
+import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
+import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
+import { scanRoot } from '../stage/scan-root.ts'
+import { tryRecordLock } from '../wire/record-lock.ts'
+import { type Baseline, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
+import { readPackagesNow } from './dpkg-state.ts'
+import { readExtraPaths } from './extra-paths.ts'
+import { readIfThere } from './open-stage.ts'
+import { inRoot, pathIn, type Workplace } from './workplace.ts'
+
+/** All contents together; a system's configuration and books are 10 to 20 MB. What is above it is only known by its attributes. */
+const contentsBytesMax = 64 * 1024 * 1024
+
+/** One process at a time reads and writes both files. */
+export async function lockBaseline(place: Workplace): Promise<AsyncDisposable> {
+  const path = pathIn(place.state, 'index.lock')
+  const deadline = place.clock.now() + lockWaitMs
+  for (;;) {
+    const attempt = await tryRecordLock(path)
+    if (attempt.taken) return attempt.lock
+    if (place.clock.now() > deadline)
+      throw new VmlError('store.locked', `Cannot look for changes: process ${attempt.holder.pid} does`)
+    await place.clock.sleep(lockPollMs, { signal: place.signal })
+  }
+}
+
+/** A look at a million paths that are not in memory takes half a minute (tx.md 6). */
+const lockWaitMs = 120_000
+const lockPollMs = 50
+
+/** Undefined where stock was never taken, or what was kept of it cannot be read. */
+export function readKnownIndex(place: Workplace): { index: RootIndex; takenMs: number } | undefined {
+  const file = indexFile(place)
+  const bytes = readIfThere(file)
+  if (bytes === undefined) return undefined
+  try {
+    return { index: decodeIndex(bytes), takenMs: statSync(rawToBytes(file)).mtimeMs }
+  } catch (error) {
+    place.reporter.warn({ warning: `${messageOf(error)}. Stock is taken anew` })
+    return undefined
+  }
+}
+
+export function readBaseline(place: Workplace): Baseline {
+  const bytes = readIfThere(baselineFile(place))
+  try {
+    if (bytes) return decodeBaseline(bytes)
+  } catch (error) {
+    place.reporter.warn({ warning: messageOf(error) })
+  }
+  return { fingerprints: new Map(), contents: new Map() }
+}
+
+export function watchRules(place: Workplace): WatchRules {
+  // Reading the lists of all packages takes a while: only where one is asked for.
+  let files: ReturnType<typeof readPackagesNow> | 'unread' = 'unread'
+  return {
+    extra: readExtraPaths(place),
+    isPackaged(path) {
+      if (files === 'unread') files = readPackagesNow(place)
+      return (files?.files.ownersOf(path).length ?? 0) > 0
+    },
+  }
+}
+
+/** What is looked at of the machine: what would be staged. */
+export function viewNow(place: Workplace): RootView {
+  const { root, state } = place
+  const planned = planMounts({
+    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
+    root,
+    state,
+    stateOnMount: statSync(rawToBytes(root)).dev === statSync(rawToBytes(state)).dev,
+    isFolder: (path) =>
+      statSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false })?.isDirectory() ?? false,
+    dataFolders: [],
+  })
+  return planned.kind === 'stage' ? viewOf(planned.plan) : planned.view
+}
+
+/** Takes stock of everything. Nothing is recorded: what is there now counts as known. */
+export async function takeStock(
+  place: Workplace,
+  index = scanRoot(viewNow(place), place).index,
+): Promise<void> {
+  place.reporter.progress({ phase: 'taking stock of the system' })
+  await learn(place, index, {
+    index,
+    draft: openDraft(place, { fingerprints: new Map(), contents: new Map() }),
+  })
+}
+
+/** The same for some folders alone, by an index of them; the rest stays as it is known. */
+export async function takeStockOf(
+  place: Workplace,
+  now: RootIndex,
+  folders: readonly RawPath[],
+): Promise<void> {
+  const known = readKnownIndex(place)
+  if (known === undefined) return
+  const isTaken = (path: RawPath) => folders.some((folder) => isWithin(path, folder))
+  const gone = known.index.paths.filter((path) => isTaken(path) && entryOf(now, path) === undefined)
+  const rows = new Map<RawPath, IndexEntry | undefined>(gone.map((path) => [path, undefined]))
+  for (const path of now.paths) if (isTaken(path)) rows.set(path, entryOf(now, path))
+  const index = withRows(known.index, rows)
+  const draft = openDraft(place, readBaseline(place))
+  for (const path of gone) draft.forget(path)
+  await learn(place, index, { index: now, draft, isTaken })
+}
+
+async function learn(
+  place: Workplace,
+  whole: RootIndex,
+  { index, draft, isTaken }: { index: RootIndex; draft: Draft; isTaken?: (path: RawPath) => boolean },
+): Promise<void> {
+  const rules = watchRules(place)
+  const rows = new Map<RawPath, IndexEntry | undefined>()
+  for (const [row, path] of index.paths.entries()) {
+    if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
+    if (isTaken?.(path) === false || !isWatched(path, rules)) continue
+    draft.forget(path)
+    const known = draft.keep(path, () => keptBytesMax(path, rules))
+    if (known?.ctimeNs !== index.columns.ctimeNs[row]) rows.set(path, known)
+  }
+  await writeKnown(place, withRows(whole, rows), draft.end())
+}
+
+const pathsAtOnce = 4096
+
+/**
+ * What a transaction, or a record of changes by hand, has told is known from now on. Nothing else is: what anybody else changed meanwhile is
+ * found by the next look. Without stock there is nothing to keep current.
+ */
+export async function noteChanges(
+  place: Workplace,
+  changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
+  options: {
+    readonly byHand?: boolean
+    readonly index?: RootIndex
+    readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined>
+  } = {},
+): Promise<void> {
+  const index = options.index ?? readKnownIndex(place)?.index
+  if (index === undefined) return
+  const rules = watchRules(place)
+  const owners = new Map(changes.map(({ path, owner }) => [path, owner.kind === 'package']))
+  const isPackaged = (path: RawPath): boolean => owners.get(path) ?? rules.isPackaged(path)
+  const draft = openDraft(place, readBaseline(place))
+  const rows = new Map<RawPath, IndexEntry | undefined>(options.rows)
+  for (const { path, after } of changes) {
+    rows.set(path, after && rowNow(place, path, after))
+    draft.forget(path)
+    if (after === undefined || !isWatched(path, { ...rules, isPackaged })) continue
+    // Where a package's file was changed by hand, the package does not have it any more.
+    const limits = { ...rules, isPackaged: options.byHand ? () => false : isPackaged }
+    draft.keepAs(path, after, () => keptBytesMax(path, limits))
+  }
+  await writeKnown(place, withRows(index, rows), draft.changed() ? draft.end() : undefined)
+}
+
+/**
+ * At the end of a transaction. If it fails, the next look takes stock anew: better to miss a change by hand than to take a transaction's own for one.
+ */
+export async function noteOrForget(
+  place: Workplace,
+  changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
+): Promise<void> {
+  try {
+    await using _lock = await lockBaseline(place)
+    await noteChanges(place, changes)
+  } catch (error) {
+    place.reporter.warn({
+      warning: `What is known of the system could not be kept current (${messageOf(error)}): stock is taken anew, and changes by hand until then are not recorded`,
+    })
+    rmSync(rawToBytes(indexFile(place)), { force: true })
+  }
+}
+
+/** Contents first: what the index tells has to be known of them. Cut off in between, they are newer, which is seen by their times. */
+async function writeKnown(place: Workplace, index: RootIndex, baseline: Baseline | undefined): Promise<void> {
+  if (baseline) await writeFileDurable(baselineFile(place), encodeBaseline(baseline))
+  await writeFileDurable(indexFile(place), encodeIndex(index))
+}
+
+interface Draft {
+  /** Reads the path as it is now. Undefined where nothing is. */
+  keep(path: RawPath, bytesMax: () => number): IndexEntry | undefined
+  /** The path is known to be this; its content is kept if it is still that. */
+  keepAs(path: RawPath, is: Fingerprint, bytesMax: () => number): void
+  forget(path: RawPath): void
+  changed(): boolean
+  end(): Baseline
+}
+
+function openDraft(place: Workplace, from: Baseline): Draft {
+  const fingerprints = new Map(from.fingerprints)
+  const contents = new Map(from.contents)
+  let isChanged = false
+  let bytes = 0
+  for (const { size = 0, sha256 } of fingerprints.values()) if (sha256 !== undefined) bytes += size
+  const put = (path: RawPath, known: Fingerprint): void => {
+    fingerprints.set(path, known)
+    isChanged = true
+  }
+  const contentOf = (
+    path: RawPath,
+    { size = 0 }: Fingerprint,
+    bytesMax: () => number,
+  ): Buffer | undefined => {
+    if (bytes + size > contentsBytesMax || size > bytesMax()) return undefined
+    const content = readIfThere(inRoot(place, path))
+    return content?.length === size ? content : undefined
+  }
+  const add = (path: RawPath, known: Fingerprint, content: Buffer, sha256: string): void => {
+    if (!contents.has(sha256)) contents.set(sha256, packContent(content))
+    bytes += content.length
+    put(path, { ...known, sha256 })
+  }
+  return {
+    keep(path, bytesMax) {
+      const at = pathIn(place.root, path)
+      const status = statusAt(place.libc, at)
+      if (status === undefined) return undefined
+      const known = outlineOf(place.libc, at, status)
+      const content = known.type === 'file' ? contentOf(path, known, bytesMax) : undefined
+      if (content && statusAt(place.libc, at)?.ctimeNs === status.ctimeNs)
+        add(path, known, content, hash('sha256', content, 'hex'))
+      else if (isMoreThanRow(known)) put(path, known)
+      return rowOfStatus(status)
+    },
+    keepAs(path, is, bytesMax) {
+      const content = is.type === 'file' ? contentOf(path, is, bytesMax) : undefined
+      if (content && is.sha256 !== undefined && hash('sha256', content, 'hex') === is.sha256)
+        add(path, is, content, is.sha256)
+      else if (isMoreThanRow(is)) {
+        const { sha256: _, ...outline } = is
+        put(path, outline)
+      }
+    },
+    forget(path) {
+      const known = fingerprints.get(path)
+      if (known === undefined) return
+      if (known.sha256 !== undefined) bytes -= known.size ?? 0
+      fingerprints.delete(path)
+      isChanged = true
+    },
+    changed: () => isChanged,
+    end: () => ({ fingerprints, contents }),
+  }
+}
+
+/** An index does not tell it: where a link leads, what a device is, attributes. */
+function isMoreThanRow({ type, xattrs = [] }: Fingerprint): boolean {
+  return xattrs.length > 0 || !['file', 'dir'].includes(type)
+}
+
+/** S_IFMT of stat(2), as `typeOf` reads it. */
+const typeBits = {
+  fifo: 0o01,
+  chardev: 0o02,
+  dir: 0o04,
+  dev: 0o06,
+  file: 0o10,
+  symlink: 0o12,
+  socket: 0o14,
+  irregular: 0,
+}
+
+/** Numbers of names and sizes of folders are not in a fingerprint; where the path was changed since, it does not count. */
+function rowNow(place: Workplace, path: RawPath, is: Fingerprint): IndexEntry {
+  const status = statusAt(place.libc, pathIn(place.root, path))
+  const isSame = status && (is.type === 'dir' ? typeOf(status.mode) === 'dir' : status.ctimeNs === is.ctimeNs)
+  return isSame ? { ...rowOfStatus(status), mode: rowOf(is).mode, uid: is.uid, gid: is.gid } : rowOf(is)
+}
+
+function rowOf(is: Fingerprint): IndexEntry {
+  const { type, mode, uid, gid, links = 1, inode = 0n, deviceId = 0n, size = 0, mtimeNs, ctimeNs = 0n } = is
+  return { mode: (typeBits[type] << 12) | mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs }
+}
+
+function indexFile({ state }: Workplace): RawPath {
+  return pathIn(state, 'index')
+}
+
+function baselineFile({ state }: Workplace): RawPath {
+  return pathIn(state, 'baseline')
+}

@@ -1,0 +1,360 @@
+// Changes that nobody told VML of: found by comparing the machine with what is known of it, and recorded as a transaction of their own.
+import { createHash, hash } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { messageOf } from '../base/failure.ts'
+import { printable, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { isWatched, type WatchRules } from '../model/watched-paths.ts'
+import { isWithin } from '../model/raw-path.ts'
+import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
+import { mountTopsOf, rowOfStatus } from '../stage/index-rows.ts'
+import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
+import { type Baseline, contentIn } from './baseline-file.ts'
+import {
+  lockBaseline,
+  noteChanges,
+  readBaseline,
+  readKnownIndex,
+  takeStock,
+  viewNow,
+  watchRules,
+} from './baseline.ts'
+import { scanRoot } from '../stage/scan-root.ts'
+import { extendedStatesPath, packageSetOf, readPackagesNow, statusPath, transitionsOf } from './dpkg-state.ts'
+import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
+import { listEntries, nextEntryNumber } from './entries.ts'
+import { readIfThere } from './open-stage.ts'
+import { packagedContents } from './packaged-contents.ts'
+import { recordChanges } from './record-changes.ts'
+import { type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import { inRoot, pathIn, type Workplace } from './workplace.ts'
+
+export interface HandRecord extends StoredTransaction {
+  readonly title: string
+}
+
+/**
+ * The whole machine, by an index of it that was made just now, or by a look. Where stock was never taken, it is taken. What goes wrong must not keep
+ * anybody from an upgrade: it is told, and what was changed is found by the next look.
+ */
+export async function lookForHandChanges(
+  parts: TransactionParts,
+  index?: RootIndex,
+): Promise<HandRecord | undefined> {
+  try {
+    await using _lock = await lockBaseline(parts)
+    const now = index ?? scanRoot(viewNow(parts), parts).index
+    if (readKnownIndex(parts) !== undefined) return await recordHandChanges(parts, now)
+    await takeStock(parts, now)
+  } catch (error) {
+    parts.signal?.throwIfAborted()
+    parts.reporter.warn({ warning: `Changes made by hand could not be recorded: ${messageOf(error)}` })
+  }
+  return undefined
+}
+
+interface Found {
+  readonly changes: readonly PathChange[]
+  /** What is known of all that differs, as it is now. */
+  readonly rows: ReadonlyMap<RawPath, IndexEntry | undefined>
+}
+
+/**
+ * Compares `now`, which may be of a part of the machine (`within`), with what is known. Whoever calls holds the lock of it. Order: the record,
+ * then what is known: cut off in between, the same record is found by its token. Undefined where nothing was changed, or nothing was known.
+ */
+export async function recordHandChanges(
+  parts: TransactionParts,
+  now: RootIndex,
+  within?: readonly RawPath[],
+): Promise<HandRecord | undefined> {
+  const known = readKnownIndex(parts)
+  if (known === undefined) return undefined
+  const differences = [...differencesOf(known.index, now, within)]
+  if (differences.length === 0) return undefined
+  const rules = watchRules(parts)
+  const baseline = readBaseline(parts)
+  const found = await findChanges(parts, differences, { rules, baseline })
+  if (found.changes.length === 0) {
+    // Times of folders and the like: cheap to find again.
+    if (found.rows.size > rowsToKeepMax)
+      await noteChanges(parts, [], { index: known.index, rows: found.rows })
+    return undefined
+  }
+  parts.reporter.progress({ phase: 'recording changes made by hand' })
+  const folder = pathIn(parts.state, 'hand')
+  try {
+    rmSync(rawToBytes(folder), { recursive: true, force: true })
+    mkdirSync(rawToBytes(folder), { mode: 0o700 })
+    const { stored, changes } = await record(parts, found.changes, {
+      baseline,
+      folder,
+      takenMs: known.takenMs,
+    })
+    await noteChanges(parts, changes, { byHand: true, index: known.index, rows: found.rows })
+    return stored
+  } finally {
+    rmSync(rawToBytes(folder), { recursive: true, force: true })
+  }
+}
+
+/** A look at each takes some 20 microseconds. */
+const rowsToKeepMax = 1000
+
+/** Where a file system is mounted no more, or is mounted now, its paths are neither gone nor new. */
+function* differencesOf(
+  known: RootIndex,
+  now: RootIndex,
+  within: readonly RawPath[] | undefined,
+): Iterable<IndexDifference> {
+  const [tops, topsNow] = [mountTopsOf(known), mountTopsOf(now)]
+  const isLooked = (path: RawPath) => within === undefined || within.some((folder) => isWithin(path, folder))
+  const away = [...tops, ...topsNow].filter((top) => tops.has(top) !== topsNow.has(top) && isLooked(top))
+  for (const difference of compareIndex(known, now)) {
+    const { path } = difference
+    if (!isLooked(path)) continue
+    if (away.some((top) => isWithin(path, top))) continue
+    yield difference
+  }
+}
+
+async function findChanges(
+  place: Workplace,
+  differences: readonly IndexDifference[],
+  { rules, baseline }: { readonly rules: WatchRules; readonly baseline: Baseline },
+): Promise<Found> {
+  const changes: PathChange[] = []
+  const rows = new Map<RawPath, IndexEntry | undefined>()
+  // Checksums of packages are only read where one is asked for.
+  let files: ReturnType<typeof readPackagesNow> | 'unread' = 'unread'
+  for (const { path, before: row } of differences) {
+    place.signal?.throwIfAborted()
+    if (!isWatched(path, rules)) continue
+    // The look may be of a while ago: what counts is what is there now.
+    const at = pathIn(place.root, path)
+    const status = statusAt(place.libc, at)
+    rows.set(path, status && rowOfStatus(status))
+    const kept = baseline.fingerprints.get(path)
+    const before = row && beforeOf(row, kept)
+    if (status === undefined) {
+      if (before) changes.push({ path, before })
+      continue
+    }
+    const outline = outlineOf(place.libc, at, status)
+    if (kept?.ctimeNs === outline.ctimeNs && kept?.inode === outline.inode) continue
+    if (
+      before &&
+      row &&
+      isTouchedOnly(row, rowOfStatus(status)) &&
+      !kept?.sha256 &&
+      sameState(before, outline)
+    )
+      continue
+    const after = outline.type === 'file' ? { ...outline, sha256: await sha256Of(at, () => {}) } : outline
+    if (before === undefined || row === undefined) {
+      changes.push({ path, after })
+      continue
+    }
+    const md5 = () => {
+      if (files === 'unread') files = readPackagesNow(place)
+      return files?.files.fileOf(path)?.md5
+    }
+    const was = withContent(before, after, () => md5Matches(place, path, after, md5()))
+    if (!sameState(was, after) && !isSameUnknown(was, after)) changes.push({ path, before: was, after })
+  }
+  return { changes, rows }
+}
+
+/** What the index tells, and what is kept beside it. */
+function beforeOf(row: IndexEntry, kept: Fingerprint | undefined): Fingerprint {
+  if (kept) return kept
+  const { mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs } = row
+  const type = typeOf(mode)
+  return {
+    type,
+    mode: mode & 0o7777,
+    uid,
+    gid,
+    mtimeNs,
+    ctimeNs,
+    inode,
+    deviceId,
+    links,
+    ...(type === 'file' ? { size } : {}),
+  }
+}
+
+/** A content that was not kept is still the same one where the package's checksum, or everything that moves when a file is written, says so. */
+function withContent(
+  before: Fingerprint,
+  after: Fingerprint,
+  isOfPackage: () => boolean | undefined,
+): Fingerprint {
+  if (before.type !== 'file' || before.sha256 !== undefined || after.sha256 === undefined) return before
+  if (after.type !== 'file' || before.size !== after.size) return before
+  const isSame = isOfPackage() ?? (before.inode === after.inode && before.mtimeNs === after.mtimeNs)
+  return isSame ? { ...before, sha256: after.sha256 } : before
+}
+
+/** A further name moves the time of change, and one that goes: live mode and kept contents give names to files by the thousand. */
+function isTouchedOnly(row: IndexEntry, now: IndexEntry): boolean {
+  return row.inode === now.inode && row.size === now.size && row.mtimeNs === now.mtimeNs
+}
+
+/** Both are what cannot be told apart: no content of before is known, and nothing else differs. */
+function isSameUnknown(before: Fingerprint, after: Fingerprint): boolean {
+  return before.type === 'symlink' && before.linkTarget === undefined && before.mtimeNs === after.mtimeNs
+}
+
+/** Undefined where no package has a checksum of it. */
+function md5Matches(
+  place: Workplace,
+  path: RawPath,
+  { size = 0 }: Fingerprint,
+  md5: string | undefined,
+): boolean | undefined {
+  if (md5 === undefined || size > md5BytesMax) return undefined
+  return hash('md5', readFileSync(rawToBytes(inRoot(place, path))), 'hex') === md5
+}
+
+/** Read at once. */
+const md5BytesMax = 256 * 1024 * 1024
+
+async function record(
+  parts: TransactionParts,
+  found: readonly PathChange[],
+  {
+    baseline,
+    folder,
+    takenMs,
+  }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
+) {
+  const before = statesBefore(baseline)
+  const after = readPackagesNow(parts)
+  const { signal } = parts
+  const missing = found.filter(({ before: was }) => was?.type === 'file' && was.sha256 === undefined)
+  const packaged = await packagedContents(parts, missing, { files: after?.files, folder })
+  const all = found.map((change) => packaged.completed.get(change.path) ?? change)
+  const kept = new Map<RawPath, RawText>(packaged.places)
+  for (const [at, { path, before: was, after: is }] of all.entries()) {
+    if (was?.type !== 'file' || was.sha256 === undefined || kept.has(path)) continue
+    const content = contentIn(baseline, was)
+    if (content) {
+      const place = pathIn(folder, `kept-${at}`)
+      writeFileSync(rawToBytes(place), content, { mode: 0o600 })
+      kept.set(path, place)
+    } else if (is?.sha256 === was.sha256) kept.set(path, inRoot(parts, path))
+  }
+  const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
+    references: new Map(),
+    before: (path) => kept.get(path),
+    lost: (path) =>
+      packaged.reasons.get(path) ??
+      'its content was not kept: it is too large, or was added since stock was taken',
+    after: (path) => inRoot(parts, path),
+    filesBefore: after?.files,
+    filesAfter: after?.files,
+    ruleOf: () => undefined,
+    // What people edit is changed in place: it is no base to rely on.
+    pin: () => false,
+  })
+  const tag = `${tokenTag}${tokenOf(all)}`
+  const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) =>
+    snapshot.tags.includes(tag),
+  )
+  if (earlier) return { stored: undefined, changes }
+  const nowMs = parts.clock.now()
+  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
+  await using writer = await parts.logbook.repository.beginWrite({ signal })
+  const stored = await storeTransaction(
+    writer,
+    {
+      title: titleOf(all),
+      note: '',
+      tags: [tag],
+      machine: parts.machine,
+      document: {
+        schema: 1,
+        source: 'hand',
+        mode: 'live',
+        modeReason: 'nobody told VML of it: it was found by a look at the machine',
+        command: [],
+        user: { name: 'unknown', uid: nobody },
+        startedAt: new Date(firstChangeMs(all, { takenMs, nowMs })).toISOString(),
+        endedAt: new Date(nowMs).toISOString(),
+        exitStatus: 0,
+        ...(after === undefined ? {} : { manager: 'dpkg' as const }),
+        packages: before && after ? transitionsOf(before, after.state) : [],
+        validations: [],
+        services: [],
+        complete: gaps.length === 0,
+        gaps,
+        counts: {
+          created: count(({ before: was }) => was === undefined),
+          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
+          deleted: count(({ after: is }) => is === undefined),
+        },
+        storedBytes: 0,
+        preImageBytes,
+      },
+      changes,
+      contentBefore(path) {
+        const file = kept.get(path)
+        if (file === undefined) throw new TypeError('A pre-image that was not kept was to be stored')
+        return { file }
+      },
+      contentAfter: (path) => ({ file: inRoot(parts, path) }),
+      deltas,
+      folderAttributes: (path) => folderAttributes(parts, path),
+      packages: after && packageSetOf(after),
+    },
+    { nextNumber: async () => await nextEntryNumber(parts.logbook, { signal }), signal },
+  )
+  return { stored: { ...stored, title: titleOf(all) }, changes }
+
+  /** Of dpkg's books, where they were changed without VML. */
+  function statesBefore(of: Baseline) {
+    if (!found.some(({ path }) => path === statusPath || path === extendedStatesPath)) return undefined
+    const text = (path: RawPath) => {
+      const was = of.fingerprints.get(path)
+      const content = was ? contentIn(of, was) : readIfThere(inRoot(parts, path))
+      return rawFromBytes(content ?? Buffer.alloc(0))
+    }
+    return { status: text(statusPath), extendedStates: text(extendedStatesPath) }
+  }
+}
+
+/** Of nobody whom VML saw: the number that systems give to nobody. */
+const nobody = 65534
+
+function firstChangeMs(
+  changes: readonly PathChange[],
+  { takenMs, nowMs }: { readonly takenMs: number; readonly nowMs: number },
+): number {
+  const times = changes.flatMap(({ after }) =>
+    after?.ctimeNs === undefined ? [] : Number(after.ctimeNs / 1_000_000n),
+  )
+  const first = times.reduce((least, time) => Math.min(least, time), nowMs)
+  // A clock may have jumped.
+  return Math.min(Math.max(first, Math.min(Math.floor(takenMs), nowMs)), nowMs)
+}
+
+/** The same changes of the same state have the same one. */
+function tokenOf(changes: readonly PathChange[]): string {
+  const sum = createHash('sha256')
+  for (const { path, before, after } of changes)
+    for (const part of [path, before?.ctimeNs, before?.inode, after?.ctimeNs, after?.inode, after?.sha256])
+      sum.update(`${String(part)}\0`)
+  return sum.digest('hex').slice(0, 32)
+}
+
+const titlePathCharactersMax = 120
+
+/** The path that says most: a file rather than the folder above it. */
+function titleOf(changes: readonly PathChange[]): string {
+  const first = changes.find(({ before, after }) => (after ?? before)?.type !== 'dir') ?? changes[0]
+  const path = first ? printable(first.path) : ''
+  const shown = path.length > titlePathCharactersMax ? `${path.slice(0, titlePathCharactersMax)}…` : path
+  return `changes by hand: ${shown}${changes.length > 1 ? ` and ${changes.length - 1} more` : ''}`
+}

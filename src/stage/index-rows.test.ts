@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import type { RawPath } from '../model/raw-path.ts'
+import { mountTopsOf, withRows } from './index-rows.ts'
+import { entryOf, makeColumns, type IndexEntry, type RootIndex } from './root-index.ts'
+
+const nothing: RootIndex = { paths: [], columns: makeColumns(0) }
+const paths = fc
+  .array(fc.constantFrom('a', 'a-b', 'b', 'é'), { minLength: 1, maxLength: 3 })
+  .map((names) => `/${names.join('/')}` as RawPath)
+const entries = fc.record(
+  {
+    mode: fc.constantFrom(0o100644, 0o040755),
+    uid: fc.nat(3),
+    gid: fc.nat(3),
+    links: fc.integer({ min: 1, max: 3 }),
+    inode: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    deviceId: fc.constant(1n),
+    size: fc.maxSafeNat(),
+    mtimeNs: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    ctimeNs: fc.bigInt({ min: 0n, max: 3n }),
+  },
+  { noNullPrototype: true },
+)
+const tables = fc.array(fc.tuple(paths, fc.option(entries, { nil: undefined }))).map((rows) => new Map(rows))
+
+test('an index with other rows has just those, in order, and all that were not named', () => {
+  fc.assert(
+    fc.property(tables, tables, (first, second) => {
+      const expected = new Map<RawPath, IndexEntry>()
+      for (const [path, row] of [...first, ...second]) {
+        if (row) expected.set(path, row)
+        else expected.delete(path)
+      }
+      const index = withRows(withRows(nothing, first), second)
+      assert.deepEqual(index.paths, [...expected.keys()].toSorted())
+      for (const [path, row] of expected) assert.deepEqual(entryOf(index, path), row)
+    }),
+  )
+})
+
+test('folders at which another file system begins are told', () => {
+  const row = { mode: 0o040755, uid: 0, gid: 0, links: 2, inode: 2n, size: 0, mtimeNs: 0n, ctimeNs: 0n }
+  const rows: [string, IndexEntry][] = [
+    ['/', { ...row, deviceId: 1n }],
+    ['/boot', { ...row, deviceId: 2n }],
+    ['/boot/efi', { ...row, deviceId: 3n }],
+    ['/boot/grub', { ...row, deviceId: 2n }],
+    ['/etc', { ...row, deviceId: 1n }],
+    ['/etc/hosts', { ...row, mode: 0o100644, deviceId: 4n }],
+  ]
+  const index = withRows(nothing, new Map(rows.map(([path, each]) => [path as RawPath, each])))
+  assert.deepEqual([...mountTopsOf(index)], ['/boot', '/boot/efi'])
+})

@@ -1,0 +1,65 @@
+// Rows of an index of a root: made of what is known of single paths, put into an index, left out of it.
+import type { RawPath } from '../model/raw-path.ts'
+import type { FileStatus } from '../wire/libc.ts'
+import { entryOf, folderType, makeColumns, type IndexEntry, type RootIndex } from './root-index.ts'
+import { parentPath, rootPath } from '../model/raw-path.ts'
+
+export function rowOfStatus(status: FileStatus): IndexEntry {
+  const { mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs } = status
+  return { mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs }
+}
+
+/** The same index, but for the paths of `rows`: with another row, or, where that is undefined, without one. */
+export function withRows(index: RootIndex, rows: ReadonlyMap<RawPath, IndexEntry | undefined>): RootIndex {
+  const changed = [...rows].toSorted(([one], [other]) => (one < other ? -1 : 1))
+  const paths: RawPath[] = []
+  const kept: (number | IndexEntry)[] = []
+  let next = 0
+  const putUpTo = (end: RawPath | undefined): void => {
+    for (let change = changed[next]; change !== undefined; change = changed[++next]) {
+      const [path, row] = change
+      if (end !== undefined && path > end) return
+      if (row === undefined) continue
+      paths.push(path)
+      kept.push(row)
+    }
+  }
+  for (const [row, path] of index.paths.entries()) {
+    putUpTo(path)
+    if (rows.has(path)) continue
+    paths.push(path)
+    kept.push(row)
+  }
+  putUpTo(undefined)
+  return { paths, columns: columnsOf(index, kept) }
+}
+
+function columnsOf({ columns: from }: RootIndex, rows: readonly (number | IndexEntry)[]) {
+  const columns = makeColumns(rows.length)
+  for (const [at, row] of rows.entries()) {
+    const isOld = typeof row === 'number'
+    for (const name of ['mode', 'uid', 'gid', 'links', 'size'] as const)
+      columns[name][at] = isOld ? (from[name][row] ?? 0) : row[name]
+    for (const name of ['inode', 'deviceId', 'mtimeNs', 'ctimeNs'] as const)
+      columns[name][at] = isOld ? (from[name][row] ?? 0n) : row[name]
+  }
+  return columns
+}
+
+/** Folders at which another file system begins: where it is mounted no more, its paths are not gone. */
+export function mountTopsOf(index: RootIndex): ReadonlySet<RawPath> {
+  const { mode, deviceId } = index.columns
+  const devices = new Map<RawPath, bigint>()
+  const tops = new Set<RawPath>()
+  for (const [row, path] of index.paths.entries()) {
+    if ((mode[row] ?? 0) >>> 12 !== folderType) continue
+    const device = deviceId[row] ?? 0n
+    devices.set(path, device)
+    const above =
+      path === rootPath
+        ? device
+        : (devices.get(parentPath(path)) ?? entryOf(index, parentPath(path))?.deviceId)
+    if (above !== undefined && above !== device) tops.add(path)
+  }
+  return tops
+}

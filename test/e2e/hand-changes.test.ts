@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+
+const transactions = async (chroot: Chroot) => {
+  const { stdout } = await chroot.vml(['tx', 'list', '--json'])
+  const {
+    transactions: listed,
+  }: {
+    transactions: readonly {
+      number: number
+      title: string
+      source: string
+      mode: string
+      complete: boolean
+    }[]
+  } = JSON.parse(stdout)
+  return listed.toReversed()
+}
+const titles = async (chroot: Chroot) => (await transactions(chroot)).map(({ title }) => title)
+const paths = async (chroot: Chroot, number: number) =>
+  (await chroot.vml(['tx', 'show', String(number), '--paths'])).stdout
+    .split('\n')
+    .filter((line) => /^[M+−] \//.test(line))
+const read = async (chroot: Chroot, path: string) => (await chroot.sh(`cat ${path}`)).stdout
+
+const joe = (version: string) => ({
+  name: 'joe',
+  version,
+  files: {
+    '/usr/bin/joe': { content: `joe ${version}\n`, mode: 0o755 },
+    '/etc/joe.conf': 'a=1\nb=2\nc=3\nd=4\n',
+  },
+  conffiles: ['/etc/joe.conf'],
+})
+
+test('what was edited between two runs of apt is a record of its own, and its undo keeps all later work (E5)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(joe('1.0'), joe('2.0'))
+  await chroot.sh('apt-get update -qq')
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('apt-get install -y joe=1.0')
+  await chroot.sh(
+    `sed -i s/d=4/d=5/ /etc/joe.conf; echo 1.2.3.4 mine >>/etc/hosts; chmod 600 /etc/issue; rm /etc/issue.net
+    mkdir /usr/local/tool; echo x >/usr/local/tool/run; ln -s nowhere /etc/link
+    echo t >/tmp/t; echo l >/var/log/l; echo h >/root/h; mkdir /var/lib/data; echo d >/var/lib/data/d`,
+  )
+  await chroot.sh('apt-get install -y joe')
+  assert.deepEqual(await titles(chroot), [
+    'apt-get install -y joe=1.0',
+    'changes by hand: /etc/hosts and 6 more',
+    'apt-get install -y joe',
+  ])
+  assert.deepEqual(await paths(chroot, 2), [
+    'M /etc/hosts',
+    'M /etc/issue',
+    '− /etc/issue.net',
+    'M /etc/joe.conf',
+    '+ /etc/link',
+    '+ /usr/local/tool',
+    '+ /usr/local/tool/run',
+  ])
+  const [, record] = await transactions(chroot)
+  assert.deepEqual([record?.source, record?.mode, record?.complete], ['hand', 'live', true])
+  await chroot.sh('sed -i "1i 5.6.7.8 later" /etc/hosts')
+  await chroot.vml(['tx', 'undo', '2'])
+  const hosts = await read(chroot, '/etc/hosts')
+  assert.match(hosts, /^5\.6\.7\.8 later\n/)
+  assert.doesNotMatch(hosts, /mine/)
+  assert.equal(await read(chroot, '/etc/joe.conf'), 'a=1\nb=2\nc=3\nd=4\n')
+  assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 2.0\n')
+  const { stdout } = await chroot.sh(
+    'stat -c %a /etc/issue; ls -d /etc/issue.net /usr/local/tool /etc/link; true',
+  )
+  assert.equal(stdout, '644\n/etc/issue.net\n')
+  // The line that was put in before the undo is one, too; what VML did itself is none.
+  assert.deepEqual((await titles(chroot)).slice(3), [
+    'changes by hand: /etc/hosts',
+    'undo #2: changes by hand: /etc/hosts and 6 more',
+  ])
+  assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+})
+
+test("a package's own file that was changed by hand comes back from a package at hand, else only it stays (O1)", async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(joe('1.0'))
+  await chroot.sh('apt-get update -qq')
+  await chroot.vml(['tx', 'watch', '--once'])
+  await chroot.sh('apt-get install -y joe')
+  assert.match(
+    (await chroot.vml(['tx', 'watch', '--once', '--all'])).stdout,
+    /^#1: changes by hand: \/etc\/joe\.conf and \d+ more/,
+  )
+  await chroot.sh('cp /srv/archive/joe_1.0_all.deb /var/cache/apt/archives/; echo bad >/usr/bin/joe')
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  await chroot.sh('rm /var/cache/apt/archives/joe_*')
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 1.0\n')
+  await chroot.sh('echo worse >/usr/bin/joe; echo 1.2.3.4 mine >>/etc/hosts')
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  const undone = await chroot.vml(['tx', 'undo', '4'], { mayFail: true })
+  assert.equal(undone.status, 3)
+  assert.match(undone.stdout, /\/usr\/bin\/joe: what it was before cannot be had: joe 1\.0 has it/)
+  assert.doesNotMatch(await read(chroot, '/etc/hosts'), /mine/)
+  assert.equal(await read(chroot, '/usr/bin/joe'), 'worse\n')
+})
+
+test('paths that were added are watched from then on, wherever a transaction may reach them (O2)', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /srv/site; echo one >/srv/site/index')
+  await chroot.vml(['tx', 'watch', '--once'])
+  await chroot.vml(['tx', 'watch', 'add', '/srv/site'])
+  assert.equal((await chroot.vml(['tx', 'watch', 'list'])).stdout, '/srv/site\n')
+  assert.equal((await chroot.vml(['tx', 'watch', 'add', '/run/x'], { mayFail: true })).status, 17)
+  await chroot.sh('echo two >/srv/site/index; echo new >/srv/site/new; echo other >/srv/other')
+  await chroot.vml(['tx', 'watch', '--once'])
+  assert.deepEqual(await paths(chroot, 1), ['M /srv/site/index', '+ /srv/site/new'])
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal((await chroot.sh('ls /srv/site; cat /srv/site/index')).stdout, 'index\none\n')
+  await chroot.vml(['tx', 'watch', 'rm', '/srv/site'])
+  await chroot.sh('echo three >/srv/site/index')
+  assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+})
