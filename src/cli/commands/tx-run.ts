@@ -4,6 +4,8 @@ import { requireRoot } from '../../app/system-logbook.ts'
 import { VmlError } from '../../base/failure.ts'
 import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
+import { recordKeepingOf } from '../../app/record-keeping.ts'
+import { checkPins } from '../../engine/keep-records.ts'
 import { runTransaction } from '../../engine/run-transaction.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
@@ -93,7 +95,10 @@ const titleCharactersMax = 200
 
 /** What an earlier one left when it was cut off is mended before anything new begins. */
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
-  if (!isLeftBehind(parts)) return
-  const told = describeRecovered(await recoverStage(parts))
-  if (told !== undefined) context.reporter.warn({ warning: told })
+  if (isLeftBehind(parts)) {
+    const told = describeRecovered(await recoverStage(parts))
+    if (told !== undefined) context.reporter.warn({ warning: told })
+  }
+  // Before what is about to be written could be taken for what was.
+  await checkPins(recordKeepingOf(parts))
 }

@@ -95,7 +95,8 @@ async function takeBack(
   const { out } = context
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook()
-  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  const { run, listed } = opened
   if (!options.dryRun) await recoverFirst(context, run)
   await using _locks = options.dryRun ? undefined : await locks(context)
   const plan = await planUndo(
