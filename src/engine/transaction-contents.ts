@@ -84,7 +84,6 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     sha256: string,
     rebuilding: ReadonlySet<string>,
   ): Promise<Buffer | undefined> => {
-    if (rebuilding.has(sha256) || rebuilding.size > chainMax) return undefined
     for (const place of [path, parts.pinned(sha256)]) {
       const bytes = place && readFileOf(place)
       if (bytes && sha256Of(bytes) === sha256) return bytes
@@ -92,6 +91,8 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     for (const { transaction, change } of (await known()).get(sha256) ?? []) {
       if (change.after?.sha256 === sha256 && change.afterKept)
         return await read(transaction.entry, { kind: 'after', path: change.path })
+      const isRebuilt = rebuilding.has(sha256) || rebuilding.size > chainMax
+      if (isRebuilt && change.preImage.kind === 'delta') continue
       try {
         return await before(transaction, change, rebuilding)
       } catch (error) {
