@@ -39,10 +39,11 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
 
   const before = async (
     { entry }: ReadTransaction,
-    { path, before: wanted, preImage }: RecordedChange,
-    /** Contents that are being rebuilt: a file that went from A to B and back has deltas both ways. */
-    rebuilding: ReadonlySet<string>,
+    change: RecordedChange,
+    /** What is being rebuilt: a file that went from A to B and back has deltas both ways. */
+    rebuilding: ReadonlySet<RecordedChange>,
   ): Promise<Buffer> => {
+    const { path, before: wanted, preImage } = change
     if (wanted?.type !== 'file' || wanted.sha256 === undefined)
       throw new TypeError('Only a regular file has content')
     const { sha256 } = wanted
@@ -53,7 +54,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
         case 'reference':
           return await parts.fromPackage(preImage, sha256)
         case 'delta': {
-          const base = await bySha256(path, preImage.base, new Set([...rebuilding, sha256]))
+          const base = await bySha256(path, preImage.base, new Set([...rebuilding, change]))
           if (base === undefined) throw lost(entry, path, 'the file that its delta was made against is gone')
           return parts.applyDelta(await read(entry, { kind: 'delta', name: preImage.file }), base)
         }
@@ -82,7 +83,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
   const bySha256 = async (
     path: RawPath,
     sha256: string,
-    rebuilding: ReadonlySet<string>,
+    rebuilding: ReadonlySet<RecordedChange>,
   ): Promise<Buffer | undefined> => {
     for (const place of [path, parts.pinned(sha256)]) {
       const bytes = place && readFileOf(place)
@@ -91,8 +92,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     for (const { transaction, change } of (await known()).get(sha256) ?? []) {
       if (change.after?.sha256 === sha256 && change.afterKept)
         return await read(transaction.entry, { kind: 'after', path: change.path })
-      const isRebuilt = rebuilding.has(sha256) || rebuilding.size > chainMax
-      if (isRebuilt && change.preImage.kind === 'delta') continue
+      if (rebuilding.has(change) || rebuilding.size > chainMax) continue
       try {
         return await before(transaction, change, rebuilding)
       } catch (error) {

@@ -1,5 +1,6 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
 import { openUndoRun } from '../../app/transactions.ts'
+import { packagePinsHere } from '../../app/package-questions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -9,6 +10,7 @@ import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
 import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
+import { shown } from '../options.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
 import { transactionOperand } from './tx-show.ts'
@@ -18,6 +20,7 @@ const partialStatus = 3
 const needed = {
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
   keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
+  pinned: flag('--pinned', 'change packages that are pinned, too'),
   data: flag('--data', 'put back data of services, too, though it was changed since'),
 }
 
@@ -85,6 +88,7 @@ async function takeBack(
     readonly withDependents: boolean
     readonly keepNeeded: boolean
     readonly data: boolean
+    readonly pinned: boolean
     readonly dryRun: boolean
   },
 ): Promise<number | void> {
@@ -111,6 +115,19 @@ async function takeBack(
   const names = plan.transactions.map(({ entry }) => entryName(entry)).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printUndoPlan(out, plan, out.verbose)
+  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
+  if (pinned.length > 0) {
+    if (!options.pinned && !options.dryRun)
+      throw new VmlError(
+        'conflict',
+        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which is pinned`,
+        {
+          details: { pinned },
+          hint: 'Nothing was changed. --pinned does it all the same; vml tx unpin lets the package change',
+        },
+      )
+    out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
+  }
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan) })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
@@ -140,6 +157,14 @@ async function takeBack(
     `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? ': see the .mine and .old files beside' : ''}`,
   )
   return partialStatus
+}
+
+/** The tool may name one with its architecture. */
+async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
+  const pinned = new Set(await packagePinsHere().list())
+  return packages
+    .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
+    .map(({ name }) => name)
 }
 
 /** dpkg and apt stay out while files of theirs change. */
