@@ -126,13 +126,17 @@ async function fitRecords(
   { limitBytes, usedBytes, prune }: RecordBudget,
 ): Promise<void> {
   const { place, logbook } = keeping
-  if ((await usedBytes()) <= limitBytes) return
+  const used = await usedBytes()
+  if (used <= limitBytes) {
+    if (used > limitBytes * announcedShare) await announce(keeping, limitBytes)
+    return
+  }
   for (let round = 0; round < roundsMax; round++) {
     const transactions = await readTransactions(keeping)
     const going = await tooMuch(logbook, transactions, limitBytes, place.signal)
     if (going.length === 0) break
     place.reporter.warn({
-      warning: `Records take more than the budget of ${limitBytes} bytes: the pre-images of ${going.map(({ entry }) => entryName(entry)).join(', ')} go`,
+      warning: `Records take more than the budget of ${inMegabytes(limitBytes)}: the pre-images of ${going.map(({ entry }) => entryName(entry)).join(', ')} go`,
     })
     for (const transaction of going)
       await rewriteTransaction(logbook, transaction, dropped(transaction), place.signal)
@@ -143,8 +147,23 @@ async function fitRecords(
   await prune()
   if ((await usedBytes()) > limitBytes)
     place.reporter.warn({
-      warning: `The newest transaction takes more than the budget of ${limitBytes} bytes by itself; it stays`,
+      warning: `The newest transaction takes more than the budget of ${inMegabytes(limitBytes)} by itself; it stays`,
     })
+}
+
+/** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
+const announcedShare = 0.9
+
+async function announce(keeping: RecordKeeping, limitBytes: number): Promise<void> {
+  const oldest = (await readTransactions(keeping)).find(hasContents)
+  if (oldest)
+    keeping.place.reporter.warn({
+      warning: `Records take nearly all of their budget of ${inMegabytes(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it`,
+    })
+}
+
+function inMegabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
 }
 
 async function tooMuch(

@@ -6,6 +6,7 @@ import { listTransactions } from '../../engine/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { defineCommand } from '../command.ts'
 import { plural } from '../format.ts'
+import { budgetOption, requireBudget } from '../transaction-budget.ts'
 
 const incompleteStatus = 1
 
@@ -13,17 +14,21 @@ export const check = defineCommand({
   description:
     'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list. Then the budget is seen to. The logbook itself is checked by vml check.',
   operands: [],
-  options: {},
+  options: { budget: budgetOption },
   examples: [
+    {
+      line: 'sudo vml tx check --budget 500M',
+      does: 'and let the oldest go until all take no more than that',
+    },
     { line: 'sudo vml tx check', does: 'check all of them' },
     { line: 'sudo vml tx check --json', does: 'for programs' },
     { line: 'sudo vml check --logbook /var/lib/vml/logbook --read-data', does: 'what lies in the logbook' },
   ],
-  async run(context) {
+  async run(context, { options }) {
     const { out, signal, reporter } = context
     context.whenCancelled('what was found is marked; nothing else was changed')
     const logbook = await context.openSystemLogbook()
-    const parts = openTransactionParts(context, logbook)
+    const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     const found = await checkPins(recordKeepingOf(parts), { all: true })
     await parts.afterRecord?.()
     const listed = await listTransactions(logbook, { signal, reporter })

@@ -8,6 +8,7 @@ import { recordKeepingOf } from '../../app/record-keeping.ts'
 import { checkPins } from '../../engine/keep-records.ts'
 import { runTransaction } from '../../engine/run-transaction.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
+import { budgetOption, requireBudget } from '../transaction-budget.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 
@@ -19,6 +20,7 @@ export const command = defineCommand({
   ],
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
+    budget: budgetOption,
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
     keepFailed: flag('--keep-failed', 'commit what it changed even if it ends with another status than 0'),
   },
@@ -35,7 +37,7 @@ export const command = defineCommand({
     const { config, out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
-    const parts = openTransactionParts(context, logbook)
+    const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     await recoverFirst(context, parts)
     const policy = policyScriptOf()
     const outcome = await runTransaction(
