@@ -26,7 +26,8 @@ import { openReferencedContents, referenceFinder } from './package-archives.ts'
 import { budgetDefault, recordBudgetOf, recordKeepingOf } from './record-keeping.ts'
 import type { Logbook } from './open.ts'
 import { machineSettingsFile, systemFolder } from './system-logbook.ts'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import type { TransactionSettings } from './settings.ts'
 import { pinPath } from '../engine/pins.ts'
 import type { Shell } from '../wire/shell.ts'
 
@@ -47,8 +48,7 @@ const policyScriptPath: RawPath = pathOf('/usr/lib/vml/policy-rc.d')
 export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
   const shell = openLocalShell()
   const { config, clock, reporter, signal } = context
-  const { transactions: settings, warnings } = readMachineSettings(machineSettingsFile)
-  for (const warning of warnings) reporter.warn({ warning })
+  const { settings, isRead } = machineSettings(context)
   if (config.environment['VML_NO_FFI'])
     throw new VmlError('unsupported', 'Cannot record transactions: VML_NO_FFI is set', {
       hint: 'Nothing was changed. Unset it: they need calls of the C library',
@@ -71,7 +71,10 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     afterRecord: async () =>
       await keepRecords(
         recordKeepingOf(place),
-        recordBudgetOf(context, place, context.budget ?? settings.budget ?? budgetDefault),
+        // Where nobody knows what was meant, nothing goes.
+        isRead || context.budget
+          ? recordBudgetOf(context, place, context.budget ?? settings.budget ?? budgetDefault)
+          : undefined,
       ),
     machine: recordedMachine(config),
     restartServices: async (queue) => await restartServices(shell, context, queue),
@@ -98,7 +101,7 @@ export async function openUndoRun(
   const fetched = openReferencedContents({
     asking: {
       context,
-      settings: readMachineSettings(machineSettingsFile).transactions,
+      settings: machineSettings(context).settings,
       shell: parts.shell,
     },
     state: systemFolder,
@@ -134,6 +137,22 @@ export async function openUndoRun(
     },
   }
   return { run, listed, [Symbol.asyncDispose]: async () => await fetched[Symbol.asyncDispose]() }
+}
+
+/** A file with a mistake must not keep apt from working. */
+function machineSettings({ reporter }: TransactionContext): {
+  readonly settings: TransactionSettings
+  readonly isRead: boolean
+} {
+  try {
+    const { transactions: settings, warnings } = readMachineSettings(machineSettingsFile)
+    for (const warning of warnings) reporter.warn({ warning })
+    return { settings, isRead: true }
+  } catch (error) {
+    if (!isFailure(error, 'usage')) throw error
+    reporter.warn({ warning: `Done without settings: ${error.message}` })
+    return { settings: { pools: [], snapshots: [] }, isRead: false }
+  }
 }
 
 /** root, and the login behind sudo. */

@@ -47,25 +47,32 @@ export async function readTransactions({ logbook, place }: RecordKeeping): Promi
 export async function checkPins(keeping: RecordKeeping, { all = false } = {}): Promise<number> {
   const { place } = keeping
   const altered = await alteredPins(place, { all })
+  const count = altered.length === 0 && !all ? 0 : await settleDeltas(keeping, new Set(altered))
+  // Once it is marked: cut off before, they are found again.
   dropPins(place, altered)
-  const count = altered.length === 0 && !all ? 0 : await settleDeltas(keeping)
   await notePins(place)
   return count
 }
 
 /** After a record was made. Deltas that would keep a replaced file alive become blobs; pins that nothing needs go. */
-export async function keepRecords(keeping: RecordKeeping, budget: RecordBudget): Promise<void> {
+export async function keepRecords(keeping: RecordKeeping, budget: RecordBudget | undefined): Promise<void> {
   const { place } = keeping
   if (listPins(place).some(({ isAlone }) => isAlone)) await settleDeltas(keeping)
   await notePins(place)
-  await fitRecords(keeping, budget)
+  if (budget) await fitRecords(keeping, budget)
 }
 
 /** Order: the new records first, then what they need no more. Gives the number of records that became incomplete. */
-async function settleDeltas(keeping: RecordKeeping): Promise<number> {
+async function settleDeltas(
+  keeping: RecordKeeping,
+  altered: ReadonlySet<string> = new Set(),
+): Promise<number> {
   const { place, logbook } = keeping
   const transactions = await readTransactions(keeping)
-  const { broken, costly, unneeded } = followDeltas(transactions, listPins(place))
+  const { broken, costly, unneeded } = followDeltas(
+    transactions,
+    listPins(place).filter(({ sha256 }) => !altered.has(sha256)),
+  )
   const contents = keeping.contentsOf(transactions)
   const stillNeeded = new Set<string>()
   let incomplete = 0

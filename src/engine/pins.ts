@@ -1,5 +1,6 @@
 // Pins: second names of files of the machine, by the hash of their content, that keep what deltas were made against.
 import { linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, type Stats, unlinkSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { systemErrorCode } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
 import { rawToBytes } from '../base/raw-text.ts'
@@ -73,8 +74,9 @@ export async function alteredPins(place: State, { all = false } = {}): Promise<s
 
 /** Notes how every pin is now. All were compared, or have just been made. */
 export async function notePins(place: State): Promise<void> {
-  const lines = statPins(place).map(({ sha256, status }) => `${sha256} ${noteOf(status)}\n`)
-  if (lines.length === 0 && readNotes(place).size === 0) return
+  const now = new Map(statPins(place).map(({ sha256, status }) => [sha256, noteOf(status)]))
+  if (isDeepStrictEqual(now, readNotes(place))) return
+  const lines = [...now].map(([sha256, note]) => `${sha256} ${note}\n`)
   await writeFileDurable(notesPath(place), lines.join(''), { mode: 0o600 })
 }
 
@@ -86,7 +88,7 @@ function noteOf({ ino, size, mtimeMs }: Stats): string {
 function readNotes(place: State): Map<string, string> {
   try {
     const lines = readFileSync(notesPath(place), 'latin1').split('\n')
-    return new Map(lines.map((line) => [line.slice(0, 64), line.slice(65)]))
+    return new Map(lines.filter((line) => line !== '').map((line) => [line.slice(0, 64), line.slice(65)]))
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return new Map()
     throw error

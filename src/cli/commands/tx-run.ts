@@ -1,7 +1,7 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
-import { VmlError } from '../../base/failure.ts'
+import { messageOf, VmlError } from '../../base/failure.ts'
 import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
 import { recordKeepingOf } from '../../app/record-keeping.ts'
@@ -101,6 +101,11 @@ export async function recoverFirst(context: Context, parts: TransactionParts): P
     const told = describeRecovered(await recoverStage(parts))
     if (told !== undefined) context.reporter.warn({ warning: told })
   }
-  // Before what is about to be written could be taken for what was.
-  await checkPins(recordKeepingOf(parts))
+  try {
+    await checkPins(recordKeepingOf(parts))
+  } catch (error) {
+    // Whoever uses the logbook now is no reason to upgrade nothing; it is looked at again the next time.
+    context.signal.throwIfAborted()
+    context.reporter.warn({ warning: `Older records could not be checked: ${messageOf(error)}` })
+  }
 }
