@@ -54,10 +54,14 @@ async function measure(source: 'pool' | 'none'): Promise<RecordRow> {
     `find /var/lib/vml -path '*/pins/*' -links 1 -not -name notes -printf '%s\\n' | awk '{ s += $1 } END { print s + 0 }'`,
   )
   const { stdout } = await chroot.vml(['tx', 'show', '1', '--json'])
-  const { packages, paths }: { packages: readonly unknown[]; paths: readonly { pre_image: string }[] } =
-    JSON.parse(stdout)
+  const shown: unknown = JSON.parse(stdout)
+  const packages = listAt(shown, 'packages')
+  const paths = listAt(shown, 'paths')
   const kinds = new Map<string, number>()
-  for (const { pre_image: kind } of paths) kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+  for (const path of paths) {
+    const kind = String(fieldOf(path, 'pre_image'))
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
+  }
   return {
     source,
     packages: packages.length,
@@ -66,6 +70,18 @@ async function measure(source: 'pool' | 'none'): Promise<RecordRow> {
     storedBytes: storedBytes + Number(pins.stdout),
     usedBytes,
   }
+}
+
+function listAt(value: unknown, name: string): readonly unknown[] {
+  const list = fieldOf(value, name)
+  if (!Array.isArray(list)) throw new TypeError(`vml tx show tells no list of ${name}`)
+  return list
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null
+    ? (Object.getOwnPropertyDescriptor(value, name)?.value as unknown)
+    : undefined
 }
 
 function describe({ source, storedBytes, usedBytes }: RecordRow): string {
