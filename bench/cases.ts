@@ -5,6 +5,7 @@ import { growthCase } from './case-growth.ts'
 import { saveCases } from './case-saves.ts'
 import { sshCase } from './case-ssh.ts'
 import { startCase } from './case-start.ts'
+import { transactionsCase } from './case-transactions.ts'
 
 export const cases: ReadonlyMap<string, Case> = new Map([
   ...Object.entries(saveCases),
@@ -13,6 +14,7 @@ export const cases: ReadonlyMap<string, Case> = new Map([
   ['growth', growthCase],
   ['ssh', sshCase],
   ['start', startCase],
+  ['transactions', transactionsCase],
 ])
 
 /** Which steps of which cases; undefined for a word that names none. */

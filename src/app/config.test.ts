@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import { systemClock } from '../base/clock.ts'
 import { isFailure } from '../base/failure.ts'
-import { readConfig } from './config.ts'
+import { readConfig, readMachineSettings } from './config.ts'
 import { addMachine, removeMachine, setDefaultLogbook } from './write-config.ts'
 import { ownPaths } from './own-paths.ts'
 import { openTestHome } from '../../test/cli.ts'
@@ -28,6 +28,37 @@ test('a flag wins over a variable, a variable over ./.vml.toml, that over config
     value: 's3:bucket/x',
     from: '--logbook',
   })
+})
+
+test('sources and budget of transactions count in the file of the machine alone, and only as they are meant', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'vml-machine-'))
+  const file = join(folder, 'config.toml')
+  const read = async (text: string) => {
+    await writeFile(file, text)
+    return readMachineSettings(file)
+  }
+  try {
+    assert.deepEqual(readMachineSettings(join(folder, 'none')), {
+      transactions: { pools: [], snapshots: [] },
+      warnings: [],
+    })
+    const { transactions, warnings } = await read(
+      'logbook = "/x"\n[transactions]\npools = ["/srv/pool"]\nsnapshots = ["http://a/b"]\nbudget = "8%"\n',
+    )
+    assert.deepEqual(transactions, {
+      pools: ['/srv/pool'],
+      snapshots: ['http://a/b'],
+      budget: { kind: 'share', percent: 8 },
+    })
+    assert.equal(warnings.length, 1)
+    for (const wrong of ['pools = ["pool"]', 'pools = "/srv"', 'snapshots = ["ftp://a"]', 'budget = "much"'])
+      await assert.rejects(read(`[transactions]\n${wrong}\n`), (error) => isFailure(error, 'usage'), wrong)
+    await using place = await openPlace('[transactions]\nbudget = "1%"\n')
+    const own = readConfig({}, { environment: { HOME: place.home }, workingFolder: place.home })
+    assert.match(own.warnings.join(), /counts only in \/etc\/vml\/config.toml/)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
 })
 
 test('limits and read-only come from a variable or config.toml, and only as they are meant', async () => {

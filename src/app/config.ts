@@ -10,7 +10,7 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import type { Machine } from '../model/machine.ts'
 import type { Policy } from '../model/policy.ts'
-import { parseSettings, type Settings } from './settings.ts'
+import { parseSettings, type Settings, type TransactionSettings } from './settings.ts'
 
 export interface Folders {
   /** `config.toml`. */
@@ -213,18 +213,32 @@ function findFolders(environment: Environment, home: string): Folders {
 }
 
 const emptySettings: { values: Settings; warnings: readonly string[] } = {
-  values: { machines: new Map(), policies: [], catalogues: [] },
+  values: {
+    machines: new Map(),
+    policies: [],
+    catalogues: [],
+    transactions: { pools: [], snapshots: [] },
+  },
   warnings: [],
+}
+
+/** Of a machine's own file; what it says beside that is told as warnings. */
+export function readMachineSettings(path: string): {
+  readonly transactions: TransactionSettings
+  readonly warnings: readonly string[]
+} {
+  const { values, warnings } = readSettings(path, 'machine') ?? emptySettings
+  return { transactions: values.transactions, warnings }
 }
 
 function readSettings(
   path: string,
-  whose: 'user' | 'project',
+  whose: 'user' | 'project' | 'machine',
 ): { values: Settings; warnings: readonly string[] } | undefined {
   let text: string
   try {
     const info = statSync(path)
-    if (whose === 'project' && !isTrustedOwner(info.uid))
+    if (whose !== 'user' && !isTrustedOwner(info.uid))
       return { ...emptySettings, warnings: [`Not read: ${path} belongs to another user`] }
     if (!info.isFile() || info.size > configBytesMax)
       throw new VmlError('usage', `Cannot read ${path}: it is no file of at most 1 MiB`)

@@ -3,6 +3,7 @@ import { parse } from './toml.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { isMachineName, parseImageReference, parseMachineAddress, type Machine } from '../model/machine.ts'
 import type { Policy } from '../model/policy.ts'
+import { type Budget, parseBudget } from '../model/span.ts'
 import { parsePolicies } from './policy-settings.ts'
 
 export interface Settings {
@@ -21,11 +22,21 @@ export interface Settings {
   readonly catalogues: readonly string[]
   readonly accelerator?: 'auto' | 'kvm' | 'tcg'
   readonly memoryMiB?: number
+  readonly transactions: TransactionSettings
+}
+
+/** Of the machine itself, and of nobody who uses it. */
+export interface TransactionSettings {
+  /** Folders of .deb files that somebody keeps. */
+  readonly pools: readonly string[]
+  /** Addresses of services that keep every version of an archive. */
+  readonly snapshots: readonly string[]
+  readonly budget?: Budget
 }
 
 interface Place {
   readonly path: string
-  readonly whose: 'user' | 'project'
+  readonly whose: 'user' | 'project' | 'machine'
 }
 
 /** Keys that any ./.vml.toml may hold; everything else counts only in the user's own file. */
@@ -43,18 +54,23 @@ const userKeys: readonly string[] = [
   'images',
   'open',
 ]
+/** What /etc/vml/config.toml may hold. */
+const machineKeys: readonly string[] = ['transactions']
+const keysOf = { user: userKeys, project: projectKeys, machine: machineKeys }
 const accelerators = ['auto', 'kvm', 'tcg'] as const
 
 export function parseSettings(text: string, place: Place): { values: Settings; warnings: readonly string[] } {
   const table = parseToml(text, place)
   const warnings: string[] = []
-  const allowed = place.whose === 'user' ? userKeys : projectKeys
+  const allowed = keysOf[place.whose]
   for (const key of Object.keys(table)) {
     if (allowed.includes(key)) continue
     warnings.push(
       userKeys.includes(key)
         ? `Not taken over: ${JSON.stringify(key)} in ${place.path} counts only in your own config.toml`
-        : `Not taken over: ${JSON.stringify(key)} in ${place.path} is no setting of VML`,
+        : machineKeys.includes(key)
+          ? `Not taken over: ${JSON.stringify(key)} in ${place.path} counts only in /etc/vml/config.toml`
+          : `Not taken over: ${JSON.stringify(key)} in ${place.path} is no setting of VML`,
     )
   }
   const own: Record<string, unknown> = Object.fromEntries(
@@ -90,9 +106,25 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
       ...optional('limitUpload', numberAt(own, 'limit_upload', place, { what: perSecond })),
       ...optional('limitDownload', numberAt(own, 'limit_download', place, { what: perSecond })),
       ...optional('readOnly', readOnly),
+      transactions: parseTransactionSettings(tableAt(own, 'transactions', place), place),
     },
     warnings,
   }
+}
+
+function parseTransactionSettings(table: Record<string, unknown>, place: Place): TransactionSettings {
+  const above = 'transactions'
+  const pools = textsAt(table, 'pools', place, above)
+  if (pools.some((pool) => !pool.startsWith('/')))
+    throw badSetting(place, `${above}.pools`, 'a list of absolute paths')
+  const snapshots = textsAt(table, 'snapshots', place, above)
+  if (snapshots.some((address) => !/^https?:\/\//.test(address)))
+    throw badSetting(place, `${above}.snapshots`, 'a list of http addresses')
+  const text = textAt(table, 'budget', place, above)
+  const budget = text === undefined ? undefined : parseBudget(text)
+  if (text !== undefined && budget === undefined)
+    throw badSetting(place, `${above}.budget`, 'a share such as "8%" or a size such as "20G"')
+  return { pools, snapshots, ...optional('budget', budget) }
 }
 
 function parseToml(text: string, place: Place): Record<string, unknown> {

@@ -12,6 +12,7 @@ export const systemFolder = '/var/lib/vml'
 export const systemLogbook = join(systemFolder, 'logbook')
 /** Settings of the machine: extra checks, paths to watch, sources that do not forget. */
 export const systemSettingsFolder = '/etc/vml'
+export const machineSettingsFile = join(systemSettingsFolder, 'config.toml')
 /** Opens the logbook with stock restic: `--password-file`. */
 const recoveryKeyFile = join(systemFolder, 'recovery-key')
 

@@ -9,7 +9,7 @@ import type { UndoRun } from '../engine/run-undo.ts'
 import type { StageNote } from '../engine/stage-note.ts'
 import { lookForHandChanges } from '../engine/hand-changes.ts'
 import { openTransactionContents } from '../engine/transaction-contents.ts'
-import { readTransaction, type RecordedMachine } from '../engine/transaction-entry.ts'
+import { readTransaction, type ReadTransaction, type RecordedMachine } from '../engine/transaction-entry.ts'
 import { type ListedTransaction, listTransactions } from '../engine/transactions.ts'
 import { openWorkplace } from '../engine/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
@@ -20,11 +20,16 @@ import { hasServices, reloadServices, startServices, stopServices } from '../pac
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
-import type { Config } from './config.ts'
+import type { Budget } from '../model/span.ts'
+import { keepRecords } from '../engine/keep-records.ts'
+import { type Config, readMachineSettings } from './config.ts'
+import { openReferencedContents, referenceFinder } from './package-archives.ts'
+import { budgetDefault, recordBudgetOf, recordKeepingOf } from './record-keeping.ts'
 import type { Logbook } from './open.ts'
-import { systemFolder } from './system-logbook.ts'
-import { VmlError } from '../base/failure.ts'
-import { pinPath } from '../engine/end-stage.ts'
+import { machineSettingsFile, systemFolder } from './system-logbook.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import type { TransactionSettings } from './settings.ts'
+import { pinPath } from '../engine/pins.ts'
 import type { Shell } from '../wire/shell.ts'
 
 export interface TransactionContext {
@@ -32,6 +37,8 @@ export interface TransactionContext {
   readonly clock: Clock
   readonly reporter: Reporter
   readonly signal: AbortSignal
+  /** Instead of that of the settings. */
+  readonly budget?: Budget | undefined
 }
 
 export const rootOfMachine: RawPath = rootPath
@@ -42,11 +49,12 @@ const policyScriptPath: RawPath = pathOf('/usr/lib/vml/policy-rc.d')
 export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
   const shell = openLocalShell()
   const { config, clock, reporter, signal } = context
+  const { settings, isRead } = machineSettings(context)
   if (config.environment['VML_NO_FFI'])
     throw new VmlError('unsupported', 'Cannot record transactions: VML_NO_FFI is set', {
       hint: 'Nothing was changed. Unset it: they need calls of the C library',
     })
-  const parts: TransactionParts = {
+  const place = {
     ...openWorkplace({
       root: rootOfMachine,
       state: stateFolder,
@@ -57,6 +65,18 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
       temporaryFolder: tmpdir(),
     }),
     logbook,
+  }
+  const parts: TransactionParts = {
+    ...place,
+    findReferences: referenceFinder({ context, settings, shell }),
+    afterRecord: async () =>
+      await keepRecords(
+        recordKeepingOf(place),
+        // Where nobody knows what was meant, nothing goes.
+        isRead || context.budget
+          ? recordBudgetOf(context, place, context.budget ?? settings.budget ?? budgetDefault)
+          : undefined,
+      ),
     machine: recordedMachine(config),
     restartServices: async (queue) => await restartServices(shell, context, queue),
     beforeChange: async (index) => {
@@ -67,24 +87,38 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
   return parts
 }
 
+export interface OpenUndo extends AsyncDisposable {
+  readonly run: UndoRun
+  readonly listed: readonly ListedTransaction[]
+}
+
 export async function openUndoRun(
   context: TransactionContext,
   logbook: Logbook,
   command: readonly string[],
-): Promise<{ readonly run: UndoRun; readonly listed: readonly ListedTransaction[] }> {
+): Promise<OpenUndo> {
   const parts = openTransactionParts(context, logbook)
   const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
+  let read: Promise<readonly ReadTransaction[]> | undefined
+  const transactions = () =>
+    (read ??= Promise.all(
+      listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
+    ))
+  const fetched = openReferencedContents({
+    asking: {
+      context,
+      settings: machineSettings(context).settings,
+      shell: parts.shell,
+    },
+    state: systemFolder,
+    transactions,
+  })
   const contents = openTransactionContents({
     repository: logbook.repository,
-    transactions: async () =>
-      await Promise.all(
-        listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
-      ),
+    transactions,
     pinned: (sha256) => pinPath(parts, sha256),
     applyDelta: (delta, base) => applyDelta({ delta, base }),
-    fromPackage: () => {
-      throw new VmlError('unsupported', 'Cannot get a file of a package')
-    },
+    fromPackage: async (reference, sha256) => await fetched.read(reference, sha256),
     signal: context.signal,
   })
   const { clock } = context
@@ -108,7 +142,23 @@ export async function openUndoRun(
       }
     },
   }
-  return { run, listed }
+  return { run, listed, [Symbol.asyncDispose]: async () => await fetched[Symbol.asyncDispose]() }
+}
+
+/** A file with a mistake must not keep apt from working. */
+function machineSettings({ reporter }: TransactionContext): {
+  readonly settings: TransactionSettings
+  readonly isRead: boolean
+} {
+  try {
+    const { transactions: settings, warnings } = readMachineSettings(machineSettingsFile)
+    for (const warning of warnings) reporter.warn({ warning })
+    return { settings, isRead: true }
+  } catch (error) {
+    if (!isFailure(error, 'usage')) throw error
+    reporter.warn({ warning: `Done without settings: ${error.message}` })
+    return { settings: { pools: [], snapshots: [] }, isRead: false }
+  }
 }
 
 /** root, and the login behind sudo. */

@@ -1,6 +1,6 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
-import { linkSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
-import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { statSync, writeFileSync } from 'node:fs'
+import { messageOf, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
@@ -13,6 +13,8 @@ import {
 } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
+import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import type { Reference } from '../packages/package-references.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
@@ -27,6 +29,7 @@ import { noteOrForget } from './baseline.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
+import { pinContent } from './pins.ts'
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
@@ -35,9 +38,20 @@ import { statusOfPath } from './path-status.ts'
 import { usableRules } from './usable-rule.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
+export type FindReferences = (inquiry: {
+  readonly changes: readonly PathChange[]
+  readonly files: DpkgFiles
+  /** Where the content before it lies now. */
+  before(path: RawPath): RawText | undefined
+}) => Promise<ReadonlyMap<RawPath, Reference>>
+
 export interface TransactionParts extends Workplace {
   readonly logbook: OpenLogbook
   readonly machine: RecordedMachine
+  /** Which contents before it a package of a source that does not forget gives; absent where no such source is configured. */
+  readonly findReferences?: FindReferences | undefined
+  /** What becomes of older records once a new one is there: pins, the budget. */
+  readonly afterRecord?: (() => Promise<void>) | undefined
   /** What has to be done for services after the commit; tells what was done. */
   restartServices(queue: Buffer): Promise<readonly ServiceAction[]>
 }
@@ -117,6 +131,8 @@ export async function commitStage(
     return { kind: 'nothing' }
   }
   const packages = readPackagesNow(parts, outsideCopy(parts))
+  // dpkg's checksums are read when they are asked for, and are other ones after the commit.
+  if (parts.findReferences) for (const { path } of changeSet.changes) packages?.files.fileOf(path)
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
@@ -159,6 +175,19 @@ export interface CommittedStage {
 
 /** The machine is changed; the record is not there yet. */
 export async function recordCommitted(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
+  const end = await record(parts, committed)
+  // Whatever becomes of older ones, and nobody writes into the logbook any more.
+  try {
+    await parts.afterRecord?.()
+  } catch (error) {
+    parts.reporter.warn({
+      warning: `The transaction is recorded, but older ones could not be looked after (${messageOf(error)}): vml tx check does it`,
+    })
+  }
+  return end
+}
+
+async function record(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
   const { note, kept, outside, packages: before, result } = committed
   const folder = openFolder(parts)
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
@@ -171,14 +200,14 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
     outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)
   const live = (path: RawPath) => inRoot(parts, path)
   const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
-    references: new Map(),
+    references: await findReferencesFor(parts, all, before, keptOf),
     before: keptOf,
     lost: (path) => kept.lost(path),
     after: live,
     filesBefore: before?.files,
     filesAfter: after?.files,
     ruleOf: usableRules(parts, all),
-    pin: (path, sha256) => pinContent(parts, path, sha256),
+    pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))
   const count = (is: (change: PathChange) => boolean) => all.filter(is).length
@@ -244,6 +273,24 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
     })
   }
   return { kind: 'recorded', transaction, changes: settled }
+}
+
+/** Sources that cannot be asked cost room, not the record. */
+async function findReferencesFor(
+  { findReferences, reporter }: TransactionParts,
+  changes: readonly PathChange[],
+  packages: PackagesNow | undefined,
+  before: (path: RawPath) => RawText | undefined,
+): Promise<ReadonlyMap<RawPath, Reference>> {
+  if (findReferences === undefined || packages === undefined) return new Map()
+  try {
+    return await findReferences({ changes, files: packages.files, before })
+  } catch (error) {
+    reporter.warn({
+      warning: `Sources that do not forget could not be asked (${messageOf(error)}): what was there before is kept here`,
+    })
+    return new Map()
+  }
 }
 
 function isUndo({ source }: StageNote): boolean {
@@ -379,23 +426,4 @@ export function folderAttributes(place: Workplace, path: RawPath): Attributes {
   return status
     ? outlineOf(place.libc, at, status)
     : { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }
-}
-
-/** Where contents lie that deltas need, by their hash: second names of the files themselves, which cost nothing while those stay. */
-export function pinPath({ state }: Pick<Workplace, 'state'>, sha256: string): RawPath {
-  return pathIn(state, 'pins', sha256)
-}
-
-function pinContent(place: Workplace, path: RawPath, sha256: string): boolean {
-  const pin = pinPath(place, sha256)
-  try {
-    mkdirSync(pathIn(place.state, 'pins'), { recursive: true, mode: 0o700 })
-    linkSync(rawToBytes(inRoot(place, path)), rawToBytes(pin))
-    return true
-  } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'EEXIST') return true
-    if (code === 'EXDEV' || code === 'EMLINK' || code === 'EPERM') return false
-    throw error
-  }
 }

@@ -257,7 +257,7 @@ async function record(
     filesAfter: after?.files,
     ruleOf: () => undefined,
     // What people edit is changed in place: it is no base to rely on.
-    pin: () => false,
+    pin: () => Promise.resolve(false),
   })
   const tag = `${tokenTag}${tokenOf(all)}`
   const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) =>

@@ -4,7 +4,7 @@ import { rawFromString, rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
-import { choosePreImage, deltaBases } from '../packages/choose-pre-image.ts'
+import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
 import type { Reference } from '../packages/package-references.ts'
 
@@ -22,7 +22,7 @@ export interface RecordingParts {
   /** The rule by which a path is made anew. */
   ruleOf(path: RawPath): string | undefined
   /** Makes sure that the content with this hash stays, so that deltas against it can be undone; false where it cannot be. */
-  pin(path: RawPath, sha256: string): boolean
+  pin(path: RawPath, sha256: string): Promise<boolean>
 }
 
 export interface RecordedChanges {
@@ -74,7 +74,7 @@ async function preImageOf(
   const kept = parts.before(path)
   const isNeeded = change.before?.type === 'file' && rule === undefined && reference === undefined
   if (isNeeded && kept === undefined) return { kind: 'lost', reason: parts.lost(path) }
-  const base = bases.get(path)
+  const base = baseOf(change, bases.get(path), parts)
   const chosen = await choosePreImage(change, {
     ...(reference ? { reference } : {}),
     ...(rule === undefined ? {} : { rule }),
@@ -83,9 +83,26 @@ async function preImageOf(
     readAfter: async (of) => await readFile(rawToBytes(parts.after(of.path))),
   })
   if (!('delta' in chosen)) return chosen.preImage
-  if (!parts.pin(chosen.base, chosen.preImage.base)) return { kind: 'blob' }
+  // The entry itself has the content after it of what is merged by meaning.
+  const isInEntry = chosen.base === path && isMerged(change)
+  if (!isInEntry && !(await parts.pin(chosen.base, chosen.preImage.base))) return { kind: 'blob' }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage
+}
+
+/**
+ * A pin is a second name of the file: good as long as nobody writes into the file itself. The files of packages are replaced, by dpkg as
+ * by an undo; configuration, data of services and what people made by hand are written into.
+ */
+function baseOf(
+  change: PathChange,
+  base: DeltaBase | undefined,
+  { filesAfter }: RecordingParts,
+): DeltaBase | undefined {
+  if (base === undefined || (base.path === change.path && isMerged(change))) return base
+  const { path } = base
+  if (isWithin(path, etc) || filesAfter?.fileOf(path)?.isConffile === true) return undefined
+  return packageOf(path, filesAfter) === undefined ? undefined : base
 }
 
 const etc = pathOf('/etc')

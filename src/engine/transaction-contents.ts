@@ -1,6 +1,6 @@
 // Gets the content of a path before or after a recorded transaction, however it was kept, and proves it by its hash.
 import { readFileSync } from 'node:fs'
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PreImage, RecordedChange } from '../model/transaction.ts'
@@ -16,7 +16,7 @@ export interface ContentParts {
   pinned(sha256: string): RawPath | undefined
   applyDelta(delta: Uint8Array, base: Uint8Array): Buffer
   /** A file of a package of a source that does not forget. */
-  fromPackage(reference: Extract<PreImage, { kind: 'reference' }>): Promise<Buffer>
+  fromPackage(reference: Extract<PreImage, { kind: 'reference' }>, sha256: string): Promise<Buffer>
   readonly signal?: AbortSignal | undefined
 }
 
@@ -39,21 +39,24 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
 
   const before = async (
     { entry }: ReadTransaction,
-    { path, before: wanted, preImage }: RecordedChange,
-    depth: number,
+    change: RecordedChange,
+    /** What is being rebuilt: a file that went from A to B and back has deltas both ways. */
+    rebuilding: ReadonlySet<RecordedChange>,
   ): Promise<Buffer> => {
+    const { path, before: wanted, preImage } = change
     // What was written in place before anybody saw it has no hash either.
     if (preImage.kind === 'lost') throw lost(entry, path, preImage.reason)
     if (wanted?.type !== 'file' || wanted.sha256 === undefined)
       throw new TypeError('Only a regular file has content')
+    const { sha256 } = wanted
     const bytes = await (async () => {
       switch (preImage.kind) {
         case 'blob':
           return await read(entry, { kind: 'before', path })
         case 'reference':
-          return await parts.fromPackage(preImage)
+          return await parts.fromPackage(preImage, sha256)
         case 'delta': {
-          const base = await bySha256(path, preImage.base, depth + 1)
+          const base = await bySha256(path, preImage.base, new Set([...rebuilding, change]))
           if (base === undefined) throw lost(entry, path, 'the file that its delta was made against is gone')
           return parts.applyDelta(await read(entry, { kind: 'delta', name: preImage.file }), base)
         }
@@ -63,7 +66,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
           throw lost(entry, path, 'the record says that it needs no content')
       }
     })()
-    if (sha256Of(bytes) === wanted.sha256) return bytes
+    if (sha256Of(bytes) === sha256) return bytes
     throw new VmlError(
       'integrity.hash',
       `Cannot get "${printable(path)}" as it was before ${entryName(entry)}: what was kept is not the same file`,
@@ -77,8 +80,11 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
   const known = once(async () => contentsOf(await parts.transactions()))
 
   /** Content with this hash that the path has, or that any path had at some time. */
-  const bySha256 = async (path: RawPath, sha256: string, depth: number): Promise<Buffer | undefined> => {
-    if (depth > chainMax) return undefined
+  const bySha256 = async (
+    path: RawPath,
+    sha256: string,
+    rebuilding: ReadonlySet<RecordedChange>,
+  ): Promise<Buffer | undefined> => {
     for (const place of [path, parts.pinned(sha256)]) {
       const bytes = place && readFileOf(place)
       if (bytes && sha256Of(bytes) === sha256) return bytes
@@ -86,17 +92,24 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     for (const { transaction, change } of (await known()).get(sha256) ?? []) {
       if (change.after?.sha256 === sha256 && change.afterKept)
         return await read(transaction.entry, { kind: 'after', path: change.path })
-      if (change.before?.sha256 === sha256 && isKept(change.preImage))
-        return await before(transaction, change, depth + 1)
+      if (rebuilding.has(change) || rebuilding.size > chainMax) continue
+      try {
+        return await before(transaction, change, rebuilding)
+      } catch (error) {
+        // Another transaction may have it.
+        if (!isFailure(error, 'integrity.missing')) throw error
+      }
     }
     return undefined
   }
 
   return {
-    before: async (transaction, change) => await before(transaction, change, 0),
+    before: async (transaction, change) => await before(transaction, change, new Set()),
     async after({ entry }, { path, after, afterKept }) {
       if (after?.type !== 'file' || after.sha256 === undefined) return undefined
-      return afterKept ? await read(entry, { kind: 'after', path }) : await bySha256(path, after.sha256, 0)
+      return afterKept
+        ? await read(entry, { kind: 'after', path })
+        : await bySha256(path, after.sha256, new Set())
     },
   }
 }
@@ -106,7 +119,7 @@ interface KnownContent {
   readonly change: RecordedChange
 }
 
-/** Where contents are kept, by their hash. */
+/** Where contents are kept, by their hash; what a later transaction has comes first, since older ones lose theirs first. */
 function contentsOf(transactions: readonly ReadTransaction[]): Map<string, KnownContent[]> {
   const found = new Map<string, KnownContent[]>()
   const add = (sha256: string | undefined, content: KnownContent) => {
@@ -115,7 +128,7 @@ function contentsOf(transactions: readonly ReadTransaction[]): Map<string, Known
     if (others) others.push(content)
     else found.set(sha256, [content])
   }
-  for (const transaction of transactions)
+  for (const transaction of transactions.toReversed())
     for (const change of transaction.changes) {
       if (change.afterKept) add(change.after?.sha256, { transaction, change })
       if (isKept(change.preImage)) add(change.before?.sha256, { transaction, change })

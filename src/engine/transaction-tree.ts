@@ -5,8 +5,11 @@ import { joinPath, pathParts, type RawName, type RawPath, rootPath } from '../mo
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { FileSink, StoredFile, Writer } from '../store/store.ts'
 
-/** Content of a regular file: bytes, or a file of this computer by its path. */
-export type FileContent = { readonly bytes: Uint8Array } | { readonly file: RawText }
+/** Content of a regular file: bytes, a file of this computer by its path, or what is stored already. */
+export type FileContent =
+  | { readonly bytes: Uint8Array }
+  | { readonly file: RawText }
+  | { readonly stored: StoredFile }
 
 export interface PathToStore {
   readonly path: RawPath
@@ -60,6 +63,7 @@ async function storeFolder(
 }
 
 export async function storeContent(writer: Writer, content: FileContent): Promise<StoredFile> {
+  if ('stored' in content) return content.stored
   const sink = writer.openFile()
   try {
     if ('bytes' in content) {

@@ -10,6 +10,7 @@ export type VmlFile =
   | { readonly name: string; readonly files: readonly VmlFile[] }
   /** What lies in the folder is stored. */
   | { readonly name: string; readonly nodes: readonly TreeNode[] }
+  | { readonly node: TreeNode }
 
 /** Stores the folder and returns its node for the root. */
 export async function storeVmlFolder(
@@ -28,7 +29,8 @@ interface Folder {
 async function storeFolder(folder: Folder, name: string, files: readonly VmlFile[]): Promise<TreeNode> {
   const nodes: TreeNode[] = []
   for (const file of files) {
-    if ('bytes' in file) nodes.push(await storeFile(folder, file))
+    if ('node' in file) nodes.push(file.node)
+    else if ('bytes' in file) nodes.push(await storeFile(folder, file))
     else if ('nodes' in file) nodes.push(await nodeOfFolder(folder, file.name, file.nodes))
     else nodes.push(await storeFolder(folder, file.name, file.files))
   }

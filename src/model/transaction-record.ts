@@ -60,6 +60,13 @@ export interface ServiceAction {
   readonly stoppedMs?: number
 }
 
+/** Of the one gap of a record whose pre-images went, oldest first, to keep all records within their budget. */
+export const droppedReason = 'dropped for the budget'
+
+export function isDropped({ gaps }: Pick<TransactionDocument, 'gaps'>): boolean {
+  return gaps.some(({ reason }) => reason === droppedReason)
+}
+
 /** `/.vml/transaction.json`, schema 1. Fields are only ever added. */
 export interface TransactionDocument {
   readonly schema: 1

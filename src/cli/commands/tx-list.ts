@@ -1,6 +1,7 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
 import { entryName } from '../../engine/entries.ts'
 import { type ListedTransaction, listTransactions } from '../../engine/transactions.ts'
+import { isDropped } from '../../model/transaction-record.ts'
 import { count, defineCommand } from '../command.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
@@ -37,7 +38,11 @@ export const command = defineCommand({
         formatBytes(document.storedBytes),
         [
           document.mode === 'live' ? style.dim('[live]') : '',
-          document.complete ? '' : style.red('[incomplete]'),
+          isDropped(document)
+            ? style.red('[pre-images dropped]')
+            : document.complete
+              ? ''
+              : style.red('[incomplete]'),
           undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}]`) : '',
         ]
           .filter((mark) => mark !== '')
@@ -62,6 +67,7 @@ export function describeTransaction({ entry, document, undoneBy }: ListedTransac
     packages: document.packages,
     counts: document.counts,
     complete: document.complete,
+    dropped: isDropped(document),
     stored_bytes: document.storedBytes,
     undone_by: undoneBy?.number ?? null,
   }

@@ -9,7 +9,10 @@ import { runLive } from '../../engine/run-live.ts'
 import { type CommandRun, runTransaction } from '../../engine/run-transaction.ts'
 import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
+import { recordKeepingOf } from '../../app/record-keeping.ts'
+import { checkPins } from '../../engine/keep-records.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
+import { budgetOption, requireBudget } from '../transaction-budget.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
@@ -22,6 +25,7 @@ export const command = defineCommand({
   ],
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
+    budget: budgetOption,
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
     live: flag(
       '--live',
@@ -59,7 +63,7 @@ export const command = defineCommand({
     const { config, out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
-    const parts = openTransactionParts(context, logbook)
+    const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     await recoverFirst(context, parts)
     await endOverdueProbations(context, logbook, parts)
     const policy = policyScriptOf()
@@ -143,7 +147,15 @@ const titleCharactersMax = 200
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
   const outlived = dropOutlived(parts)
   if (outlived !== undefined) context.reporter.warn({ warning: outlived })
-  if (!isLeftBehind(parts)) return
-  const told = describeRecovered(await recoverStage(parts))
-  if (told !== undefined) context.reporter.warn({ warning: told })
+  if (isLeftBehind(parts)) {
+    const told = describeRecovered(await recoverStage(parts))
+    if (told !== undefined) context.reporter.warn({ warning: told })
+  }
+  try {
+    await checkPins(recordKeepingOf(parts))
+  } catch (error) {
+    // Whoever uses the logbook now is no reason to upgrade nothing; it is looked at again the next time.
+    context.signal.throwIfAborted()
+    context.reporter.warn({ warning: `Older records could not be checked: ${messageOf(error)}` })
+  }
 }

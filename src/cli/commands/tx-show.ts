@@ -3,7 +3,7 @@ import { printable } from '../../base/raw-text.ts'
 import { entryName, entryWord } from '../../engine/entries.ts'
 import { readTransaction } from '../../engine/transaction-entry.ts'
 import { findTransaction, listTransactions } from '../../engine/transactions.ts'
-import type { PackageTransition } from '../../model/transaction-record.ts'
+import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'
 import { defineCommand, flag, type Operand } from '../command.ts'
 import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
@@ -81,11 +81,13 @@ export const command = defineCommand({
         ? `undone by ${entryName(undoneBy)}; vml tx redo ${entryWord(entry)} brings it back`
         : document.complete
           ? `vml tx undo ${entryWord(entry)}`
-          : out.style.red(`incomplete: ${plural(document.gaps.length, 'pre-image')} cannot be had`),
+          : isDropped(document)
+            ? out.style.red('its pre-images were dropped for the budget')
+            : out.style.red(`incomplete: ${plural(document.gaps.length, 'pre-image')} cannot be had`),
     ])
     for (const line of table(rows.map(([name, value]) => [`  ${out.style.dim(name)}`, value]))) out.line(line)
     printPackages(out, document.packages)
-    for (const { path, reason } of document.gaps.slice(0, gapsShown))
+    for (const { path, reason } of isDropped(document) ? [] : document.gaps.slice(0, gapsShown))
       out.line(`  ${out.style.red('cannot be had')}  ${printable(path)}  ${shown(reason)}`)
     for (const { unit, action, outcome, stoppedMs } of document.services)
       out.line(

@@ -1,6 +1,7 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
 import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
+import { packagePinsHere } from '../../app/package-questions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -12,6 +13,7 @@ import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
+import { shown } from '../options.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -22,6 +24,7 @@ const partialStatus = 3
 const needed = {
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
   keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
+  pinned: flag('--pinned', 'change packages that are pinned, too'),
   data: flag('--data', 'put back data of services, too, though it was changed since'),
 }
 
@@ -96,6 +99,7 @@ async function takeBack(
     readonly withDependents: boolean
     readonly keepNeeded: boolean
     readonly data: boolean
+    readonly pinned: boolean
     readonly dryRun: boolean
   },
 ): Promise<number | void> {
@@ -111,7 +115,8 @@ async function takeBack(
     await beginUndo(context, logbook)
   }
   await using _locks = options.dryRun ? undefined : await locks(context)
-  const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  const { run, listed } = opened
   const plan = await planUndo(
     { place: run, logbook, listed, contents: run.contents },
     {
@@ -125,6 +130,19 @@ async function takeBack(
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
+  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
+  if (pinned.length > 0) {
+    if (!options.pinned && !options.dryRun)
+      throw new VmlError(
+        'conflict',
+        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which is pinned`,
+        {
+          details: { pinned },
+          hint: 'Nothing was changed. --pinned does it all the same; vml tx unpin lets the package change',
+        },
+      )
+    out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
+  }
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan) })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
@@ -154,6 +172,14 @@ async function takeBack(
     `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? ': see the .mine and .old files beside' : ''}`,
   )
   return partialStatus
+}
+
+/** The tool may name one with its architecture. */
+async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
+  const pinned = new Set(await packagePinsHere().list())
+  return packages
+    .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
+    .map(({ name }) => name)
 }
 
 /** dpkg and apt stay out while files of theirs change. */

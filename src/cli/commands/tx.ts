@@ -1,8 +1,10 @@
 // `vml tx`: changes of the machine's software as transactions, each of which can be taken back alone.
 import type { NounSpec } from '../command.ts'
+import { check } from './tx-check.ts'
 import { disable, enable } from './tx-enable.ts'
 import { hook } from './tx-hook.ts'
 import { command as list } from './tx-list.ts'
+import { pin, unpin } from './tx-pin.ts'
 import { recover } from './tx-recover.ts'
 import { command as run } from './tx-run.ts'
 import { command as show } from './tx-show.ts'
@@ -10,6 +12,7 @@ import { commit, discard, tryCommand } from './tx-try.ts'
 import { confirm, resumeProbation } from './tx-probation.ts'
 import { command as watch } from './tx-watch.ts'
 import { redo, undo } from './tx-undo.ts'
+import { owner, verify } from './tx-verify.ts'
 
 export const noun: NounSpec = {
   description:
@@ -29,6 +32,11 @@ export const noun: NounSpec = {
     'resume-probation': { summary: 'go on watching what was committed', command: resumeProbation },
     recover: { summary: 'mend what was cut off', command: recover },
     watch: { summary: 'record what is changed by hand', command: watch },
+    check: { summary: 'whether all can be taken back', command: check },
+    verify: { summary: 'files against their packages', command: verify },
+    owner: { summary: 'whose a path is', command: owner },
+    pin: { summary: 'keep packages at their version', command: pin },
+    unpin: { summary: 'let them change again', command: unpin },
     hook: { summary: 'for the hooks of apt and dpkg', command: hook },
   },
 }

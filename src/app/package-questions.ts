@@ -1,0 +1,119 @@
+// What the package manager of this machine knows of files: whether they are as they came, and whose they are.
+import { existsSync } from 'node:fs'
+import { VmlError } from '../base/failure.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { readDpkgFiles } from '../packages/dpkg-files.ts'
+import { openPackagePins, type PackagePins } from '../packages/package-pins.ts'
+import { exportRpmDatabase, rpmDatabaseFolder } from '../packages/rpm-headers.ts'
+import { rpmOwners } from '../packages/rpm-owners.ts'
+import { verifyRpmFiles } from '../packages/rpm-proof.ts'
+import { verifyFiles } from '../packages/verify-files.ts'
+import { openLocalShell } from '../wire/local-shell.ts'
+
+export interface Finding {
+  readonly path: RawPath
+  /** Empty where only the path is told, as rpm does. */
+  readonly package: string
+  readonly isConfiguration: boolean
+  /** `missing`, `content`, or what rpm compares beside: `mode`, `user`. */
+  readonly problems: readonly string[]
+}
+
+export interface Owner {
+  readonly package: string
+  readonly version: string
+  readonly architecture: string
+}
+
+export function managerHere(): 'dpkg' | 'rpm' {
+  if (existsSync('/var/lib/dpkg/status')) return 'dpkg'
+  if (existsSync('/usr/lib/sysimage/rpm') || existsSync('/var/lib/rpm')) return 'rpm'
+  throw new VmlError('unsupported', 'Cannot ask for packages here: there is no database of dpkg or rpm')
+}
+
+export function packagePinsHere(): PackagePins {
+  return openPackagePins(openLocalShell(), managerHere())
+}
+
+/** Without names, all that are installed. `not-found` for one that is not. */
+export async function* verifyPackages(
+  names: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
+  if (managerHere() === 'rpm') return yield* await verifyRpm(names, signal)
+  const files = readDpkgFiles(rootPath)
+  const keys = names.flatMap((name) => {
+    const found = files.packages.filter(
+      (one) =>
+        one.state !== 'config-files' &&
+        (one.name === name || one.key === name || `${one.name}:${one.architecture}` === name),
+    )
+    if (found.length > 0) return found.map(({ key }) => key)
+    throw new VmlError('not-found', `Cannot verify "${name}": it is not installed`, {
+      details: { package: name },
+    })
+  })
+  const findings = verifyFiles(rootPath, files, { ...(names.length === 0 ? {} : { keys }), signal })
+  for await (const { path, package: owner, isConffile, problem } of findings)
+    yield { path, package: owner.key, isConfiguration: isConffile, problems: [problem] }
+}
+
+async function verifyRpm(names: readonly string[], signal: AbortSignal): Promise<readonly Finding[]> {
+  const shell = openLocalShell()
+  const packages = names.length > 0 ? names : await allOfRpm(signal)
+  const found = await verifyRpmFiles(shell, { packages, signal })
+  return found.map(({ path, differs, isConfiguration }) => ({
+    path,
+    package: '',
+    isConfiguration,
+    problems: differs,
+  }))
+}
+
+async function allOfRpm(signal: AbortSignal): Promise<string[]> {
+  const shell = openLocalShell()
+  const { stdout } = await shell.run({ argv: ['rpm', '-qa'], outputBytesMax, signal })
+  return stdout
+    .toString('latin1')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('gpg-pubkey-'))
+}
+
+/** A line of 100 bytes for each of 200,000 packages. */
+const outputBytesMax = 20 * 1024 * 1024
+
+/** By path, those that were asked for; none: no package has it. */
+export async function findOwners(
+  paths: readonly RawPath[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<RawPath, readonly Owner[]>> {
+  if (managerHere() === 'dpkg') {
+    const files = readDpkgFiles(rootPath)
+    return new Map(
+      paths.map((path) => [
+        path,
+        files.ownersOf(path).map(({ package: { name, version, architecture } }) => ({
+          package: name,
+          version,
+          architecture,
+        })),
+      ]),
+    )
+  }
+  const shell = openLocalShell()
+  const folder = await rpmDatabaseFolder(shell, { signal })
+  const owners = await rpmOwners(exportRpmDatabase(shell, folder, { signal }), new Set(paths))
+  return new Map(
+    paths.map((path) => [
+      path,
+      (owners.get(path) ?? []).map((one) => ({ package: one.package, version: '', architecture: '' })),
+    ]),
+  )
+}
+
+/** As it was typed, made absolute; undefined for what can be no path. */
+export function pathOfWord(word: string, workingFolder: string): RawPath | undefined {
+  const path = parseRawPath(rawFromString(word.startsWith('/') ? word : `${workingFolder}/${word}`))
+  return path
+}

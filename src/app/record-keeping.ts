@@ -1,0 +1,87 @@
+// Looks after the records of this machine: what their deltas stand on, and that they stay within their budget.
+import { lstatSync, readdirSync, statfsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TransactionParts } from '../engine/end-stage.ts'
+import { type RecordBudget, type RecordKeeping } from '../engine/keep-records.ts'
+import { listPins, pinPath } from '../engine/pins.ts'
+import { pruneMarksOf, runPruning } from '../engine/prune.ts'
+import { openTransactionContents } from '../engine/transaction-contents.ts'
+import type { Budget } from '../model/span.ts'
+import { pruneRuleDefault } from '../store/prune-plan.ts'
+import { applyDelta } from '../wire/zstd-delta.ts'
+import { VmlError } from '../base/failure.ts'
+import { systemConfig, systemFolder, systemLogbook } from './system-logbook.ts'
+import type { TransactionContext } from './transactions.ts'
+
+/** Issue 4, M6: of the bytes in use. */
+export const budgetDefault: Budget = { kind: 'share', percent: 8 }
+
+export function recordKeepingOf(
+  parts: Pick<TransactionParts, 'root' | 'state' | 'reporter' | 'signal' | 'logbook'>,
+): RecordKeeping {
+  const { logbook, signal } = parts
+  return {
+    place: parts,
+    logbook,
+    contentsOf: (transactions) =>
+      openTransactionContents({
+        repository: logbook.repository,
+        transactions: () => Promise.resolve(transactions),
+        pinned: (sha256) => pinPath(parts, sha256),
+        applyDelta: (delta, base) => applyDelta({ delta, base }),
+        // No package is fetched to save room: whoever needs one as a base keeps its delta.
+        fromPackage: ({ package: name }) =>
+          Promise.reject(new VmlError('unavailable.network', `${name} was not fetched`)),
+        signal,
+      }),
+  }
+}
+
+export function recordBudgetOf(
+  context: TransactionContext,
+  parts: Pick<TransactionParts, 'state' | 'logbook'>,
+  budget: Budget,
+): RecordBudget {
+  const { config, reporter, signal } = context
+  const { repository } = parts.logbook
+  const usedBytes = () => Promise.resolve(takenBytes(systemLogbook) + alonePinBytes(parts))
+  return {
+    limitBytes: budget.kind === 'bytes' ? budget.bytes : shareOf(budget.percent),
+    usedBytes,
+    async prune() {
+      await runPruning(repository, {
+        rule: pruneRuleDefault,
+        marks: pruneMarksOf(systemConfig(config).folders.state, repository.id),
+        now: true,
+        waitMs: 0,
+        reporter,
+        signal,
+      })
+    },
+  }
+}
+
+/** Of what is in use on the file system of `/`, without what VML itself has there. */
+function shareOf(percent: number): number {
+  const { blocks, bfree, bsize } = statfsSync('/')
+  const used = (blocks - bfree) * bsize - takenBytes(systemFolder)
+  return Math.max(0, Math.floor((used * percent) / 100))
+}
+
+function alonePinBytes(parts: Pick<TransactionParts, 'state'>): number {
+  return listPins(parts).reduce((sum, { isAlone, bytes }) => sum + (isAlone ? bytes : 0), 0)
+}
+
+/** On the disk; a file of several names is somebody else's. */
+function takenBytes(folder: string): number {
+  let bytes = 0
+  for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue
+    const status = lstatSync(join(entry.parentPath, entry.name), { throwIfNoEntry: false })
+    if (status?.nlink === 1) bytes += status.blocks * blockBytes
+  }
+  return bytes
+}
+
+/** As stat(2) counts them. */
+const blockBytes = 512

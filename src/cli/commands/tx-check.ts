@@ -1,0 +1,54 @@
+// `vml tx check`: whether what the records need is there: pins of deltas by their content, then the budget.
+import { recordKeepingOf } from '../../app/record-keeping.ts'
+import { openTransactionParts } from '../../app/transactions.ts'
+import { checkPins } from '../../engine/keep-records.ts'
+import { listTransactions } from '../../engine/transactions.ts'
+import { isDropped } from '../../model/transaction-record.ts'
+import { defineCommand } from '../command.ts'
+import { plural } from '../format.ts'
+import { budgetOption, requireBudget } from '../transaction-budget.ts'
+
+const incompleteStatus = 1
+
+export const check = defineCommand({
+  description:
+    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list. Then the budget is seen to. The logbook itself is checked by vml check.',
+  operands: [],
+  options: { budget: budgetOption },
+  examples: [
+    {
+      line: 'sudo vml tx check --budget 500M',
+      does: 'and let the oldest go until all take no more than that',
+    },
+    { line: 'sudo vml tx check', does: 'check all of them' },
+    { line: 'sudo vml tx check --json', does: 'for programs' },
+    { line: 'sudo vml check --logbook /var/lib/vml/logbook --read-data', does: 'what lies in the logbook' },
+  ],
+  async run(context, { options }) {
+    const { out, signal, reporter } = context
+    context.whenCancelled('what was found is marked; nothing else was changed')
+    const logbook = await context.openSystemLogbook()
+    const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
+    const found = await checkPins(recordKeepingOf(parts), { all: true })
+    await parts.afterRecord?.()
+    const listed = await listTransactions(logbook, { signal, reporter })
+    const incomplete = listed.filter(({ document }) => !document.complete && !isDropped(document))
+    const dropped = listed.filter(({ document }) => isDropped(document))
+    const numbers = (some: typeof listed) => some.map(({ entry }) => entry.number ?? null)
+    out.document({
+      schema: 1,
+      transactions: listed.length,
+      found,
+      incomplete: numbers(incomplete),
+      dropped: numbers(dropped),
+    })
+    out.note(
+      [
+        plural(listed.length, 'transaction'),
+        incomplete.length === 0 ? 'none lacks anything' : `${incomplete.length} incomplete`,
+        ...(dropped.length === 0 ? [] : [`${dropped.length} without pre-images, for the budget`]),
+      ].join('; '),
+    )
+    return found === 0 ? 0 : incompleteStatus
+  },
+})

@@ -1,0 +1,83 @@
+// `vml tx verify` and `vml tx owner`: whether files are as their packages brought them, and whose a file is.
+import { findOwners, pathOfWord, verifyPackages } from '../../app/package-questions.ts'
+import { VmlError } from '../../base/failure.ts'
+import { printable } from '../../base/raw-text.ts'
+import { defineCommand, flag } from '../command.ts'
+import { plural } from '../format.ts'
+import { shown } from '../options.ts'
+
+const foundStatus = 1
+
+export const verify = defineCommand({
+  description:
+    'Compares the files of installed packages with what the packages brought, by the checksums that dpkg or rpm keeps. Says what is missing or has another content; ends with 1 where that is something else than configuration.',
+  operands: [
+    { name: 'PACKAGE', description: 'of these packages; all', required: false, many: true, complete: 'none' },
+  ],
+  options: { configuration: flag('--configuration', 'tell of configuration that was changed, too') },
+  examples: [
+    { line: 'vml tx verify', does: 'all packages' },
+    { line: 'vml tx verify libc6 nginx', does: 'these two' },
+    { line: 'vml tx verify --json', does: 'with all that differs, for programs' },
+  ],
+  async run(context, { operands, options }) {
+    const { out, signal } = context
+    context.whenCancelled('nothing was changed')
+    const findings = []
+    for await (const finding of verifyPackages(operands, signal)) {
+      if (finding.problems.length === 0) continue
+      findings.push(finding)
+    }
+    out.document({
+      schema: 1,
+      files: findings.map(({ path, package: owner, isConfiguration, problems }) => ({
+        path: printable(path),
+        package: owner === '' ? null : owner,
+        configuration: isConfiguration,
+        problems,
+      })),
+    })
+    const told = findings.filter(({ isConfiguration }) => options.configuration || !isConfiguration)
+    for (const { path, package: owner, problems } of told)
+      out.line(
+        `${problems.join(', ').padEnd(10)}  ${printable(path)}${owner === '' ? '' : `  ${shown(owner)}`}`,
+      )
+    const wrong = findings.filter(({ isConfiguration }) => !isConfiguration).length
+    const configuration = findings.length - wrong
+    out.note(
+      `${wrong === 0 ? 'Every file is as its package brought it' : `${plural(wrong, 'file')} ${wrong === 1 ? 'is' : 'are'} not as the package brought ${wrong === 1 ? 'it' : 'them'}`}${configuration > 0 ? `; ${plural(configuration, 'file')} of configuration changed` : ''}`,
+    )
+    return wrong === 0 ? 0 : foundStatus
+  },
+})
+
+export const owner = defineCommand({
+  description: 'Tells which package a path belongs to, diversions and the merged /usr taken into account.',
+  operands: [{ name: 'PATH', description: 'a path', required: true, many: true, complete: 'file' }],
+  options: {},
+  examples: [
+    { line: 'vml tx owner /usr/bin/perl', does: 'its package and version' },
+    { line: 'vml tx owner /bin/ls /etc/hosts', does: 'of several' },
+    { line: 'vml tx owner /usr/lib --json', does: 'all that share a folder, for programs' },
+  ],
+  async run(context, { operands }) {
+    const { out, signal, config } = context
+    const paths = operands.map((word) => {
+      const path = pathOfWord(word, config.workingFolder)
+      if (path !== undefined) return path
+      throw new VmlError('usage', `Cannot take "${printable(word as never)}" for a path`)
+    })
+    const owners = await findOwners(paths, signal)
+    out.document({
+      schema: 1,
+      paths: [...owners].map(([path, some]) => ({ path: printable(path), owners: some })),
+    })
+    let unowned = 0
+    for (const [path, some] of owners) {
+      if (some.length === 0) unowned++
+      const names = some.map(({ package: name, version }) => `${shown(name)} ${shown(version)}`.trim())
+      out.line(`${printable(path)}  ${names.length === 0 ? 'no package' : names.join(', ')}`)
+    }
+    return unowned === 0 ? 0 : foundStatus
+  },
+})

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { makeRepository, noise } from '../../test/store-fixture.ts'
+import type { Clock } from '../base/clock.ts'
+import { silentReporter as silent } from '../base/progress.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { openCatalog } from '../catalog/catalog.ts'
+import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isDropped } from '../model/transaction-record.ts'
+import type { Fingerprint, PathChange } from '../model/transaction.ts'
+import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import { pruneRuleDefault } from '../store/prune-plan.ts'
+import { applyDelta } from '../wire/zstd-delta.ts'
+import { nextEntryNumber } from './entries.ts'
+import { checkPins, keepRecords, type RecordKeeping, readTransactions } from './keep-records.ts'
+import { pinContent, pinPath } from './pins.ts'
+import { pruneMarksOf, runPruning } from './prune.ts'
+import { recordChanges } from './record-changes.ts'
+import { openTransactionContents } from './transaction-contents.ts'
+import { storeTransaction } from './transaction-entry.ts'
+
+/** What happens to the files 0 to 3; a version of 0 is none. */
+type Step =
+  | { readonly kind: 'transaction'; readonly files: readonly (readonly [file: number, version: number])[] }
+  | { readonly kind: 'replaced by hand' | 'written into'; readonly file: number }
+
+const file = fc.nat({ max: 3 })
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('transaction' as const),
+      files: fc.uniqueArray(fc.tuple(file, fc.nat({ max: 3 })), { minLength: 1, selector: ([at]) => at }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('replaced by hand' as const, 'written into' as const),
+      file,
+    }),
+  },
+)
+
+test('a record that claims to be complete is, whatever the budget took and whatever happened to the files', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 1, maxLength: 10 }),
+      fc.integer({ min: 12_000, max: 80_000 }),
+      async (steps, limitBytes) => await play(steps, limitBytes),
+    ),
+    { numRuns: 12 },
+  )
+})
+
+async function play(steps: readonly Step[], limitBytes: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+  try {
+    await using machine = await openMachine(folder, limitBytes)
+    for (const each of steps) {
+      if (each.kind === 'transaction') await machine.transact(each.files)
+      else if (each.kind === 'written into') machine.writeInto(each.file)
+      else machine.replace(each.file, 9)
+      await checkPins(machine.keeping)
+      await machine.requireHonest()
+    }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+async function openMachine(folder: string, limitBytes: number) {
+  const { repository, files: stored } = await makeRepository({ clock: quickClock })
+  const catalog = openCatalog(':memory:')
+  const logbook = { repository, catalog }
+  for (const name of ['root', 'root/usr', 'state', 'kept']) mkdirSync(join(folder, name))
+  const place = {
+    root: pathOf(join(folder, 'root')),
+    state: pathOf(join(folder, 'state')),
+    reporter: silent,
+    signal: undefined,
+  }
+  const keeping: RecordKeeping = {
+    place,
+    logbook,
+    contentsOf: (transactions) =>
+      openTransactionContents({
+        repository,
+        transactions: () => Promise.resolve(transactions),
+        pinned: (sha256) => pinPath(place, sha256),
+        applyDelta: (delta, base) => applyDelta({ delta, base }),
+        fromPackage: () => Promise.reject(new TypeError('Nothing comes from a package')),
+      }),
+  }
+  const live = (at: number) => join(folder, 'root', nameOf(at))
+  const replace = (at: number, version: number) => {
+    if (version === 0) return rmSync(live(at), { force: true })
+    writeFileSync(join(folder, 'new'), contentOf(at, version))
+    renameSync(join(folder, 'new'), live(at))
+  }
+  let recorded = 0
+  return {
+    keeping,
+    replace,
+    writeInto(at: number) {
+      if (read(live(at))) appendFileSync(live(at), 'written into')
+    },
+    async transact(changed: readonly (readonly [number, number])[]) {
+      const changes: PathChange[] = []
+      for (const [at, version] of changed.toSorted(([one], [other]) => one - other)) {
+        const before = read(live(at))
+        const after = version === 0 ? undefined : contentOf(at, version)
+        if (before === undefined ? after === undefined : after?.equals(before)) continue
+        if (before) writeFileSync(join(folder, 'kept', String(at)), before)
+        changes.push({
+          path: pathOf(nameOf(at)),
+          ...(before ? { before: fingerprint(before) } : {}),
+          ...(after ? { after: fingerprint(after) } : {}),
+        })
+        replace(at, version)
+      }
+      if (changes.length === 0) return
+      const {
+        changes: all,
+        deltas,
+        gaps,
+        preImageBytes,
+      } = await recordChanges(changes, {
+        references: new Map(),
+        before: (path) => rawFromString(join(folder, 'kept', path.slice(-1))),
+        lost: () => 'never',
+        after: (path) => rawFromString(join(folder, 'root', path)),
+        filesAfter: allPackaged,
+        ruleOf: () => undefined,
+        pin: async (path, sha256) => await pinContent(place, path, sha256),
+      })
+      {
+        await using writer = await repository.beginWrite()
+        const time = new Date(Date.UTC(2026, 0, 1) + recorded * 1000).toISOString()
+        await storeTransaction(
+          writer,
+          {
+            title: 'a change',
+            note: '',
+            tags: [],
+            machine: { name: 'here', facts: {} },
+            document: {
+              schema: 1,
+              source: 'command',
+              mode: 'staged',
+              command: [],
+              user: { name: 'root', uid: 0 },
+              startedAt: time,
+              endedAt: time,
+              exitStatus: 0,
+              packages: [],
+              validations: [],
+              services: [],
+              complete: gaps.length === 0,
+              gaps,
+              counts: { created: 0, changed: changes.length, deleted: 0 },
+              storedBytes: 0,
+              preImageBytes,
+            },
+            changes: all,
+            contentBefore: (path) => ({ file: rawFromString(join(folder, 'kept', path.slice(-1))) }),
+            contentAfter: (path) => ({ file: rawFromString(join(folder, 'root', path)) }),
+            deltas,
+            folderAttributes: () => ({ type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }),
+          },
+          { nextNumber: async () => await nextEntryNumber(logbook) },
+        )
+      }
+      recorded += 1
+      await keepRecords(keeping, {
+        limitBytes,
+        usedBytes: () => Promise.resolve([...stored.values()].reduce((sum, { length }) => sum + length, 0)),
+        async prune() {
+          await runPruning(repository, {
+            rule: pruneRuleDefault,
+            marks: pruneMarksOf(join(folder, 'state'), repository.id),
+            now: true,
+            waitMs: 0,
+            reporter: silent,
+          })
+        },
+      })
+    },
+    async requireHonest() {
+      const transactions = await readTransactions(keeping)
+      assert.equal(transactions.length, recorded, 'no record is lost')
+      const contents = keeping.contentsOf(transactions)
+      for (const transaction of transactions) {
+        const { document, changes } = transaction
+        for (const change of changes) {
+          if (change.before === undefined) continue
+          if (document.complete || change.preImage.kind !== 'lost')
+            assert.equal(digest(await contents.before(transaction, change)), change.before.sha256)
+        }
+      }
+      const drops = transactions.map(({ document }) => isDropped(document))
+      const kept = transactions.map(({ changes }) =>
+        changes.some(({ preImage: { kind } }) => kind === 'blob'),
+      )
+      const lastDrop = drops.lastIndexOf(true)
+      assert.ok(recorded === 0 || lastDrop < recorded - 1, 'the newest keeps its own')
+      assert.ok(
+        kept.every((has, at) => !has || at > lastDrop),
+        'the oldest go first',
+      )
+    },
+    async [Symbol.asyncDispose]() {
+      catalog[Symbol.dispose]()
+      await repository[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Of 20 kB, most of which is the same in all versions; two files have contents of each other, as a name that moved. */
+function contentOf(at: number, version: number): Buffer {
+  return Buffer.concat([noise(20_000, `family ${at >> 1}`), noise(300, `version ${version}`)])
+}
+
+/** Nobody else is at work, whose lock one would have to look out for; only the refreshing of one's own has to wait. */
+const quickClock: Clock = {
+  now: () => Date.parse('2026-11-21T09:00:00Z'),
+  sleep: async (ms, { signal } = {}) => {
+    signal?.throwIfAborted()
+    if (ms < 60_000) return
+    await new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+  },
+}
+
+const allPackaged: DpkgFiles = {
+  packages: [],
+  ownersOf: (path) => [
+    {
+      package: { key: 'x', name: 'x', version: '1', architecture: 'all', state: 'installed' },
+      inside: path,
+    },
+  ],
+  fileOf: () => undefined,
+  filesOf: () => [],
+}
+
+function fingerprint(content: Buffer): Fingerprint {
+  return {
+    type: 'file',
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    mtimeNs: 0n,
+    size: content.length,
+    sha256: digest(content),
+  }
+}
+
+function digest(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex')
+}
+
+function nameOf(at: number): string {
+  return `/usr/${at}`
+}
+
+function read(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+function pathOf(text: string): RawPath {
+  return parseRawPath(rawFromString(text)) ?? rootPath
+}

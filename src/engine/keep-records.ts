@@ -1,0 +1,213 @@
+// What becomes of older records once there is a newer one: what their deltas stand on, and the budget that all of them have.
+import { VmlError } from '../base/failure.ts'
+import { mapOrdered } from '../base/pool.ts'
+import { printable } from '../base/raw-text.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { droppedReason } from '../model/transaction-record.ts'
+import { openGrowth } from '../store/entry-sizes.ts'
+import { type ChainedChange, followDeltas } from './delta-chains.ts'
+import { entryName, listEntries, type OpenLogbook } from './entries.ts'
+import { alteredPins, dropPins, listPins, notePins } from './pins.ts'
+import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
+import type { TransactionContents } from './transaction-contents.ts'
+import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
+import type { Workplace } from './workplace.ts'
+
+export interface RecordKeeping {
+  readonly place: Pick<Workplace, 'root' | 'state' | 'reporter' | 'signal'>
+  readonly logbook: OpenLogbook
+  contentsOf(transactions: readonly ReadTransaction[]): TransactionContents
+}
+
+export interface RecordBudget {
+  readonly limitBytes: number
+  /** What records take now, on the disk. */
+  usedBytes(): Promise<number>
+  /** Frees what no record needs any more. */
+  prune(): Promise<void>
+}
+
+const readsAtOnce = 4
+
+/** All of the machine, oldest first. */
+export async function readTransactions({ logbook, place }: RecordKeeping): Promise<ReadTransaction[]> {
+  const { signal } = place
+  const entries = (await listEntries(logbook, { signal })).filter(({ kind }) => kind === 'transaction')
+  return await mapOrdered(
+    entries,
+    readsAtOnce,
+    async (entry) => await readTransaction(logbook.repository, entry, { signal }),
+  )
+}
+
+/**
+ * Files that deltas were made against and that were written into are found by inode, size and time, or with `all` by their content; records that
+ * stand on them are said to be incomplete. Gives the number of records that were.
+ */
+export async function checkPins(keeping: RecordKeeping, { all = false } = {}): Promise<number> {
+  const { place } = keeping
+  const altered = await alteredPins(place, { all })
+  const count = altered.length === 0 && !all ? 0 : await settleDeltas(keeping, new Set(altered))
+  // Once it is marked: cut off before, they are found again.
+  dropPins(place, altered)
+  await notePins(place)
+  return count
+}
+
+/** After a record was made. Deltas that would keep a replaced file alive become blobs; pins that nothing needs go. */
+export async function keepRecords(keeping: RecordKeeping, budget: RecordBudget | undefined): Promise<void> {
+  const { place } = keeping
+  if (listPins(place).some(({ isAlone }) => isAlone)) await settleDeltas(keeping)
+  await notePins(place)
+  if (budget) await fitRecords(keeping, budget)
+}
+
+/** Order: the new records first, then what they need no more. Gives the number of records that became incomplete. */
+async function settleDeltas(
+  keeping: RecordKeeping,
+  altered: ReadonlySet<string> = new Set(),
+): Promise<number> {
+  const { place, logbook } = keeping
+  const transactions = await readTransactions(keeping)
+  const { broken, costly, unneeded } = followDeltas(
+    transactions,
+    listPins(place).filter(({ sha256 }) => !altered.has(sha256)),
+  )
+  const contents = keeping.contentsOf(transactions)
+  const stillNeeded = new Set<string>()
+  let incomplete = 0
+  for (const [transaction, changes] of Map.groupBy([...broken, ...costly], ({ transaction: each }) => each)) {
+    const preImages = new Map<RawPath, NewPreImage>()
+    const gaps: { path: RawPath; reason: string }[] = []
+    for (const chained of changes) {
+      const fresh = await renewed(contents, chained, broken.includes(chained))
+      const { path, preImage } = chained.change
+      if (fresh === undefined) {
+        if (preImage.kind === 'delta') stillNeeded.add(preImage.base)
+        continue
+      }
+      preImages.set(path, fresh)
+      if (fresh.preImage.kind === 'lost') gaps.push({ path, reason: fresh.preImage.reason })
+    }
+    if (preImages.size === 0) continue
+    await rewriteTransaction(logbook, transaction, { preImages, gaps }, place.signal)
+    const [first] = gaps
+    if (first === undefined) continue
+    incomplete += 1
+    place.reporter.warn({
+      warning: `${entryName(transaction.entry)} is incomplete now: "${printable(first.path)}"${gaps.length > 1 ? ` and ${gaps.length - 1} more` : ''} cannot be had as before it, since ${first.reason}`,
+    })
+  }
+  dropPins(
+    place,
+    unneeded.filter((sha256) => !stillNeeded.has(sha256)),
+  )
+  return incomplete
+}
+
+const alteredReason = 'the file that its delta was made against was written into, or is gone'
+
+/** Undefined where it cannot be rebuilt now: a delta that nothing is wrong with stays. */
+async function renewed(
+  contents: TransactionContents,
+  { transaction, change }: ChainedChange,
+  isBroken: boolean,
+): Promise<NewPreImage | undefined> {
+  try {
+    // What lies at the path itself may be the base, though nothing holds it there.
+    return { preImage: { kind: 'blob' }, content: await contents.before(transaction, change) }
+  } catch (error) {
+    if (!(error instanceof VmlError) || error.code === 'cancelled') throw error
+    if (!isBroken) return undefined
+    if (!error.code.startsWith('integrity.')) throw error
+    return { preImage: { kind: 'lost', reason: alteredReason } }
+  }
+}
+
+/** A record that was written anew is measured anew: each round takes the rest into account. */
+const roundsMax = 10
+
+/** The oldest lose their pre-images; the newest keeps them whatever it takes, since it is the one that is regretted. */
+async function fitRecords(
+  keeping: RecordKeeping,
+  { limitBytes, usedBytes, prune }: RecordBudget,
+): Promise<void> {
+  const { place, logbook } = keeping
+  const used = await usedBytes()
+  if (used <= limitBytes) {
+    if (used > limitBytes * announcedShare) await announce(keeping, limitBytes)
+    return
+  }
+  for (let round = 0; round < roundsMax; round++) {
+    const transactions = await readTransactions(keeping)
+    const going = await tooMuch(logbook, transactions, limitBytes, place.signal)
+    if (going.length === 0) break
+    place.reporter.warn({
+      warning: `Records take more than the budget of ${inMegabytes(limitBytes)}: the pre-images of ${going.map(({ entry }) => entryName(entry)).join(', ')} go`,
+    })
+    for (const transaction of going)
+      await rewriteTransaction(logbook, transaction, dropped(transaction), place.signal)
+    const { unneeded } = followDeltas(await readTransactions(keeping), listPins(place))
+    dropPins(place, unneeded)
+  }
+  await notePins(place)
+  await prune()
+  if ((await usedBytes()) > limitBytes)
+    place.reporter.warn({
+      warning: `The newest transaction takes more than the budget of ${inMegabytes(limitBytes)} by itself; it stays`,
+    })
+}
+
+/** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
+const announcedShare = 0.9
+
+async function announce(keeping: RecordKeeping, limitBytes: number): Promise<void> {
+  const oldest = (await readTransactions(keeping)).find(hasContents)
+  if (oldest)
+    keeping.place.reporter.warn({
+      warning: `Records take nearly all of their budget of ${inMegabytes(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it`,
+    })
+}
+
+function inMegabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}
+
+async function tooMuch(
+  { repository }: OpenLogbook,
+  transactions: readonly ReadTransaction[],
+  limitBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<ReadTransaction[]> {
+  const growth = await openGrowth(repository, { signal })
+  const going: ReadTransaction[] = []
+  let bytes = 0
+  for (const [at, transaction] of transactions.toReversed().entries()) {
+    bytes += (await growth.add(transaction.entry.snapshot.tree)) ?? 0
+    if (bytes > limitBytes && at > 0 && hasContents(transaction)) going.unshift(transaction)
+  }
+  return going
+}
+
+function hasContents({ changes }: ReadTransaction): boolean {
+  return changes.some(({ preImage, afterKept }) => afterKept || isContent(preImage.kind))
+}
+
+function isContent(kind: ReadTransaction['changes'][number]['preImage']['kind']): boolean {
+  return kind === 'blob' || kind === 'delta'
+}
+
+function dropped({ changes }: ReadTransaction) {
+  const gone = changes.filter(({ preImage }) => isContent(preImage.kind))
+  return {
+    preImages: new Map(
+      gone.map(({ path }): [RawPath, NewPreImage] => [
+        path,
+        { preImage: { kind: 'lost', reason: droppedReason } },
+      ]),
+    ),
+    // One for all: the paths say it themselves, and a list of records reads this for each.
+    gaps: [{ path: rootPath, reason: droppedReason }],
+    dropAfter: true,
+  }
+}

@@ -1,0 +1,44 @@
+// Packages that are to stay at their version: held by the distribution's own tool, which apt and dnf then heed by themselves.
+import { VmlError } from '../base/failure.ts'
+import { printable, rawFromBytes } from '../base/raw-text.ts'
+import type { Shell } from '../wire/shell.ts'
+import { lines } from './package-records.ts'
+
+export interface PackagePins {
+  /** As the tool names them: `libc6`, `libc6:i386`, or a pattern of dnf's. */
+  list(): Promise<readonly string[]>
+  /** Fails with `remote.command` where the tool refuses, as for a package that it does not know. */
+  pin(names: readonly string[]): Promise<void>
+  unpin(names: readonly string[]): Promise<void>
+}
+
+/** dnf may look into its archives first. */
+const idleTimeoutMs = 600_000
+/** A line for each of some ten thousand packages. */
+const outputBytesMax = 16 * 1024 * 1024
+
+export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackagePins {
+  const run = async (argv: readonly string[]): Promise<string> => {
+    const { status, stdout, stderr } = await shell.run({ argv, idleTimeoutMs, outputBytesMax })
+    if (status === 0) return stdout.toString('latin1')
+    const said = printable(rawFromBytes(stderr.subarray(-2048))).trim()
+    throw new VmlError('remote.command', `${argv.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
+      details: { status, stderr: said },
+    })
+  }
+  // apt-mark(8); dnf-versionlock(8), of dnf-plugins-core.
+  const words =
+    manager === 'dpkg'
+      ? { list: ['apt-mark', 'showhold'], pin: ['apt-mark', 'hold'], unpin: ['apt-mark', 'unhold'] }
+      : {
+          list: ['dnf', '-q', 'versionlock', 'list'],
+          pin: ['dnf', '-q', 'versionlock', 'add'],
+          unpin: ['dnf', '-q', 'versionlock', 'delete'],
+        }
+  return {
+    list: async () =>
+      [...lines(await run(words.list))].map((line) => line.trim()).filter((line) => line !== ''),
+    pin: async (names) => void (await run([...words.pin, ...names])),
+    unpin: async (names) => void (await run([...words.unpin, ...names])),
+  }
+}

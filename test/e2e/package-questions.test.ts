@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+
+test('files are compared with their packages, their owner is told, and a pinned package stands against an undo', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const tiny = (version: string) => ({
+    name: 'tiny-program',
+    version,
+    files: { '/usr/bin/tiny-program': `${version}\n`, '/etc/tiny.conf': 'as it came\n' },
+    conffiles: ['/etc/tiny.conf'],
+  })
+  await archive.publish(tiny('1'), tiny('2'))
+  await chroot.vml(['tx', 'enable'])
+  await chroot.run(['apt-get', '-y', 'install', 'tiny-program=1'])
+  await chroot.run(['apt-get', '-y', 'install', 'tiny-program=2'])
+
+  const clean = await chroot.vml(['tx', 'verify', 'tiny-program'])
+  assert.match(clean.stderr, /Every file is as its package brought it/)
+  await chroot.sh('echo mine >>/etc/tiny.conf')
+  assert.match((await chroot.vml(['tx', 'verify', 'tiny-program'])).stderr, /1 file of configuration changed/)
+  await chroot.vml(['tx', 'pin', 'tiny-program'])
+  assert.equal((await chroot.run(['apt-mark', 'showhold'])).stdout, 'tiny-program\n')
+  const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
+  assert.notEqual(refused.status, 0)
+  assert.match(refused.stderr, /tiny-program, which is pinned/)
+  assert.equal((await chroot.sh('cat /usr/bin/tiny-program')).stdout, '2\n')
+  await chroot.vml(['tx', 'unpin', 'tiny-program'])
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal((await chroot.sh('cat /usr/bin/tiny-program')).stdout, '1\n')
+
+  await chroot.sh('echo worse >>/usr/bin/tiny-program; rm /usr/share/doc/tiny-program/* || true')
+  const wrong = await chroot.vml(['tx', 'verify', '--json', 'tiny-program'], { mayFail: true })
+  assert.equal(wrong.status, 1)
+  const { files }: { files: readonly { path: string; problems: readonly string[] }[] } = JSON.parse(
+    wrong.stdout,
+  )
+  assert.deepEqual(files.find(({ path }) => path === '/usr/bin/tiny-program')?.problems, ['content'])
+  const unknown = await chroot.vml(['tx', 'verify', 'no-such-package'], { mayFail: true })
+  assert.match(unknown.stderr, /not installed/)
+
+  const owned = await chroot.vml(['tx', 'owner', '/usr/bin/tiny-program', '/bin/sh', '/usr/nobody'], {
+    mayFail: true,
+  })
+  assert.equal(owned.status, 1)
+  assert.match(owned.stdout, /^\/usr\/bin\/tiny-program {2}tiny-program 1$/m)
+  assert.match(owned.stdout, /^\/bin\/sh {2}dash /m)
+  assert.match(owned.stdout, /^\/usr\/nobody {2}no package$/m)
+  const checked = await chroot.vml(['tx', 'check'], { mayFail: true })
+  assert.match(checked.stderr, /transactions; none lacks anything/)
+})

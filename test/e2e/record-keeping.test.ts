@@ -1,0 +1,148 @@
+// What old records keep, and lose: packages of sources that do not forget, pins of deltas, the budget.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import { noise } from '../store-fixture.ts'
+import type { TinyPackage } from '../tiny-packages.ts'
+
+const bytes = 200_000
+
+/** Most of it is the same in all versions, as in programs. */
+function program(version: number, size = bytes): TinyPackage {
+  const content = Buffer.concat([noise(size, 'same'), noise(200, `version ${version}`)])
+  return {
+    name: 'tiny-program',
+    version: String(version),
+    files: { '/usr/bin/tiny-program': { content, mode: 0o755 } },
+  }
+}
+
+async function open(chroot: Chroot) {
+  const archive = await openPackageArchive(chroot, { forgets: true })
+  await chroot.vml(['tx', 'enable'])
+  const install = async (version: number) => {
+    await archive.publish(program(version))
+    await chroot.run(['apt-get', '-y', 'install', 'tiny-program'])
+  }
+  return { archive, install }
+}
+
+interface Listed {
+  readonly number: number
+  readonly complete: boolean
+  readonly dropped: boolean
+  readonly stored_bytes: number
+}
+
+async function list(chroot: Chroot): Promise<readonly Listed[]> {
+  const { stdout } = await chroot.vml(['tx', 'list', '--json'])
+  const { transactions }: { transactions: readonly Listed[] } = JSON.parse(stdout)
+  return transactions.toReversed()
+}
+
+async function kinds(chroot: Chroot, number: number): Promise<ReadonlyMap<string, string>> {
+  const { stdout } = await chroot.vml(['tx', 'show', String(number), '--json'])
+  const { paths }: { paths: readonly { path: string; pre_image: string }[] } = JSON.parse(stdout)
+  return new Map(paths.map(({ path, pre_image: kind }) => [path, kind]))
+}
+
+const sum = async (chroot: Chroot) => (await chroot.sh('sha256sum </usr/bin/tiny-program')).stdout
+const pins = async (chroot: Chroot) =>
+  (await chroot.sh('find /var/lib/vml -path "*/pins/*" -not -name notes | wc -l')).stdout.trim()
+
+test('what a package of a pool gives is referred to, and an undo gets it from there or changes nothing', async () => {
+  await using chroot = await openChroot()
+  const { install } = await open(chroot)
+  await chroot.sh('mkdir -p /etc/vml /srv/pool', {})
+  await chroot.sh('cat >/etc/vml/config.toml', { input: '[transactions]\npools = ["/srv/pool"]\n' })
+  await install(1)
+  const one = await sum(chroot)
+  await chroot.sh('cp /srv/archive/tiny-program_1_all.deb /srv/pool')
+  await install(2)
+  const two = await sum(chroot)
+  const kept = await kinds(chroot, 2)
+  assert.equal(kept.get('/usr/bin/tiny-program'), 'reference')
+  assert.equal(await pins(chroot), '0')
+
+  await chroot.sh('mv /srv/pool /srv/elsewhere')
+  const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
+  assert.equal(refused.status, 20)
+  assert.match(refused.stderr, /no source has the package any more/)
+  assert.equal(await sum(chroot), two)
+
+  await chroot.sh('mv /srv/elsewhere /srv/pool')
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal(await sum(chroot), one)
+  assert.equal((await chroot.sh('ls -d /var/lib/vml/fetched-* || true')).stdout, '')
+})
+
+test('deltas of a file that was upgraded many times keep one version of it, and each upgrade can be taken back', async () => {
+  await using chroot = await openChroot()
+  const { install } = await open(chroot)
+  const sums: string[] = []
+  for (const version of [1, 2, 3]) {
+    await install(version)
+    sums.push(await sum(chroot))
+  }
+  assert.equal((await kinds(chroot, 2)).get('/usr/bin/tiny-program'), 'delta')
+  assert.equal(
+    (await chroot.sh('find /var/lib/vml/pins -links 1 -size +10k | wc -l')).stdout.trim(),
+    '0',
+    'replaced versions are not kept whole',
+  )
+  for (const number of [3, 2]) {
+    await chroot.vml(['tx', 'undo', String(number)])
+    assert.equal(await sum(chroot), sums[number - 2])
+  }
+  await chroot.vml(['tx', 'redo', '2'])
+  assert.equal(await sum(chroot), sums[1])
+})
+
+test('a record whose delta stands on a file that was written into says that it is incomplete before the next one is made', async () => {
+  await using chroot = await openChroot()
+  const { install } = await open(chroot)
+  await install(1)
+  await install(2)
+  assert.deepEqual(
+    (await list(chroot)).map(({ complete }) => complete),
+    [true, true],
+  )
+  await chroot.sh('echo more >>/usr/bin/tiny-program')
+  const { stderr } = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/later'])
+  assert.match(stderr, /#2 is incomplete now: "\/usr\/bin\/tiny-program"/)
+  assert.deepEqual(
+    (await list(chroot)).map(({ complete }) => complete),
+    [true, false, true],
+  )
+  const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
+  assert.equal(refused.status, 20)
+})
+
+test('records over their budget lose pre-images, oldest first, say so in every list, and the space is free', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir -p /etc/vml')
+  await chroot.sh('cat >/etc/vml/config.toml', { input: '[transactions]\nbudget = "600K"\n' })
+  await chroot.sh('head -c 1500000 /dev/urandom >/etc/first; head -c 300000 /dev/urandom >/etc/second')
+  await chroot.vml(['tx', 'run', '--', 'rm', '/etc/second'])
+  const { stderr } = await chroot.vml(['tx', 'run', '--', 'rm', '/etc/first'])
+  assert.match(stderr, /the pre-images of #1 go/)
+  assert.match(stderr, /by itself/)
+  await chroot.sh('head -c 300000 /dev/urandom >/etc/third')
+  await chroot.vml(['tx', 'run', '--', 'rm', '/etc/third'])
+  const all = await list(chroot)
+  assert.deepEqual(
+    all.map(({ complete, dropped }) => [complete, dropped]),
+    [
+      [false, true],
+      [false, true],
+      [true, false],
+    ],
+  )
+  assert.match((await chroot.vml(['tx', 'list'])).stdout, /\[pre-images dropped\]/)
+  const stored = await chroot.sh('cat $(find /var/lib/vml/logbook -type f) | wc -c')
+  assert.ok(Number(stored.stdout) < 600 * 1024)
+  await chroot.vml(['tx', 'undo', '3'])
+  assert.equal((await chroot.sh('wc -c </etc/third')).stdout.trim(), '300000')
+  await chroot.vml(['check', '--logbook', '/var/lib/vml/logbook', '--read-data'], {})
+})
