@@ -1,9 +1,10 @@
 // Ground truth for an undo (tx.md 3.1): a machine on which a transaction was taken back, beside one on which it never ran.
-import type { Chroot } from './chroot.ts'
+import type { Chroot, ChrootOptions } from './chroot.ts'
 import { openChroot } from './chroot.ts'
 import { openPackageArchive, type PackageArchiveOptions } from './package-archive.ts'
 import { exactly } from './tiny-kinds.ts'
 import type { TinyKind } from './tiny-packages.ts'
+import { apt, transactionsOf } from './transaction-bed.ts'
 import { compareTrees, renderComparison } from './tree-compare.ts'
 import { readTree } from './tree-read.ts'
 import { otherNumbers, regenerated } from './tree-rules.ts'
@@ -15,6 +16,7 @@ export interface TruthCase {
   readonly kinds: readonly TinyKind[]
   readonly action: TruthAction
   readonly archive?: PackageArchiveOptions
+  readonly chroot?: ChrootOptions
   /** The order in which they are taken back; default: as they were made. */
   readonly order?: (numbers: readonly number[]) => readonly number[]
 }
@@ -36,9 +38,12 @@ export async function differenceToTruth(truth: TruthCase): Promise<string> {
   return renderComparison(comparison)
 }
 
-async function play({ kinds, action, archive: options, order }: TruthCase, withIt: boolean): Promise<Chroot> {
+async function play(
+  { kinds, action, archive: options, chroot: where, order }: TruthCase,
+  withIt: boolean,
+): Promise<Chroot> {
   await using resources = new AsyncDisposableStack()
-  const chroot = resources.use(await openChroot())
+  const chroot = resources.use(await openChroot(where))
   const archive = await openPackageArchive(chroot, options)
   await archive.publish(...kinds.flatMap((kind) => kind.packages(action === 'downgrade' ? 2 : 1)), later)
   await chroot.run(['apt-get', 'update', '-qq'])
@@ -92,14 +97,8 @@ function wordsOf(kind: TinyKind, action: TruthAction): string[] {
   }
 }
 
-async function apt(chroot: Chroot, words: readonly string[]): Promise<void> {
-  await chroot.run(['apt-get', '-y', '-q', ...words])
-}
-
 async function highest(chroot: Chroot): Promise<number> {
-  const { stdout } = await chroot.vml(['tx', 'list', '-n', '1', '--json'])
-  const { transactions }: { transactions: readonly { number: number }[] } = JSON.parse(stdout)
-  return transactions[0]?.number ?? 0
+  return (await transactionsOf(chroot))[0]?.number ?? 0
 }
 
 const later = { name: 'tiny-later', version: '1', files: { '/usr/bin/tiny-later': 'later\n' } }

@@ -1,8 +1,7 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
-import { linkSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
-import { ruleOf } from '../model/regeneration.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { Fingerprint, PathChange, RecordedChange } from '../model/transaction.ts'
@@ -30,7 +29,9 @@ import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } f
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import { readIntent, writeIntent } from './commit-intent.ts'
 import { statusOfPath } from './path-status.ts'
+import { usableRules } from './usable-rule.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export interface TransactionParts extends Workplace {
@@ -118,7 +119,7 @@ export async function commitStage(
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
-  writeFileSync(pathIn(folder, 'result.json'), JSON.stringify({ ...result, log: undefined }), { mode: 0o600 })
+  writeIntent(parts, { exitStatus: result.exitStatus, packages: packages?.state })
   writeFileSync(pathIn(folder, 'changes.jsonl'), Buffer.concat([...encodeChanges(unrecorded(changes))]), {
     mode: 0o600,
   })
@@ -174,7 +175,7 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
     after: live,
     filesBefore: before?.files,
     filesAfter: after?.files,
-    ruleOf: (path) => ruleOf(path)?.name,
+    ruleOf: usableRules(parts, all),
     pin: (path, sha256) => pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))
@@ -258,21 +259,17 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 /** What was committed when the process ended, as it was written down before. */
 export function readCommitted(
   place: Workplace,
-): { changes: readonly PathChange[]; result: StageResult } | undefined {
-  const folder = openFolder(place)
-  const changes = readIfThere(pathIn(folder, 'changes.jsonl'))
+): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
+  const changes = readIfThere(pathIn(openFolder(place), 'changes.jsonl'))
   if (changes === undefined) return undefined
-  return { changes: parseChanges(changes), result: readResult(pathIn(folder, 'result.json')) }
-}
-
-function readResult(file: RawPath): StageResult {
-  const nothing: StageResult = { exitStatus: 0, validations: [] }
-  try {
-    const value: unknown = JSON.parse(readFileSync(rawToBytes(file), 'utf8'))
-    const status = typeof value === 'object' && value !== null && 'exitStatus' in value ? value.exitStatus : 0
-    return { ...nothing, exitStatus: typeof status === 'number' ? status : 0 }
-  } catch {
-    return nothing
+  const { exitStatus, takesBack, packages: state } = readIntent(place)
+  const now = readPackagesNow(place)
+  return {
+    changes: parseChanges(changes),
+    result: { exitStatus, validations: [] },
+    ...(takesBack === undefined ? {} : { takesBack }),
+    // Whose a path was is asked of the packages as they are: those lists are changed already.
+    packages: now && { ...now, state: state ?? now.state },
   }
 }
 

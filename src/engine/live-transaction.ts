@@ -15,6 +15,7 @@ import { type PackagesNow, readPackagesNow } from './dpkg-state.ts'
 import {
   outsideChanges,
   outsideCopy,
+  type CommittedStage,
   readCommitted,
   recordCommitted,
   type StageEnd,
@@ -42,6 +43,7 @@ import {
   type StageRequest,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
+import { writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /**
@@ -156,7 +158,7 @@ export async function endLive(
   const kept = openLiveKept({ plan, capture: taken, libc })
   const packages = readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideCopy(parts))
   const outside = await outsideChanges(parts)
-  let committed = readCommitted(parts)
+  let committed: Pick<CommittedStage, 'changes' | 'result'> | undefined = readCommitted(parts)
   if (committed === undefined) {
     const found = await readLiveChanges({
       plan,
@@ -174,7 +176,7 @@ export async function endLive(
     }
     const result = resultOf(ended, packages, readPackagesNow(parts))
     const folder = openFolder(parts)
-    await writeFileDurable(pathIn(folder, 'result.json'), JSON.stringify({ ...result, log: undefined }))
+    writeIntent(parts, { exitStatus: result.exitStatus })
     await writeFileDurable(
       pathIn(folder, 'changes.jsonl'),
       Buffer.concat([...encodeChanges(unrecorded(changes))]),

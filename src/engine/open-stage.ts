@@ -204,6 +204,8 @@ function removeOpenFolder(place: Workplace): void {
   // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.
   for (const name of [
     'outside',
+    'packages',
+    'result.json',
     'new',
     'calls',
     'changes.jsonl',

@@ -12,7 +12,6 @@ import {
   tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
-import { readPackagesNow } from './dpkg-state.ts'
 import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
@@ -76,7 +75,6 @@ export async function recoverStage(
         plan: note.plan,
         kept: keptByJournal(parts.disk, journal),
         outside: await outsideChanges(parts),
-        packages: readPackagesNow(parts),
       })
       return { kind: 'recorded', title, end }
     }

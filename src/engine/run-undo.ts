@@ -13,6 +13,7 @@ import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import { here } from '../wire/libc.ts'
+import { writeIntent } from './commit-intent.ts'
 import { readPackagesNow } from './dpkg-state.ts'
 import {
   type CommittedStage,
@@ -61,6 +62,8 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     parts.reporter.progress({ phase: 'getting what was there before' })
     const ready = await makeReady(parts, plan)
     const packages = readPackagesNow(parts)
+    const takesBack = plan.transactions.map(({ entry }) => entry.id)
+    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state })
     writeFileSync(
       pathIn(folder, 'changes.jsonl'),
       Buffer.concat([...encodeChanges(unrecorded(ready.changes))]),
@@ -91,7 +94,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
       outside: [],
       packages,
       result: { exitStatus: 0, validations },
-      takesBack: plan.transactions.map(({ entry }) => entry.id),
+      takesBack,
       services,
     }
     return await recordCommitted(parts, committed)

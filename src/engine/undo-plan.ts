@@ -219,7 +219,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   const { view } = work
   const { path, before, after } = change
   const now = work.current(path)
-  if (view.isRegenerated(path) && (before !== undefined || now === undefined)) {
+  const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
+  if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
     work.regenerate(path)
     return
   }

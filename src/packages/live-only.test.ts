@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isFailure } from '../base/failure.ts'
-import { liveRuleOf, liveRules, parseLiveRules } from './live-only.ts'
+import { livePatterns, liveRuleOf, liveRules, parseLiveRules } from './live-only.ts'
 
 test('a boot loader is done on the system itself, a kernel and its modules in a stage', () => {
   for (const name of [
@@ -45,4 +45,17 @@ test('a line that is no name is told with its number', () => {
     () => parseLiveRules('a\n'.repeat(200_000)),
     (error: unknown) => isFailure(error, 'usage'),
   )
+})
+
+test('grep finds with its patterns each line of a plan that a rule is for', () => {
+  const own = parseLiveRules('my.driver* talks to the card\ng++\n!snapd\n')
+  const patterns = livePatterns([...own, ...liveRules])
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => new RegExp(line))
+  const found = (name: string) => patterns.some((pattern) => pattern.test(`${name} - - none < 1 all none /x`))
+  for (const name of ['grub-pc', 'grub-efi-amd64', 'my.driver-2', 'g++'])
+    assert.equal(found(name), true, name)
+  for (const name of ['grub-common', 'mydriver', 'xgrub-pc', 'grub-pc-bin', 'g'])
+    assert.equal(found(name), false, name)
 })

@@ -210,3 +210,23 @@ test('a file that was mounted, a service’s data and what is not there are no f
   ])
   assert.equal(told(planned).includes('through /var/tmp'), false)
 })
+
+test('without a stage, a root that is an overlay and a boot partition of FAT are looked at, and what is read-only or of a network is not', () => {
+  const planned = plan(
+    [
+      '27 1 0:30 / / rw,relatime - overlay overlay rw',
+      '30 27 254:1 / /boot rw - ext4 /dev/vdb rw',
+      '31 30 254:2 / /boot/efi rw - vfat /dev/vdc rw',
+      '32 27 0:40 / /data ro - ext4 /dev/vdd rw',
+      '33 27 0:41 / /mnt rw - nfs4 host:/x rw',
+    ],
+    { live: true, stateOnMount: true },
+  )
+  assert.deepEqual(unusual(planned), [
+    'overlay / /var/lib/vml/stage/open/layers/0',
+    'overlay /boot /boot/.vml-stage/layers',
+    'overlay /boot/efi /boot/efi/.vml-stage/layers',
+    'through /data',
+    'through /mnt',
+  ])
+})

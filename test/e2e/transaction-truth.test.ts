@@ -14,3 +14,7 @@ test('three installations taken back leave a machine on which they never ran', a
   const chosen = kinds('tiny-diversion', 'tiny-alternative', 'tiny-user')
   assert.equal(await differenceToTruth({ kinds: chosen, action: 'install' }), '')
 })
+
+test('a link that became a folder, with names that the folder it led to has, is a link again', async () => {
+  assert.equal(await differenceToTruth({ kinds: kinds('tiny-swap'), action: 'downgrade' }), '')
+})

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { rawFromString } from '../base/raw-text.ts'
+import type { EntryId } from '../model/ids.ts'
+import { parseRawPath, rootPath } from '../model/raw-path.ts'
+import { readIntent, writeIntent } from './commit-intent.ts'
+import { openFolder } from './workplace.ts'
+
+function withFolder(run: (place: { state: typeof rootPath }) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-intent-'))
+  try {
+    const place = { state: parseRawPath(rawFromString(folder)) ?? rootPath }
+    mkdirSync(openFolder(place), { recursive: true })
+    run(place)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('what an undo takes back, and the packages before it, are known to who records it after a crash', () => {
+  withFolder((place) => {
+    const intent = {
+      exitStatus: 3,
+      takesBack: ['ab'.repeat(32) as EntryId],
+      packages: { status: 'Package: ü\xff\n', extendedStates: '' },
+    }
+    writeIntent(place, intent)
+    assert.deepEqual(readIntent(place), intent)
+  })
+})
+
+test('a change of the machine is recorded even where what was written about it cannot be read', () => {
+  withFolder((place) => {
+    assert.deepEqual(readIntent(place), { exitStatus: 0 })
+    writeFileSync(join(openFolder(place), 'result.json'), '{"exitStatus": 1, "takesBack": ["no id"]}')
+    assert.deepEqual(readIntent(place), { exitStatus: 0 })
+    writeFileSync(join(openFolder(place), 'result.json'), '{"exitSt')
+    assert.deepEqual(readIntent(place), { exitStatus: 0 })
+  })
+})
