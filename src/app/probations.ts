@@ -138,7 +138,7 @@ async function takeBack(
     await using _locks = await keepDpkgOut(context, lockWaitMs)
     const plan = await planUndo(
       { place: run, logbook, listed, contents: run.contents },
-      { kind: 'undo', transactions: [found], data: false, needed: 'refuse' },
+      { kind: 'undo', subject: [found.entry], transactions: [found], data: false, needed: 'refuse' },
     )
     if (!isNothing(plan)) await runUndo({ ...run, note: reason }, plan)
     return undefined

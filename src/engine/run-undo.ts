@@ -132,9 +132,7 @@ function removeMadeAnew(parts: UndoRun, { paths }: UndoPlan): void {
 }
 
 function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
-  const names = plan.transactions.map(
-    ({ entry }) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
-  )
+  const names = plan.subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
   return {
     schema: 1,
     token: randomBytes(16).toString('hex'),

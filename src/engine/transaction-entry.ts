@@ -17,7 +17,7 @@ import {
 import type { Repository, Writer } from '../store/store.ts'
 import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
-import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
+import { storeBytes, storeVmlFolder, type VmlFile } from './vml-folder.ts'
 
 /** Who and where, for `/.vml/entry.json`. */
 export interface RecordedMachine {
@@ -62,13 +62,15 @@ export async function storeTransaction(
 ): Promise<StoredTransaction> {
   const nodes = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
   const after = await storePaths(writer, aftersOf(transaction), transaction.folderAttributes)
-  // What it costs is told by what lies in packs.
-  await writer.flush()
-  const deltas: VmlFile[] = [...transaction.deltas].map(([name, bytes]) => ({ name, bytes }))
+  const deltas: VmlFile[] = []
+  for (const [name, bytes] of transaction.deltas)
+    deltas.push({ name, stored: await storeBytes(writer, bytes) })
   const changes: VmlFile = {
     name: 'changes.jsonl',
-    bytes: Buffer.concat([...encodeChanges(transaction.changes)]),
+    stored: await storeBytes(writer, Buffer.concat([...encodeChanges(transaction.changes)])),
   }
+  // What it costs is told by what lies in packs: all but a few documents.
+  await writer.flush()
   const document: TransactionDocument = {
     ...transaction.document,
     storedBytes: writer.statistics().storedBytes,

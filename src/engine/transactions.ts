@@ -1,6 +1,7 @@
 // The transactions of a logbook, oldest first, with what was taken back by which later one.
 import { mapOrdered } from '../base/pool.ts'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
+import { printableText } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import { resolveEntry, parseEntryPath } from '../model/entry-reference.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
@@ -52,10 +53,26 @@ export function findTransaction(
       hint: `Nothing was changed. For one file as it was before: vml restore ${name}:/PATH`,
     })
   const entries = transactions.map(({ entry }) => entry)
-  const found = resolveEntry(entries, reference, name)
+  const found = resolveTransaction(entries, reference, name)
   const transaction = transactions.find(({ entry }) => entry === found)
   if (transaction) return transaction
   throw new VmlError('not-found', `Cannot find transaction ${entryName(found)}`)
+}
+
+function resolveTransaction(
+  entries: readonly LoggedEntry[],
+  reference: Parameters<typeof resolveEntry>[1],
+  name: string,
+): LoggedEntry {
+  try {
+    return resolveEntry(entries, reference, name)
+  } catch (cause) {
+    if (!isFailure(cause, 'not-found')) throw cause
+    throw new VmlError('not-found', `Cannot find transaction "${printableText(name)}"`, {
+      cause,
+      hint: 'Nothing was changed. vml tx list shows them',
+    })
+  }
 }
 
 /** Refuses what was taken back already, and says by which. */

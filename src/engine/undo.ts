@@ -15,7 +15,7 @@ import {
   statusPath,
   transitionsOf,
 } from './dpkg-state.ts'
-import { entryName, entryWord, type OpenLogbook } from './entries.ts'
+import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from './entries.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
@@ -32,6 +32,8 @@ import { pathIn, type Workplace } from './workplace.ts'
 
 export interface UndoRequest {
   readonly kind: 'undo' | 'redo'
+  /** What is taken back or brought back, as the user named it: of a redo the undo of it is taken back. */
+  readonly subject: readonly LoggedEntry[]
   /** Newest first. */
   readonly transactions: readonly ListedTransaction[]
   /** Overwrite data of services that changed since. */
@@ -50,6 +52,8 @@ export interface UndoParts {
 
 export interface UndoPlan {
   readonly kind: UndoRequest['kind']
+  /** What it is told as: what was named, and of an undo what was taken along, too. */
+  readonly subject: readonly LoggedEntry[]
   /** Those that are taken back: what was asked for, and what was taken along. Newest first. */
   readonly transactions: readonly ReadTransaction[]
   readonly paths: UndoPaths
@@ -172,6 +176,7 @@ function finish(
   ]
   return {
     kind: request.kind,
+    subject: request.kind === 'redo' ? request.subject : work.transactions.map(({ entry }) => entry),
     transactions: work.transactions,
     paths,
     packages: work.packages && work.target ? transitionsOf(work.packages.state, work.target) : [],
@@ -238,9 +243,9 @@ function laterWith(
     )
 }
 
-function refused({ transactions, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
-  const names = transactions.map(({ entry }) => entryName(entry)).join(', ')
-  const words = transactions.map(({ entry }) => entryWord(entry)).join(' ')
+function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
+  const names = subject.map(entryName).join(', ')
+  const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
   return new VmlError('conflict', `Cannot ${kind} ${names} alone: ${sentences.join('; ')}`, {
     details: {

@@ -2,11 +2,13 @@
 import { rawFromString, type RawText } from '../base/raw-text.ts'
 import { isRawName, type RawName } from '../model/raw-path.ts'
 import type { TreeNode } from '../model/tree.ts'
-import type { Writer } from '../store/store.ts'
+import type { StoredFile, Writer } from '../store/store.ts'
 
 /** A file or folder of `/.vml/`. */
 export type VmlFile =
   | { readonly name: string; readonly bytes: Uint8Array }
+  /** Its content is stored. */
+  | { readonly name: string; readonly stored: StoredFile }
   | { readonly name: string; readonly files: readonly VmlFile[] }
   /** What lies in the folder is stored. */
   | { readonly name: string; readonly nodes: readonly TreeNode[] }
@@ -30,7 +32,9 @@ async function storeFolder(folder: Folder, name: string, files: readonly VmlFile
   const nodes: TreeNode[] = []
   for (const file of files) {
     if ('node' in file) nodes.push(file.node)
-    else if ('bytes' in file) nodes.push(await storeFile(folder, file))
+    else if ('stored' in file) nodes.push(nodeOfFile(folder, file.name, file.stored))
+    else if ('bytes' in file)
+      nodes.push(nodeOfFile(folder, file.name, await storeBytes(folder.writer, file.bytes)))
     else if ('nodes' in file) nodes.push(await nodeOfFolder(folder, file.name, file.nodes))
     else nodes.push(await storeFolder(folder, file.name, file.files))
   }
@@ -42,11 +46,15 @@ async function nodeOfFolder(folder: Folder, name: string, nodes: readonly TreeNo
   return { ...attributesIn(folder), name: nameOf(name), type: 'dir', mode: 0o700, subtree }
 }
 
-async function storeFile(folder: Folder, file: { name: string; bytes: Uint8Array }): Promise<TreeNode> {
-  const sink = folder.writer.openFile()
-  if (file.bytes.length > 0) await sink.write({ kind: 'data', bytes: file.bytes })
-  const { content, size } = await sink.finish()
-  return { ...attributesIn(folder), name: nameOf(file.name), type: 'file', mode: 0o600, size, content }
+/** For whoever wants to know what it takes before the folder is stored. */
+export async function storeBytes(writer: Writer, bytes: Uint8Array): Promise<StoredFile> {
+  const sink = writer.openFile()
+  if (bytes.length > 0) await sink.write({ kind: 'data', bytes })
+  return await sink.finish()
+}
+
+function nodeOfFile(folder: Folder, name: string, { content, size }: StoredFile): TreeNode {
+  return { ...attributesIn(folder), name: nameOf(name), type: 'file', mode: 0o600, size, content }
 }
 
 function attributesIn({ mtimeNs }: Folder): { uid: number; gid: number; mtimeNs: bigint } {

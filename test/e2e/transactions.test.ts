@@ -48,7 +48,7 @@ test('a command is one transaction: undone alone, redone, and later work stays (
       ['changes by hand: /etc/hosts', null],
       ['undo #1: a tool', 5],
       ['changes by hand: /etc/hosts', null],
-      ['redo #3: a tool', null],
+      ['redo #1: a tool', null],
     ],
   )
 })

@@ -52,11 +52,12 @@ export const undo = defineCommand({
       const one = findTransaction(listed, typed ?? options.toBefore ?? '')
       if (options.toBefore === undefined) {
         requireNotUndone(one)
-        return [one]
+        return { subject: [one.entry], transactions: [one] }
       }
-      return listed
+      const later = listed
         .slice(listed.indexOf(one))
         .filter(({ undoneBy, document }) => !undoneBy && !document.takesBack)
+      return { subject: later.map(({ entry }) => entry), transactions: later }
     }
     return await takeBack(context, 'undo', choose, options)
   },
@@ -75,7 +76,7 @@ export const redo = defineCommand({
     const choose = (listed: readonly ListedTransaction[]) => {
       const one = findTransaction(listed, typed)
       const by = listed.find(({ entry }) => entry === one.undoneBy)
-      if (by) return [by]
+      if (by) return { subject: [one.entry], transactions: [by] }
       throw new VmlError('conflict', `Cannot bring back ${entryName(one.entry)}: it was not taken back`, {
         hint: 'Nothing was changed. vml tx list shows what was',
       })
@@ -94,7 +95,7 @@ async function beginUndo(context: Context, logbook: Logbook): Promise<void> {
 async function takeBack(
   context: Context,
   kind: UndoRequest['kind'],
-  choose: (listed: readonly ListedTransaction[]) => readonly ListedTransaction[],
+  choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>,
   options: {
     readonly withDependents: boolean
     readonly keepNeeded: boolean
@@ -121,12 +122,12 @@ async function takeBack(
     { place: run, logbook, listed, contents: run.contents },
     {
       kind,
-      transactions: choose(listed),
+      ...choose(listed),
       data: options.data,
       needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
     },
   )
-  const names = plan.transactions.map(({ entry }) => entryName(entry)).join(', ')
+  const names = plan.subject.map(entryName).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
