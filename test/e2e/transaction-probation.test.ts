@@ -22,7 +22,7 @@ test('C04: what does not stand its check is taken back by itself, with the reaso
   assert.ok(isThere(chroot, 'etc/good') && !isThere(chroot, 'etc/bad'))
   const { stdout } = await chroot.vml(['tx', 'show', '3'])
   assert.match(stdout, /note +"echo no good; exit 3" ended with status 3/)
-  assert.ok(!isThere(chroot, 'var/lib/vml/watch/2'))
+  assert.ok(!isThere(chroot, 'var/lib/vml/probation/2'))
 })
 
 test('C04: what nobody confirms is taken back, and what somebody does stays', async () => {
@@ -36,14 +36,14 @@ test('C04: what nobody confirms is taken back, and what somebody does stays', as
 
   const waiting = chroot.start(['vml', 'tx', 'run', '--confirm', '--within', '1m', ...write('kept')])
   const ended = once(waiting, 'exit')
-  await until(() => isThere(chroot, 'var/lib/vml/watch/3'))
+  await until(() => isThere(chroot, 'var/lib/vml/probation/3'))
   await chroot.vml(['tx', 'confirm', '3'])
   assert.deepEqual(await ended, [0, null])
   assert.ok(isThere(chroot, 'etc/kept'))
   assert.equal((await chroot.vml(['tx', 'confirm', '3'], { mayFail: true })).status, 4)
 })
 
-test('C04: a watch that was cut off is taken up: by resume-probation, and when its time is over by the next transaction', async () => {
+test('C04: a probation that was cut off is taken up: by resume-probation, and when its time is over by the next transaction', async () => {
   await using chroot = await openChroot()
   await chroot.sh('echo 0 >/run/answer')
   const run = ['vml', 'tx', 'run', '--validate', 'exit $(cat /run/answer)', '--within', '1h', ...write('one')]
@@ -65,11 +65,17 @@ test('C04: a watch that was cut off is taken up: by resume-probation, and when i
 async function killOnProbation(chroot: Chroot, argv: readonly string[], number: number): Promise<void> {
   const child = chroot.start(argv)
   const ended = once(child, 'exit')
-  await until(() => isThere(chroot, `var/lib/vml/watch/${number}`))
+  await until(() => isThere(chroot, `var/lib/vml/probation/${number}`))
   child.kill('SIGKILL')
   await ended
 }
 
 async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await setTimeout(50)
+  for (let waited = 0; !holds(); waited += 50) {
+    assert.ok(waited < waitMsMax, 'what was waited for did not come')
+    await setTimeout(50)
+  }
 }
+
+/** A command starts within seconds, also on a busy computer. */
+const waitMsMax = 60_000
