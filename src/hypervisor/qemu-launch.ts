@@ -8,11 +8,15 @@ import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { connectQmp } from '../wire/qmp.ts'
 import type { ProgramOutcome } from './program.ts'
 import { fileNames } from './qemu-arguments.ts'
+import { holderOfPidFile } from './qemu-record.ts'
 
 const startTimeoutMs = 60_000
 const pollMs = 30
 
-/** Returns when QEMU answers on its socket, or how it ended. */
+/**
+ * Returns when this QEMU answers on its socket, or how it ended. Of two starts at once both hear the same socket: only the QEMU that holds the
+ * pid file is the machine, and the other one is waited for, so that none is left that would take the machine up when the first has stopped.
+ */
 export async function launchQemu({
   qemu,
   args,
@@ -41,7 +45,7 @@ export async function launchQemu({
     for (;;) {
       await clock.sleep(pollMs, { signal })
       if (end !== undefined) break
-      if (await answers(folder)) {
+      if ((await answers(folder)) && (await holderOfPidFile(folder)) === child.pid) {
         child.unref()
         return 'answers'
       }

@@ -86,8 +86,8 @@ export interface RunningQemu {
  */
 export async function findRunning(folder: string, id: string | undefined): Promise<RunningQemu | undefined> {
   const pidFile = join(folder, pidName)
-  const pid = Number((await readOrEmpty(pidFile)).trim())
-  if (!Number.isSafeInteger(pid) || pid <= 1) return undefined
+  const pid = await holderOfPidFile(folder)
+  if (pid === undefined) return undefined
   const args = (await readOrEmpty(`/proc/${pid}/cmdline`)).split('\0')
   const at = args.indexOf('-pidfile')
   if (at === -1 || args[at + 1] !== pidFile || (id !== undefined && !args.includes(id))) return undefined
@@ -102,12 +102,17 @@ export async function findRunning(folder: string, id: string | undefined): Promi
  * its port and the locks of its disks. A kernel thread that got its number looks the same, so nobody should wait long.
  */
 export async function isLeaving(folder: string): Promise<boolean> {
-  const pid = Number((await readOrEmpty(join(folder, pidName))).trim())
-  if (!Number.isSafeInteger(pid) || pid <= 1 || (await readOrEmpty(`/proc/${pid}/cmdline`)) !== '')
-    return false
+  const pid = await holderOfPidFile(folder)
+  if (pid === undefined || (await readOrEmpty(`/proc/${pid}/cmdline`)) !== '') return false
   // proc(5): the state follows the name in parentheses. A zombie has let go of everything, unless other threads still end.
   const state = /\) (\S)/.exec(await readOrEmpty(`/proc/${pid}/stat`))?.[1]
   return state !== undefined && (!/[ZX]/.test(state) || (await threadsOf(pid)) > 1)
+}
+
+/** The number in the pid file, which says nothing about what that process is now; undefined where none is. */
+export async function holderOfPidFile(folder: string): Promise<number | undefined> {
+  const pid = Number((await readOrEmpty(join(folder, pidName))).trim())
+  return Number.isSafeInteger(pid) && pid > 1 ? pid : undefined
 }
 
 async function threadsOf(pid: number): Promise<number> {

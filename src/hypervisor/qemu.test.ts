@@ -95,6 +95,29 @@ test('of two starts at once one QEMU runs, and both tell where it is', async () 
   assert.deepEqual(await hypervisor.remove('twin'), { leftInPlace: [] })
 })
 
+test('a start whose QEMU comes late to one that runs returns only when its own has gone', async () => {
+  const late = join(base, 'late-qemu')
+  await writeFile(
+    late,
+    '#!/bin/sh\ncase $1 in --version) ;; *) sleep 1 ;; esac\nexec qemu-system-x86_64 "$@"\n',
+    {
+      mode: 0o700,
+    },
+  )
+  const slow = openQemu({ folder, qemu: late, accelerator: 'tcg' })
+  await slow.probe()
+  await hypervisor.create(spec('late'))
+  const starting = slow.start('late')
+  const started = await hypervisor.start('late')
+  assert.equal((await starting).pid, started.pid)
+  const running = execFileSync('pgrep', ['--full', '--count', join(folder, 'late', 'qemu.pid')], {
+    encoding: 'utf8',
+  })
+  assert.equal(Number(running), 1)
+  await hypervisor.stop('late', { mode: 'kill' })
+  assert.deepEqual(await hypervisor.remove('late'), { leftInPlace: [] })
+})
+
 test('a QEMU that was killed is stopped, and the machine starts again on its port', async () => {
   await hypervisor.create(spec('two'))
   const first = await hypervisor.start('two')
