@@ -1,6 +1,6 @@
 // A real Debian to change at will: `await using chroot = await openChroot()` is there in half a second, on a file system of its own.
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, constants, tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream'
 import { promisify } from 'node:util'
 import { chrootImage, type ChrootFlavour } from '../tools/chroots/chroots.ts'
 import { holdNamespace, type NamespaceOptions } from './chroot-namespace.ts'
+import { removeLeftoverFolders } from './leftover-folders.ts'
 
 export interface RunResult {
   /** 128 and the signal's number when a signal ended it. */
@@ -72,7 +73,7 @@ const folderPrefix = 'vml-chroot-'
 /** A private copy of the base of its flavour, which is built where there is none (half a minute; full some minutes). */
 export async function openChroot(options: ChrootOptions = {}): Promise<Chroot> {
   if (process.getuid?.() !== 0) throw new Error('A chroot needs root; type: sudo npm test')
-  removeLeftovers()
+  removeLeftoverFolders(folderPrefix)
   const { flavour = 'small', fileSystem = 'ext4' } = options
   await using resources = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
@@ -172,24 +173,4 @@ function cacheFolder(): string {
     process.env['VML_TEST_CACHE'] ??
     join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'vml-build')
   )
-}
-
-function removeLeftovers() {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(folderPrefix)
-      ? Number(name.slice(folderPrefix.length).split('-')[0])
-      : Number.NaN
-    if (Number.isNaN(pid) || isAlive(pid)) continue
-    rmSync(join(tmpdir(), name), { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // Somebody else's process is alive, too.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }

@@ -1,6 +1,5 @@
 // Real guests for tests: `await using guest = await startGuest({ image: 'tiny@1' })` is there in about a second, resumed from saved memory.
 import { spawn } from 'node:child_process'
-import { readdirSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ImageName } from '../tools/images/images.ts'
 import { goldenGuest } from './golden-guest.ts'
 import { forwardedPort, makeOverlay, startMachine, writeSshFiles } from './guest-machine.ts'
+import { removeLeftoverFolders } from './leftover-folders.ts'
 
 export interface CommandResult {
   readonly status: number
@@ -54,7 +54,7 @@ const folderPrefix = 'vml-guest-'
 
 /** Resumes a private copy of the image's golden guest, and makes that one first where there is none (5 s; debian a minute). */
 export async function startGuest({ image: name, memoryMiB }: GuestOptions): Promise<Guest> {
-  removeLeftovers()
+  removeLeftoverFolders(folderPrefix)
   const golden = await goldenGuest(name, memoryMiB ?? (name === 'debian@12' ? 512 : 256))
   await using resources = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
@@ -144,24 +144,4 @@ export async function runOverSsh(args: readonly string[], options: CommandOption
   }
   const bytes = Buffer.concat(out)
   return { status, stdout: bytes.toString(), bytes, stderr }
-}
-
-function removeLeftovers() {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(folderPrefix)
-      ? Number(name.slice(folderPrefix.length).split('-')[0])
-      : Number.NaN
-    if (Number.isNaN(pid) || isAlive(pid)) continue
-    rmSync(join(tmpdir(), name), { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // Somebody else's process is alive, too.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }

@@ -1,11 +1,12 @@
 // A small system with rpm and dnf to change at will: `await using chroot = await openRpmChroot()` is there in a second.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { constants, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { removeLeftoverFolders } from './leftover-folders.ts'
 
 export interface RunResult {
   /** 128 and the signal's number when a signal ended it. */
@@ -53,7 +54,7 @@ const outputBytesMax = 64 * 1024 * 1024
 /** A layer of its own over the base, which is made where there is none (half a minute). */
 export async function openRpmChroot(): Promise<RpmChroot> {
   if (process.getuid?.() !== 0) throw new Error('A chroot needs root; type: sudo npm test')
-  removeLeftovers()
+  removeLeftoverFolders(folderPrefix)
   const base = await promisify(execFile)(join(project, 'tools/images/rpm-chroot'))
   await using resources = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
@@ -133,24 +134,4 @@ function collect(stream: NodeJS.ReadableStream): () => Buffer {
     if (bytes <= outputBytesMax) chunks.push(chunk)
   })
   return () => Buffer.concat(chunks)
-}
-
-function removeLeftovers(): void {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(folderPrefix)
-      ? Number(name.slice(folderPrefix.length).split('-')[0])
-      : Number.NaN
-    if (Number.isNaN(pid) || isAlive(pid)) continue
-    rmSync(join(tmpdir(), name), { recursive: true, force: true })
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // Somebody else's process is alive, too.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }

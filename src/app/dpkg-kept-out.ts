@@ -5,10 +5,17 @@ import type { TransactionContext } from './transactions.ts'
 
 /** Undefined where the machine has no dpkg. `store.locked` when the wait was in vain. */
 export async function keepDpkgOut(
-  { clock, signal, reporter }: TransactionContext,
+  context: TransactionContext,
   waitMs?: number,
 ): Promise<DpkgLocks | undefined> {
-  if (!existsSync('/var/lib/dpkg')) return undefined
+  return existsSync('/var/lib/dpkg') ? await requireDpkgOut(context, waitMs) : undefined
+}
+
+/** `unsupported` where the machine has no dpkg. */
+export async function requireDpkgOut(
+  { clock, signal, reporter }: Pick<TransactionContext, 'clock' | 'signal' | 'reporter'>,
+  waitMs?: number,
+): Promise<DpkgLocks> {
   return await takeDpkgLocks({
     clock,
     signal,

@@ -11,10 +11,10 @@ import { lookForHandChanges } from '../engine/hand-changes.ts'
 import { openTransactionContents } from '../engine/transaction-contents.ts'
 import { readTransaction, type ReadTransaction, type RecordedMachine } from '../engine/transaction-entry.ts'
 import { type ListedTransaction, listTransactions } from '../engine/transactions.ts'
-import { openWorkplace } from '../engine/workplace.ts'
+import { openWorkplace, pathIn } from '../engine/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
-import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ServiceAction } from '../model/transaction-record.ts'
 import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
@@ -42,9 +42,9 @@ export interface TransactionContext {
 }
 
 export const rootOfMachine: RawPath = rootPath
-export const stateFolder: RawPath = pathOf(systemFolder)
+export const stateFolder: RawPath = pathIn(rootPath, systemFolder)
 /** As `vml tx enable` puts it. */
-const policyScriptPath: RawPath = pathOf('/usr/lib/vml/policy-rc.d')
+const policyScriptPath: RawPath = pathIn(rootPath, '/usr/lib/vml/policy-rc.d')
 
 export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
   const shell = openLocalShell()
@@ -225,7 +225,3 @@ async function restartServices(
 
 /** systemd's own limit for a unit to start or stop is 90 s; some have a longer one. */
 const serviceTimeoutMs = 600_000
-
-function pathOf(text: string): RawPath {
-  return parseRawPath(rawFromString(text)) ?? rootPath
-}

@@ -3,7 +3,7 @@ import { printable } from '../base/raw-text.ts'
 import type { StoredTransaction } from '../engine/transaction-entry.ts'
 import type { UndoPlan } from '../engine/undo.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
-import type { PathChange } from '../model/transaction.ts'
+import { countChanges, type PathChange } from '../model/transaction.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
 import type { Output } from './output.ts'
@@ -31,9 +31,7 @@ export function packageLines(out: Output, packages: readonly PackageTransition[]
 }
 
 export function countsText(changes: readonly PathChange[]): string {
-  const created = changes.filter(({ before }) => before === undefined).length
-  const deleted = changes.filter(({ after }) => after === undefined).length
-  const changed = changes.length - created - deleted
+  const { created, changed, deleted } = countChanges(changes)
   return [
     created > 0 ? `${plural(created, 'path')} created` : '',
     changed > 0 ? `${plural(changed, 'path')} changed` : '',

@@ -9,6 +9,8 @@ import { type Validation, validationsCheck } from '../model/transaction-record.t
 import type { DpkgState } from '../packages/dpkg-records.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
+import type { PathChange, RecordedChange } from '../model/transaction.ts'
+import { encodeChanges } from '../model/transaction-record.ts'
 
 export interface CommitIntent {
   /** Of the command. */
@@ -19,6 +21,22 @@ export interface CommitIntent {
   readonly takesBack?: readonly EntryId[] | undefined
   /** What dpkg and apt said before it; absent where the machine has no dpkg. */
   readonly packages?: DpkgState | undefined
+}
+
+/** Where the changes themselves are written down. */
+export function changesPath(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(openFolder(place), 'changes.jsonl')
+}
+
+/** Of changes of which nothing is decided yet: `parseChanges` reads them. */
+export function encodeIntended(changes: readonly PathChange[]): Buffer {
+  const undecided = changes.map((change): RecordedChange => ({
+    ...change,
+    owner: { kind: 'script' },
+    preImage: { kind: 'fingerprint' },
+    afterKept: false,
+  }))
+  return Buffer.concat([...encodeChanges(undecided)])
 }
 
 /** As many as a logbook has entries. */
@@ -35,8 +53,12 @@ const check = objectOf({
   ),
 })
 
-/** The packages first: where the rest is, they are there. */
-export function writeIntent(place: Pick<Workplace, 'state'>, { packages, ...intent }: CommitIntent): void {
+/** The packages first: where the rest is, they are there. The changes are durable with the journal that is prepared after them. */
+export function writeIntent(
+  place: Pick<Workplace, 'state'>,
+  { packages, ...intent }: CommitIntent,
+  changes?: readonly PathChange[],
+): void {
   const { status, states, result } = filesOf(place)
   if (packages) {
     mkdirSync(pathIn(openFolder(place), 'packages'), { recursive: true, mode: 0o700 })
@@ -44,6 +66,7 @@ export function writeIntent(place: Pick<Workplace, 'state'>, { packages, ...inte
     writeFileSync(states, Buffer.from(packages.extendedStates, 'latin1'), { mode: 0o600 })
   }
   writeFileSync(result, JSON.stringify(intent), { mode: 0o600 })
+  if (changes) writeFileSync(changesPath(place), encodeIntended(changes), { mode: 0o600 })
 }
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */

@@ -1,16 +1,11 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
-import { statSync, writeFileSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
-import type { Fingerprint, PathChange, RecordedChange } from '../model/transaction.ts'
-import {
-  encodeChanges,
-  parseChanges,
-  type ServiceAction,
-  type Validation,
-} from '../model/transaction-record.ts'
+import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
+import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
@@ -33,7 +28,7 @@ import { pinContent } from './pins.ts'
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
-import { readIntent, writeIntent } from './commit-intent.ts'
+import { changesPath, readIntent, writeIntent } from './commit-intent.ts'
 import { statusOfPath } from './path-status.ts'
 import { usableRules } from './usable-rule.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -137,10 +132,7 @@ export async function commitStage(
   const changes = changeSet.seal()
   const folder = openFolder(parts)
   const { exitStatus, validations } = result
-  writeIntent(parts, { exitStatus, validations, packages: packages?.state })
-  writeFileSync(pathIn(folder, 'changes.jsonl'), Buffer.concat([...encodeChanges(unrecorded(changes))]), {
-    mode: 0o600,
-  })
+  writeIntent(parts, { exitStatus, validations, packages: packages?.state }, changes)
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -210,7 +202,6 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))
-  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal })
   const transaction = await storeTransaction(
     writer,
@@ -237,11 +228,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         services,
         complete: gaps.length === 0,
         gaps,
-        counts: {
-          created: count(({ before: was }) => was === undefined),
-          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
-          deleted: count(({ after: is }) => is === undefined),
-        },
+        counts: countChanges(all),
         storedBytes: 0,
         preImageBytes,
       },
@@ -310,7 +297,7 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 export function readCommitted(
   place: Workplace,
 ): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
-  const changes = readIfThere(pathIn(openFolder(place), 'changes.jsonl'))
+  const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
   const { exitStatus, validations = [], takesBack, packages: state } = readIntent(place)
   const now = readPackagesNow(place)
@@ -321,15 +308,6 @@ export function readCommitted(
     // Whose a path was is asked of the packages as they are: those lists are changed already.
     packages: now && { ...now, state: state ?? now.state },
   }
-}
-
-export function unrecorded(changes: readonly PathChange[]): RecordedChange[] {
-  return changes.map((change) => ({
-    ...change,
-    owner: { kind: 'script' },
-    preImage: { kind: 'fingerprint' },
-    afterKept: false,
-  }))
 }
 
 /** apt's marks as they were. */

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { messageOf } from '../base/failure.ts'
 import { printable, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { countChanges, type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
 import { isWithin } from '../model/raw-path.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
@@ -265,7 +265,6 @@ async function record(
   )
   if (earlier) return { stored: undefined, changes }
   const nowMs = parts.clock.now()
-  const count = (is: (change: PathChange) => boolean) => all.filter(is).length
   await using writer = await parts.logbook.repository.beginWrite({ signal })
   const stored = await storeTransaction(
     writer,
@@ -290,11 +289,7 @@ async function record(
         services: [],
         complete: gaps.length === 0,
         gaps,
-        counts: {
-          created: count(({ before: was }) => was === undefined),
-          changed: count(({ before: was, after: is }) => was !== undefined && is !== undefined),
-          deleted: count(({ after: is }) => is === undefined),
-        },
+        counts: countChanges(all),
         storedBytes: 0,
         preImageBytes,
       },

@@ -1,12 +1,12 @@
 // Leaves packages out of an undo: in the database they are as they are now.
 import { rawFromBytes, rawToBytes, asRaw } from '../base/raw-text.ts'
-import type { MergeSides } from './undo-plan.ts'
+import type { MergeSides } from '../model/merge-outcome.ts'
 
 /**
  * Sides of dpkg's status in which these packages were never touched: before the transaction they are as they were after it. A stanza ends
  * with an empty line (dpkg(5), deb-control).
  */
-export function withoutStanzas(sides: MergeSides, names: ReadonlySet<string>): MergeSides {
+export function withoutStanzas(sides: MergeSides<Buffer>, names: ReadonlySet<string>): MergeSides<Buffer> {
   const { base, theirs } = sides
   if (names.size === 0 || base === undefined || theirs === undefined) return sides
   const before = stanzasOf(theirs)

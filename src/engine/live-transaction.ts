@@ -10,7 +10,6 @@ import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { onHost, removeStage } from '../stage/stage-folder.ts'
-import { encodeChanges } from '../model/transaction-record.ts'
 import { type PackagesNow, readPackagesNow } from './dpkg-state.ts'
 import {
   outsideChanges,
@@ -21,7 +20,6 @@ import {
   type StageEnd,
   type StageResult,
   type TransactionParts,
-  unrecorded,
 } from './end-stage.ts'
 import {
   databaseBefore,
@@ -43,7 +41,7 @@ import {
   type StageRequest,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
-import { writeIntent } from './commit-intent.ts'
+import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /**
@@ -177,12 +175,9 @@ export async function endLive(
       return { kind: 'nothing' }
     }
     const result = resultOf(ended, packages, readPackagesNow(parts))
-    const folder = openFolder(parts)
     writeIntent(parts, { exitStatus: result.exitStatus })
-    await writeFileDurable(
-      pathIn(folder, 'changes.jsonl'),
-      Buffer.concat([...encodeChanges(unrecorded(changes))]),
-    )
+    // Its being there says that nothing is looked at any more: it comes last, and whole.
+    await writeFileDurable(changesPath(parts), encodeIntended(changes))
     committed = { changes, result }
   }
   kept.prune(committed.changes)

@@ -1,12 +1,13 @@
 // Says of each changed path whose it is and how its content before is kept: the last decision before a transaction is recorded.
 import { readFile } from 'node:fs/promises'
-import { rawFromString, rawToBytes, type RawText } from '../base/raw-text.ts'
+import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
-import { isWithin, parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
+import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
 import type { Reference } from '../packages/package-references.ts'
+import { pathIn } from './workplace.ts'
 
 export interface RecordingParts {
   /** Where the content of a path before it lies on this host; undefined where it could not be kept: `lost` says why. */
@@ -105,8 +106,8 @@ function baseOf(
   return packageOf(path, filesAfter) === undefined ? undefined : base
 }
 
-const etc = pathOf('/etc')
-const dpkgInfo = pathOf('/var/lib/dpkg/info')
+const etc = pathIn(rootPath, '/etc')
+const dpkgInfo = pathIn(rootPath, '/var/lib/dpkg/info')
 
 function ownerOf({ path, before, after }: PathChange, parts: RecordingParts): ChangeOwner {
   const files = after ? (parts.filesAfter ?? parts.filesBefore) : (parts.filesBefore ?? parts.filesAfter)
@@ -129,8 +130,4 @@ function isMerged({ path, before, after }: PathChange): boolean {
   if ((before ?? after)?.type !== 'file' || after?.type !== 'file' || before?.sha256 === after.sha256)
     return false
   return isMergedByMeaning(path) && (after.size ?? 0) <= afterBytesMax
-}
-
-function pathOf(text: string): RawPath {
-  return parseRawPath(rawFromString(text)) ?? rootPath
 }

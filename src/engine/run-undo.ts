@@ -7,7 +7,7 @@ import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
-import { encodeChanges, type Validation } from '../model/transaction-record.ts'
+import { type Validation } from '../model/transaction-record.ts'
 import { proveDpkg, unexpected } from '../packages/dpkg-proof.ts'
 import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
@@ -21,7 +21,6 @@ import {
   recordCommitted,
   type StageEnd,
   type TransactionParts,
-  unrecorded,
 } from './end-stage.ts'
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
@@ -67,14 +66,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     const ready = await makeReady(parts, plan)
     const packages = readPackagesNow(parts)
     const takesBack = plan.transactions.map(({ entry }) => entry.id)
-    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state })
-    writeFileSync(
-      pathIn(folder, 'changes.jsonl'),
-      Buffer.concat([...encodeChanges(unrecorded(ready.changes))]),
-      {
-        mode: 0o600,
-      },
-    )
+    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state }, ready.changes)
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),

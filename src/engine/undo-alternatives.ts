@@ -1,13 +1,14 @@
 // Groups of alternatives that were changed again since: their file and all their links are planned together, as update-alternatives has them.
-import { rawFromBytes, rawFromString, rawToBytes, type RawText } from '../base/raw-text.ts'
+import { rawFromBytes, rawToBytes, type RawText } from '../base/raw-text.ts'
 import { type AlternativeGroupOutcome, mergeAlternativeGroup } from '../model/alternative-group.ts'
-import { baseName, joinPath, parentPath, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { baseName, joinPath, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { type ReadTransaction, sha256Of } from './transaction-entry.ts'
 import type { PlannedPath, UndoPaths, UndoView } from './undo-plan.ts'
+import { pathIn } from './workplace.ts'
 
-const database = pathOf('/var/lib/dpkg/alternatives')
-const links = pathOf('/etc/alternatives')
+const database = pathIn(rootPath, '/var/lib/dpkg/alternatives')
+const links = pathIn(rootPath, '/etc/alternatives')
 
 /** The plan with every such group put right. A group that cannot be merged stays a conflict, as it is now. */
 export async function planAlternatives(
@@ -141,8 +142,4 @@ function plannedLink(view: UndoView, path: RawPath, target: RawText | undefined)
 
 function textOf(bytes: Buffer | undefined): RawText | undefined {
   return bytes && rawFromBytes(bytes)
-}
-
-function pathOf(text: string): RawPath {
-  return parseRawPath(rawFromString(text)) ?? rootPath
 }

@@ -7,7 +7,8 @@ import type { EntryId, SnapshotId, TreeId } from '../model/ids.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
 import { type ReadTransaction, sha256Of } from './transaction-entry.ts'
-import { planUndoPaths, type MergeSides, type UndoPaths, type UndoView } from './undo-plan.ts'
+import type { MergeSides } from '../model/merge-outcome.ts'
+import { planUndoPaths, type UndoPaths, type UndoView } from './undo-plan.ts'
 
 // A machine in memory: each path is a folder or the lines of a file. What a transaction did is told by comparing.
 type Content = string
@@ -103,7 +104,7 @@ function namesIn(files: Files, folder: RawPath): RawName[] {
 }
 
 /** Each line is a key of its own: a set of lines, merged as one. */
-function mergeLines(_path: RawPath, { base, ours, theirs }: MergeSides) {
+function mergeLines(_path: RawPath, { base, ours, theirs }: MergeSides<Buffer>) {
   const set = (side: Buffer | undefined) => new Set(side?.toString().split('\n').filter(Boolean))
   const [b, o, t] = [set(base), set(ours), set(theirs)]
   const lines = [...new Set([...o, ...t])].filter((line) =>

@@ -2,6 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { sha256Of } from './transaction-entry.ts'
@@ -49,11 +50,6 @@ export interface UndoPaths {
 }
 
 /** What a three-way merge gives: base is after the transaction, ours now, theirs before it. */
-export interface MergeSides {
-  readonly base: Buffer | undefined
-  readonly ours: Buffer | undefined
-  readonly theirs: Buffer | undefined
-}
 export type MergeResult =
   | { readonly kind: 'merged'; readonly bytes: Buffer | undefined }
   /** `keys` are names of records that both changed, such as packages. */
@@ -76,7 +72,7 @@ export interface UndoView {
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
   /** Undefined where it can be had no more. */
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
-  merge(path: RawPath, sides: MergeSides): MergeResult
+  merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
   mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): Fingerprint
 }

@@ -15,7 +15,8 @@ import { statusPath } from './dpkg-state.ts'
 import { type KnownFolders, statusOfPath } from './path-status.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
-import type { MergeResult, MergeSides, UndoView } from './undo-plan.ts'
+import type { MergeSides } from '../model/merge-outcome.ts'
+import type { MergeResult, UndoView } from './undo-plan.ts'
 import { inRoot, type Workplace } from './workplace.ts'
 
 export interface UndoViewParts {
@@ -113,7 +114,7 @@ function namesIn(place: Workplace, path: RawPath): RawName[] {
   }
 }
 
-function mergeNow(path: RawPath, sides: MergeSides): MergeResult {
+function mergeNow(path: RawPath, sides: MergeSides<Buffer>): MergeResult {
   const outcome = mergeFile(path, sides)
   if (outcome.kind === 'merged') return outcome
   const keys = outcome.keys.map(printable)

@@ -1,8 +1,8 @@
 // The documents under `/.vml/` of an entry, from and to JSON (docs/format.md). They are untrusted input: a share or a
 // foreign program may have written them.
 import { VmlError } from '../base/failure.ts'
-import { isDenseJson } from '../base/json-density.ts'
 import { printableText, type RawText } from '../base/raw-text.ts'
+import { parseDocumentJson } from './document-json.ts'
 import { bytesPath, bytesText, encodeBytes, listMax, sha256, text } from './document-fields.ts'
 import { entryCheck } from './entry-schema.ts'
 import type { EntryDocument } from './entry.ts'
@@ -27,8 +27,6 @@ const variablesMax = 100_000
 const variableBytesMax = 1024 * 1024
 const packagesMax = 200_000
 const librariesMax = 20_000
-/** About a million paths of usual length: what a save left out, what a safety entry holds. JavaScript's longest text is twice that. */
-export const documentBytesMax = 256 * 1024 * 1024
 
 export function encodeEntryDocument(document: EntryDocument): Buffer {
   return encodeReadable('entry.json', entryCheck, document)
@@ -169,7 +167,7 @@ function encode(document: unknown): Buffer {
 }
 
 function parse<Document>(name: string, check: Check<Document>, input: unknown): Document {
-  const value = input instanceof Uint8Array ? parseJson(name, input) : input
+  const value = input instanceof Uint8Array ? parseDocumentJson(name, input) : input
   const result = check(value)
   if (!isMisfit(result)) return result
   const field = printableText(result.path.join('.')).slice(0, 200)
@@ -183,18 +181,6 @@ function parse<Document>(name: string, check: Check<Document>, input: unknown): 
       ...(isNewer(value) ? { hint: 'Use the newest version of VML' } : {}),
     },
   )
-}
-
-function parseJson(name: string, bytes: Uint8Array): unknown {
-  if (bytes.length > documentBytesMax)
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 256 MiB`)
-  if (isDenseJson(bytes))
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it names nothing many times over`)
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (cause) {
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is not JSON`, { cause })
-  }
 }
 
 function isNewer(value: unknown): boolean {

@@ -1,6 +1,7 @@
 // What an entry of kind transaction says of itself: `/.vml/transaction.json` and `/.vml/changes.jsonl` (docs/format.md).
 import { VmlError } from '../base/failure.ts'
 import type { RawText } from '../base/raw-text.ts'
+import { parseDocumentJson } from './document-json.ts'
 import { bytesPath, bytesText, encodeBytes, listMax, sha256, text, time } from './document-fields.ts'
 import {
   type Check,
@@ -18,6 +19,7 @@ import {
 import type { EntryId } from './ids.ts'
 import { entryPathsMax, nameBytesMax, pathBytesMax } from './raw-path.ts'
 import type {
+  ChangeCounts,
   ChangeOwner,
   Fingerprint,
   PreImage,
@@ -91,7 +93,7 @@ export interface TransactionDocument {
   /** Every pre-image can be had; where not, `gaps` says what is missing. */
   readonly complete: boolean
   readonly gaps: readonly { readonly path: RawText; readonly reason: string }[]
-  readonly counts: { readonly created: number; readonly changed: number; readonly deleted: number }
+  readonly counts: ChangeCounts
   /** What it costs: bytes that it added to the logbook. */
   readonly storedBytes: number
   /** Bytes of the pre-images before anything was done to store them in less. */
@@ -178,7 +180,7 @@ export function encodeTransaction(document: TransactionDocument): Buffer {
 
 /** `integrity.format` names the field that is wrong. */
 export function parseTransaction(bytes: Uint8Array): TransactionDocument {
-  return check('transaction.json', documentCheck, parseJson('transaction.json', bytes))
+  return check('transaction.json', documentCheck, parseDocumentJson('transaction.json', bytes))
 }
 
 /** One line of JSON for each path, sorted bytewise by path. */
@@ -205,7 +207,7 @@ export function parseChanges(bytes: Uint8Array): RecordedChange[] {
     const end = found === -1 ? buffer.length : found
     if (end - start > lineBytesMax || changes.length >= entryPathsMax)
       throw new VmlError('integrity.format', 'Cannot read /.vml/changes.jsonl: it is too long')
-    const value = parseJson('changes.jsonl', buffer.subarray(start, end))
+    const value = parseDocumentJson('changes.jsonl', buffer.subarray(start, end))
     changes.push(check('changes.jsonl', changeCheck, value))
     start = end + 1
   }
@@ -351,17 +353,4 @@ function check<T>(name: string, fits: Check<T>, value: unknown): T {
     details: { document: name, field, problem: result.problem },
     hint: 'Where a newer version of VML wrote it, use that one',
   })
-}
-
-/** As much as any document of an entry (documents.ts). */
-const documentBytesMax = 256 * 1024 * 1024
-
-function parseJson(name: string, bytes: Uint8Array): unknown {
-  if (bytes.length > documentBytesMax)
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is larger than 256 MiB`)
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (cause) {
-    throw new VmlError('integrity.format', `Cannot read /.vml/${name}: it is not JSON`, { cause })
-  }
 }

@@ -56,6 +56,18 @@ export interface RecordedChange extends PathChange {
   readonly afterKept: boolean
 }
 
+export interface ChangeCounts {
+  readonly created: number
+  readonly changed: number
+  readonly deleted: number
+}
+
+export function countChanges(changes: readonly PathChange[]): ChangeCounts {
+  const created = changes.filter(({ before }) => before === undefined).length
+  const deleted = changes.filter(({ after }) => after === undefined).length
+  return { created, changed: changes.length - created - deleted, deleted }
+}
+
 /** Equal in everything that an undo promises: type, rights, owner, content, attributes. Times of folders and links are not compared. */
 export function sameState(one: Fingerprint | undefined, other: Fingerprint | undefined): boolean {
   if (one === undefined || other === undefined) return one === other

@@ -1,10 +1,10 @@
 // What `vml tx enable` puts on a Debian machine and `disable` takes away again: the hooks of apt and dpkg.
-import { constants } from 'node:fs'
-import { chmod, lstat, mkdir, open, readFile, readlink, rename, rm, rmdir, symlink } from 'node:fs/promises'
+import { chmod, lstat, mkdir, readlink, rm, rmdir, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { explainDenied } from '../base/denied.ts'
 import { VmlError, messageOf, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
+import { absent, textOf, writeHookFile } from './hook-file.ts'
 import {
   aptConfiguration,
   dpkgConfiguration,
@@ -85,7 +85,8 @@ async function install(root: string, files: readonly HookFile[]): Promise<void> 
     await mkdir(join(root, folder), { recursive: true })
     await chmod(join(root, folder), 0o755)
   }
-  for (const file of files) await writeHook(root, file)
+  for (const file of files)
+    await writeHookFile(join(root, file.path), { ...file, temporary: join(root, temporaryName(file.path)) })
   for (const folder of folders) await syncFolder(join(root, folder))
   for (const link of wanted) {
     const path = join(root, link.path)
@@ -164,21 +165,6 @@ function temporaryName(path: string): string {
   return `${path}.new`
 }
 
-/** Everybody has to be able to read it, whatever the umask: apt fails for a user who cannot read its configuration. */
-async function writeHook(root: string, { path, mode, text }: HookFile): Promise<void> {
-  const temporary = join(root, temporaryName(path))
-  await rm(temporary, { force: true })
-  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
-  try {
-    await file.writeFile(text)
-    await file.chmod(mode)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, join(root, path))
-}
-
 /** `copy`: our text where our link stood, as tools leave it that follow links. */
 async function ownerOf(
   root: string,
@@ -198,10 +184,6 @@ async function kindOf(path: string): Promise<'file' | 'folder' | 'link' | 'none'
   return stat.isFile() ? 'file' : stat.isDirectory() ? 'folder' : 'other'
 }
 
-async function textOf(path: string): Promise<string | undefined> {
-  return await absent(readFile(path, 'utf8'))
-}
-
 async function modeOf(path: string): Promise<number | undefined> {
   const stat = await absent(lstat(path))
   return stat === undefined ? undefined : stat.mode & 0o7777
@@ -214,15 +196,6 @@ async function removeEmpty(folder: string): Promise<boolean> {
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return true
     if (['ENOTEMPTY', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return false
-    throw error
-  }
-}
-
-async function absent<Value>(asked: Promise<Value>): Promise<Value | undefined> {
-  try {
-    return await asked
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
     throw error
   }
 }

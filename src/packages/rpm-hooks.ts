@@ -1,9 +1,9 @@
 // What `vml tx enable` puts on an rpm machine and `disable` takes away again: the hooks of dnf and rpm.
-import { constants } from 'node:fs'
-import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
+import { absent, textOf, writeHookFile } from './hook-file.ts'
 import type { Shell } from '../wire/shell.ts'
 import {
   dnfPlugin,
@@ -105,7 +105,8 @@ export async function installRpmHooks(root: string, { files }: RpmHooks): Promis
   for (const { path, mode, text } of files) {
     const place = join(root, path)
     await mkdir(dirname(place), { recursive: true, mode: 0o755 })
-    await writeHook(place, { mode, text })
+    await writeHookFile(place, { temporary: temporaryName(place), mode, text })
+    await syncFolder(dirname(place))
   }
 }
 
@@ -163,25 +164,6 @@ function temporaryName(path: string): string {
   return join(dirname(path), `.${basename(path)}.new`)
 }
 
-/** Everybody has to be able to read it, whatever the umask. */
-async function writeHook(
-  place: string,
-  { mode, text }: { readonly mode: number; readonly text: string },
-): Promise<void> {
-  const temporary = temporaryName(place)
-  await rm(temporary, { force: true })
-  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
-  try {
-    await file.writeFile(text)
-    await file.chmod(mode)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, place)
-  await syncFolder(dirname(place))
-}
-
 /** A folder for compiled files that held nothing but ours was made for it. */
 async function removeCompiled(plugins: string): Promise<void> {
   const folder = join(plugins, '__pycache__')
@@ -191,25 +173,11 @@ async function removeCompiled(plugins: string): Promise<void> {
 }
 
 async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder)
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return []
-    throw error
-  }
+  return (await absent(readdir(folder))) ?? []
 }
 
 async function removeEmpty(folder: string): Promise<void> {
   await rmdir(folder).catch((error: unknown) => {
     if (!['ENOENT', 'ENOTEMPTY', 'EEXIST'].includes(systemErrorCode(error) ?? '')) throw error
   })
-}
-
-async function textOf(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
-    throw error
-  }
 }

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util'
 import type { Stage } from './computer.ts'
 import { play, removeLeftGuest } from './play.ts'
 import { renderReport } from './report.ts'
+import { leftoverFolders } from '../../test/leftover-folders.ts'
 
 const folderPrefix = 'vml-demo-'
 const keptNames = ['logbook', 'password', 'report.json']
@@ -64,23 +65,9 @@ async function keepIn(folder: string): Promise<string> {
 
 /** The process that made it is in its name: what a killed one left behind is removed by the next. */
 async function makeWorkFolder(stage: Stage): Promise<string> {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = name.startsWith(folderPrefix)
-      ? Number(name.slice(folderPrefix.length).split('-')[0])
-      : Number.NaN
-    if (Number.isNaN(pid) || isAlive(pid)) continue
-    const left = join(tmpdir(), name)
+  for (const left of leftoverFolders(folderPrefix)) {
     await removeLeftGuest(stage, left).catch(() => {})
     rmSync(left, { recursive: true, force: true })
   }
   return await mkdtemp(join(tmpdir(), `${folderPrefix}${process.pid}-`))
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
-  }
 }

@@ -1,11 +1,11 @@
 // `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
+import { requireDpkgOut } from '../../app/dpkg-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
 import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
-import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
-import { type Context, defineCommand, dryRun } from '../command.ts'
+import { defineCommand, dryRun } from '../command.ts'
 
 export const enable = defineCommand({
   description:
@@ -22,7 +22,7 @@ export const enable = defineCommand({
     const files = ownHooks()
     if (!options.dryRun) {
       requireRoot('put hooks of apt and dpkg in place')
-      await using _locks = await locks(context)
+      await using _locks = await requireDpkgOut(context, lockWaitMs)
       const logbook = await context.openSystemLogbook({ make: true })
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
@@ -66,7 +66,7 @@ export const disable = defineCommand({
       return
     }
     requireRoot('remove hooks of apt and dpkg')
-    await using _locks = await locks(context)
+    await using _locks = await requireDpkgOut(context, lockWaitMs)
     const { left } = await removeHooks('/')
     out.document({ schema: 1, dry_run: false, found, left })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
@@ -77,16 +77,6 @@ export const disable = defineCommand({
 function ownHooks() {
   const start = fileURLToPath(new URL('../vml.js', import.meta.url))
   return hookFiles({ program: [process.execPath, start], servicePolicy: policyScript() })
-}
-
-async function locks({ clock, signal, reporter }: Context) {
-  return await takeDpkgLocks({
-    clock,
-    signal,
-    waitMs: lockWaitMs,
-    onWait: ({ pid }) =>
-      reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
-  })
 }
 
 /** An upgrade that is under way may take that long; longer is for a person to decide. */

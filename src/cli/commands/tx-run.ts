@@ -1,12 +1,10 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
-import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
+import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
-import { rawFromString } from '../../base/raw-text.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
-import type { StageRequest } from '../../engine/open-stage.ts'
 import { runLive } from '../../engine/run-live.ts'
-import { type CommandRun, runTransaction } from '../../engine/run-transaction.ts'
+import { runTransaction } from '../../engine/run-transaction.ts'
 import { requirePassed } from '../../engine/stage-checks.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { recordKeepingOf } from '../../app/record-keeping.ts'
@@ -16,6 +14,7 @@ import { budgetOption, requireBudget } from '../transaction-budget.ts'
 import { countsText, printRecorded } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
+import { commandTransaction } from '../command-transaction.ts'
 
 export const command = defineCommand({
   description:
@@ -60,30 +59,13 @@ export const command = defineCommand({
       throw new VmlError('usage', 'Cannot take --live and --strict at once: checks are made in a stage', {
         hint: 'Nothing was changed. With --validate it is asked afterwards whether all is well',
       })
-    const { config, out } = context
+    const { out } = context
     context.whenCancelled('nothing was changed')
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     await recoverFirst(context, parts)
     await endOverdueProbations(context, logbook, parts)
-    const policy = policyScriptOf()
-    const request: StageRequest = {
-      source: 'command',
-      title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
-      note: '',
-      tags: options.tag,
-      command: operands.map(rawFromString),
-      user: whoIsAtWork(config),
-      processId: process.pid,
-      ...(policy === undefined ? {} : { policy }),
-    }
-    const run: CommandRun = {
-      argv: operands,
-      environment: config.environment,
-      workingFolder: config.workingFolder,
-      // Data of ours goes to standard output as one document: then the command's goes beside the messages.
-      stdio: out.json ? ['inherit', 2, 2] : 'inherit',
-    }
+    const { request, run } = commandTransaction(context, operands, options)
     const runOutside = async (reason: string) => {
       context.whenCancelled(
         'what was changed until then is recorded by the next transaction, or vml tx recover',
@@ -141,7 +123,6 @@ export const command = defineCommand({
 })
 
 const failedStatus = 1
-const titleCharactersMax = 200
 
 /** What an earlier one left when it was cut off is mended before anything new begins. */
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {

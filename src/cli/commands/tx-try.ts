@@ -1,12 +1,11 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
 import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
-import { openTransactionParts, policyScriptOf, whoIsAtWork } from '../../app/transactions.ts'
+import { openTransactionParts } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
 import { VmlError } from '../../base/failure.ts'
-import { printable, rawFromString } from '../../base/raw-text.ts'
-import type { StageRequest } from '../../engine/open-stage.ts'
-import { type CommandRun, commitOrDiscard, runTransaction } from '../../engine/run-transaction.ts'
+import { printable } from '../../base/raw-text.ts'
+import { commitOrDiscard, runTransaction } from '../../engine/run-transaction.ts'
 import { requirePassed } from '../../engine/stage-checks.ts'
 import { previewStage, type StagePreview } from '../../engine/stage-preview.ts'
 import { keepWaiting } from '../../engine/waiting-stage.ts'
@@ -16,6 +15,7 @@ import { printRecorded } from '../print-transaction.ts'
 import { printPreview } from '../print-tried.ts'
 import { recoverFirst } from './tx-run.ts'
 import { endOverdueProbations } from '../probation.ts'
+import { commandTransaction } from '../command-transaction.ts'
 
 export const tryCommand = defineCommand({
   description:
@@ -37,25 +37,9 @@ export const tryCommand = defineCommand({
   async run(context, { operands, options }) {
     if (operands.length === 0)
       throw new VmlError('usage', 'Cannot try nothing', { hint: 'vml tx try -- COMMAND' })
-    const { out, config } = context
+    const { out } = context
     const parts = await openParts(context, 'try a transaction')
-    const policy = policyScriptOf()
-    const request: StageRequest = {
-      source: 'command',
-      title: options.message ?? operands.join(' ').slice(0, titleCharactersMax),
-      note: '',
-      tags: options.tag,
-      command: operands.map(rawFromString),
-      user: whoIsAtWork(config),
-      processId: process.pid,
-      ...(policy === undefined ? {} : { policy }),
-    }
-    const run: CommandRun = {
-      argv: operands,
-      environment: config.environment,
-      workingFolder: config.workingFolder,
-      stdio: out.json ? ['inherit', 2, 2] : 'inherit',
-    }
+    const { request, run } = commandTransaction(context, operands, options)
     let preview: StagePreview | undefined
     let checks: readonly Validation[] = []
     const outcome = await runTransaction(parts, request, run, async (decision) => {
@@ -141,7 +125,6 @@ export const discard = defineCommand({
 })
 
 const failedStatus = 1
-const titleCharactersMax = 200
 
 async function openParts(context: Context, what: string) {
   requireRoot(what)

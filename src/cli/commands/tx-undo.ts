@@ -1,5 +1,4 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
-import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { VmlError } from '../../base/failure.ts'
@@ -9,7 +8,7 @@ import { isNothing, runUndo } from '../../engine/run-undo.ts'
 import { undoNeeds } from '../../engine/space-need.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../engine/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
-import { takeDpkgLocks } from '../../packages/dpkg-locks.ts'
+import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
@@ -85,13 +84,6 @@ export const redo = defineCommand({
   },
 })
 
-/** What was changed by hand until now becomes a transaction of its own, which the plan knows of. */
-async function beginUndo(context: Context, logbook: Logbook): Promise<void> {
-  const parts = openTransactionParts(context, logbook)
-  await recoverFirst(context, parts)
-  await parts.beforeChange?.()
-}
-
 async function takeBack(
   context: Context,
   kind: UndoRequest['kind'],
@@ -112,10 +104,13 @@ async function takeBack(
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook()
   if (!options.dryRun) {
-    await endOverdueProbations(context, logbook, openTransactionParts(context, logbook))
-    await beginUndo(context, logbook)
+    const parts = openTransactionParts(context, logbook)
+    await endOverdueProbations(context, logbook, parts)
+    await recoverFirst(context, parts)
+    // What was changed by hand until now becomes a transaction of its own, which the plan knows of.
+    await parts.beforeChange?.()
   }
-  await using _locks = options.dryRun ? undefined : await locks(context)
+  await using _locks = options.dryRun ? undefined : await keepDpkgOut(context)
   await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   const { run, listed } = opened
   const plan = await planUndo(
@@ -181,18 +176,6 @@ async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
   return packages
     .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
     .map(({ name }) => name)
-}
-
-/** dpkg and apt stay out while files of theirs change. */
-async function locks({ clock, signal, reporter }: Context) {
-  const { existsSync } = await import('node:fs')
-  if (!existsSync('/var/lib/dpkg')) return undefined
-  return await takeDpkgLocks({
-    clock,
-    signal,
-    onWait: ({ pid }) =>
-      reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
-  })
 }
 
 function describePlan(plan: UndoPlan) {

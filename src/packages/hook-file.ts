@@ -1,0 +1,38 @@
+// Files of hooks that a package manager reads: written whole, readable by everybody; and what may not be there.
+import { constants } from 'node:fs'
+import { open, readFile, rename, rm } from 'node:fs/promises'
+import { systemErrorCode } from '../base/failure.ts'
+
+/**
+ * Everybody has to be able to read it, whatever the umask: a package manager fails for a user who cannot read its configuration. `temporary` is a
+ * name that is known beforehand, so that what a cut leaves is found by the next one. The caller makes the name durable.
+ */
+export async function writeHookFile(
+  place: string,
+  { temporary, mode, text }: { readonly temporary: string; readonly mode: number; readonly text: string },
+): Promise<void> {
+  await rm(temporary, { force: true })
+  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)
+  try {
+    await file.writeFile(text)
+    await file.chmod(mode)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await rename(temporary, place)
+}
+
+/** Undefined where nothing is. */
+export async function absent<Value>(asked: Promise<Value>): Promise<Value | undefined> {
+  try {
+    return await asked
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
+    throw error
+  }
+}
+
+export async function textOf(path: string): Promise<string | undefined> {
+  return await absent(readFile(path, 'utf8'))
+}
