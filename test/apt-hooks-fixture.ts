@@ -13,7 +13,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { DebianRoot } from './debian-root.ts'
+import type { Shell } from '../src/wire/shell.ts'
+import type { Chroot } from './chroot.ts'
 
 export interface TinyPackage {
   readonly name: string
@@ -25,14 +26,13 @@ export interface TinyPackage {
 }
 
 /** Reachable for apt right away. */
-export async function publish(root: DebianRoot, packages: readonly TinyPackage[]): Promise<void> {
+export async function publish(root: Chroot, packages: readonly TinyPackage[]): Promise<void> {
   const archive = join(root.path, 'srv/tiny')
   mkdirSync(archive, { recursive: true })
   writeFileSync(join(root.path, 'etc/apt/sources.list'), 'deb [trusted=yes] file:/srv/tiny ./\n')
   const paragraphs = packages.map((each) => build(archive, each))
   writeFileSync(join(archive, 'Packages'), paragraphs.join('\n'))
-  const { status, stderr } = await root.run(['apt-get', 'update', '-q'])
-  if (status !== 0) throw new Error(stderr)
+  await root.run(['apt-get', 'update', '-q'])
 }
 
 function build(archive: string, { name, version, control = '', postinst }: TinyPackage): string {
@@ -58,26 +58,26 @@ function build(archive: string, { name, version, control = '', postinst }: TinyP
 }
 
 /** Of a machine, from its root. */
-export const standIn = '/opt/vml/vml'
+export const standIn = '/opt/tried/vml'
 
 /** How each verb ended shall be: a file `VERB` with a status, in the folder. Without `staged` no stage is opened. */
-export function putStandIn(root: DebianRoot): void {
-  mkdirSync(join(root.path, 'opt/vml'), { recursive: true })
+export function putStandIn(root: Chroot): void {
+  mkdirSync(join(root.path, 'opt/tried'), { recursive: true })
   writeFileSync(join(root.path, standIn), standInScript)
   chmodSync(join(root.path, standIn), 0o755)
 }
 
 const standInScript = `#!/bin/sh
 shift 2
-echo "$*" >>/opt/vml/log
-[ ! -e "/opt/vml/$1" ] || exit "$(cat "/opt/vml/$1")"
+echo "$*" >>/opt/tried/log
+[ ! -e "/opt/tried/$1" ] || exit "$(cat "/opt/tried/$1")"
 stage=/var/lib/vml/stage/open
 case $1 in
   begin)
     rm -rf $stage
-    [ -e /opt/vml/staged ] || exit 0
+    [ -e /opt/tried/staged ] || exit 0
     mkdir -p $stage/upper $stage/work $stage/merged
-    cp /opt/vml/enter $stage/enter ;;
+    cp /opt/tried/enter $stage/enter ;;
   live) rm $stage/enter ;;
   dpkg-begin) rm -rf $stage; mkdir -p $stage ;;
   end|dpkg-end) rm -rf /var/lib/vml/ended; mv $stage /var/lib/vml/ended ;;
@@ -93,9 +93,23 @@ mount -t tmpfs vml $stage/merged/var/lib/vml && : >$stage/merged/var/lib/vml/ins
 exec chroot $stage/merged "$@"
 `
 
+/** Programs of the root, as this user. */
+export function shellOf(root: Chroot, user?: number): Shell {
+  return {
+    label: 'the root',
+    start: () => Promise.reject(new Error('not asked for')),
+    async run({ argv }) {
+      const words = user === undefined ? argv : ['setpriv', `--reuid=${user}`, '--clear-groups', ...argv]
+      const { status, stdout, stderr } = await root.run(words, { mayFail: true })
+      return { status, stdout: Buffer.from(stdout), stderr: Buffer.from(stderr) }
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
+
 /** What the stand-in was called for, without the numbers of processes. */
-export function takeLog(root: DebianRoot): readonly string[] {
-  const file = join(root.path, 'opt/vml/log')
+export function takeLog(root: Chroot): readonly string[] {
+  const file = join(root.path, 'opt/tried/log')
   if (!existsSync(file)) return []
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
   rmSync(file)
@@ -103,7 +117,7 @@ export function takeLog(root: DebianRoot): readonly string[] {
 }
 
 /** Path, type, rights, owner and content of all that is there; no times. */
-export function wholeTree(root: DebianRoot): string {
+export function wholeTree(root: Chroot): string {
   return execFileSync('sh', ['-c', treeScript, 'sh', root.path], {
     encoding: 'latin1',
     maxBuffer: 64 * 1024 * 1024,
@@ -112,8 +126,9 @@ export function wholeTree(root: DebianRoot): string {
 
 const treeScript = `
 cd "$1" || exit
-{ find . -path ./proc -prune -o -path ./dev -prune -o -printf '%P %y %m %U %G %l %n\\n'
-find . -path ./proc -prune -o -path ./dev -prune -o -type f -print0 | xargs -0 sha256sum | sed 's,^\\([^ ]*\\) [ *]\\./\\(.*\\)$,\\2 \\1,'; } | LC_ALL=C sort`
+own() { find . -xdev '(' -path ./proc -o -path ./dev -o -path ./sys -o -path ./run -o -path ./tmp ')' -prune -o "$@"; }
+{ own -printf '%P %y %m %U %G %l %n\\n'
+own -type f -print0 | xargs -0 sha256sum | sed 's,^\\([^ ]*\\) [ *]\\./\\(.*\\)$,\\2 \\1,'; } | LC_ALL=C sort`
 
 /** The lines of two trees that are in one of them only, with their sign. */
 export function treeDifference(before: string, after: string): readonly string[] {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -21,15 +22,16 @@ import {
   enterScript,
   publish,
   putStandIn,
+  shellOf,
   standIn,
   takeLog,
   treeDifference,
   wholeTree,
 } from '../apt-hooks-fixture.ts'
-import { openDebianRoot, type RootOutcome, shellOf } from '../debian-root.ts'
+import { openChroot, type RunResult } from '../chroot.ts'
 
-const root = openDebianRoot()
-after(() => root[Symbol.dispose]())
+const root = await openChroot()
+after(async () => await root[Symbol.asyncDispose]())
 const files = hookFiles({ program: [standIn], servicePolicy: '#!/bin/sh\nexit 101\n' })
 
 await publish(root, [
@@ -41,23 +43,25 @@ await publish(root, [
     postinst: '[ ! -e /var/lib/vml/inside ] || { echo not here >&2; exit 7; }',
   },
 ])
+copyFileSync('/usr/bin/busybox', join(root.path, 'usr/bin/busybox'))
 const untouched = wholeTree(root)
 
 const at = (path: string) => join(root.path, path)
-const sh = (script: string) => root.run(['sh', '-c', script])
+const run = (...argv: readonly string[]) => root.run(argv, { mayFail: true })
+const sh = (script: string) => run('sh', '-c', script)
 /** In a mount namespace of its own, in which `before` was done. */
 const runAfter = (before: string, ...argv: readonly string[]) =>
-  root.run(['unshare', '-m', 'sh', '-c', `${before} && exec "$@"`, 'sh', ...argv])
-const apt = (...words: readonly string[]) => root.run(['apt-get', '-y', '-q', ...words])
-const dpkg = (...words: readonly string[]) => root.run(['dpkg', ...words])
+  run('unshare', '-m', 'sh', '-c', `${before} && exec "$@"`, 'sh', ...argv)
+const apt = (...words: readonly string[]) => run('apt-get', '-y', '-q', ...words)
+const dpkg = (...words: readonly string[]) => run('dpkg', ...words)
 const alphaFile = '/srv/tiny/alpha_1_all.deb'
 const has = (name: string) => existsSync(at(`usr/share/${name}/file`))
-async function passed(asked: Promise<RootOutcome>): Promise<RootOutcome> {
+async function passed(asked: Promise<RunResult>): Promise<RunResult> {
   const outcome = await asked
   assert.equal(outcome.status, 0, outcome.stdout + outcome.stderr)
   return outcome
 }
-const set = (name: string, text = '') => writeFileSync(at(`opt/vml/${name}`), text)
+const set = (name: string, text = '') => writeFileSync(at(`opt/tried/${name}`), text)
 
 beforeEach(async () => {
   putStandIn(root)
@@ -67,7 +71,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await removeHooks(root.path)
-  for (const folder of ['opt/vml', 'var/lib/vml', 'usr/lib/vml'])
+  for (const folder of ['opt/tried', 'var/lib/vml', 'usr/lib/vml'])
     rmSync(at(folder), { recursive: true, force: true })
   await passed(dpkg('--purge', '--force-all', 'alpha', 'beta', 'choosy'))
 })
@@ -210,9 +214,9 @@ describe('a stage that was left behind', () => {
   test('with a commit that was cut off is mended by the script beside it before apt goes on without VML', async () => {
     rmSync(at(standIn))
     mkdirSync(at('var/lib/vml/stage/open/journal'))
-    writeFileSync(at('var/lib/vml/stage/open/journal/recover.sh'), 'touch /opt/vml/mended')
+    writeFileSync(at('var/lib/vml/stage/open/journal/recover.sh'), 'touch /opt/tried/mended')
     await passed(apt('install', 'alpha'))
-    assert.ok(existsSync(at('opt/vml/mended')))
+    assert.ok(existsSync(at('opt/tried/mended')))
     writeFileSync(at('var/lib/vml/stage/open/journal/recover.sh'), 'exit 1')
     const { status, stderr } = await apt('install', 'beta')
     assert.equal(status, 100)
@@ -315,7 +319,7 @@ describe('hooks that are half there', () => {
   const states: readonly (readonly [string, () => unknown])[] = [
     ['without their folder', () => rmSync(at('usr/lib/vml'), { recursive: true })],
     ['without the folder of dpkg', () => rmSync(at('usr/lib/vml/bin'), { recursive: true })],
-    ['without VML', () => rmSync(at('opt/vml'), { recursive: true })],
+    ['without VML', () => rmSync(at('opt/tried'), { recursive: true })],
     ['with programs that may not be executed', () => files.map(({ path }) => chmodSync(at(path), 0o644))],
     [
       'with a file in the place of the folder',
@@ -356,7 +360,7 @@ describe('hooks that are half there', () => {
 describe('hooks', () => {
   test('leave no trace when they are taken away, also what was cut off, and may be taken away twice', async () => {
     writeFileSync(at('usr/lib/vml/hook.new'), 'half')
-    rmSync(at('opt/vml'), { recursive: true })
+    rmSync(at('opt/tried'), { recursive: true })
     assert.deepEqual(await removeHooks(root.path), { left: [] })
     assert.deepEqual(await removeHooks(root.path), { left: [] })
     assert.equal(await findHooks(root.path, files), 'none')
@@ -378,8 +382,8 @@ describe('hooks', () => {
     await removeHooks(root.path)
     writeFileSync(at('usr/lib/vml'), '')
     await assert.rejects(installHooks(root.path, files), (error: unknown) => isFailure(error, 'failed'))
-    mkdirSync(at('opt/vml/none'), { recursive: true })
-    await assert.rejects(installHooks(at('opt/vml/none'), files), (error: unknown) =>
+    mkdirSync(at('opt/tried/none'), { recursive: true })
+    await assert.rejects(installHooks(at('opt/tried/none'), files), (error: unknown) =>
       isFailure(error, 'unsupported'),
     )
   })

@@ -10,11 +10,11 @@ import { takeDpkgLocks } from '../../src/packages/dpkg-locks.ts'
 import { checkStatus, proposeChanges, unfinishedPackages } from '../../src/packages/dpkg-oracle.ts'
 import { proveDpkg, unexpected } from '../../src/packages/dpkg-proof.ts'
 import { systemClock } from '../../src/base/clock.ts'
-import { publish, treeDifference, wholeTree } from '../apt-hooks-fixture.ts'
-import { openDebianRoot, shellOf } from '../debian-root.ts'
+import { openChroot } from '../chroot.ts'
+import { publish, shellOf, treeDifference, wholeTree } from '../apt-hooks-fixture.ts'
 
-const root = openDebianRoot()
-after(() => root[Symbol.dispose]())
+const root = await openChroot()
+after(async () => await root[Symbol.asyncDispose]())
 await publish(root, [
   { name: 'alpha', version: '1' },
   { name: 'alpha', version: '2' },
@@ -25,7 +25,8 @@ await publish(root, [
 
 const shell = shellOf(root)
 const at = (path: string) => join(root.path, path)
-const dpkg = (...words: readonly string[]) => root.run(['dpkg', ...words])
+const run = (...argv: readonly string[]) => root.run(argv, { mayFail: true })
+const dpkg = (...words: readonly string[]) => run('dpkg', ...words)
 const deb = (name: string, version: string) => `/srv/tiny/${name}_${version}_all.deb`
 const planned = '/srv/planned'
 
@@ -152,10 +153,7 @@ describe("dpkg's locks", () => {
   test('keep apt and dpkg out until they are given up', async () => {
     const locks = await takeDpkgLocks(request)
     assert.match((await dpkg('-r', 'beta')).stderr, /dpkg frontend lock was locked by another process/)
-    assert.match(
-      (await root.run(['apt-get', '-y', 'remove', 'beta'])).stderr,
-      /Could not get lock .*lock-frontend/,
-    )
+    assert.match((await run('apt-get', '-y', 'remove', 'beta')).stderr, /Could not get lock .*lock-frontend/)
     await locks[Symbol.asyncDispose]()
     assert.equal((await dpkg('-r', 'beta')).status, 0)
   })
@@ -169,12 +167,12 @@ describe("dpkg's locks", () => {
       '-r',
       'beta',
     ]
-    assert.match((await root.run(own)).stderr, /dpkg database lock was locked by another process/)
+    assert.match((await run(...own)).stderr, /dpkg database lock was locked by another process/)
     await locks.withDatabaseFree(async () => {
       assert.notEqual((await dpkg('-r', 'beta')).status, 0)
-      assert.equal((await root.run(own)).status, 0)
+      assert.equal((await run(...own)).status, 0)
     })
-    assert.notEqual((await root.run(own)).status, 0)
+    assert.notEqual((await run(...own)).status, 0)
   })
 
   test('that somebody holds are told with who it is, and waited for as long as is asked', async () => {
