@@ -11,7 +11,8 @@ import {
   type StreamVersion,
 } from '../wire/simplestreams.ts'
 import { isImageRecord } from './image-record.ts'
-import { checkedUrl, type Fetch, httpGetDocument } from './http-get.ts'
+import { checkedUrl, httpGetDocument } from './http-get.ts'
+import type { Fetch } from '../wire/http-request.ts'
 
 /** All images of a mirror; `url` is its root, the folder that holds `streams/`. */
 export async function readCatalogue(

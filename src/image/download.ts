@@ -20,7 +20,8 @@ import { syncFolder, writeFileDurable } from '../base/files.ts'
 import type { Reporter } from '../base/progress.ts'
 import { printableText } from '../base/raw-text.ts'
 import type { Checksum } from './checksum-file.ts'
-import { type Fetch, httpGet } from './http-get.ts'
+import { httpGet } from './http-get.ts'
+import type { Fetch } from '../wire/http-request.ts'
 
 export interface DownloadRequest {
   /** Tried in this order. */

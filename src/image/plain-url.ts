@@ -5,7 +5,8 @@ import { printableText } from '../base/raw-text.ts'
 import { type ImageRecord, type ImageSeed, normalArchitecture } from '../model/image.ts'
 import type { ImageReference } from '../model/machine.ts'
 import { type Checksum, checksumFileBytesMax, findChecksum, toChecksum } from './checksum-file.ts'
-import { checkedUrl, type Fetch, httpGetDocument } from './http-get.ts'
+import { checkedUrl, httpGetDocument } from './http-get.ts'
+import type { Fetch } from '../wire/http-request.ts'
 import { parseImageRecord } from './image-record.ts'
 
 export interface PlainUrl {

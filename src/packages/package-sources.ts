@@ -9,9 +9,9 @@ import type { RawPath } from '../model/raw-path.ts'
 import { openDeb, type DebControl } from '../wire/deb-file.ts'
 import type { Shell } from '../wire/shell.ts'
 import { listPool, poolNames } from './deb-pool.ts'
-import { httpRequest, type HttpOptions } from './http-request.ts'
+import { type HttpRequest, httpRequest } from '../wire/http-request.ts'
 import type { OpenablePackage } from './package-files.ts'
-import { askSnapshot, type SnapshotFile, type SnapshotService } from './snapshot-service.ts'
+import { addressOf, askSnapshot, type SnapshotFile, type SnapshotService } from './snapshot-service.ts'
 
 export interface WantedPackage {
   readonly name: string
@@ -51,7 +51,7 @@ export interface PackageSourcesOptions {
   /** Folders of this host. */
   readonly pools?: readonly RawPath[]
   readonly snapshots?: readonly SnapshotService[]
-  readonly http: HttpOptions
+  readonly http: HttpRequest
   readonly shell: Shell
   /** Told of a source that cannot be asked, or has another package under the name; the next one is asked then. */
   readonly onProblem?: (problem: VmlError) => void
@@ -168,8 +168,8 @@ export async function openLocalPackage(path: RawPath): Promise<FetchedPackage> {
   return { ...deb, sha256: sha256.digest('hex') }
 }
 
-async function* download(url: string, http: HttpOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  await using answer = await httpRequest(url, http)
+async function* download(url: string, http: HttpRequest): AsyncGenerator<Uint8Array, void, undefined> {
+  await using answer = await httpRequest(addressOf(url), http)
   if (answer.status !== 200)
     throw new VmlError('remote.protocol', `Cannot get "${url}": the server answers ${answer.status}`)
   yield* answer.body

@@ -1,7 +1,7 @@
 // Services that keep every version that an archive ever had: where a package's file lies there.
 import { VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
-import { httpBody, httpRequest, type HttpOptions } from './http-request.ts'
+import { httpBody, type HttpRequest, httpRequest } from '../wire/http-request.ts'
 import type { WantedPackage } from './package-sources.ts'
 
 export type SnapshotService =
@@ -25,16 +25,20 @@ const filesMax = 1000
 export async function askSnapshot(
   service: SnapshotService,
   wanted: WantedPackage,
-  http: HttpOptions,
+  http: HttpRequest,
 ): Promise<readonly SnapshotFile[]> {
   const base = service.address.replace(/\/+$/, '')
   if (service.kind === 'moment') return await askMoment(base, wanted, http)
   const { name, version, architecture } = wanted
   const words = [name, version].map((word) => encodeURIComponent(word))
-  await using answer = await httpRequest(`${base}/mr/binary/${words.join('/')}/binfiles?fileinfo=1`, http)
+  await using answer = await httpRequest(
+    addressOf(`${base}/mr/binary/${words.join('/')}/binfiles?fileinfo=1`),
+    http,
+  )
   if (answer.status === 404) return []
   if (answer.status !== 200) throw protocolError(service, `it answers ${answer.status}`)
-  const files = parseIndex(await httpBody(answer, answerBytesMax))
+  const body = await httpBody(answer, answerBytesMax)
+  const files = body && parseIndex(body)
   if (files === undefined) throw protocolError(service, 'its answer is not what its interface promises')
   return files
     .filter(({ names }) => names.some((one) => one.endsWith(`_${architecture}.deb`)))
@@ -48,7 +52,7 @@ export async function askSnapshot(
 async function askMoment(
   base: string,
   { file }: WantedPackage,
-  http: HttpOptions,
+  http: HttpRequest,
 ): Promise<readonly SnapshotFile[]> {
   // Where an archive has a file stands in its lists alone; without them there is nothing to ask for.
   if (file === undefined || /(^|\/)\.\.(\/|$)/.test(file)) return []
@@ -56,11 +60,21 @@ async function askMoment(
     .split('/')
     .map((part) => encodeURIComponent(part))
     .join('/')}`
-  await using answer = await httpRequest(url, { ...http, method: 'HEAD' })
+  await using answer = await httpRequest(addressOf(url), http, { method: 'HEAD' })
   if (answer.status === 404) return []
   if (answer.status !== 200) throw protocolError({ address: base }, `it answers ${answer.status}`)
   const length = answer.headers.get('content-length')
   return [{ url, ...(length !== null && /^\d{1,15}$/.test(length) ? { sizeBytes: Number(length) } : {}) }]
+}
+
+/** `usage` for an address that is none. */
+export function addressOf(text: string): URL {
+  const url = URL.parse(text)
+  if (url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '') return url
+  throw new VmlError(
+    'usage',
+    `Cannot ask "${printableText(text)}": it is no http address, or has a password in it`,
+  )
 }
 
 function protocolError({ address }: { readonly address: string }, why: string): VmlError {
