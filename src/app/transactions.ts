@@ -16,6 +16,7 @@ import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ServiceAction } from '../model/transaction-record.ts'
+import { openPackageSystems } from '../packages/all.ts'
 import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
@@ -59,6 +60,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
       root: rootOfMachine,
       state: stateFolder,
       shell,
+      packageSystems: openPackageSystems(),
       clock,
       reporter,
       signal,

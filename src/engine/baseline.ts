@@ -8,6 +8,7 @@ import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
 import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
+import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import { rowOfStatus, withRows } from '../stage/index-rows.ts'
 import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
 import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
@@ -15,7 +16,6 @@ import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { tryRecordLock } from '../wire/record-lock.ts'
 import { type Baseline, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
-import { readPackagesNow } from './dpkg-state.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { readIfThere } from './open-stage.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
@@ -65,12 +65,12 @@ export function readBaseline(place: Workplace): Baseline {
 
 export function watchRules(place: Workplace): WatchRules {
   // Reading the lists of all packages takes a while: only where one is asked for.
-  let files: ReturnType<typeof readPackagesNow> | 'unread' = 'unread'
+  let packages: ReturnType<typeof readDpkgPackages> | 'unread' = 'unread'
   return {
     extra: readExtraPaths(place),
     isPackaged(path) {
-      if (files === 'unread') files = readPackagesNow(place)
-      return (files?.files.ownersOf(path).length ?? 0) > 0
+      if (packages === 'unread') packages = readDpkgPackages(place.root)
+      return (packages?.ownersOf(path).length ?? 0) > 0
     },
   }
 }

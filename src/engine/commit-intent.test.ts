@@ -20,12 +20,11 @@ function withFolder(run: (place: { state: typeof rootPath }) => void): void {
   }
 }
 
-test('what an undo takes back, and the packages before it, are known to who records it after a crash', () => {
+test('what an undo takes back is known to who records it after a crash', () => {
   withFolder((place) => {
     const intent = {
       exitStatus: 3,
       takesBack: ['ab'.repeat(32) as EntryId],
-      packages: { status: 'Package: ü\xff\n', extendedStates: '' },
     }
     writeIntent(place, intent)
     assert.deepEqual(readIntent(place), intent)

@@ -1,12 +1,10 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { rawFromBytes } from '../base/raw-text.ts'
+import { writeFileSync } from 'node:fs'
 import { sha256 } from '../model/document-fields.ts'
 import { convert, count, isMisfit, listOf, objectOf, optional } from '../model/field-check.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
-import type { DpkgState } from '../packages/dpkg-records.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 import type { PathChange, RecordedChange } from '../model/transaction.ts'
@@ -19,8 +17,6 @@ export interface CommitIntent {
   readonly validations?: readonly Validation[] | undefined
   /** The transactions that it takes back. */
   readonly takesBack?: readonly EntryId[] | undefined
-  /** What dpkg and apt said before it; absent where the machine has no dpkg. */
-  readonly packages?: DpkgState | undefined
 }
 
 /** Where the changes themselves are written down. */
@@ -53,31 +49,19 @@ const check = objectOf({
   ),
 })
 
-/** The packages first: where the rest is, they are there. The changes are durable with the journal that is prepared after them. */
+/** After the packages are kept: where the rest is, they are there. The changes are durable with the journal that is prepared after them. */
 export function writeIntent(
   place: Pick<Workplace, 'state'>,
-  { packages, ...intent }: CommitIntent,
+  intent: CommitIntent,
   changes?: readonly PathChange[],
 ): void {
-  const { status, states, result } = filesOf(place)
-  if (packages) {
-    mkdirSync(pathIn(openFolder(place), 'packages'), { recursive: true, mode: 0o700 })
-    writeFileSync(status, Buffer.from(packages.status, 'latin1'), { mode: 0o600 })
-    writeFileSync(states, Buffer.from(packages.extendedStates, 'latin1'), { mode: 0o600 })
-  }
-  writeFileSync(result, JSON.stringify(intent), { mode: 0o600 })
+  writeFileSync(resultPath(place), JSON.stringify(intent), { mode: 0o600 })
   if (changes) writeFileSync(changesPath(place), encodeIntended(changes), { mode: 0o600 })
 }
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */
 export function readIntent(place: Pick<Workplace, 'state'>): CommitIntent {
-  const { status, states, result } = filesOf(place)
-  const [statusBytes, statesBytes] = [readIfThere(status), readIfThere(states)]
-  const packages = statusBytes && {
-    status: rawFromBytes(statusBytes),
-    extendedStates: rawFromBytes(statesBytes ?? Buffer.alloc(0)),
-  }
-  return { ...parse(readIfThere(result)), ...(packages ? { packages } : {}) }
+  return parse(readIfThere(resultPath(place)))
 }
 
 function parse(bytes: Buffer | undefined): CommitIntent {
@@ -91,12 +75,6 @@ function parse(bytes: Buffer | undefined): CommitIntent {
   }
 }
 
-/** Their names are plain. */
-function filesOf(place: Pick<Workplace, 'state'>): { status: RawPath; states: RawPath; result: RawPath } {
-  const file = (...names: string[]): RawPath => pathIn(openFolder(place), ...names)
-  return {
-    status: file('packages', 'status'),
-    states: file('packages', 'extended_states'),
-    result: file('result.json'),
-  }
+function resultPath(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(openFolder(place), 'result.json')
 }

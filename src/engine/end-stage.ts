@@ -13,17 +13,19 @@ import type { Reference } from '../packages/package-references.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
-import {
-  extendedStatesPath,
-  packageSetOf,
-  readPackagesNow,
-  type PackagesNow,
-  transitions,
-} from './dpkg-state.ts'
 import { noteOrForget } from './baseline.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
+import {
+  keepPackages,
+  packageRecords,
+  packageSetOf,
+  type PackagesNow,
+  readKeptPackages,
+  readPackagesNow,
+  transitionsOf,
+} from './packages-now.ts'
 import { pinContent } from './pins.ts'
 import { recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
@@ -125,14 +127,15 @@ export async function commitStage(
     dropStage(parts, stage.plan)
     return { kind: 'nothing' }
   }
-  const packages = readPackagesNow(parts, outsideCopy(parts))
+  const packages = await readPackagesNow(parts, outsideContents(parts))
   // dpkg's checksums are read when they are asked for, and are other ones after the commit.
-  if (parts.findReferences) for (const { path } of changeSet.changes) packages?.files.fileOf(path)
+  if (parts.findReferences) for (const { path } of changeSet.changes) filesOf(packages)?.fileOf(path)
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
   const { exitStatus, validations } = result
-  writeIntent(parts, { exitStatus, validations, packages: packages?.state }, changes)
+  await keepPackages(parts, packages)
+  writeIntent(parts, { exitStatus, validations }, changes)
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -157,7 +160,7 @@ export interface CommittedStage {
   readonly kept: KeptBefore
   readonly changes: readonly PathChange[]
   readonly outside: readonly PathChange[]
-  readonly packages: PackagesNow | undefined
+  readonly packages: PackagesNow
   readonly result: StageResult
   /** The transactions that it takes back. */
   readonly takesBack?: StoredTransaction['document']['takesBack']
@@ -185,7 +188,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
   const services = committed.services ?? (await parts.restartServices(queue))
   parts.reporter.progress({ phase: 'recording the transaction' })
-  const after = readPackagesNow(parts)
+  const after = await readPackagesNow(parts)
+  const { manager, packages } = transitionsOf(parts, before, after)
   const all = await withOutside(parts, committed.changes, outside)
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
@@ -196,8 +200,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     before: keptOf,
     lost: (path) => kept.lost(path),
     after: live,
-    filesBefore: before?.files,
-    filesAfter: after?.files,
+    packagesBefore: before,
+    packagesAfter: after,
     ruleOf: usableRules(parts, all),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
@@ -222,8 +226,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         endedAt: new Date(parts.clock.now()).toISOString(),
         exitStatus: result.exitStatus,
         ...(committed.takesBack === undefined ? {} : { takesBack: committed.takesBack }),
-        ...(after === undefined ? {} : { manager: 'dpkg' as const }),
-        packages: transitions(before, after),
+        ...(manager === undefined ? {} : { manager }),
+        packages,
         validations: result.validations,
         services,
         complete: gaps.length === 0,
@@ -241,7 +245,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
       contentAfter: (path) => ({ file: live(path) }),
       deltas,
       folderAttributes: (path) => folderAttributes(parts, path),
-      packages: after && packageSetOf(after),
+      packages: packageSetOf(after, manager),
+      packageRecords: await packageRecords(parts, before, after),
       log: result.log,
     },
     {
@@ -266,18 +271,23 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
 async function findReferencesFor(
   { findReferences, reporter }: TransactionParts,
   changes: readonly PathChange[],
-  packages: PackagesNow | undefined,
+  packages: PackagesNow,
   before: (path: RawPath) => RawText | undefined,
 ): Promise<ReadonlyMap<RawPath, Reference>> {
-  if (findReferences === undefined || packages === undefined) return new Map()
+  const files = filesOf(packages)
+  if (findReferences === undefined || files === undefined) return new Map()
   try {
-    return await findReferences({ changes, files: packages.files, before })
+    return await findReferences({ changes, files, before })
   } catch (error) {
     reporter.warn({
       warning: `Sources that do not forget could not be asked (${messageOf(error)}): what was there before is kept here`,
     })
     return new Map()
   }
+}
+
+function filesOf(packages: PackagesNow): DpkgFiles | undefined {
+  return packages.find(({ files }) => files !== undefined)?.files
 }
 
 function isUndo({ source }: StageNote): boolean {
@@ -294,26 +304,27 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 }
 
 /** What was committed when the process ended, as it was written down before. */
-export function readCommitted(
+export async function readCommitted(
   place: Workplace,
-): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
+): Promise<Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined> {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
-  const { exitStatus, validations = [], takesBack, packages: state } = readIntent(place)
-  const now = readPackagesNow(place)
+  const { exitStatus, validations = [], takesBack } = readIntent(place)
   return {
     changes: parseChanges(changes),
     result: { exitStatus, validations },
     ...(takesBack === undefined ? {} : { takesBack }),
-    // Whose a path was is asked of the packages as they are: those lists are changed already.
-    packages: now && { ...now, state: state ?? now.state },
+    packages: await readKeptPackages(place),
   }
 }
 
-/** apt's marks as they were. */
-export function outsideCopy(place: Workplace): Buffer | undefined {
-  const kept = keptOutside(place).get(extendedStatesPath)
-  return kept === undefined ? undefined : readIfThere(kept)
+/** What lay at a path before it was written outside of the stage, such as apt's marks. */
+export function outsideContents(place: Workplace): (path: RawPath) => Buffer | undefined {
+  const outside = keptOutside(place)
+  return (path) => {
+    const kept = outside.get(path)
+    return kept === undefined ? undefined : readIfThere(kept)
+  }
 }
 
 /** What was written outside before the stage changed it, too: it was not as the stage found it, but as it was before all. */

@@ -2,7 +2,7 @@
 import { createHash, hash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { messageOf } from '../base/failure.ts'
-import { printable, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { countChanges, type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
@@ -21,11 +21,11 @@ import {
   watchRules,
 } from './baseline.ts'
 import { scanRoot } from '../stage/scan-root.ts'
-import { extendedStatesPath, packageSetOf, readPackagesNow, statusPath, transitionsOf } from './dpkg-state.ts'
+import { extendedStatesPath, readDpkgPackages, statusPath } from '../packages/dpkg-system.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
 import { listEntries, nextEntryNumber } from './entries.ts'
-import { readIfThere } from './open-stage.ts'
 import { packagedContents } from './packaged-contents.ts'
+import { packageSetOf, readPackagesNow, transitionsOf } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
 import { type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
@@ -127,7 +127,7 @@ async function findChanges(
   const changes: PathChange[] = []
   const rows = new Map<RawPath, IndexEntry | undefined>()
   // Checksums of packages are only read where one is asked for.
-  let files: ReturnType<typeof readPackagesNow> | 'unread' = 'unread'
+  let dpkg: ReturnType<typeof readDpkgPackages> | 'unread' = 'unread'
   for (const { path, before: row } of differences) {
     place.signal?.throwIfAborted()
     if (!isWatched(path, rules)) continue
@@ -157,8 +157,8 @@ async function findChanges(
       continue
     }
     const md5 = () => {
-      if (files === 'unread') files = readPackagesNow(place)
-      return files?.files.fileOf(path)?.md5
+      if (dpkg === 'unread') dpkg = readDpkgPackages(place.root)
+      return dpkg?.files.fileOf(path)?.md5
     }
     const was = withContent(before, after, () => md5Matches(place, path, after, md5()))
     if (!sameState(was, after) && !isSameUnknown(was, after)) changes.push({ path, before: was, after })
@@ -230,11 +230,12 @@ async function record(
     takenMs,
   }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
 ) {
-  const before = statesBefore(baseline)
-  const after = readPackagesNow(parts)
+  const after = await readPackagesNow(parts)
+  const { manager, packages } = transitionsOf(parts, await packagesBefore(baseline), after)
+  const dpkg = after.find(({ files }) => files !== undefined)
   const { signal } = parts
   const missing = found.filter(({ before: was }) => was?.type === 'file' && was.sha256 === undefined)
-  const packaged = await packagedContents(parts, missing, { files: after?.files, folder })
+  const packaged = await packagedContents(parts, missing, { files: dpkg?.files, folder })
   const all = found.map((change) => packaged.completed.get(change.path) ?? change)
   const kept = new Map<RawPath, RawText>(packaged.places)
   for (const [at, { path, before: was, after: is }] of all.entries()) {
@@ -253,8 +254,8 @@ async function record(
       packaged.reasons.get(path) ??
       'its content was not kept: it is too large, or was added since stock was taken',
     after: (path) => inRoot(parts, path),
-    filesBefore: after?.files,
-    filesAfter: after?.files,
+    packagesBefore: after,
+    packagesAfter: after,
     ruleOf: () => undefined,
     // What people edit is changed in place: it is no base to rely on.
     pin: () => Promise.resolve(false),
@@ -283,8 +284,8 @@ async function record(
         startedAt: new Date(firstChangeMs(all, { takenMs, nowMs })).toISOString(),
         endedAt: new Date(nowMs).toISOString(),
         exitStatus: 0,
-        ...(after === undefined ? {} : { manager: 'dpkg' as const }),
-        packages: before && after ? transitionsOf(before, after.state) : [],
+        ...(manager === undefined ? {} : { manager }),
+        packages,
         validations: [],
         services: [],
         complete: gaps.length === 0,
@@ -302,21 +303,19 @@ async function record(
       contentAfter: (path) => ({ file: inRoot(parts, path) }),
       deltas,
       folderAttributes: (path) => folderAttributes(parts, path),
-      packages: after && packageSetOf(after),
+      packages: packageSetOf(after, manager),
     },
     { nextNumber: async () => await nextEntryNumber(parts.logbook, { signal }), signal },
   )
   return { stored: { ...stored, title: titleOf(all) }, changes }
 
-  /** Of dpkg's books, where they were changed without VML. */
-  function statesBefore(of: Baseline) {
-    if (!found.some(({ path }) => path === statusPath || path === extendedStatesPath)) return undefined
-    const text = (path: RawPath) => {
+  /** Where dpkg's books were changed without VML. */
+  async function packagesBefore(of: Baseline) {
+    if (!found.some(({ path }) => path === statusPath || path === extendedStatesPath)) return after
+    return await readPackagesNow(parts, (path) => {
       const was = of.fingerprints.get(path)
-      const content = was ? contentIn(of, was) : readIfThere(inRoot(parts, path))
-      return rawFromBytes(content ?? Buffer.alloc(0))
-    }
-    return { status: text(statusPath), extendedStates: text(extendedStatesPath) }
+      return was && contentIn(of, was)
+    })
   }
 }
 

@@ -21,7 +21,7 @@ import { openCatalog } from '../catalog/catalog.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { isDropped } from '../model/transaction-record.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
-import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import type { PackageState } from '../packages/package-system.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { nextEntryNumber } from './entries.ts'
@@ -143,7 +143,8 @@ async function openMachine(folder: string, limitBytes: number) {
         before: (path) => rawFromString(join(folder, 'kept', path.slice(-1))),
         lost: () => 'never',
         after: (path) => rawFromString(join(folder, 'root', path)),
-        filesAfter: allPackaged,
+        packagesBefore: [],
+        packagesAfter: [allPackaged],
         ruleOf: () => undefined,
         pin: async (path, sha256) => await pinContent(place, path, sha256),
       })
@@ -244,16 +245,13 @@ const quickClock: Clock = {
   },
 }
 
-const allPackaged: DpkgFiles = {
+const allPackaged: PackageState = {
+  manager: 'dpkg',
   packages: [],
-  ownersOf: (path) => [
-    {
-      package: { key: 'x', name: 'x', version: '1', architecture: 'all', state: 'installed' },
-      inside: path,
-    },
-  ],
-  fileOf: () => undefined,
-  filesOf: () => [],
+  unfinished: [],
+  ownersOf: () => ['x'],
+  packageOf: () => 'x',
+  isConfiguration: () => false,
 }
 
 function fingerprint(content: Buffer): Fingerprint {

@@ -44,22 +44,18 @@ export function hasCaptured(place: Workplace): boolean {
   return readIfThere(pathIn(liveFolder(place), 'ready')) !== undefined
 }
 
-/** A folder in which dpkg's database lies as it was, for who reads it from a root. */
+/** A folder in which the databases of packages lie as they were, for who reads them from a root. */
 export function databaseBefore(place: Workplace): RawPath {
   return pathIn(liveFolder(place), 'before')
 }
 
-const databases: readonly RawPath[] = [
-  pathIn(rootPath, '/var/lib/dpkg'),
-  pathIn(rootPath, '/var/lib/apt/extended_states'),
-]
 /** Through them names in the database lead to the files (merged /usr). */
 const foldersAtTop: readonly string[] = ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32']
 
 export function layOutDatabase(place: Workplace, { index }: LiveCapture, kept: LiveKept): void {
   const before = databaseBefore(place)
   mkdirSync(before, { mode: 0o700 })
-  for (const database of databases) {
+  for (const database of place.packageSystems.flatMap(({ databases }) => databases)) {
     const [first, end] = rowsBelow(index, database)
     const rows = [...index.paths.slice(first, end), database]
     for (const path of rows) {

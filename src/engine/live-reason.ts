@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { printableText } from '../base/raw-text.ts'
 import { nearestOf, type RawPath } from '../model/raw-path.ts'
+import { statusPath } from '../packages/dpkg-system.ts'
 import { overlaysOf } from '../stage/mount-plan.ts'
 import { onHost } from '../stage/stage-folder.ts'
-import { statusPath } from './dpkg-state.ts'
 import { type OpenStage, readIfThere } from './open-stage.ts'
 import { asRaw, rawToBytes } from '../base/raw-text.ts'
 

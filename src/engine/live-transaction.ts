@@ -10,10 +10,10 @@ import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { onHost, removeStage } from '../stage/stage-folder.ts'
-import { type PackagesNow, readPackagesNow } from './dpkg-state.ts'
+import { type PackagesNow, readPackagesNow, unfinishedPackages } from './packages-now.ts'
 import {
   outsideChanges,
-  outsideCopy,
+  outsideContents,
   type CommittedStage,
   readCommitted,
   recordCommitted,
@@ -156,9 +156,9 @@ export async function endLive(
   const plan = note.scan
   const taken = readCapture(parts)
   const kept = openLiveKept({ plan, capture: taken, libc })
-  const packages = readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideCopy(parts))
+  const packages = await readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideContents(parts))
   const outside = await outsideChanges(parts)
-  let committed: Pick<CommittedStage, 'changes' | 'result'> | undefined = readCommitted(parts)
+  let committed: Pick<CommittedStage, 'changes' | 'result'> | undefined = await readCommitted(parts)
   if (committed === undefined) {
     const found = await readLiveChanges({
       plan,
@@ -174,7 +174,7 @@ export async function endLive(
       dropStage(parts, plan)
       return { kind: 'nothing' }
     }
-    const result = resultOf(ended, packages, readPackagesNow(parts))
+    const result = resultOf(ended, packages, await readPackagesNow(parts))
     writeIntent(parts, { exitStatus: result.exitStatus })
     // Its being there says that nothing is looked at any more: it comes last, and whole.
     await writeFileDurable(changesPath(parts), encodeIntended(changes))
@@ -195,21 +195,10 @@ function cutOffReason({ modeReason }: StageNote): string {
   return `${modeReason ?? 'no stage'}; it was cut off, and holds what changed until it was found`
 }
 
-function resultOf(
-  ended: LiveResult,
-  before: PackagesNow | undefined,
-  after: PackagesNow | undefined,
-): StageResult {
+function resultOf(ended: LiveResult, before: PackagesNow, after: PackagesNow): StageResult {
   if (ended.kind === 'cut off') return { exitStatus: 1, validations: [] }
   if (ended.result) return ended.result
   const broken = new Set(unfinishedPackages(before))
   const isNew = unfinishedPackages(after).some((name) => !broken.has(name))
   return { exitStatus: isNew ? 1 : 0, validations: [] }
-}
-
-/** In the middle of what only an interrupted or failed run leaves (dpkg(1), "Package states"). */
-function unfinishedPackages(packages: PackagesNow | undefined): string[] {
-  return (packages?.files.packages ?? [])
-    .filter(({ state }) => ['half-installed', 'unpacked', 'half-configured'].includes(state))
-    .map(({ name, architecture, version }) => `${name}:${architecture} ${version}`)
 }

@@ -5,8 +5,8 @@ import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
-import type { DpkgFiles } from '../packages/dpkg-files.ts'
 import type { Reference } from '../packages/package-references.ts'
+import type { PackagesNow } from './packages-now.ts'
 import { pathIn } from './workplace.ts'
 
 export interface RecordingParts {
@@ -15,9 +15,9 @@ export interface RecordingParts {
   lost(path: RawPath): string
   /** Where the content after it lies. */
   after(path: RawPath): RawText
-  /** Packages before and after it; absent where the machine has no dpkg. */
-  readonly filesBefore?: DpkgFiles | undefined
-  readonly filesAfter?: DpkgFiles | undefined
+  /** What the package systems said before and after it. */
+  readonly packagesBefore: PackagesNow
+  readonly packagesAfter: PackagesNow
   /** Paths that a package of a source that does not forget has. */
   readonly references: ReadonlyMap<RawPath, Reference>
   /** The rule by which a path is made anew. */
@@ -98,31 +98,36 @@ async function preImageOf(
 function baseOf(
   change: PathChange,
   base: DeltaBase | undefined,
-  { filesAfter }: RecordingParts,
+  { packagesAfter }: RecordingParts,
 ): DeltaBase | undefined {
   if (base === undefined || (base.path === change.path && isMerged(change))) return base
   const { path } = base
-  if (isWithin(path, etc) || filesAfter?.fileOf(path)?.isConffile === true) return undefined
-  return packageOf(path, filesAfter) === undefined ? undefined : base
+  if (isWithin(path, etc) || isConfiguration(path, packagesAfter)) return undefined
+  return packageOf(path, packagesAfter) === undefined ? undefined : base
 }
 
 const etc = pathIn(rootPath, '/etc')
-const dpkgInfo = pathIn(rootPath, '/var/lib/dpkg/info')
 
 function ownerOf({ path, before, after }: PathChange, parts: RecordingParts): ChangeOwner {
-  const files = after ? (parts.filesAfter ?? parts.filesBefore) : (parts.filesBefore ?? parts.filesAfter)
+  const { packagesAfter, packagesBefore } = parts
+  const packages = after ? packagesAfter : packagesBefore.length > 0 ? packagesBefore : packagesAfter
   const isFolder = (after ?? before)?.type === 'dir'
-  const name = packageOf(path, isFolder ? undefined : files)
-  const isConffile = name !== undefined && files?.fileOf(path)?.isConffile === true
-  if (isWithin(path, etc) || isConffile)
+  const name = packageOf(path, isFolder ? [] : packages)
+  if (isWithin(path, etc) || (name !== undefined && isConfiguration(path, packages)))
     return { kind: 'configuration', ...(name === undefined ? {} : { package: name }) }
   return name === undefined ? { kind: 'script' } : { kind: 'package', package: name }
 }
 
-/** What dpkg keeps of a package is the package's, too. */
-function packageOf(path: RawPath, files: DpkgFiles | undefined): string | undefined {
-  if (isWithin(path, dpkgInfo)) return /\/([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\.[^./]+$/.exec(path)?.[1]
-  return files?.ownersOf(path)[0]?.package.name
+function packageOf(path: RawPath, packages: PackagesNow): string | undefined {
+  for (const state of packages) {
+    const name = state.packageOf(path)
+    if (name !== undefined) return name
+  }
+  return undefined
+}
+
+function isConfiguration(path: RawPath, packages: PackagesNow): boolean {
+  return packages.some((state) => state.isConfiguration(path))
 }
 
 /** Whether a later change of it may be merged: then what it was after this transaction is needed. */

@@ -70,7 +70,7 @@ export async function recoverStage(
       dropStage(parts, note.plan)
       return { kind: 'known', entry }
     }
-    const committed = readCommitted(parts)
+    const committed = await readCommitted(parts)
     if (committed) {
       const end = await recordCommitted(parts, {
         ...committed,

@@ -8,13 +8,11 @@ import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
-import { proveDpkg, unexpected } from '../packages/dpkg-proof.ts'
 import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import { here } from '../wire/libc.ts'
 import { writeIntent } from './commit-intent.ts'
-import { readPackagesNow } from './dpkg-state.ts'
 import {
   type CommittedStage,
   fingerprintOf,
@@ -25,10 +23,12 @@ import {
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
 import { beginStage, dropStage } from './open-stage.ts'
+import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
 import type { TransactionContents } from './transaction-contents.ts'
-import { bytesOf, type UndoPlan } from './undo.ts'
+import type { UndoPlan } from './undo.ts'
+import { plannedBytes } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
 import { hostPath, outlineNow } from './undo-view.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -64,9 +64,10 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     await writeStageNote(pathOfNote(folder), note)
     parts.reporter.progress({ phase: 'getting what was there before' })
     const ready = await makeReady(parts, plan)
-    const packages = readPackagesNow(parts)
+    const packages = await readPackagesNow(parts)
     const takesBack = plan.transactions.map(({ entry }) => entry.id)
-    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state }, ready.changes)
+    await keepPackages(parts, packages)
+    writeIntent(parts, { exitStatus: 0, takesBack }, ready.changes)
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),
@@ -226,7 +227,7 @@ async function makeThing(
       break
     case 'file': {
       const live = root === rootPath ? from : asRaw(root + from)
-      const bytes = content ? await bytesOf(contents, content) : undefined
+      const bytes = content ? await plannedBytes(contents, content) : undefined
       if (bytes) writeFileSync(rawToBytes(place), bytes, { mode: 0o600, flag: 'wx' })
       else await copyLive(live, place)
       break
@@ -312,33 +313,19 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
   const validations: Validation[] = [
     { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
   ]
-  if (plan.packages.length === 0) return validations
-  const there = plan.packages
-    .filter(({ to }) => to !== undefined)
-    .map(({ name, architecture }) => `${name}:${architecture}`)
-  const proof = await proveDpkg(parts.shell, { packages: there, signal: parts.signal })
   const undone = new Set(plan.paths.paths.map(({ path }) => path))
-  const wrong = unexpected(proof, ({ path, configuration }) => configuration || !undone.has(path))
-  if (wrong) {
-    const first =
-      wrong.audit[0] ??
-      (wrong.consistency.consistent ? undefined : wrong.consistency.sentences[0]) ??
-      (wrong.differences[0]
-        ? `"${printable(wrong.differences[0].path)}" is not its package's`
-        : 'dpkg finds it wrong')
-    throw new VmlError('proof', `The undo does not stand the proof: ${first}`, {
-      details: { audit: wrong.audit, consistent: wrong.consistency.consistent },
-      hint: 'Everything was put back as it was before the undo',
+  for (const { system, transitions } of plan.systems) {
+    if (transitions.length === 0) continue
+    const proof = await system.prove(packageHostOf(parts), {
+      transitions,
+      isExpected: ({ path, configuration }) => configuration || !undone.has(path),
     })
+    if (proof.failure)
+      throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
+        details: proof.failure.details,
+        hint: 'Everything was put back as it was before the undo',
+      })
+    validations.push(...proof.validations)
   }
-  return [
-    ...validations,
-    { name: 'dpkg --audit', outcome: 'passed' },
-    { name: 'apt-get check', outcome: 'passed' },
-    {
-      name: 'dpkg --verify',
-      outcome: 'passed',
-      message: `${there.length} ${there.length === 1 ? 'package' : 'packages'}`,
-    },
-  ]
+  return validations
 }

@@ -5,8 +5,8 @@ import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import { textDiff, textDiffBytesMax } from '../model/text-diff.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
+import { dpkgTransitions, extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
-import { extendedStatesPath, statusPath, transitionsOf } from './dpkg-state.ts'
 import type { LookedStage } from './end-stage.ts'
 import { readIfThere } from './open-stage.ts'
 import { commitNeeds, type SpaceNeed } from './space-need.ts'
@@ -58,7 +58,7 @@ function packagesOf(place: Workplace, view: StageView): PackageTransition[] {
     status: read(statusPath, staged),
     extendedStates: read(extendedStatesPath, staged),
   })
-  return transitionsOf(stateOf(false), stateOf(true))
+  return dpkgTransitions(stateOf(false), stateOf(true))
 }
 
 function configurationChange(

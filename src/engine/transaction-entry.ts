@@ -14,6 +14,7 @@ import {
   parseTransaction,
   type TransactionDocument,
 } from '../model/transaction-record.ts'
+import type { PackageRecords } from '../packages/package-system.ts'
 import type { Repository, Writer } from '../store/store.ts'
 import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
 import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
@@ -44,6 +45,8 @@ export interface TransactionToStore {
   folderAttributes(path: RawPath): Attributes
   /** What is installed after it. */
   readonly packages?: PackageSet | undefined
+  /** What package systems need to take it back, beside the paths: documents by name. */
+  readonly packageRecords?: PackageRecords
   /** What the command printed. */
   readonly log?: Uint8Array | undefined
 }
@@ -65,6 +68,9 @@ export async function storeTransaction(
   const deltas: VmlFile[] = []
   for (const [name, bytes] of transaction.deltas)
     deltas.push({ name, stored: await storeBytes(writer, bytes) })
+  const records: VmlFile[] = []
+  for (const [name, bytes] of transaction.packageRecords ?? [])
+    records.push({ name, stored: await storeBytes(writer, bytes) })
   const changes: VmlFile = {
     name: 'changes.jsonl',
     stored: await storeBytes(writer, Buffer.concat([...encodeChanges(transaction.changes)])),
@@ -86,6 +92,7 @@ export async function storeTransaction(
       ...(deltas.length > 0 ? [{ name: 'deltas', files: deltas }] : []),
       ...(after.length > 0 ? [{ name: 'after', nodes: after }] : []),
       ...(transaction.packages ? [await packagesFile(transaction.packages)] : []),
+      ...(records.length > 0 ? [{ name: 'packages', files: records }] : []),
       ...(transaction.log ? [{ name: 'log.txt', bytes: transaction.log }] : []),
     ],
     Date.parse(document.endedAt),
@@ -157,6 +164,41 @@ async function requireVmlFile(
   })
 }
 
+/** What package systems noted of it; empty where they did not. */
+export async function readPackageRecords(
+  repository: Repository,
+  { snapshot }: LoggedEntry,
+  options: ReadOptions = {},
+): Promise<PackageRecords> {
+  const found = new Map<string, Uint8Array>()
+  let tree: TreeNode['subtree'] = snapshot.tree
+  for (const name of ['.vml', 'packages']) {
+    if (tree === undefined) return found
+    tree = (await repository.readTree(tree, options)).find((node) => node.name === name)?.subtree
+  }
+  if (tree === undefined) return found
+  for (const node of await repository.readTree(tree, options)) {
+    if (node.type !== 'file') continue
+    if ((node.size ?? 0) > packageRecordBytesMax)
+      throw new VmlError(
+        'integrity.format',
+        `Cannot read /.vml/packages/${printable(node.name)}: it is too large`,
+      )
+    found.set(printable(node.name), await readNode(repository, node, options))
+  }
+  return found
+}
+
+/** A header of each of some thousand packages, of 20 KiB each and a few of megabytes. */
+const packageRecordBytesMax = 1024 * 1024 * 1024
+
+async function readNode(repository: Repository, node: TreeNode, { signal }: ReadOptions): Promise<Buffer> {
+  const parts: Uint8Array[] = []
+  for await (const segment of repository.readFile(node.content ?? [], { signal }))
+    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
+  return Buffer.concat(parts)
+}
+
 /** Which content of a transaction: of a path before it (a blob), after it, or a delta by its name. */
 export type ContentOf =
   | { readonly kind: 'before' | 'after'; readonly path: RawPath }
@@ -181,10 +223,7 @@ export async function readTransactionContent(
     )
   if ((node.size ?? 0) > bytesMax)
     throw new VmlError('unsupported', `Cannot read ${name} of ${entryName(entry)} at once: it is too large`)
-  const parts: Uint8Array[] = []
-  for await (const segment of repository.readFile(node.content ?? [], { signal }))
-    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
-  return Buffer.concat(parts)
+  return await readNode(repository, node, { signal })
 }
 
 /** The node of a content, for whoever writes it piece by piece. */

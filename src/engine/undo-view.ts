@@ -8,10 +8,10 @@ import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
 import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
+import { statusPath } from '../packages/dpkg-system.ts'
 import { outlineOf, sha256Of as hashFile } from '../stage/fingerprint.ts'
 import { withoutStanzas } from './keep-packages.ts'
-import type { PackagesNow } from './dpkg-state.ts'
-import { statusPath } from './dpkg-state.ts'
+import { ownersOf, type PackagesNow } from './packages-now.ts'
 import { type KnownFolders, statusOfPath } from './path-status.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
@@ -23,7 +23,7 @@ export interface UndoViewParts {
   readonly place: Workplace
   readonly transactions: readonly ReadTransaction[]
   readonly contents: TransactionContents
-  readonly packages: PackagesNow | undefined
+  readonly packages: PackagesNow
   /** Names of packages that the undo takes away or brings to another version. */
   readonly going: ReadonlySet<string>
   /** Names of packages that stay as they are, though the transaction changed them. */
@@ -36,13 +36,12 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const known = await lookAtPaths(parts)
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
-  const isPackaged = (path: RawPath) => (packages?.files.ownersOf(path).length ?? 0) > 0
+  const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
   return {
     now,
     contentNow: (path) => readFileSync(rawToBytes(inRoot(place, path))),
     names: (path) => namesIn(place, path),
-    listedByOthers: (path) =>
-      packages?.files.ownersOf(path).some((owner) => !going.has(owner.package.name)) ?? false,
+    listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
     isRegenerated: (path) => ruleOf(path) !== undefined,
     isRegeneratedWhenChanged: (path) => ruleWhenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),

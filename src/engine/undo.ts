@@ -1,32 +1,19 @@
 // `vml tx undo`: what it would do, decided before anything is changed: paths, packages, and whether they can stand together.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
-import { printable, printableText, rawFromString, rawToBytes } from '../base/raw-text.ts'
-import { isWithin, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { printable, printableText } from '../base/raw-text.ts'
+import { isWithin, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
-import { checkStatus } from '../packages/dpkg-oracle.ts'
 import { unitsOfPaths } from '../packages/services.ts'
-import {
-  extendedStatesPath,
-  type PackagesNow,
-  readPackagesNow,
-  statusPath,
-  transitionsOf,
-} from './dpkg-state.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from './entries.ts'
+import { readPackagesNow } from './packages-now.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
-import {
-  planUndoPaths,
-  type PlannedContent,
-  requireParents,
-  type UndoConflict,
-  type UndoPaths,
-} from './undo-plan.ts'
+import { planUndoPaths, requireParents, type UndoConflict, type UndoPaths } from './undo-plan.ts'
 import { planAlternatives } from './undo-alternatives.ts'
+import { type PackageUndo, planPackages, type SystemUndo } from './undo-packages.ts'
 import { openUndoView } from './undo-view.ts'
 import { pathIn, type Workplace } from './workplace.ts'
 
@@ -59,6 +46,8 @@ export interface UndoPlan {
   readonly paths: UndoPaths
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
+  /** The same by the system that knows them. */
+  readonly systems: readonly SystemUndo[]
   /** Packages that stay though the transaction brought them, since others need them. */
   readonly keptPackages: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]
@@ -114,58 +103,46 @@ async function planOnce(
   const transactions: ReadTransaction[] = []
   for (const { entry } of newestFirst)
     transactions.push(await readTransaction(logbook.repository, entry, { signal: place.signal }))
-  const packages = readPackagesNow(place)
+  const packages = await readPackagesNow(place)
   const going = new Set(
     newestFirst
       .flatMap(({ document }) => document.packages.map(({ name }) => name))
       .filter((name) => !staying.has(name)),
   )
   const view = await openUndoView({ place, transactions, contents, packages, going, staying })
-  const planned = await planUndoPaths(view, {
+  const byPath = await planUndoPaths(view, {
     transactions,
     data: request.data,
     stays: (_transaction, { owner }) =>
       'package' in owner && owner.package !== undefined && staying.has(owner.package),
   })
-  const paths = await planAlternatives(view, transactions, planned)
-  const blocks = blocksOfConflicts(parts, newestFirst, paths.conflicts)
+  const merged = await planAlternatives(view, transactions, byPath)
+  const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
   if (blocks.length > 0) return { blocks }
-  requireParents(paths, view.now)
-  const target = packages && (await targetState(parts, paths, packages))
-  if (target) {
-    const consistency = await checkTarget(place, target)
-    const before = consistency.consistent
-      ? undefined
-      : await checkStatus(place.shell, { signal: place.signal })
-    // What was broken before is not made worse by this.
-    const known = new Set(before?.consistent === false ? before.broken.map(describeBroken) : [])
-    const broken = consistency.consistent
-      ? []
-      : consistency.broken.filter((each) => !known.has(describeBroken(each)))
-    if (broken.length > 0) return { blocks: broken.map((each) => blockOf(parts, newestFirst, each)) }
-    if (!consistency.consistent && before?.consistent !== false)
-      throw new VmlError(
-        'conflict',
-        `Cannot take it back: ${consistency.sentences.map(printableText).join('; ')}`,
-        {
-          hint: 'Nothing was changed',
-        },
-      )
-  }
-  return { plan: finish(request, { transactions, paths, packages, target, staying }) }
+  requireParents(merged, view.now)
+  const planned = await planPackages(parts, { transactions, paths: merged, packages, staying })
+  const { changedSince, broken, sentences } = planned
+  const stuck = [
+    ...changedSince.map((name) => changedBlock(parts, newestFirst, name)),
+    ...broken.map((each) => blockOf(parts, newestFirst, each)),
+  ]
+  if (stuck.length > 0) return { blocks: stuck }
+  if (sentences.length > 0)
+    throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
+      hint: 'Nothing was changed',
+    })
+  return { plan: finish(request, { transactions, planned, staying }) }
 }
 
 function finish(
   request: UndoRequest,
   work: {
     readonly transactions: readonly ReadTransaction[]
-    readonly paths: UndoPaths
-    readonly packages: PackagesNow | undefined
-    readonly target: PackagesNow['state'] | undefined
+    readonly planned: PackageUndo
     readonly staying: ReadonlySet<string>
   },
 ): UndoPlan {
-  const { paths } = work
+  const { paths, systems } = work.planned
   const touched = [
     ...paths.paths.map(({ path, now, wanted }) => ({
       path,
@@ -179,7 +156,8 @@ function finish(
     subject: request.kind === 'redo' ? request.subject : work.transactions.map(({ entry }) => entry),
     transactions: work.transactions,
     paths,
-    packages: work.packages && work.target ? transitionsOf(work.packages.state, work.target) : [],
+    packages: systems.flatMap(({ transitions }) => transitions),
+    systems,
     keptPackages: [...work.staying].toSorted(),
     regenerations: regenerations(touched),
     units: unitsOfPaths(paths.paths.map(({ path }) => path)),
@@ -189,7 +167,7 @@ function finish(
 
 /** A file of dpkg that cannot be merged leaves no consistent database: then nothing is done. */
 function blocksOfConflicts(
-  { listed }: UndoParts,
+  parts: UndoParts,
   chosen: readonly ListedTransaction[],
   conflicts: readonly UndoConflict[],
 ): Block[] {
@@ -198,18 +176,16 @@ function blocksOfConflicts(
     .flatMap(({ path, keys, reason }): Block[] => {
       if (keys.length === 0)
         return [{ sentence: `"${printable(path)}" cannot be merged: ${reason}`, by: undefined, keep: [] }]
-      return keys.map((key) => {
-        const name = key.split(/[:\s\0]/)[0] ?? key
-        const by = laterWith(listed, chosen, name)
-        return {
-          sentence: by
-            ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
-            : `${name} was changed again since`,
-          by,
-          keep: [name],
-        }
-      })
+      return keys.map((key) => changedBlock(parts, chosen, key.split(/[:\s\0]/)[0] ?? key))
     })
+}
+
+function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[], name: string): Block {
+  const by = laterWith(listed, chosen, name)
+  const sentence = by
+    ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
+    : `${name} was changed again since`
+  return { sentence, by, keep: [name] }
 }
 
 function blockOf(
@@ -253,48 +229,4 @@ function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlE
     },
     hint: `Nothing was changed. vml tx ${kind} ${words} --with-dependents takes those back, too; --keep-needed leaves what they need`,
   })
-}
-
-/** The databases of dpkg and apt as they would be. */
-async function targetState(
-  parts: UndoParts,
-  paths: UndoPaths,
-  packages: PackagesNow,
-): Promise<PackagesNow['state'] | undefined> {
-  const text = async (path: RawPath): Promise<string | undefined> => {
-    const planned = paths.paths.find((each) => each.path === path)
-    if (planned === undefined) return undefined
-    if (planned.wanted === undefined) return ''
-    return planned.content ? (await bytesOf(parts.contents, planned.content)).toString('latin1') : undefined
-  }
-  const [status, extendedStates] = [await text(statusPath), await text(extendedStatesPath)]
-  if (status === undefined && extendedStates === undefined) return undefined
-  return {
-    status: status ?? packages.state.status,
-    extendedStates: extendedStates ?? packages.state.extendedStates,
-  }
-}
-
-export async function bytesOf(contents: TransactionContents, content: PlannedContent): Promise<Buffer> {
-  return content.kind === 'bytes' ? content.bytes : await contents.before(content.transaction, content.change)
-}
-
-/** apt itself says whether the planned set holds together; it is shown files of ours, and changes nothing. */
-async function checkTarget(place: Workplace, target: PackagesNow['state']) {
-  const folder = mkdtempSync(`${place.state}/plan-`)
-  try {
-    const write = (name: string, text: string): RawPath => {
-      const path = parseRawPath(rawFromString(`${folder}/${name}`))
-      if (path === undefined) throw new TypeError('A folder of VML has a name that no path can have')
-      writeFileSync(rawToBytes(path), Buffer.from(text, 'latin1'), { mode: 0o600 })
-      return path
-    }
-    return await checkStatus(place.shell, {
-      status: write('status', target.status),
-      extendedStates: write('extended_states', target.extendedStates),
-      signal: place.signal,
-    })
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
 }

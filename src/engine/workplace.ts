@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { PackageSystem } from '../packages/package-system.ts'
 import { type CommitDisk, openCommitDisk } from '../stage/commit-disk.ts'
 import type { RootIndex } from '../stage/root-index.ts'
 import { type FolderReader, openFolderReader } from '../wire/folder-reader.ts'
@@ -19,6 +20,8 @@ export interface Workplace {
   readonly reader: FolderReader
   readonly disk: CommitDisk
   readonly shell: Shell
+  /** All that VML knows, whether the machine has them or not. */
+  readonly packageSystems: readonly PackageSystem[]
   readonly clock: Clock
   readonly reporter: Reporter
   readonly signal?: AbortSignal | undefined

@@ -1,0 +1,111 @@
+// What an undo means for the packages, as each package system of the machine plans and judges it.
+import type { RawPath } from '../model/raw-path.ts'
+import type { PackageTransition } from '../model/transaction-record.ts'
+import type { BrokenDependency } from '../packages/broken-dependency.ts'
+import type { PackageSystem } from '../packages/package-system.ts'
+import type { OpenLogbook } from './entries.ts'
+import { fingerprintOf } from './end-stage.ts'
+import { packageHostOf, type PackagesNow, systemOf } from './packages-now.ts'
+import type { TransactionContents } from './transaction-contents.ts'
+import { readPackageRecords, type ReadTransaction, sha256Of } from './transaction-entry.ts'
+import type { PlannedContent, PlannedPath, UndoPaths } from './undo-plan.ts'
+import type { Workplace } from './workplace.ts'
+
+export interface SystemUndo {
+  readonly system: PackageSystem
+  readonly transitions: readonly PackageTransition[]
+}
+
+export interface PackageUndo {
+  readonly systems: readonly SystemUndo[]
+  /** With the files of databases that are written as a whole. */
+  readonly paths: UndoPaths
+  /** Names of packages that were changed again since. */
+  readonly changedSince: readonly string[]
+  readonly broken: readonly BrokenDependency[]
+  readonly sentences: readonly string[]
+}
+
+/** Reads only. */
+export async function planPackages(
+  parts: {
+    readonly place: Workplace
+    readonly logbook: OpenLogbook
+    readonly contents: TransactionContents
+  },
+  undo: {
+    /** Newest first. */
+    readonly transactions: readonly ReadTransaction[]
+    readonly paths: UndoPaths
+    readonly packages: PackagesNow
+    readonly staying: ReadonlySet<string>
+  },
+): Promise<PackageUndo> {
+  const { place, logbook, contents } = parts
+  const { transactions, packages, staying } = undo
+  const records = []
+  for (const { entry } of transactions)
+    records.push(await readPackageRecords(logbook.repository, entry, { signal: place.signal }))
+  const systems: SystemUndo[] = []
+  const found: { changedSince: string[]; broken: BrokenDependency[]; sentences: string[] } = {
+    changedSince: [],
+    broken: [],
+    sentences: [],
+  }
+  let { paths } = undo
+  for (const state of packages) {
+    const system = systemOf(place, state)
+    const plan = await system.planUndo(packageHostOf(place), state, {
+      records,
+      staying,
+      async planned(path) {
+        const own = undo.paths.paths.find((each) => each.path === path)
+        if (own === undefined) return undefined
+        if (own.wanted === undefined) return 'gone'
+        return own.content && (await plannedBytes(contents, own.content))
+      },
+    })
+    systems.push({ system, transitions: plan.transitions })
+    found.changedSince.push(...plan.changedSince)
+    found.broken.push(...plan.broken)
+    found.sentences.push(...plan.sentences)
+    paths = await withFiles(place, paths, plan.files)
+  }
+  return { ...found, systems, paths }
+}
+
+export async function plannedBytes(contents: TransactionContents, content: PlannedContent): Promise<Buffer> {
+  return content.kind === 'bytes' ? content.bytes : await contents.before(content.transaction, content.change)
+}
+
+async function withFiles(
+  place: Workplace,
+  paths: UndoPaths,
+  files: ReadonlyMap<RawPath, Buffer | 'gone'>,
+): Promise<UndoPaths> {
+  if (files.size === 0) return paths
+  const own: PlannedPath[] = []
+  for (const [path, content] of files) {
+    const now = await fingerprintOf(place, path)
+    if (content === 'gone') {
+      if (now) own.push({ path, now, wanted: undefined, how: 'merged' })
+      continue
+    }
+    const sha256 = sha256Of(content)
+    if (now?.sha256 === sha256) continue
+    const attributes = now ?? { type: 'file', mode: 0o644, uid: 0, gid: 0 }
+    const wanted = { ...attributes, mtimeNs: nowNs(place), size: content.length, sha256 }
+    own.push({ path, now, wanted, how: 'merged', content: { kind: 'bytes', bytes: content } })
+  }
+  const others = paths.paths.filter(({ path }) => !files.has(path))
+  return {
+    ...paths,
+    paths: [...others, ...own].toSorted((one, other) => (one.path < other.path ? -1 : 1)),
+    conflicts: paths.conflicts.filter(({ path }) => !files.has(path)),
+    regenerated: paths.regenerated.filter((path) => !files.has(path)),
+  }
+}
+
+function nowNs({ clock }: Workplace): bigint {
+  return BigInt(clock.now()) * 1_000_000n
+}

@@ -1,0 +1,217 @@
+// dpkg and apt as a package system: their lists are texts, merged path by path; apt itself judges what a merge gives.
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { systemErrorCode } from '../base/failure.ts'
+import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import type { InstalledPackage } from '../model/packages.ts'
+import { isWithin, joinPath, parseRawPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { underRoot } from './dpkg-database.ts'
+import { describeBroken } from './broken-dependency.ts'
+import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
+import { takeDpkgLocks } from './dpkg-locks.ts'
+import { checkStatus } from './dpkg-oracle.ts'
+import { proveDpkg, unexpected } from './dpkg-proof.ts'
+import { type DpkgState, packageRecords } from './dpkg-records.ts'
+import type {
+  PackageHost,
+  PackageProof,
+  PackageState,
+  PackageSystem,
+  PlannedPackages,
+  UndoOfPackages,
+} from './package-system.ts'
+import { transitionOf } from './package-transitions.ts'
+import type { PackageTransition } from '../model/transaction-record.ts'
+
+export interface DpkgPackages extends PackageState {
+  readonly manager: 'dpkg'
+  readonly state: DpkgState
+  readonly files: DpkgFiles
+}
+
+const pathOf = (path: string): RawPath => path as RawPath
+
+export const statusPath = pathOf('/var/lib/dpkg/status')
+export const extendedStatesPath = pathOf('/var/lib/apt/extended_states')
+const database = pathOf('/var/lib/dpkg')
+
+export const dpkgSystem: PackageSystem<DpkgPackages> = {
+  manager: 'dpkg',
+  databases: [database, extendedStatesPath],
+  read: async ({ root }, was) => readDpkgPackages(root, was),
+  async keep(_host, { state }, folder) {
+    const { status, states } = keptIn(folder)
+    mkdirSync(rawToBytes(folder), { recursive: true, mode: 0o700 })
+    writeFileSync(rawToBytes(status), Buffer.from(state.status, 'latin1'), { mode: 0o600 })
+    writeFileSync(rawToBytes(states), Buffer.from(state.extendedStates, 'latin1'), { mode: 0o600 })
+  },
+  async readKept({ root }, folder) {
+    const now = readDpkgPackages(root)
+    const { status, states } = keptIn(folder)
+    const text = readIfThere(status)
+    if (now === undefined || text === undefined) return now
+    // Whose a path was is asked of the packages as they are: those lists are changed already.
+    const state = {
+      status: rawFromBytes(text),
+      extendedStates: rawFromBytes(readIfThere(states) ?? Buffer.alloc(0)),
+    }
+    return { ...now, state }
+  },
+  transitions: (before, after) => dpkgTransitions(before.state, after.state),
+  // All of it lies in files that are kept as any other.
+  record: async () => new Map(),
+  planUndo: async (host, now, undo) => await planUndo(host, now, undo),
+  prove: async (host, proof) => await prove(host, proof),
+  lock: async (request) => await takeDpkgLocks(request),
+}
+
+export function dpkgTransitions(before: DpkgState, after: DpkgState): PackageTransition[] {
+  return packageRecords({ before, after }).map(transitionOf)
+}
+
+const statesWithoutFiles: readonly string[] = ['config-files', 'not-installed']
+/** dpkg(1), "Package states". */
+const unfinishedStates: readonly string[] = ['half-installed', 'unpacked', 'half-configured']
+
+/** Undefined where the root has no dpkg. */
+export function readDpkgPackages(
+  root: RawPath,
+  was?: (path: RawPath) => Buffer | undefined,
+): DpkgPackages | undefined {
+  const read = (path: RawPath) => was?.(path) ?? readIfThere(underRoot(root, path))
+  const status = read(statusPath)
+  if (status === undefined) return undefined
+  const files = readDpkgFiles(root)
+  const ownersOf = (path: RawPath) => files.ownersOf(path).map((owner) => owner.package.name)
+  return {
+    manager: 'dpkg',
+    state: {
+      status: rawFromBytes(status),
+      extendedStates: rawFromBytes(read(extendedStatesPath) ?? Buffer.alloc(0)),
+    },
+    files,
+    packages: installedOf(files),
+    unfinished: files.packages
+      .filter(({ state }) => unfinishedStates.includes(state))
+      .map(({ name, architecture, version }) => `${name}:${architecture} ${version}`),
+    ownersOf,
+    // What dpkg keeps of a package is the package's, too.
+    packageOf: (path) => (isWithin(path, infoFolder) ? infoOwner.exec(path)?.[1] : ownersOf(path)[0]),
+    isConfiguration: (path) => files.fileOf(path)?.isConffile === true,
+  }
+}
+
+const infoFolder = pathOf('/var/lib/dpkg/info')
+const infoOwner = /\/([a-z0-9][a-z0-9.+-]*)(?::[a-z0-9-]+)?\.[^./]+$/
+
+function installedOf({ packages }: DpkgFiles): InstalledPackage[] {
+  return packages
+    .filter(({ state }) => !statesWithoutFiles.includes(state))
+    .map(({ name, version, architecture }) => ({ name, version, architecture }))
+    .toSorted((one, other) =>
+      one.name < other.name ? -1 : one.name > other.name ? 1 : one.architecture < other.architecture ? -1 : 1,
+    )
+}
+
+function keptIn(folder: RawPath): { readonly status: RawPath; readonly states: RawPath } {
+  const file = (name: string) => joinPath(folder, rawFromString(name) as string as RawName)
+  return { status: file('status'), states: file('extended_states') }
+}
+
+/** The databases as the paths' own merge would leave them, judged by apt. */
+async function planUndo(
+  host: PackageHost,
+  now: DpkgPackages,
+  undo: UndoOfPackages,
+): Promise<PlannedPackages> {
+  const text = async (path: RawPath): Promise<string | undefined> => {
+    const planned = await undo.planned(path)
+    if (planned === undefined) return undefined
+    return planned === 'gone' ? '' : planned.toString('latin1')
+  }
+  const [status, extendedStates] = [await text(statusPath), await text(extendedStatesPath)]
+  const plan: PlannedPackages = {
+    transitions: [],
+    changedSince: [],
+    broken: [],
+    sentences: [],
+    files: new Map(),
+  }
+  if (status === undefined && extendedStates === undefined) return plan
+  const target = {
+    status: status ?? now.state.status,
+    extendedStates: extendedStates ?? now.state.extendedStates,
+  }
+  const judged = { ...plan, transitions: dpkgTransitions(now.state, target) }
+  const consistency = await checkTarget(host, target)
+  if (consistency.consistent) return judged
+  const before = await checkStatus(host.shell, { signal: host.signal })
+  // What was broken before is not made worse by this.
+  const known = new Set(before.consistent ? [] : before.broken.map(describeBroken))
+  const broken = consistency.broken.filter((each) => !known.has(describeBroken(each)))
+  return {
+    ...judged,
+    broken,
+    sentences: broken.length === 0 && before.consistent ? consistency.sentences : [],
+  }
+}
+
+/** It is shown files of ours, and changes nothing. */
+async function checkTarget({ shell, state, signal }: PackageHost, target: DpkgState) {
+  const folder = mkdtempSync(`${state}/plan-`)
+  try {
+    const write = (name: string, text: string): RawPath => {
+      const path = parseRawPath(rawFromString(`${folder}/${name}`))
+      if (path === undefined) throw new TypeError('A folder of VML has a name that no path can have')
+      writeFileSync(rawToBytes(path), Buffer.from(text, 'latin1'), { mode: 0o600 })
+      return path
+    }
+    return await checkStatus(shell, {
+      status: write('status', target.status),
+      extendedStates: write('extended_states', target.extendedStates),
+      signal,
+    })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function prove(
+  { shell, signal }: PackageHost,
+  { transitions, isExpected }: Parameters<PackageSystem['prove']>[1],
+): Promise<PackageProof> {
+  const there = transitions
+    .filter(({ to }) => to !== undefined)
+    .map(({ name, architecture }) => `${name}:${architecture}`)
+  const proof = await proveDpkg(shell, { packages: there, signal })
+  const wrong = unexpected(proof, isExpected)
+  if (wrong) {
+    const sentence =
+      wrong.audit[0] ??
+      (wrong.consistency.consistent ? undefined : wrong.consistency.sentences[0]) ??
+      (wrong.differences[0]
+        ? `"${printable(wrong.differences[0].path)}" is not its package's`
+        : 'dpkg finds it wrong')
+    const details = { audit: wrong.audit, consistent: wrong.consistency.consistent }
+    return { validations: [], failure: { sentence, details } }
+  }
+  return {
+    validations: [
+      { name: 'dpkg --audit', outcome: 'passed' },
+      { name: 'apt-get check', outcome: 'passed' },
+      {
+        name: 'dpkg --verify',
+        outcome: 'passed',
+        message: `${there.length} ${there.length === 1 ? 'package' : 'packages'}`,
+      },
+    ],
+  }
+}
+
+function readIfThere(path: RawPath): Buffer | undefined {
+  try {
+    return readFileSync(rawToBytes(asRaw(path)))
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
+    throw error
+  }
+}
