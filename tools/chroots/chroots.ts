@@ -3,11 +3,14 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
-export type ChrootFlavour = 'small' | 'full'
+/** `rpm`: a small one with rpm and dnf, on ext4 alone; tools/images/rpm-chroot makes it. */
+export type ChrootFlavour = 'small' | 'full' | 'rpm'
 export type ImageFileSystem = 'ext4' | 'xfs' | 'btrfs'
 
 /** The file of a file system without partitions, to be copied; some milliseconds where it was built before. */
 export async function chrootImage(flavour: ChrootFlavour, fileSystem: ImageFileSystem): Promise<string> {
-  const { stdout } = await promisify(execFile)(join(import.meta.dirname, 'build'), [flavour, fileSystem])
+  const [program, words] =
+    flavour === 'rpm' ? ['../images/rpm-chroot', ['--image']] : ['build', [flavour, fileSystem]]
+  const { stdout } = await promisify(execFile)(join(import.meta.dirname, program), words)
   return stdout.trim()
 }
