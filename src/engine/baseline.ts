@@ -230,7 +230,7 @@ function openDraft(place: Workplace, from: Baseline): Draft {
   }
   return {
     keep(path, bytesMax) {
-      const at = pathIn(place.root, path)
+      const at = inRoot(place, path)
       const status = statusAt(place.libc, at)
       if (status === undefined) return undefined
       const known = outlineOf(place.libc, at, status)
@@ -280,7 +280,7 @@ const typeBits = {
 
 /** Numbers of names and sizes of folders are not in a fingerprint; where the path was changed since, it does not count. */
 function rowNow(place: Workplace, path: RawPath, is: Fingerprint): IndexEntry {
-  const status = statusAt(place.libc, pathIn(place.root, path))
+  const status = statusAt(place.libc, inRoot(place, path))
   const isSame = status && (is.type === 'dir' ? typeOf(status.mode) === 'dir' : status.ctimeNs === is.ctimeNs)
   return isSame ? { ...rowOfStatus(status), mode: rowOf(is).mode, uid: is.uid, gid: is.gid } : rowOf(is)
 }

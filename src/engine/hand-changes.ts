@@ -132,7 +132,7 @@ async function findChanges(
     place.signal?.throwIfAborted()
     if (!isWatched(path, rules)) continue
     // The look may be of a while ago: what counts is what is there now.
-    const at = pathIn(place.root, path)
+    const at = inRoot(place, path)
     const status = statusAt(place.libc, at)
     rows.set(path, status && rowOfStatus(status))
     const kept = baseline.fingerprints.get(path)

@@ -34,7 +34,7 @@ export async function packagedContents(
   const reasons = new Map<RawPath, string>()
   const { shell, signal } = place
   const sources = openPackageSources({
-    pools: [inRoot(place, aptArchives) as RawPath],
+    pools: [inRoot(place, aptArchives)],
     http: { fetch, idleTimeoutMs: 1, signal },
     shell,
   })

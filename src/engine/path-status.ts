@@ -13,7 +13,7 @@ export function statusOfPath(
   known: KnownFolders = new Map(),
 ): FileStatus | undefined {
   if (!isFolder(place, parentPath(path), known)) return undefined
-  return statusAt(place.libc, inRoot(place, path) as RawPath)
+  return statusAt(place.libc, inRoot(place, path))
 }
 
 function isFolder(place: Pick<Workplace, 'root' | 'libc'>, path: RawPath, known: KnownFolders): boolean {

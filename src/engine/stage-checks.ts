@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
-import { printableText, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { printableText, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath } from '../model/raw-path.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
@@ -96,7 +96,7 @@ async function auditPackages(place: Workplace, looked: LookedStage): Promise<Val
 function checkOffers(place: Workplace, view: StageView): Validation | undefined {
   const [before, after] = [inRoot(place, statusPath), view.placeOf(statusPath)]
   if (after === undefined || view.changes.get(statusPath)?.before === undefined) return undefined
-  const read = (file: typeof before) => rawFromBytes(readFileSync(rawToBytes(file)))
+  const read = (file: RawText) => rawFromBytes(readFileSync(rawToBytes(file)))
   const lost = lostDependencies(read(before), read(after))
   const name = 'packages that others need'
   if (lost.length === 0) return { name, outcome: 'passed' }

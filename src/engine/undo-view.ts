@@ -99,7 +99,7 @@ export function outlineNow(place: Workplace, path: RawPath, known?: KnownFolders
 }
 
 export function hostPath(place: Workplace, path: RawPath): RawPath {
-  return inRoot(place, path) as RawPath
+  return inRoot(place, path)
 }
 
 function namesIn(place: Workplace, path: RawPath): RawName[] {

@@ -11,7 +11,7 @@ import { lockBaseline, readKnownIndex, takeStock, takeStockOf, viewNow } from '.
 import type { TransactionParts } from './end-stage.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { type HandRecord, recordHandChanges } from './hand-changes.ts'
-import { openFolder, pathIn, type Workplace } from './workplace.ts'
+import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /** Where people work, what packages bring, and all of it. Each has the ones before it. */
 export type WatchTier = 'books' | 'programs' | 'everything'
@@ -64,9 +64,7 @@ function foldersOf(place: Workplace, tier: WatchTier): readonly RawPath[] | unde
 /** With the folders above, by which mounts are told. */
 function scanWithin(place: Workplace, folders: readonly RawPath[]): RootIndex {
   const view = viewNow(place)
-  const looked = folders.filter(
-    (path) => statusAt(place.libc, pathIn(place.root, path)) && !isClosed(view, path),
-  )
+  const looked = folders.filter((path) => statusAt(place.libc, inRoot(place, path)) && !isClosed(view, path))
   const tops = new Set([
     ...looked,
     ...view.tops.filter((top) => looked.some((folder) => isWithin(top, folder))),
@@ -79,7 +77,7 @@ function scanWithin(place: Workplace, folders: readonly RawPath[]): RootIndex {
   for (const folder of outer)
     for (let path = folder; path !== rootPath;) {
       path = parentPath(path)
-      const status = statusAt(place.libc, pathIn(place.root, path))
+      const status = statusAt(place.libc, inRoot(place, path))
       if (status) above.set(path, rowOfStatus(status))
     }
   return withRows(index, above)

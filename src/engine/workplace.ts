@@ -1,5 +1,5 @@
 // Where transactions of a machine take place: its root, VML's own folder on it, and the ways to work there.
-import { asRaw, rawFromString, type RawText } from '../base/raw-text.ts'
+import { asRaw, rawFromString } from '../base/raw-text.ts'
 import type { Clock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
@@ -46,6 +46,7 @@ export function openWorkplace(
   return { ...place, libc, reader, disk: openCommitDisk(libc) }
 }
 
+/** Names are text of VML's own: bytes of a path of the machine would be taken for characters, and another path be meant (`inRoot`). */
 export function pathIn(folder: RawPath, ...names: readonly string[]): RawPath {
   const path = parseRawPath(asRaw(`${folder}/${names.map(rawFromString).join('/')}`))
   if (path === undefined) throw new TypeError('A name in a folder of VML is no name')
@@ -57,6 +58,6 @@ export function openFolder({ state }: Pick<Workplace, 'state'>): RawPath {
   return pathIn(state, 'stage', 'open')
 }
 
-export function inRoot({ root }: Pick<Workplace, 'root'>, path: RawPath): RawText {
-  return root === '/' ? path : asRaw(root + path)
+export function inRoot({ root }: Pick<Workplace, 'root'>, path: RawPath): RawPath {
+  return root === '/' ? path : (`${root}${path}` as RawPath)
 }

@@ -174,6 +174,18 @@ test('two paths that have one thing prepared become two names of it', () => {
   assert.equal(names, '/changed\n/new')
 })
 
+for (const only of ['/folder-to-file', '/file-to-folder'])
+  test(`${only.slice(1)} alone, the last path of a commit, is committed and can be taken back`, () => {
+    using bench = openBench()
+    const changes = bench.changes.filter(({ path }) => path === only || path.startsWith(`${only}/`))
+    const prepared = bench.prepare(plain, changes)
+    const before = bench.now()
+    commit(plain, prepared)
+    assert.notEqual(bench.now(), before)
+    takeBack(plain, prepared.journal)
+    assert.equal(bench.now(), before)
+  })
+
 function openBench() {
   // Hundreds of syncs prove nothing here, and would wait for what others write.
   const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'vml-commit-'))
@@ -194,8 +206,8 @@ name'; echo '+' >'--odd'; rm twin; echo alone >twin`,
   )
   const [before, after] = [readTree(libc, root), readTree(libc, join(folder, 'after'))]
   // A name that lost its twin is not changed by that.
-  const changes = changesBetween(before, after).filter(({ path }) => path !== '/stays/twin')
-  const prepare = (disk: CommitDisk) =>
+  const all = changesBetween(before, after).filter(({ path }) => path !== '/stays/twin')
+  const prepare = (disk: CommitDisk, changes = all) =>
     prepareCommit(disk, {
       root: rawFromString(root),
       folder: rawFromString(journal),
@@ -207,7 +219,7 @@ name'; echo '+' >'--odd'; rm twin; echo alone >twin`,
     folder,
     root,
     journal,
-    changes,
+    changes: all,
     prepare,
     run(disk: CommitDisk) {
       const prepared = prepare(disk)

@@ -5,7 +5,7 @@ import { describeSystemError } from '../base/system-error.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import { checkLive } from './commit-check.ts'
-import type { CommitDisk } from './commit-disk.ts'
+import { type CommitDisk, isFolder } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
 import { makeReady, takeMarksOff } from './commit-prepare.ts'
 import {
@@ -176,7 +176,8 @@ function syncTouched(disk: CommitDisk, journal: Journal): void {
   for (const { path } of journal.times) {
     const place = below(journal.root, path)
     const status = disk.look(place)
-    if (status) folders.set(status.deviceId, place)
+    // What was a folder may be something else now, and a link would lead elsewhere.
+    if (status && isFolder(status)) folders.set(status.deviceId, place)
   }
   for (const folder of folders.values()) disk.syncDisk(folder)
   syncKeeps(disk, journal)

@@ -124,3 +124,15 @@ test('paths that were added are watched from then on, wherever a transaction may
   await chroot.sh('echo three >/srv/site/index')
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
 })
+
+test('changes by hand are found at names of any bytes, and are taken back', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh(`echo one >/etc/größe; mkdir "$(printf '/opt/latin\\351')"`)
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('echo two >/etc/größe; mkdir /opt/größe; vml tx watch --once')
+  await chroot.sh(`vml tx run -- sh -c "mkdir -p '/opt/tür/$(printf 'latin\\351')'"; vml tx watch --once`)
+  assert.equal((await titles(chroot)).length, 2)
+  assert.deepEqual(await paths(chroot, 1), ['M /etc/größe', '+ /opt/größe'])
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await read(chroot, '/etc/größe'), 'one\n')
+})
