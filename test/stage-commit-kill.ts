@@ -146,17 +146,21 @@ function isRecoveryKilled(
   const bin = join(dirname(staged.file), 'bin')
   const count = join(bin, 'count')
   mkdirSync(bin, { recursive: true })
-  // Each program that changes something kills the shell that calls it, at the n-th call.
+  // Each program that changes something kills the shell that calls it, at the n-th call; mv of many things has moved some of them then.
   for (const program of ['mv', 'rm', 'chmod', 'chown', 'touch', 'setfattr', 'sync']) {
     writeFileSync(
       join(bin, program),
-      `#!/bin/sh\nread -r n <${count}; n=$((n + 1)); echo $n >${count}\n[ $n -ne ${at} ] || { kill -9 $PPID; exit 1; }\nPATH=${withoutSync(dirname(staged.file))}:/usr/sbin:/usr/bin:/sbin:/bin exec ${program} "$@"\n`,
+      `#!/bin/sh\nread -r n <${count}; n=$((n + 1)); echo $n >${count}\n[ $n -ne ${at} ] || { ${program === 'mv' ? moveHalf : ''}kill -9 $PPID; exit 1; }\nPATH=${withoutSync(dirname(staged.file))}:/usr/sbin:/usr/bin:/sbin:/bin exec ${program} "$@"\n`,
       { mode: 0o755 },
     )
   }
   writeFileSync(count, '0\n')
   return runScript(staged, way, ['/bin/dash'], `${bin}:/usr/bin:/bin`).signal === 'SIGKILL'
 }
+
+/** The words of `mv -f THING... FOLDER/`. */
+const moveHalf =
+  'if [ $# -gt 3 ] && [ "$2" != -T ]; then for to; do :; done; half=$(($# / 2)); shift; while [ $half -gt 0 ]; do /bin/mv -f "$1" "$to"; shift; half=$((half - 1)); done; fi; '
 
 const [asked] = process.argv.slice(2)
 if (asked !== undefined) {

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
-import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
@@ -157,8 +157,16 @@ async function makeReady(parts: UndoRun, plan: UndoPlan): Promise<Ready> {
   const places = new Map<RawPath, RawText>()
   const changes: PathChange[] = []
   const links = new Map<string, RawText>()
+  // By its own name, in a folder for each folder of the root: so one call of mv can move many (`recover-script.ts`).
+  const folders = new Map<RawPath, RawText>()
+  const placeOf = (path: RawPath): RawText => {
+    const at = folders.get(parentPath(path)) ?? pathIn(folder, String(folders.size))
+    if (!folders.has(parentPath(path))) mkdirSync(at, { mode: 0o700 })
+    folders.set(parentPath(path), at)
+    return asRaw(`${at}/${path === rootPath ? 'root' : baseName(path)}`)
+  }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
-    const place = asRaw(`${folder}/${places.size}`)
+    const place = placeOf(path)
     const group =
       content?.kind === 'before' ? linkGroup(content.change.before, content.transaction.entry.id) : undefined
     const first = group === undefined ? undefined : links.get(group)

@@ -88,7 +88,7 @@ export function planCommit(disk: CommitDisk, request: CommitRequest, keeps: Keep
       continue
     }
     if (!touched.has(parent)) touched.set(parent, undefined)
-    const { kept, made: ready } = keeps.next(nearestStaying(parent, touched))
+    const { kept, made: ready } = keeps.placesOf(path, nearestStaying(parent, touched))
     if (goesAlong) {
       if (place === undefined || status === undefined) continue
       steps.push({ kind: 'create', path, made: makeReady(path, place, status, ready) })

@@ -3,7 +3,8 @@ import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type CommitDisk, isFolder, isLink, isSameThing, modeBits } from './commit-disk.ts'
-import { below, type FolderState, type FolderTime, type Journal, type Step } from './journal.ts'
+import { below, type FolderState, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
+import { above } from './keep-folders.ts'
 
 type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
 
@@ -82,7 +83,8 @@ function putBack(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>)
   }
   // A link at both names would look to sh, which may have to go on from here, as if nothing had been replaced: it lies aside until
   // it is durable that all is taken back (`returnLinks`).
-  const aside = asRaw(`${kept}${asideEnd}`)
+  const aside = asideOf(kept)
+  if (!disk.look(above(aside))) disk.makeFolder(above(aside), 0o700)
   if (disk.look(aside)) disk.remove(aside, 'file')
   disk.copyLink(live, aside)
   disk.setOwner(aside, now)
@@ -92,16 +94,21 @@ function putBack(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>)
 
 const asideEnd = '.link'
 
+function asideOf(kept: RawText): RawText {
+  return inFolder(asRaw(`${above(kept)}${asideEnd}`), kept.slice(kept.lastIndexOf('/') + 1))
+}
+
 /** After a take-back that is durable: links that had been put live lie again where they were prepared. */
 export function returnLinks(disk: CommitDisk, { keeps, steps }: Pick<Journal, 'keeps' | 'steps'>): void {
-  const aside = new Set<string>()
+  const withLinks = new Set<RawText>()
   for (const { folder } of keeps)
     for (const name of disk.look(folder) ? disk.list(folder) : [])
-      if (name.endsWith(asideEnd)) aside.add(`${folder}/${name}`)
+      if (name.endsWith(asideEnd)) withLinks.add(inFolder(folder, name))
   for (const step of steps) {
     if (step.kind !== 'replace') continue
-    const link = asRaw(`${step.kept}${asideEnd}`)
-    if (aside.has(link) && !disk.look(step.made)) disk.renameNew(link, step.made)
+    const link = asideOf(step.kept)
+    if (withLinks.has(above(link)) && disk.look(link) && !disk.look(step.made))
+      disk.renameNew(link, step.made)
   }
 }
 

@@ -18,7 +18,7 @@ import {
 } from './commit-step.ts'
 import { discardJournal, forgetJournal } from './forget-journal.ts'
 import { below, enterState, inFolder, type Journal, readState, writeJournal } from './journal.ts'
-import { makeKeepFolder, planKeepFolders } from './keep-folders.ts'
+import { makeKeepFolder, makePlaceFolders, planKeepFolders } from './keep-folders.ts'
 import { recoverScript } from './recover-script.ts'
 
 export interface PreparedCommit {
@@ -53,6 +53,8 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     // Before anything is made in other places, it is durable where.
     writeJournal(disk, journal, recoverScript(journal))
     for (const keep of journal.keeps) makeKeepFolder(disk, keep)
+    const kept = steps.flatMap((step) => ('kept' in step ? [step.kept] : []))
+    makePlaceFolders(disk, [...kept, ...preparations.map(({ to }) => to)])
     makeReady(disk, preparations)
     for (const path of moved) takeMarksOff(disk, path)
     syncKeeps(disk, journal)

@@ -1,7 +1,7 @@
 // Where things are kept, and made ready: rename and link work only within one mount and one device, so each has a folder of its own.
 import type { RawText } from '../base/raw-text.ts'
 import { asRaw } from '../base/raw-text.ts'
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { below, inFolder, type KeepFolder } from './journal.ts'
@@ -16,8 +16,12 @@ export function regionOf({ mountId, deviceId }: FileStatus): Region {
 export interface KeepFolders {
   /** The region of what stands in a folder below the root. */
   regionIn(folder: RawPath): Region
-  /** Two places that nothing has yet, for what stands in this folder: one to keep the old thing, one to make the new one. */
-  next(folder: RawPath): { kept: RawText; made: RawText }
+  /**
+   * Two places for what stands at a path: one to keep the old thing, one to make the new one. They have its own name, in a folder for
+   * each folder of the root, so that one call of mv can move all that comes or goes there (`recover-script.ts`). `staying`: the
+   * folder nearest to it that is there before and after.
+   */
+  placesOf(path: RawPath, staying: RawPath): { kept: RawText; made: RawText }
   /** Those that were asked for, as they are before any of them is made. */
   used(): KeepFolder[]
 }
@@ -39,7 +43,7 @@ export function planKeepFolders(options: {
     if (!known.has(region)) known.set(region, folder)
   }
   const used = new Map<RawText, KeepFolder>()
-  let count = 0
+  const numbers = new Map<RawPath, number>()
   const regionIn = (folder: RawPath): Region => {
     const found = regions.get(folder)
     if (found !== undefined) return found
@@ -65,9 +69,13 @@ export function planKeepFolders(options: {
   }
   return {
     regionIn,
-    next(folder) {
-      const kept = inFolder(keepIn(folder), String(count++))
-      return { kept, made: asRaw(`${kept}.new`) }
+    placesOf(path, staying) {
+      const parent = parentPath(path)
+      const number = numbers.get(parent) ?? numbers.size
+      numbers.set(parent, number)
+      const folder = inFolder(keepIn(staying), String(number))
+      const name = baseName(path)
+      return { kept: asRaw(`${folder}/${name}`), made: asRaw(`${folder}.new/${name}`) }
     },
     used: () => [...used.values()],
   }
@@ -78,6 +86,11 @@ export function makeKeepFolder(disk: CommitDisk, { made, aboveMtimeNs }: KeepFol
   const outermost = made[0]
   // A folder of the machine gets its time back.
   if (outermost !== undefined) disk.setMtime(above(outermost), aboveMtimeNs)
+}
+
+/** Folders of the keeps in which these places lie. */
+export function makePlaceFolders(disk: CommitDisk, places: readonly RawText[]): void {
+  for (const folder of new Set(places.map(above))) disk.makeFolder(folder, 0o700)
 }
 
 export function above(path: RawText): RawText {

@@ -1,23 +1,20 @@
 // recover.sh: ends or takes back a commit by a plain sh, where neither VML nor its Node may work any more.
-import type { RawText } from '../base/raw-text.ts'
-import { rootPath } from '../model/raw-path.ts'
+import { asRaw, type RawText } from '../base/raw-text.ts'
+import { baseName, rootPath } from '../model/raw-path.ts'
 import { singleQuoted } from '../wire/quote.ts'
-import type { FolderState, Journal, Step } from './journal.ts'
+import type { FolderState, FolderTime, Journal, Step } from './journal.ts'
 
 /**
  * For dash, bash and busybox; POSIX but for `mv -T`, for which it has another way, and `test -ef`. It does the same steps as
- * `commit-step.ts`, told by the same marks, so that either goes on where the other one was cut off. What it cannot do: change places
- * of a folder and something else in one call, so that the name is gone between two calls of mv; attributes of folders without setfattr
- * (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as the kernel does.
+ * `commit-step.ts`, told by the same marks, so that either goes on where the other one was cut off. What comes or goes in one folder is
+ * moved by one call of mv, which makes one rename after the other; should that fail, step by step, so that the step is named. What it
+ * cannot do: change places of a folder and something else in one call, so that the name is gone between two calls of mv; attributes of
+ * folders without setfattr (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
+ * the kernel does.
  */
 export function recoverScript(journal: Journal): Buffer {
   const places = placeNames(journal)
-  const lines = [
-    ...journal.steps.map((step) => stepLine(step, places)),
-    ...journal.times.map(
-      ({ path, beforeNs, afterNs }) => `t ${quoted(path)} ${secondsOf(afterNs)} ${secondsOf(beforeNs)}`,
-    ),
-  ]
+  const lines = [...stepLines(journal.steps, places), ...timeLines(journal.times)]
   const head = places.assignments()
   return Buffer.from([prologue, head, functions, ...lines, epilogue].join('\n'), 'latin1')
 }
@@ -54,6 +51,73 @@ function inRoot(root: RawText, path: RawText): boolean {
 
 function withoutRoot(root: RawText, path: RawText): string {
   return root !== rootPath && inRoot(root, path) ? path.slice(root.length) : path
+}
+
+/**
+ * A line stands where the first of its steps stood: a folder comes before what is put into it, and other steps do not touch each other.
+ */
+function stepLines(steps: readonly Step[], places: PlaceNames): string[] {
+  const lines = new Map<string, string[]>()
+  for (const step of steps) {
+    const folders = folderWords(step, places)
+    const line = folders ?? stepLine(step, places)
+    const names = lines.get(line) ?? []
+    if (folders !== undefined) names.push(quoted(baseName(step.path)))
+    lines.set(line, names)
+  }
+  return [...lines].flatMap(([line, names]) => (names.length === 0 ? [line] : callsOf(line, names)))
+}
+
+/** As one call of mv takes them: the kernel gives the words of a program 128 KiB at least (execve(2)); a shell copies them often. */
+const namesMax = 128
+const wordBytesMax = 60_000
+
+function callsOf(line: string, names: readonly string[]): string[] {
+  const calls: string[] = []
+  for (let from = 0; from < names.length;) {
+    let to = from
+    for (let bytes = 0; to < names.length && to - from < namesMax && bytes < wordBytesMax; to++)
+      bytes += line.length + (names[to] ?? '').length
+    calls.push([line, ...names.slice(from, to)].join(' '))
+    from = to
+  }
+  return calls
+}
+
+/** Undefined where a thing has another name in another place: an older VML has written it, or the step is no plain move. */
+function folderWords(step: Step, { word }: PlaceNames): string | undefined {
+  const name = baseName(step.path)
+  const at = quoted(step.path.slice(0, step.path.length - name.length - 1))
+  const others = [...('made' in step ? [step.made] : []), ...('kept' in step ? [step.kept] : [])]
+  if (others.some((other) => !other.endsWith(`/${name}`))) return undefined
+  const folders = others.map((other) => word(asRaw(other.slice(0, other.length - name.length - 1))))
+  switch (step.kind) {
+    case 'create':
+      return ['cs', at, ...folders].join(' ')
+    case 'delete':
+      return ['ds', at, ...folders].join(' ')
+    case 'replace':
+      return ['rs', at, ...folders].join(' ')
+    case 'retype':
+    case 'folder':
+      return undefined
+  }
+}
+
+/** Folders that get one time have one call of touch. */
+function timeLines(times: readonly FolderTime[]): string[] {
+  const lines = new Map<string, string[]>()
+  for (const [name, side] of [
+    ['ta', 'afterNs'],
+    ['tb', 'beforeNs'],
+  ] as const)
+    for (const time of times) {
+      const ns = time[side]
+      if (ns === undefined) continue
+      const line = `${name} ${secondsOf(ns)}`
+      lines.set(line, [...(lines.get(line) ?? []), quoted(time.path)])
+    }
+  return [...lines].flatMap(([line, paths]) => callsOf(line, paths))
 }
 
 function stepLine(step: Step, { word }: PlaceNames): string {
@@ -97,8 +161,7 @@ function hexWord(value: Uint8Array | undefined): string {
   return value === undefined ? "''" : `0x${Buffer.from(value).toString('hex')}`
 }
 
-function secondsOf(ns: bigint | undefined): string {
-  if (ns === undefined) return "''"
+function secondsOf(ns: bigint): string {
   const fraction = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n
   return `${(ns - fraction) / 1_000_000_000n}.${String(fraction).padStart(9, '0')}`
 }
@@ -163,13 +226,34 @@ else
     mv -f "$1" "$2"
   }
 fi
+# And what touch can.
+for touch in 'touch -m -d @1.5' 'touch -m -d @1' 'touch -d @1' :; do ! $touch "$D/${trialFolder}" 2>/dev/null || break; done
 rm -rf "$D/${trialFolder}"
 # In this place nothing stands yet.
 move_new() {
   if there "$2"; then say "\\"$2\\" is there already"; return 1; fi
   move "$1" "$2"
 }
-touch_at() { touch -m -d "@$2" "$1" 2>/dev/null || touch -m -d "@\${2%.*}" "$1" 2>/dev/null || touch -d "@\${2%.*}" "$1" 2>/dev/null || :; }
+# What is not there any more is named by touch, and no failure.
+touch_at() {
+  time=$1
+  shift
+  for at; do
+    shift
+    [ ! -d "$R$at" ] || set -- "$@" "$R$at"
+  done
+  [ $# = 0 ] || case $touch in
+    *.5) touch -m -d "@$time" "$@" || : ;;
+    :) ;;
+    *) \${touch% @1} "@\${time%.*}" "$@" || : ;;
+  esac
+}
+# Things go into a folder under their own names.
+into() {
+  to=$1
+  shift
+  [ $# = 0 ] || mv -f "$@" "$to/" 2>/dev/null
+}
 set_folder() {
   folder "$1" || stop "$1"
   chown "$3" "$1" && chmod "$2" "$1" || stop "$1"
@@ -204,7 +288,39 @@ if [ $direction = forward ]; then
   }
   f() { set_folder "$R$1" "$2" "$3"; }
   a() { set_attribute "$R$1" "$2" "$3"; }
-  t() { [ -z "$2" ] || touch_at "$R$1" "$2"; }
+  cs_at_once() {
+    live=$R$1 made=$2
+    shift 2
+    for name; do
+      shift
+      there "$made/$name" || continue
+      ! there "$live/$name" || return 1
+      set -- "$@" "$made/$name"
+    done
+    into "$live" "$@"
+  }
+  ds_at_once() {
+    live=$R$1 kept=$2
+    shift 2
+    for name; do
+      shift
+      there "$kept/$name" || set -- "$@" "$live/$name"
+    done
+    into "$kept" "$@"
+  }
+  rs_at_once() {
+    live=$R$1 made=$2 kept=$3
+    shift 3
+    for name; do
+      shift
+      there "$made/$name" || continue
+      there "$kept/$name" || return 1
+      set -- "$@" "$made/$name"
+    done
+    into "$live" "$@"
+  }
+  ta() { touch_at "$@"; }
+  tb() { :; }
 else
   enter TAKING-BACK
   c() { if ! there "$2" && there "$R$1"; then move "$R$1" "$2" || stop "$R$1"; fi; }
@@ -230,8 +346,69 @@ else
   }
   f() { set_folder "$R$1" "$4" "$5"; }
   a() { set_attribute "$R$1" "$2" "$4"; }
-  t() { [ -z "$3" ] || touch_at "$R$1" "$3"; }
+  cs_at_once() {
+    live=$R$1 made=$2
+    shift 2
+    for name; do
+      shift
+      ! there "$made/$name" && there "$live/$name" && set -- "$@" "$live/$name"
+    done
+    into "$made" "$@"
+  }
+  ds_at_once() {
+    live=$R$1 kept=$2
+    shift 2
+    for name; do
+      shift
+      there "$kept/$name" || continue
+      ! there "$live/$name" || return 1
+      set -- "$@" "$kept/$name"
+    done
+    into "$live" "$@"
+  }
+  # As r tells each: those that were not replaced yet lose their second name, then the others are put back.
+  rs_at_once() {
+    live=$R$1 made=$2 kept=$3
+    shift 3
+    second_names "$@"
+    for name; do
+      shift
+      there "$kept/$name" || continue
+      if there "$made/$name" && there "$live/$name"; then [ "$live/$name" -ef "$made/$name" ] || continue; fi
+      set -- "$@" "$kept/$name"
+    done
+    into "$live" "$@"
+  }
+  second_names() {
+    for name; do
+      shift
+      there "$kept/$name" && there "$made/$name" && there "$live/$name" || continue
+      if [ -L "$live/$name" ] || { [ ! -L "$kept/$name" ] && [ "$live/$name" -ef "$kept/$name" ]; }; then set -- "$@" "$kept/$name"; fi
+    done
+    [ $# = 0 ] || rm -f "$@"
+  }
+  ta() { :; }
+  tb() { touch_at "$@"; }
 fi
+# One by one where that failed.
+cs() {
+  cs_at_once "$@" && return
+  live=$1 made=$2
+  shift 2
+  for name; do c "$live/$name" "$made/$name"; done
+}
+ds() {
+  ds_at_once "$@" && return
+  live=$1 kept=$2
+  shift 2
+  for name; do d "$live/$name" "$kept/$name"; done
+}
+rs() {
+  rs_at_once "$@" && return
+  live=$1 made=$2 kept=$3
+  shift 3
+  for name; do r "$live/$name" "$made/$name" "$kept/$name"; done
+}
 # What is to be done, in order; each line does what of it is still to do.`
 
 const epilogue = `sync
