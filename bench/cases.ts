@@ -1,6 +1,7 @@
 // The table of cases, and what a word of the command line asks for: `small`, or one of its steps, `small-restore`.
 import type { Case } from './case.ts'
 import { memoryCase, noopCase } from './case-blobs.ts'
+import { costCase } from './case-cost.ts'
 import { growthCase } from './case-growth.ts'
 import { saveCases } from './case-saves.ts'
 import { sshCase } from './case-ssh.ts'
@@ -15,6 +16,7 @@ export const cases: ReadonlyMap<string, Case> = new Map([
   ['ssh', sshCase],
   ['start', startCase],
   ['transactions', transactionsCase],
+  ['cost', costCase],
 ])
 
 /** Which steps of which cases; undefined for a word that names none. */

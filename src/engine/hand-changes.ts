@@ -74,7 +74,9 @@ export async function recordHandChanges(
   const differences = [...differencesOf(known.index, now, within)]
   if (differences.length === 0) return undefined
   const rules = watchRules(parts)
-  const baseline = readBaseline(parts)
+  // Contents of thousands of files: read where one is asked for.
+  let read: Baseline | undefined
+  const baseline = () => (read ??= readBaseline(parts))
   const found = await findChanges(parts, differences, { rules, baseline })
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
@@ -88,7 +90,7 @@ export async function recordHandChanges(
     rmSync(rawToBytes(folder), { recursive: true, force: true })
     mkdirSync(rawToBytes(folder), { mode: 0o700 })
     const { stored, changes } = await record(parts, found.changes, {
-      baseline,
+      baseline: baseline(),
       folder,
       takenMs: known.takenMs,
     })
@@ -122,7 +124,7 @@ function* differencesOf(
 async function findChanges(
   place: Workplace,
   differences: readonly IndexDifference[],
-  { rules, baseline }: { readonly rules: WatchRules; readonly baseline: Baseline },
+  { rules, baseline }: { readonly rules: WatchRules; readonly baseline: () => Baseline },
 ): Promise<Found> {
   const changes: PathChange[] = []
   const rows = new Map<RawPath, IndexEntry | undefined>()
@@ -135,7 +137,7 @@ async function findChanges(
     const at = inRoot(place, path)
     const status = statusAt(place.libc, at)
     rows.set(path, status && rowOfStatus(status))
-    const kept = baseline.fingerprints.get(path)
+    const kept = baseline().fingerprints.get(path)
     const before = row && beforeOf(row, kept)
     if (status === undefined) {
       if (before) changes.push({ path, before })

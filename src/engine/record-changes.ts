@@ -1,5 +1,5 @@
 // Says of each changed path whose it is and how its content before is kept: the last decision before a transaction is recorded.
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
@@ -7,6 +7,7 @@ import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { Reference } from '../packages/package-references.ts'
 import type { PackagesNow } from './packages-now.ts'
+import { type DeltaWorkspace, openDeltaWorkspace } from '../wire/zstd-delta.ts'
 import { pathIn } from './workplace.ts'
 
 export interface RecordingParts {
@@ -43,6 +44,7 @@ export async function recordChanges(
   parts: RecordingParts,
 ): Promise<RecordedChanges> {
   const bases = deltaBases(changes)
+  using workspace = openDeltaWorkspace()
   const deltas = new Map<string, Uint8Array>()
   const gaps: { path: RawPath; reason: string }[] = []
   const recorded: RecordedChange[] = []
@@ -50,7 +52,7 @@ export async function recordChanges(
   for (const change of changes) {
     const { path, before } = change
     if (before?.type === 'file') preImageBytes += before.size ?? 0
-    const preImage = await preImageOf(change, { parts, bases, deltas })
+    const preImage = await preImageOf(change, { parts, bases, deltas, workspace })
     if (preImage.kind === 'lost') gaps.push({ path, reason: preImage.reason })
     recorded.push({ ...change, owner: ownerOf(change, parts), preImage, afterKept: isMerged(change) })
   }
@@ -63,10 +65,12 @@ async function preImageOf(
     parts,
     bases,
     deltas,
+    workspace,
   }: {
     readonly parts: RecordingParts
     readonly bases: ReturnType<typeof deltaBases>
     readonly deltas: Map<string, Uint8Array>
+    readonly workspace: DeltaWorkspace
   },
 ): Promise<PreImage> {
   const { path } = change
@@ -80,8 +84,10 @@ async function preImageOf(
     ...(reference ? { reference } : {}),
     ...(rule === undefined ? {} : { rule }),
     ...(base ? { base } : {}),
-    readBefore: async () => await readFile(rawToBytes(kept ?? path)),
-    readAfter: async (of) => await readFile(rawToBytes(parts.after(of.path))),
+    // A file after the other: at once they are read ten times sooner than by promises (tx.md 6).
+    readBefore: () => Promise.resolve(readFileSync(rawToBytes(kept ?? path))),
+    readAfter: (of) => Promise.resolve(readFileSync(rawToBytes(parts.after(of.path)))),
+    workspace,
   })
   if (!('delta' in chosen)) return chosen.preImage
   // The entry itself has the content after it of what is merged by meaning.

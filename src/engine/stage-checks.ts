@@ -1,6 +1,7 @@
 // Whether the machine would work as a stage leaves it, asked before anything is committed; the answers stand in the record.
 import type { ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { printableText, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath } from '../model/raw-path.ts'
@@ -34,13 +35,16 @@ export async function checkStage(place: Workplace, looked: LookedStage): Promise
     if (validation) validations.push(validation)
   }
   const progress = (name: string) => place.reporter.progress({ phase: 'checking', item: name })
-  if (view.changes.has(statusPath)) {
-    progress('packages')
-    add(await auditPackages(place, looked))
-    add(checkOffers(place, view))
-  }
-  progress('shared libraries')
-  add(await checkLibraries(place, looked))
+  progress('packages and shared libraries')
+  // dpkg works while libraries are looked for: entering the stage is most of what it takes.
+  const [audit, offers, libraries] = await Promise.allSettled([
+    view.changes.has(statusPath) ? auditPackages(place, looked) : undefined,
+    setImmediate().then(() => (view.changes.has(statusPath) ? checkOffers(place, view) : undefined)),
+    setImmediate().then(async () => await checkLibraries(place, looked)),
+  ])
+  for (const asked of [audit, offers, libraries])
+    if (asked.status === 'fulfilled') add(asked.value)
+    else throw asked.reason
   for (const check of stageChecks) {
     const argv = argvOf(check, view)
     if (argv === undefined || !isThere(view, check.program)) continue

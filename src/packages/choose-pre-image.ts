@@ -5,7 +5,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, PathChange, PreImage } from '../model/transaction.ts'
-import { deltaBytesMax, makeDelta } from '../wire/zstd-delta.ts'
+import { deltaBytesMax, type DeltaWorkspace, makeDelta } from '../wire/zstd-delta.ts'
 import type { Reference } from './package-references.ts'
 
 /** A content that will still be on the machine after the transaction. */
@@ -25,6 +25,8 @@ export interface PreImageMeans {
   readonly readAfter: (base: DeltaBase) => Promise<Buffer>
   /** Largest content that a delta is made of; less than what `makeDelta` takes, where memory is short. */
   readonly deltaContentBytesMax?: number
+  /** Of who asks for many. */
+  readonly workspace?: DeltaWorkspace
 }
 
 export type ChosenPreImage =
@@ -40,7 +42,9 @@ export type ChosenPreImage =
 const deltaShareMax = 0.7
 /** What a delta costs besides: its name, the pin of its base, the look whether that is still what it was. */
 const deltaSavedBytesMin = 512
-const comparedBytesMax = 1024 * 1024
+const comparedBytesMax = 64 * 1024
+/** Of text zstd makes a tenth, of programs half: where a delta has this small a part the content itself would take more. */
+const farSmaller = 32
 
 /**
  * Package, rule, delta, the content itself, in this order. Contents are compared with the fingerprints as they are read: where they
@@ -48,7 +52,15 @@ const comparedBytesMax = 1024 * 1024
  */
 export async function choosePreImage(
   { path, before }: PathChange,
-  { reference, rule, base, readBefore, readAfter, deltaContentBytesMax = deltaBytesMax }: PreImageMeans,
+  {
+    reference,
+    rule,
+    base,
+    readBefore,
+    readAfter,
+    deltaContentBytesMax = deltaBytesMax,
+    workspace,
+  }: PreImageMeans,
 ): Promise<ChosenPreImage> {
   if (before?.type !== 'file') return { preImage: { kind: 'fingerprint' } }
   if (reference !== undefined) return { preImage: reference }
@@ -56,7 +68,8 @@ export async function choosePreImage(
   const bytesMax = Math.min(deltaContentBytesMax, deltaBytesMax)
   if (base !== undefined && mayPay(before, bytesMax) && mayPay(base.after, bytesMax)) {
     const old = checked(await readBefore(), before, path)
-    const delta = makeDelta({ old, base: checked(await readAfter(base), base.after, base.path) })
+    const pair = { old, base: checked(await readAfter(base), base.after, base.path) }
+    const delta = makeDelta(pair, workspace === undefined ? {} : { workspace })
     if (delta !== undefined && pays(delta, old)) {
       const sums = [before.sha256, base.after.sha256]
       // Named for both contents: the same delta twice is one file.
@@ -85,7 +98,7 @@ function checked(content: Buffer, { sha256 }: Fingerprint, path: RawPath): Buffe
 
 function pays(delta: Buffer, old: Buffer): boolean {
   // To compress what is large only to see that a delta is far smaller would take longer than the delta did.
-  if (old.length > comparedBytesMax && delta.length * 64 < old.length) return true
+  if (old.length > comparedBytesMax && delta.length * farSmaller < old.length) return true
   const plain = zstdCompressSync(old, { params: { [constants.ZSTD_c_compressionLevel]: 3 } }).length
   return delta.length < plain * deltaShareMax && plain - delta.length >= deltaSavedBytesMin
 }

@@ -51,7 +51,7 @@ vml_find() {
 # A mount point, its layer from there, flags. A volatile mount leaves a mark that forbids the next one: after a crash the stage is thrown away as a whole.
 vml_overlay() {
   cd "$vml_root$1/" || vml_refuse "\\"$1\\" is not there"
-  rm -rf "$2/work/work/incompat"
+  [ ! -e "$2/work/work/incompat" ] || rm -rf "$2/work/work/incompat"
   vml_options="lowerdir=.,upperdir=$2/upper,workdir=$2/work,redirect_dir=off,metacopy=off,index=on,xino=off$3"
   vml_said=$(mount -t overlay "$vml_name" -o "$vml_options,volatile" "$vml_merged$1" 2>&1) && return
   [ "$1" ] || return 1
@@ -91,7 +91,7 @@ vml_setup() {
   LC_ALL=C
   export PATH LC_ALL
   umask 022
-  rm -f "$vml_open/refusal"
+  [ ! -e "$vml_open/refusal" ] || rm -f "$vml_open/refusal"
   vml_try=0
   until ${mountLine(first).trim()}; do
     vml_try=$((vml_try + 1))

@@ -36,14 +36,39 @@ export interface Pair {
  */
 export function makeDelta(
   { old, base }: Pair,
-  { direct = true }: { readonly direct?: boolean } = {},
+  { direct = true, workspace }: { readonly direct?: boolean; readonly workspace?: DeltaWorkspace } = {},
 ): Buffer | undefined {
   if (old.length < deltaBytesMin || base.length < deltaBytesMin) return undefined
   if (old.length > deltaBytesMax || base.length > deltaBytesMax) return undefined
   if (dictionaryMagic.equals(base.subarray(0, dictionaryMagic.length))) return undefined
-  const delta = (direct ? compressDirectly({ old, base }) : undefined) ?? compressPlainly({ old, base })
+  const delta =
+    (direct ? compressDirectly({ old, base }, workspace) : undefined) ?? compressPlainly({ old, base })
   if (delta === undefined) return undefined
   return open({ delta, base, sizeBytes: old.length, direct }).equals(old) ? delta : undefined
+}
+
+/**
+ * The tables of one delta for the next one: of two contents of 20 MB they take 128 MiB, and the kernel hands out fresh memory ten times slower than zstd fills it.
+ * For whoever makes many, one after the other; they go when it is disposed of.
+ */
+export interface DeltaWorkspace extends Disposable {
+  /** `ZSTD_CCtx *`, made when it is first asked for; null where it cannot be had. */
+  compressor(): bigint
+}
+
+export function openDeltaWorkspace(): DeltaWorkspace {
+  let context = 0n
+  return {
+    compressor() {
+      bound ??= tryBind()
+      if (context === 0n && bound !== null) context = bound.ZSTD_createCCtx()
+      return context
+    },
+    [Symbol.dispose]() {
+      if (context !== 0n) bound?.ZSTD_freeCCtx(context)
+      context = 0n
+    },
+  }
 }
 
 /**
@@ -125,6 +150,7 @@ function compressPlainly({ old, base }: Pair): Buffer | undefined {
 const signatures = {
   ZSTD_createCCtx: { arguments: [], return: 'pointer' },
   ZSTD_freeCCtx: { arguments: ['pointer'], return: 'u64' },
+  ZSTD_CCtx_reset: { arguments: ['pointer', 'i32'], return: 'u64' },
   ZSTD_CCtx_setParameter: { arguments: ['pointer', 'i32', 'i32'], return: 'u64' },
   ZSTD_CCtx_refPrefix: { arguments: ['pointer', 'buffer', 'u64'], return: 'u64' },
   ZSTD_compressBound: { arguments: ['u64'], return: 'u64' },
@@ -135,6 +161,9 @@ const signatures = {
   ZSTD_decompressDCtx: { arguments: ['pointer', 'buffer', 'u64', 'buffer', 'u64'], return: 'u64' },
   ZSTD_isError: { arguments: ['u64'], return: 'u32' },
 } as const
+
+/** ZSTD_reset_session_and_parameters */
+const resetAll = 3
 
 /** Null where it was found not to be there. One for each thread, never closed. */
 let bound: ReturnType<typeof bind> | null | undefined
@@ -154,11 +183,12 @@ function tryBind(): ReturnType<typeof bind> | null {
 }
 
 /** With the base as a prefix, searched where it lies. Undefined where that cannot be called, or says that it failed. */
-function compressDirectly({ old, base }: Pair): Buffer | undefined {
+function compressDirectly({ old, base }: Pair, given?: DeltaWorkspace): Buffer | undefined {
   bound ??= tryBind()
   if (bound === null) return undefined
   const zstd = bound
-  const context = zstd.ZSTD_createCCtx()
+  using own = given ? undefined : openDeltaWorkspace()
+  const context = (given ?? own)?.compressor() ?? 0n
   if (context === 0n) return undefined
   try {
     const isDone = (result: bigint) => zstd.ZSTD_isError(result) === 0
@@ -170,7 +200,8 @@ function compressDirectly({ old, base }: Pair): Buffer | undefined {
     const length = zstd.ZSTD_compress2(context, room, BigInt(room.length), old, BigInt(old.length))
     return isDone(length) ? Buffer.from(room.subarray(0, Number(length))) : undefined
   } finally {
-    zstd.ZSTD_freeCCtx(context)
+    // Neither the place of the base nor what failed holds for the next one.
+    zstd.ZSTD_CCtx_reset(context, resetAll)
   }
 }
 
