@@ -6,10 +6,14 @@ import { type RecordBudget, type RecordKeeping } from '../engine/keep-records.ts
 import { listPins, pinPath } from '../engine/pins.ts'
 import { pruneMarksOf, runPruning } from '../engine/prune.ts'
 import { openTransactionContents } from '../engine/transaction-contents.ts'
+import { rootPath } from '../model/raw-path.ts'
+import type { RecordRemover } from '../engine/remove-transactions.ts'
+import { pathIn } from '../engine/workplace.ts'
 import type { Budget } from '../model/span.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { VmlError } from '../base/failure.ts'
+import type { Logbook } from './open.ts'
 import { systemConfig, systemFolder, systemLogbook } from './system-logbook.ts'
 import type { TransactionContext } from './transactions.ts'
 
@@ -35,6 +39,20 @@ export function recordKeepingOf(
         signal,
       }),
   }
+}
+
+/** What a removal of records needs: of the machine's own logbook, or of any other, whose records stand by themselves. */
+export function recordRemoverOf(
+  {
+    config: { logbook: named },
+    reporter,
+    signal,
+  }: Pick<TransactionContext, 'config' | 'reporter' | 'signal'>,
+  logbook: Logbook,
+): RecordRemover {
+  const place = { root: rootPath, state: pathIn(rootPath, systemFolder), reporter, signal, logbook }
+  const isOwn = named?.value === systemLogbook
+  return { keeping: recordKeepingOf(place), pins: () => (isOwn ? listPins(place) : []) }
 }
 
 export function recordBudgetOf(

@@ -5,6 +5,7 @@ import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
+import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
@@ -97,6 +98,7 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
     plan,
     index,
     libc: place.libc,
+    isLeftOut: isMereWriting,
     report: (event) => place.reporter.progress(event),
     signal: place.signal,
   })
@@ -123,7 +125,7 @@ export async function commitStage(
   { stage, changeSet, outside }: LookedStage,
   result: StageResult,
 ): Promise<StageEnd> {
-  if (changeSet.changes.length === 0 && outside.length === 0) {
+  if (isNothingMeant(changeSet.changes) && outside.length === 0) {
     dropStage(parts, stage.plan)
     return { kind: 'nothing' }
   }

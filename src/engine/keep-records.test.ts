@@ -13,7 +13,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { makeRepository, noise } from '../../test/store-fixture.ts'
+import { Died, openDying } from '../../test/dying-backend.ts'
+import { makeRepository, noise, reopen } from '../../test/store-fixture.ts'
+import { openMemory } from '../backend/memory.ts'
 import type { Clock } from '../base/clock.ts'
 import { silentReporter as silent } from '../base/progress.ts'
 import { rawFromString } from '../base/raw-text.ts'
@@ -26,8 +28,10 @@ import { pruneRuleDefault } from '../store/prune-plan.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { nextEntryNumber } from './entries.ts'
 import { checkPins, keepRecords, type RecordKeeping, readTransactions } from './keep-records.ts'
-import { pinContent, pinPath } from './pins.ts'
+import { listPins, pinContent, pinPath } from './pins.ts'
 import { pruneMarksOf, runPruning } from './prune.ts'
+import { planRemove } from './remove.ts'
+import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
 import { recordChanges } from './record-changes.ts'
 import { openTransactionContents } from './transaction-contents.ts'
 import { storeTransaction } from './transaction-entry.ts'
@@ -36,6 +40,8 @@ import { storeTransaction } from './transaction-entry.ts'
 type Step =
   | { readonly kind: 'transaction'; readonly files: readonly (readonly [file: number, version: number])[] }
   | { readonly kind: 'replaced by hand' | 'written into'; readonly file: number }
+  /** Records at these places, of those that are there; cut off at a call of the storage, or at none. */
+  | { readonly kind: 'removed'; readonly at: readonly number[]; readonly dies: number }
 
 const file = fc.nat({ max: 3 })
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -53,6 +59,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       file,
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('removed' as const),
+      at: fc.uniqueArray(fc.nat({ max: 9 }), { minLength: 1, maxLength: 2 }),
+      dies: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 60 })),
+    }),
+  },
 )
 
 test('a record that claims to be complete is, whatever the budget took and whatever happened to the files', async () => {
@@ -60,23 +74,38 @@ test('a record that claims to be complete is, whatever the budget took and whate
     fc.asyncProperty(
       fc.array(step, { minLength: 1, maxLength: 10 }),
       fc.integer({ min: 12_000, max: 80_000 }),
-      async (steps, limitBytes) => await play(steps, limitBytes),
+      async (steps, limitBytes) => void (await play(steps, limitBytes)),
     ),
     { numRuns: 12 },
   )
 })
 
-async function play(steps: readonly Step[], limitBytes: number): Promise<void> {
+test('a record that stands on a removed one has what it needs, wherever the removal is cut off', async () => {
+  const upgrades: Step[] = [1, 2, 3].map((version) => ({ kind: 'transaction', files: [[0, version]] }))
+  const removeThird = async (dies: number) =>
+    await play([...upgrades, { kind: 'removed', at: [2], dies }], 1_000_000)
+  const whole = await removeThird(0)
+  assert.equal(whole.rewritten, 1, 'the second stood on the third')
+  for (let dies = whole.calls % strideOfDeaths; dies <= whole.calls; dies += strideOfDeaths)
+    assert.equal((await removeThird(dies)).calls, dies)
+})
+
+/** Each begins anew. */
+const strideOfDeaths = 4
+
+async function play(steps: readonly Step[], limitBytes: number) {
   const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
   try {
     await using machine = await openMachine(folder, limitBytes)
     for (const each of steps) {
       if (each.kind === 'transaction') await machine.transact(each.files)
+      else if (each.kind === 'removed') await machine.remove(each.at, each.dies)
       else if (each.kind === 'written into') machine.writeInto(each.file)
       else machine.replace(each.file, 9)
       await checkPins(machine.keeping)
       await machine.requireHonest()
     }
+    return machine.removed
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -112,11 +141,41 @@ async function openMachine(folder: string, limitBytes: number) {
     renameSync(join(folder, 'new'), live(at))
   }
   let recorded = 0
+  let moment = 0
+  let isThinned = false
+  const removed = { rewritten: 0, calls: 0 }
   return {
     keeping,
     replace,
     writeInto(at: number) {
       if (read(live(at))) appendFileSync(live(at), 'written into')
+    },
+    async remove(places: readonly number[], dies: number) {
+      const transactions = await readTransactions(keeping)
+      const entries = transactions.filter((_, at) => places.includes(at)).map(({ entry }) => entry)
+      if (entries.length === 0) return
+      const backend = openDying(openMemory({ files: stored }), { at: dies, when: 'before', die: () => {} })
+      try {
+        await using other = await reopen(backend, { clock: quickClock })
+        const remover = {
+          keeping: { ...keeping, logbook: { repository: other, catalog } },
+          pins: () => listPins(place),
+        }
+        const removal = await planRecordRemoval(remover, planRemove(entries))
+        removed.rewritten += removal?.dependents.size ?? 0
+        if (removal) await runRecordRemoval(remover, removal)
+      } catch (error) {
+        if (!(error instanceof Died)) throw error
+      }
+      removed.calls = backend.calls()
+      // Of a process that has ended: it would be watched for minutes, which do not pass here.
+      for (const name of stored.keys()) if (name.startsWith('lock/')) stored.delete(name)
+      const left = await readTransactions(keeping)
+      if (dies === 0) assert.equal(left.length, transactions.length - entries.length)
+      for (const { entry } of transactions)
+        assert.ok(entries.includes(entry) || left.some((each) => each.entry.id === entry.id), 'no other goes')
+      recorded = left.length
+      isThinned = true
     },
     async transact(changed: readonly (readonly [number, number])[]) {
       const changes: PathChange[] = []
@@ -150,7 +209,7 @@ async function openMachine(folder: string, limitBytes: number) {
       })
       {
         await using writer = await repository.beginWrite()
-        const time = new Date(Date.UTC(2026, 0, 1) + recorded * 1000).toISOString()
+        const time = new Date(Date.UTC(2026, 0, 1) + moment++ * 1000).toISOString()
         await storeTransaction(
           writer,
           {
@@ -200,6 +259,7 @@ async function openMachine(folder: string, limitBytes: number) {
         },
       })
     },
+    removed,
     async requireHonest() {
       const transactions = await readTransactions(keeping)
       assert.equal(transactions.length, recorded, 'no record is lost')
@@ -217,7 +277,7 @@ async function openMachine(folder: string, limitBytes: number) {
         changes.some(({ preImage: { kind } }) => kind === 'blob'),
       )
       const lastDrop = drops.lastIndexOf(true)
-      assert.ok(recorded === 0 || lastDrop < recorded - 1, 'the newest keeps its own')
+      assert.ok(recorded === 0 || isThinned || lastDrop < recorded - 1, 'the newest keeps its own')
       assert.ok(
         kept.every((has, at) => !has || at > lastDrop),
         'the oldest go first',

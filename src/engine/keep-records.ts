@@ -127,7 +127,10 @@ async function renewed(
 /** A record that was written anew is measured anew: each round takes the rest into account. */
 const roundsMax = 10
 
-/** The oldest lose their pre-images; the newest keeps them whatever it takes, since it is the one that is regretted. */
+/**
+ * The oldest lose their pre-images; the newest, and the newest that somebody made, keeps them whatever it takes, since it is the one that is
+ * regretted.
+ */
 async function fitRecords(
   keeping: RecordKeeping,
   { limitBytes, usedBytes, prune }: RecordBudget,
@@ -152,11 +155,16 @@ async function fitRecords(
   }
   await notePins(place)
   await prune()
-  if ((await usedBytes()) > limitBytes)
+  const left = await usedBytes()
+  const newest = (await readTransactions(keeping)).findLast(({ document }) => document.source !== 'hand')
+  if (left > limitBytes)
     place.reporter.warn({
-      warning: `The newest transaction takes more than the budget of ${inMegabytes(limitBytes)} by itself; it stays`,
+      warning: `${newest ? entryName(newest.entry) : 'The newest transaction'} takes more than the budget of ${inMegabytes(limitBytes)} by itself, ${inMegabytes(left)}; it stays until a newer one is there. ${howToKeep}`,
     })
 }
+
+const howToKeep =
+  'vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it'
 
 /** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
 const announcedShare = 0.9
@@ -165,7 +173,7 @@ async function announce(keeping: RecordKeeping, limitBytes: number): Promise<voi
   const oldest = (await readTransactions(keeping)).find(hasContents)
   if (oldest)
     keeping.place.reporter.warn({
-      warning: `Records take nearly all of their budget of ${inMegabytes(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it`,
+      warning: `Records take nearly all of their budget of ${inMegabytes(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. ${howToKeep}`,
     })
 }
 
@@ -180,11 +188,15 @@ async function tooMuch(
   signal: AbortSignal | undefined,
 ): Promise<ReadTransaction[]> {
   const growth = await openGrowth(repository, { signal })
+  const newestFirst = transactions.toReversed()
+  const made = newestFirst.findIndex(({ document }) => document.source !== 'hand')
   const going: ReadTransaction[] = []
   let bytes = 0
-  for (const [at, transaction] of transactions.toReversed().entries()) {
+  for (const [at, transaction] of newestFirst.entries()) {
+    // A line that somebody edits since takes nothing from the last upgrade.
+    const isSpared = at === 0 || (at === made && bytes <= limitBytes)
     bytes += (await growth.add(transaction.entry.snapshot.tree)) ?? 0
-    if (bytes > limitBytes && at > 0 && hasContents(transaction)) going.unshift(transaction)
+    if (bytes > limitBytes && !isSpared && hasContents(transaction)) going.unshift(transaction)
   }
   return going
 }

@@ -4,6 +4,7 @@ import { writeFileDurable } from '../base/files.ts'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { rawToBytes } from '../base/raw-text.ts'
+import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { rootPath } from '../model/raw-path.ts'
 import { type MountPlan, overlaysOf } from '../stage/mount-plan.ts'
 import { captureLive } from '../stage/live-capture.ts'
@@ -166,11 +167,12 @@ export async function endLive(
       planNow: planLive(parts, note.source),
       libc,
       reader,
+      isLeftOut: isMereWriting,
       signal,
       report: (event) => parts.reporter.progress(event),
     })
     const changes = found.filter(({ path }) => !outsidePaths.includes(path))
-    if (changes.length + outside.length === 0) {
+    if (isNothingMeant(changes) && outside.length === 0) {
       dropStage(parts, plan)
       return { kind: 'nothing' }
     }

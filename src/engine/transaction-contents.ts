@@ -150,10 +150,13 @@ function readFileOf(path: RawPath): Buffer | undefined {
     return readFileSync(rawToBytes(path))
   } catch (error) {
     const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR' || code === 'ELOOP') return undefined
+    if (elsewhere.includes(code ?? '')) return undefined
     throw error
   }
 }
+
+/** No such content here; or none for this user, who looks after a copy of the records. */
+const elsewhere: readonly string[] = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM']
 
 function lost(entry: LoggedEntry, path: RawPath, why: string): VmlError {
   return new VmlError(

@@ -2,6 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
@@ -174,9 +175,11 @@ class Work {
     const paths: PlannedPath[] = []
     for (const [path, { fingerprint, content, how }] of this.#planned) {
       const now = this.view.now(path)
-      if (sameState(now, fingerprint)) continue
-      const differs = fingerprint?.type === 'file' && fingerprint.sha256 !== now?.sha256
-      paths.push({ path, now, wanted: fingerprint, how, ...(differs && content ? { content } : {}) })
+      const change = { before: now, after: fingerprint }
+      if (sameState(now, fingerprint) && !isTimeOnly(change)) continue
+      const isTaken =
+        fingerprint?.type === 'file' && (fingerprint.sha256 !== now?.sha256 || isOneOfMany(content))
+      paths.push({ path, now, wanted: fingerprint, how, ...(isTaken && content ? { content } : {}) })
     }
     return {
       paths: paths.toSorted(byPath),
@@ -186,6 +189,13 @@ class Work {
       already: this.#already,
     }
   }
+}
+
+/** Names of one file come back together, by the content that is theirs, where that can be had. */
+function isOneOfMany(content: PlannedContent | undefined): boolean {
+  if (content?.kind !== 'before') return false
+  const { before, preImage } = content.change
+  return (before?.links ?? 1) > 1 && preImage.kind !== 'lost' && preImage.kind !== 'regenerable'
 }
 
 function byPath(left: { readonly path: RawPath }, right: { readonly path: RawPath }): number {
@@ -221,7 +231,15 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   if (sameState(now, before)) {
-    work.already()
+    // The time alone was changed, by nobody since: it counts for make and others.
+    const isOurs = isTimeOnly(change) && now?.mtimeNs === after?.mtimeNs
+    if (isOurs)
+      work.plan(path, {
+        fingerprint: before,
+        how: 'restored',
+        content: { kind: 'before', transaction, change },
+      })
+    else work.already()
     return
   }
   // One file that cannot be had again must not keep all others that people changed from coming back.
@@ -306,7 +324,10 @@ async function planMerge(
   ) {
     const content = now.sha256 === after.sha256 ? before : now
     const merged = view.mergeAttributes({ base: after, ours: now, theirs: before })
-    const { sha256, size, mtimeNs } = content
+    const { sha256, size } = content
+    // A time that was set since stays, as long as the content does.
+    const isSetSince = before.sha256 === after.sha256 && now.mtimeNs !== after.mtimeNs
+    const { mtimeNs } = isSetSince ? now : content
     work.plan(path, {
       fingerprint: {
         ...merged,

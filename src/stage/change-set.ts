@@ -33,6 +33,8 @@ export interface ChangeSetRequest {
   /** Of the root when the stage was opened: it knows all names of a file. */
   readonly index: RootIndex
   readonly libc: Libc
+  /** Differences that are none of the change; what has them stays as it is. */
+  isLeftOut?(change: PathChange): boolean
   readonly report?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal | undefined
 }
@@ -63,11 +65,11 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
     changed.map(({ path, lower, before, after }): PathChange => {
       const moved = lower !== undefined && linked.has(keyOf(lower))
       const own = after?.type === 'dir' || (after?.links === 1 && !places.has(path))
-      return {
+      return changeOf(
         path,
-        ...(before === undefined ? {} : { before: moved ? anew(libc, lower.place, before) : before }),
-        ...(after === undefined ? {} : { after: own ? after : anew(libc, prepared(path), after) }),
-      }
+        before && moved ? anew(libc, lower.place, before) : before,
+        after === undefined || own ? after : anew(libc, prepared(path), after),
+      )
     })
   const mounts = new Map(overlays.map((overlay) => [overlay.path, overlay]))
   const inUpper = (path: RawPath): RawPath => {
@@ -104,7 +106,7 @@ interface ReadCandidate extends Candidate {
 
 async function fingerprintAll(
   candidates: readonly Candidate[],
-  { libc, report, signal }: ChangeSetRequest,
+  { libc, report, signal, isLeftOut }: ChangeSetRequest,
 ): Promise<ReadCandidate[]> {
   const done: ReadCandidate[] = []
   let bytesDone = 0
@@ -128,7 +130,13 @@ async function fingerprintAll(
   for (const candidate of candidates) {
     const before = await fingerprint(candidate.lower)
     const after = await fingerprint(candidate.upper)
-    done.push({ ...candidate, before, after, isChange: isChange(before, after) })
+    const change = changeOf(candidate.path, before, after)
+    done.push({
+      ...candidate,
+      before,
+      after,
+      isChange: isChange(before, after) && isLeftOut?.(change) !== true,
+    })
     if (done.length % pathsAtOnce !== 0) continue
     await setImmediate()
     signal?.throwIfAborted()
@@ -141,6 +149,14 @@ async function fingerprintAll(
     })
   }
   return done
+}
+
+export function changeOf(
+  path: RawPath,
+  before: Fingerprint | undefined,
+  after: Fingerprint | undefined,
+): PathChange {
+  return { path, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }
 }
 
 /** A file's time of change counts: compiled Python, make and others go by it (tx.md 1.2). */

@@ -24,6 +24,8 @@ export interface LiveEndRequest {
   readonly planNow: MountPlan
   readonly libc: Libc
   readonly reader: FolderReader
+  /** Differences that are none of the change. */
+  isLeftOut?(change: PathChange): boolean
   readonly report?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal | undefined
 }
@@ -57,7 +59,7 @@ export async function readLiveChanges(request: LiveEndRequest): Promise<PathChan
     const { path } = difference
     if (nearestIn(path, silent) !== undefined) continue
     const change = await changeOf(difference, { plan, libc, kept, known: attributes.get(path) })
-    if (change) changes.push(change)
+    if (change && request.isLeftOut?.(change) !== true) changes.push(change)
     if (++looked % pathsAtOnce !== 0) continue
     await setImmediate()
     signal?.throwIfAborted()

@@ -129,7 +129,15 @@ test('records over their budget lose pre-images, oldest first, say so in every l
   await chroot.vml(['tx', 'run', '--', 'rm', '/etc/second'])
   const { stderr } = await chroot.vml(['tx', 'run', '--', 'rm', '/etc/first'])
   assert.match(stderr, /the pre-images of #1 go/)
-  assert.match(stderr, /by itself/)
+  assert.match(stderr, /#2 takes more than the budget of 0.6 MB by itself/)
+  await chroot.sh('echo "10.0.0.1 more" >>/etc/hosts')
+  await chroot.vml(['tx', 'watch', '--once'])
+  await chroot.vml(['tx', 'check'])
+  assert.deepEqual(
+    (await list(chroot)).map(({ dropped }) => dropped),
+    [true, false],
+    'a change by hand takes nothing from the newest',
+  )
   await chroot.sh('head -c 300000 /dev/urandom >/etc/third')
   await chroot.vml(['tx', 'run', '--', 'rm', '/etc/third'])
   const all = await list(chroot)

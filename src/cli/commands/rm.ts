@@ -2,6 +2,8 @@
 import { VmlError } from '../../base/failure.ts'
 import { entryName, type LoggedEntry } from '../../engine/entries.ts'
 import { chooseProven } from '../../engine/proven-entries.ts'
+import { recordRemoverOf } from '../../app/record-keeping.ts'
+import { planRecordRemoval, runRecordRemoval } from '../../engine/remove-transactions.ts'
 import { planRemove, runRemove } from '../../engine/remove.ts'
 import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
 import { defineCommand, dryRun } from '../command.ts'
@@ -11,7 +13,7 @@ import { entryOperand, shown } from '../options.ts'
 
 export const command = defineCommand({
   description:
-    'Removes entries. Numbers and ids of the others stay. What other entries share stays; the space of the rest is freed by vml prune.',
+    'Removes entries. Numbers and ids of the others stay. What other entries share stays; the space of the rest is freed by vml prune. A transaction that needs what a removed one keeps gets it first; an undo goes only together with what it took back.',
   operands: [{ ...entryOperand, many: true }],
   options: { dryRun },
   examples: [
@@ -28,17 +30,30 @@ export const command = defineCommand({
       (entries) => planRemove(operands.flatMap((typed) => resolveMany(entries, typed))),
       { signal, reporter: context.reporter, damaged: 'fail', entriesOf: ({ entries }) => entries },
     )
+    // Records of transactions may stand on each other.
+    const remover = recordRemoverOf(context, logbook)
+    const records = await planRecordRemoval(remover, plan)
     const what = plural(plan.entries.length, 'entry', 'entries')
     for (const entry of plan.entries)
       out.line(
         `${options.dryRun ? 'Would remove' : 'Remove'} ${entryName(entry)}  ${formatMoment(entry.takenAt)}  ${shown(entry.machine)}  ${[shown(entry.title), ...entry.tags.map((tag) => `+${shown(tag)}`)].join(' ')}`,
       )
+    const rewritten = records ? [...records.dependents.keys()].map(({ entry }) => entry) : []
+    for (const entry of rewritten)
+      out.line(
+        `${options.dryRun ? 'Would rewrite' : 'Rewrite'} ${entryName(entry)}, which needs what they keep: it gets that itself`,
+      )
     if (!options.dryRun) {
       await context.confirm(`Remove ${what}? There is no way back.`)
       context.whenCancelled('some of these entries may be removed by now, and vml log tells which are there')
-      await runRemove(logbook, plan, signal)
+      await (records ? runRecordRemoval(remover, records) : runRemove(logbook, plan, signal))
     }
-    out.document({ schema: 1, dry_run: options.dryRun, removed: plan.entries.map(describeEntry) })
+    out.document({
+      schema: 1,
+      dry_run: options.dryRun,
+      removed: plan.entries.map(describeEntry),
+      rewritten: rewritten.map(describeEntry),
+    })
     if (!options.dryRun) out.note(`Removed ${what}. vml prune frees the space`)
   },
 })

@@ -3,6 +3,7 @@ import { printable } from '../../base/raw-text.ts'
 import { entryName, entryWord } from '../../engine/entries.ts'
 import { readTransaction } from '../../engine/transaction-entry.ts'
 import { findTransaction, listTransactions } from '../../engine/transactions.ts'
+import { isTimeOnly } from '../../model/mere-writing.ts'
 import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'
 import { defineCommand, flag, type Operand } from '../command.ts'
@@ -69,7 +70,7 @@ export const command = defineCommand({
       ],
       [
         'paths',
-        `${document.counts.created} created, ${document.counts.changed} changed, ${document.counts.deleted} deleted`,
+        `${document.counts.created} created, ${document.counts.changed} changed${timeOnlyText(changes)}, ${document.counts.deleted} deleted`,
       ],
       ['kept', keptText(changes, document.storedBytes)],
     ]
@@ -114,8 +115,14 @@ function describeChange({ path, before, after, owner, preImage }: RecordedChange
   }
 }
 
-function markOf({ before, after }: RecordedChange): string {
-  return before === undefined ? '+' : after === undefined ? '−' : 'M'
+function timeOnlyText(changes: readonly RecordedChange[]): string {
+  const count = changes.filter(isTimeOnly).length
+  return count === 0 ? '' : ` (${count} of them only in time)`
+}
+
+function markOf(change: RecordedChange): string {
+  if (change.before === undefined) return '+'
+  return change.after === undefined ? '−' : isTimeOnly(change) ? 't' : 'M'
 }
 
 function keptText(changes: readonly RecordedChange[], storedBytes: number): string {

@@ -9,6 +9,7 @@ import { commitOrDiscard, runTransaction } from '../../engine/run-transaction.ts
 import { requirePassed } from '../../engine/stage-checks.ts'
 import { previewStage, type StagePreview } from '../../engine/stage-preview.ts'
 import { keepWaiting } from '../../engine/waiting-stage.ts'
+import { isNothingMeant } from '../../model/mere-writing.ts'
 import type { Validation } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { printRecorded } from '../print-transaction.ts'
@@ -49,12 +50,12 @@ export const tryCommand = defineCommand({
       preview = previewStage(parts, looked)
       if (!out.json) printPreview(out, preview, checks)
       if (options.strict) requirePassed(checks)
-      if (options.discard || looked.changeSet.changes.length === 0) return 'discard'
+      if (options.discard || isNothingMeant(looked.changeSet.changes)) return 'discard'
       await keepWaiting(parts, looked, { exitStatus, validations: checks })
       return 'keep'
     })
     const failed = preview === undefined
-    const isNothing = preview?.changes.length === 0
+    const isNothing = preview !== undefined && isNothingMeant(preview.changes)
     out.document({
       schema: 1,
       outcome: failed ? 'failed' : isNothing ? 'nothing' : outcome.kind === 'kept' ? 'waiting' : 'discarded',

@@ -1,0 +1,124 @@
+// Removes records of transactions: what others need of them is written into those first, or nothing is removed.
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
+import type { EntryId } from '../model/ids.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { type ChainedChange, followDeltas } from './delta-chains.ts'
+import { entryName, entryWord, type LoggedEntry } from './entries.ts'
+import { type RecordKeeping, readTransactions } from './keep-records.ts'
+import type { Pin } from './pins.ts'
+import { type RemovePlan, runRemove } from './remove.ts'
+import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
+import type { ReadTransaction } from './transaction-entry.ts'
+
+export interface RecordRemover {
+  readonly keeping: RecordKeeping
+  /** Of the machine's own logbook; a copy elsewhere has none, and stands by itself. */
+  pins(): readonly Pin[]
+}
+
+export interface RecordRemoval {
+  readonly plan: RemovePlan
+  /** Records that stay, with what they would lose: deltas against what those that go keep. */
+  readonly dependents: ReadonlyMap<ReadTransaction, readonly ChainedChange[]>
+  /** All there are. */
+  readonly transactions: readonly ReadTransaction[]
+}
+
+/**
+ * Reads only. Fails with `conflict` where an undo would go without what it took back: that would count as not undone. Undefined where no
+ * record of a transaction is to go.
+ */
+export async function planRecordRemoval(
+  { keeping, pins: pinsNow }: RecordRemover,
+  plan: RemovePlan,
+): Promise<RecordRemoval | undefined> {
+  if (!plan.entries.some(({ kind }) => kind === 'transaction')) return undefined
+  const transactions = await readTransactions(keeping)
+  const going = new Set(plan.entries.map(({ id }) => id))
+  requireWhatTheyTookBack(transactions, going)
+  const pins = pinsNow()
+  const broken = new Set(followDeltas(transactions, pins).broken.map(({ change }) => change))
+  const staying = transactions.filter(({ entry }) => !going.has(entry.id))
+  const lost = followDeltas(staying, pins).broken.filter(({ change }) => !broken.has(change))
+  return { plan, transactions, dependents: Map.groupBy(lost, ({ transaction }) => transaction) }
+}
+
+/**
+ * Order: the records that stay are written anew, each whole by itself, with the contents that they need; then the others go. Cut off
+ * anywhere, every record that says that it is complete is. Pins that nothing needs any more go with the next transaction: one that is just being recorded has
+ * pins that no record tells of yet.
+ */
+export async function runRecordRemoval(remover: RecordRemover, removal: RecordRemoval): Promise<void> {
+  const { keeping } = remover
+  const { logbook, place } = keeping
+  const { plan, dependents, transactions } = removal
+  const contents = keeping.contentsOf(transactions)
+  for (const [transaction, changes] of dependents) {
+    const preImages = new Map<RawPath, NewPreImage>()
+    for (const { change } of changes) {
+      try {
+        const content = await contents.before(transaction, change)
+        preImages.set(change.path, { preImage: { kind: 'blob' }, content })
+      } catch (error) {
+        throw isFailure(error, 'cancelled') ? error : needed(plan.entries, transaction, change.path, error)
+      }
+    }
+    await rewriteTransaction(logbook, transaction, { preImages, gaps: [] }, place.signal)
+  }
+  await runRemove(logbook, plan, place.signal, async () => {
+    const now = await planRecordRemoval(remover, plan)
+    if (now === undefined || now.dependents.size === 0) return
+    throw new VmlError('conflict', 'Cannot remove these: the logbook was changed since it was looked at', {
+      hint: 'Nothing was removed. Run the command again',
+    })
+  })
+}
+
+function needed(
+  going: readonly LoggedEntry[],
+  { entry }: ReadTransaction,
+  path: RawPath,
+  cause: unknown,
+): VmlError {
+  return new VmlError(
+    'conflict',
+    `Cannot remove ${going.map(entryName).join(', ')}: ${entryName(entry)} needs it for "${printable(path)}", which cannot be written into it: ${messageOf(cause)}`,
+    {
+      cause,
+      details: { entry: entry.id, path: printable(path) },
+      hint: `Nothing was removed. Remove ${entryName(entry)} too, or keep both`,
+    },
+  )
+}
+
+/** What an undo took back counts as undone because of it. */
+function requireWhatTheyTookBack(
+  transactions: readonly ReadTransaction[],
+  going: ReadonlySet<EntryId>,
+): void {
+  const known = new Map(transactions.map((transaction) => [transaction.entry.id, transaction]))
+  const all = new Set<EntryId>()
+  const pending = [...going].filter((id) => known.has(id))
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    if (all.has(id)) continue
+    all.add(id)
+    // In what order they were made says nothing: whatever is there of them has to go along.
+    pending.push(...(known.get(id)?.document.takesBack ?? []).filter((each) => known.has(each)))
+  }
+  const missing = [...all].filter((id) => !going.has(id)).flatMap((id) => known.get(id)?.entry ?? [])
+  const [first] = missing
+  if (first === undefined) return
+  const by = transactions.find(
+    ({ entry, document }) => going.has(entry.id) && document.takesBack?.includes(first.id),
+  )
+  const chosen = transactions.filter(({ entry }) => all.has(entry.id)).map(({ entry }) => entryWord(entry))
+  throw new VmlError(
+    'conflict',
+    `Cannot remove ${by ? entryName(by.entry) : 'these'} alone: it took back ${missing.map(entryName).join(', ')}, which would count as not undone`,
+    {
+      details: { missing: missing.map(({ id }) => id) },
+      hint: `Nothing was removed. Remove them together: vml rm ${chosen.join(' ')}`,
+    },
+  )
+}

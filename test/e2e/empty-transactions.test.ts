@@ -1,0 +1,47 @@
+// Nothing to do makes no transaction (A9), whatever the package system writes meanwhile; and what was changed in time alone is a change.
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import { apt, transactionsOf } from '../transaction-bed.ts'
+
+test('runs of apt and dpkg that change nothing make no transaction, and a time alone can be taken back', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'joe', version: '1.0', files: { '/usr/bin/joe': 'joe\n' } })
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'joe'])
+  const [made] = await transactionsOf(chroot)
+  assert.equal(made?.number, 1)
+  const { stdout: shown } = await chroot.vml(['tx', 'show', '1', '--paths'])
+  assert.doesNotMatch(shown, /dpkg\/lock|triggers\/Lock/)
+
+  const { stdout, stderr } = await chroot.vml(['tx', 'run', '--', 'apt-get', '-y', 'install', 'joe'])
+  assert.match(stdout + stderr, /It changed nothing: no transaction was made/)
+  await chroot.run(['dpkg', '--configure', '-a'])
+  assert.equal((await chroot.run(['dpkg', '-i', '/nothing.deb'], { mayFail: true })).status, 2)
+  await chroot.vml(['tx', 'recover'])
+  assert.equal((await transactionsOf(chroot)).length, 1)
+
+  const before = (await chroot.sh('stat -c %Y /etc/hosts')).stdout
+  await chroot.vml(['tx', 'run', '--', 'touch', '-d', '2001-02-03', '/etc/hosts'])
+  assert.match(
+    (await chroot.vml(['tx', 'show', '2', '--paths'])).stdout,
+    /1 of them only in time[\s\S]*^t \/etc\/hosts$/m,
+  )
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal((await chroot.sh('stat -c %Y /etc/hosts')).stdout, before)
+})
+
+test('names of one file stay names of one file when their rights or their time are taken back', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo one >/opt/one; ln /opt/one /opt/two; touch -d 2020-01-01 /opt/one')
+  const look = async () => (await chroot.sh('stat -c "%h %a %Y" /opt/one /opt/two')).stdout
+  const before = await look()
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'chmod 600 /opt/one; touch /opt/one'])
+  assert.notEqual(await look(), before)
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await look(), before)
+  await chroot.sh('touch -d 2021-01-01 /opt/one')
+  assert.match((await chroot.vml(['tx', 'redo', '1', '--dry-run'])).stdout, /2 paths changed/)
+})
