@@ -15,6 +15,7 @@ import {
   statusPath,
   transitionsOf,
 } from './dpkg-state.ts'
+import { requireMounted } from './away-mounts.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from './entries.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
@@ -114,6 +115,10 @@ async function planOnce(
   const transactions: ReadTransaction[] = []
   for (const { entry } of newestFirst)
     transactions.push(await readTransaction(logbook.repository, entry, { signal: place.signal }))
+  requireMounted(
+    place,
+    transactions.flatMap(({ changes }) => changes.map(({ path }) => path)),
+  )
   const packages = readPackagesNow(place)
   const going = new Set(
     newestFirst
