@@ -2,7 +2,10 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { isWithin, parentPath, type RawPath } from '../model/raw-path.ts'
+import { statusAt } from '../stage/fingerprint.ts'
 import { mountTopsOf } from '../stage/index-rows.ts'
+import { type MountPlan, overlaysOf } from '../stage/mount-plan.ts'
+import { onHost } from '../stage/stage-folder.ts'
 import { readKnownIndex } from './baseline.ts'
 import { statusOfPath } from './path-status.ts'
 import type { Workplace } from './workplace.ts'
@@ -21,6 +24,20 @@ export function requireMounted(place: Workplace, paths: readonly RawPath[]): voi
     {
       details: { path: printable(away) },
       hint: 'Nothing was changed. Mount it, and repeat. If it is gone for good: rm /var/lib/vml/index, and what is there now counts as known',
+    },
+  )
+}
+
+/** What was kept of a change lies on the file system of each path. Without it nothing on it would seem to have changed. */
+export function requireStores(place: Workplace, plan: MountPlan): void {
+  const away = overlaysOf(plan).find(({ layer }) => statusAt(place.libc, onHost(plan, layer)) === undefined)
+  if (away === undefined) return
+  throw new VmlError(
+    'conflict',
+    `Cannot record what was changed: the file system of "${printable(away.path)}" is not mounted`,
+    {
+      details: { path: printable(away.path) },
+      hint: 'What was changed stays. Mount it, then vml tx recover',
     },
   )
 }

@@ -10,6 +10,7 @@ import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { onHost, removeStage } from '../stage/stage-folder.ts'
+import { requireStores } from './away-mounts.ts'
 import { type PackagesNow, readPackagesNow } from './dpkg-state.ts'
 import {
   outsideChanges,
@@ -154,6 +155,7 @@ export async function endLive(
   const { libc, reader, signal } = parts
   if (note.scan === undefined) throw new TypeError('Only a transaction without a stage ends so')
   const plan = note.scan
+  requireStores(parts, plan)
   const taken = readCapture(parts)
   const kept = openLiveKept({ plan, capture: taken, libc })
   const packages = readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideCopy(parts))

@@ -29,6 +29,23 @@ test('what lies on a file system that is not mounted is not taken back as if it 
   )
 })
 
+test('what was changed without a stage is recorded whole, also where a file system was not mounted at first', async () => {
+  await using chroot = await openChroot({ apart: ['/home'] })
+  await chroot.sh('mkdir /run/disk; mount --bind /home /run/disk; echo 1 >/home/base')
+  const script = 'echo 2 >/home/base; echo x >/etc/x; echo $$ >/run/pid; echo ready; exec sleep 600'
+  const run = chroot.start(['/usr/bin/vml', 'tx', 'run', '--live', '--', 'sh', '-c', script])
+  for await (const said of run.stdout) if (String(said).includes('ready')) break
+  run.kill('SIGKILL')
+  await chroot.sh('kill $(cat /run/pid); umount /home')
+  const recover = await chroot.vml(['tx', 'recover'], failed)
+  assert.equal(recover.status, 14)
+  assert.match(recover.stderr, /the file system of "\/home" is not mounted\n.*Mount it, then vml tx recover/)
+  await chroot.sh('mount --bind /run/disk /home')
+  await chroot.vml(['tx', 'recover'])
+  const { stdout } = await chroot.vml(['tx', 'show', '1', '--paths'])
+  assert.match(stdout, /^\+ \/etc\/x\nM \/home\/base$/m)
+})
+
 test('a transaction within a transaction is refused: its record would be gone with the stage', async () => {
   await using chroot = await openChroot()
   const script = 'vml tx run -- touch /etc/inner; echo $? >/etc/status; vml tx list; echo $? >>/etc/status'
