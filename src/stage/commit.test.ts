@@ -197,6 +197,37 @@ test('a recovery does nothing while a file system that has something of the comm
   }
 })
 
+test('a folder on the way that its owner swaps for a link between the check and a step leads nowhere', () => {
+  for (const call of ['renameNew', 'rename', 'setOwner'] as const) {
+    using bench = openBench()
+    const { folder, root } = bench
+    sh(
+      `mkdir -p root/home/a/d/in root/etc/d/in; echo 1 >root/home/a/d/f; ln root/home/a/d/f root/etc/d/f
+      chown 1234 root/home; cp -a root/home root/etc after`,
+      folder,
+    )
+    const change = { renameNew: 'echo n >n', rename: 'echo 2 >f', setOwner: 'chown 1234 in' }[call]
+    sh(change, join(folder, 'after/home/a/d'))
+    const changes = changesBetween(readTree(libc, root), readTree(libc, join(folder, 'after'))).filter(
+      ({ path }) => path.startsWith('/home/a/d/'),
+    )
+    assert.equal(changes.length, 1)
+    const prepared = bench.prepare(plain, changes)
+    const etc = () => JSON.stringify(describeTree(readTree(libc, join(root, 'etc'))))
+    const before = etc()
+    let isSwapped = false
+    const disk = watchedDisk(plain, (made, [from, to]) => {
+      if (isSwapped || made !== call || ![from, to].some((each) => String(each).includes('/root/home/')))
+        return
+      isSwapped = true
+      sh('mv home/a home/x; ln -s ../etc home/a', root)
+    })
+    assert.throws(() => commit(disk, prepared))
+    assert.ok(isSwapped)
+    assert.equal(etc(), before, call)
+  }
+})
+
 for (const only of ['/folder-to-file', '/file-to-folder'])
   test(`${only.slice(1)} alone, the last path of a commit, is committed and can be taken back`, () => {
     using bench = openBench()
