@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
+import { printable } from '../base/raw-text.ts'
 import type { TransactionParts } from '../engine/end-stage.ts'
 import { entryIdOf } from '../engine/entries.ts'
 import { runUndo, isNothing } from '../engine/run-undo.ts'
@@ -140,7 +141,15 @@ async function takeBack(
       { place: run, logbook, listed, contents: run.contents },
       { kind: 'undo', subject: [found.entry], transactions: [found], data: false, needed: 'refuse' },
     )
+    const { paths, conflicts } = plan.paths
+    const [first] = conflicts
+    // Nothing would be taken back: who asked for a watch must not read that all is as it was.
+    if (first && paths.length === 0) return `"${printable(first.path)}": ${first.reason}`
     if (!isNothing(plan)) await runUndo({ ...run, note: reason }, plan)
+    if (first)
+      context.reporter.warn({
+        warning: `${conflicts.length === 1 ? '1 path' : `${conflicts.length} paths`} of #${number} stayed as they were, changed again since: ${conflicts.map(({ path }) => printable(path)).join(', ')}`,
+      })
     return undefined
   } catch (error) {
     if (context.signal.aborted) throw error

@@ -40,6 +40,7 @@ export function withSystemKeys(config: Config, location: string): Config {
 /** `store.missing` where nothing was ever recorded here; `failed` for anybody but root. */
 export async function openSystemLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
   requireRoot('look at the transactions of this machine')
+  await requireNoStage()
   if (!(await hasSystemLogbook()))
     throw new VmlError('store.missing', 'Cannot find transactions of this machine: none were recorded', {
       details: { location: systemLogbook },
@@ -56,6 +57,7 @@ export async function requireSystemLogbook(
   options: OpenOptions,
 ): Promise<Logbook> {
   requireRoot('record transactions of this machine')
+  await requireNoStage()
   const own = systemConfig(config)
   if (!(await hasSystemLogbook())) {
     await makePrivateFolder(systemFolder)
@@ -67,6 +69,19 @@ export async function requireSystemLogbook(
     await makeLogbook(own, clock, systemLogbook, Buffer.from(recovery), { ...options, isDefault: false })
   }
   return await openSystemLogbook(config, options)
+}
+
+/** In a stage a small folder of its own hides this one: what is recorded there would be gone with the stage, and nothing be known of it. */
+async function requireNoStage(): Promise<void> {
+  try {
+    await stat(join(systemFolder, 'inside'))
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return
+    throw error
+  }
+  throw new VmlError('unsupported', 'Cannot make, list or take back transactions inside of a stage', {
+    hint: 'Nothing was changed by this. What is done here is recorded by the transaction that it is part of',
+  })
 }
 
 async function hasSystemLogbook(): Promise<boolean> {

@@ -11,6 +11,7 @@ import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { onHost, removeStage } from '../stage/stage-folder.ts'
+import { requireStores } from './away-mounts.ts'
 import { type PackagesNow, readPackagesNow, unfinishedPackages } from './packages-now.ts'
 import {
   outsideChanges,
@@ -155,6 +156,7 @@ export async function endLive(
   const { libc, reader, signal } = parts
   if (note.scan === undefined) throw new TypeError('Only a transaction without a stage ends so')
   const plan = note.scan
+  requireStores(parts, plan)
   const taken = readCapture(parts)
   const kept = openLiveKept({ plan, capture: taken, libc })
   const packages = await readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideContents(parts))

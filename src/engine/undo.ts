@@ -6,6 +6,7 @@ import { regenerations, type RegenerationCommand } from '../model/regeneration.t
 import type { PackageTransition } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
 import { unitsOfPaths } from '../packages/services.ts'
+import { requireMounted } from './away-mounts.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from './entries.ts'
 import { readPackagesNow } from './packages-now.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -103,6 +104,10 @@ async function planOnce(
   const transactions: ReadTransaction[] = []
   for (const { entry } of newestFirst)
     transactions.push(await readTransaction(logbook.repository, entry, { signal: place.signal }))
+  requireMounted(
+    place,
+    transactions.flatMap(({ changes }) => changes.map(({ path }) => path)),
+  )
   const packages = await readPackagesNow(place)
   const going = new Set(
     newestFirst

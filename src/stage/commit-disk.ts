@@ -13,11 +13,12 @@ import {
   writeSync,
 } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
-import { rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { asRaw, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { Xattr } from '../model/tree.ts'
-import { type FileStatus, here, type Libc } from '../wire/libc.ts'
+import { type FileStatus, here, type Libc, type NameIn } from '../wire/libc.ts'
+import { inHeldFolder } from './held-folder.ts'
 
-/** Paths are absolute; the last part is never followed if it is a link. */
+/** Paths are absolute; the last part is never followed if it is a link, and what changes something follows none on the way to it (`held-folder.ts`). */
 export interface CommitDisk {
   /** Undefined where nothing is, also where a folder on the way is none. */
   look(path: RawText): FileStatus | undefined
@@ -56,7 +57,12 @@ const withoutFlags: ReadonlySet<string> = new Set(['EINVAL', 'ENOSYS', 'EOPNOTSU
 const nothingThere: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])
 
 export function openCommitDisk(libc: Libc): CommitDisk {
-  const at = (name: RawText) => ({ folder: here, name })
+  const held = <Result>(path: RawText, act: (folder: number, name: RawText) => Result): Result =>
+    inHeldFolder(libc, path, act)
+  const both = (from: RawText, to: RawText, act: (from: NameIn, to: NameIn) => void): void =>
+    held(from, (folder, name) =>
+      held(to, (other, otherName) => act({ folder, name }, { folder: other, name: otherName })),
+    )
   const withFolder = (path: RawText, act: (folder: number) => void) => {
     const folder = openSync(rawToBytes(path), constants.O_RDONLY | constants.O_DIRECTORY)
     try {
@@ -86,20 +92,20 @@ export function openCommitDisk(libc: Libc): CommitDisk {
       readdirSync(rawToBytes(folder), { encoding: 'buffer' }).map((name) => rawFromBytes(name)),
     readXattrs: (path) => libc.readXattrs(path),
     listXattrs: (path) => libc.listXattrs(path),
-    link: (from, to) => libc.linkAt(at(from), at(to)),
-    rename: (from, to) => libc.renameAt(at(from), at(to)),
+    link: (from, to) => both(from, to, libc.linkAt),
+    rename: (from, to) => both(from, to, libc.renameAt),
     renameNew(from, to) {
       try {
-        libc.renameNewAt(at(from), at(to))
+        both(from, to, libc.renameNewAt)
       } catch (error) {
         if (!withoutFlags.has(systemErrorCode(error) ?? '')) throw error
         if (disk.look(to) !== undefined) throw Object.assign(new Error('EEXIST, rename'), { code: 'EEXIST' })
-        libc.renameAt(at(from), at(to))
+        both(from, to, libc.renameAt)
       }
     },
-    exchange: (one, other) => libc.exchangeAt(at(one), at(other)),
-    remove: (path, what) => libc.removeAt(here, path, what),
-    makeFolder: (path, mode) => libc.makeFolderAt(here, path, mode),
+    exchange: (one, other) => both(one, other, libc.exchangeAt),
+    remove: (path, what) => held(path, (folder, name) => libc.removeAt(folder, name, what)),
+    makeFolder: (path, mode) => held(path, (folder, name) => libc.makeFolderAt(folder, name, mode)),
     makeNode(path, node) {
       libc.makeNodeAt(here, path, node)
       // The mask of this process took bits away.
@@ -121,20 +127,19 @@ export function openCommitDisk(libc: Libc): CommitDisk {
       }
     },
     setMode(path, mode) {
-      const file = openSync(
-        rawToBytes(path),
-        constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-      )
+      const file = held(path, (folder, name) => libc.openAt(folder, name, modeFlags))
       try {
         libc.chmodOf(file, mode)
       } finally {
-        closeSync(file)
+        libc.close(file)
       }
     },
-    setOwner: (path, owner) => libc.chownAt(here, path, owner),
-    setMtime: (path, mtimeNs) => libc.setTimesAt(here, path, { mtimeNs }),
-    setXattr: (path, { name, value }) => libc.setXattr(path, name, value),
-    removeXattr: (path, name) => libc.removeXattr(path, name),
+    setOwner: (path, owner) => held(path, (folder, name) => libc.chownAt(folder, name, owner)),
+    setMtime: (path, mtimeNs) => held(path, (folder, name) => libc.setTimesAt(folder, name, { mtimeNs })),
+    setXattr: (path, { name, value }) =>
+      held(path, (folder, child) => libc.setXattr(openPlace(folder, child), name, value)),
+    removeXattr: (path, name) =>
+      held(path, (folder, child) => libc.removeXattr(openPlace(folder, child), name)),
     syncFolder: (path) => withFolder(path, fsyncSync),
     syncDisk: (path) => withFolder(path, (folder) => libc.syncDiskOf(folder)),
   }
@@ -167,6 +172,12 @@ function writeAll(file: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += writeSync(file, bytes, at)
 }
 
+/** Attributes have no calls that take a folder (before Linux 6.13). */
+function openPlace(folder: number, name: RawText): RawText {
+  return asRaw(`/proc/self/fd/${folder}/${name}`)
+}
+
+const modeFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 const copyBytesMax = 1024 * 1024
 const typeBits = 0o170000
 const folderBits = 0o040000

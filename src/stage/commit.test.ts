@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -172,6 +172,60 @@ test('two paths that have one thing prepared become two names of it', () => {
   )
   const names = readTree(libc, root).get(pathOf('/new'))?.names
   assert.equal(names, '/changed\n/new')
+})
+
+test('a recovery does nothing while a file system that has something of the commit is not mounted', () => {
+  for (const direction of [undefined, 'backward'] as const) {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    // At its first step; nor can it be taken back.
+    const disk = watchedDisk(plain, (call, [from]) => {
+      const isStep = call === 'renameNew' && String(from).includes('/after/')
+      if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+    })
+    assert.throws(() => commit(disk, prepared))
+    const now = describeTree(readTree(libc, bench.root))
+    renameSync(join(bench.journal, 'keep'), join(bench.journal, 'away'))
+    assert.throws(
+      () => recover(plain, rawFromString(bench.journal), direction),
+      (error) => isFailure(error, 'conflict') && /Mount the file system/.test(error.hint ?? ''),
+    )
+    assert.deepEqual(describeTree(readTree(libc, bench.root)), now)
+    renameSync(join(bench.journal, 'away'), join(bench.journal, 'keep'))
+    assert.equal(recover(plain, rawFromString(bench.journal), direction).found, 'COMMITTING')
+    assert.equal(bench.now('no folder times'), direction === undefined ? 'after' : 'before')
+  }
+})
+
+test('a folder on the way that its owner swaps for a link between the check and a step leads nowhere', () => {
+  for (const call of ['renameNew', 'rename', 'setOwner'] as const) {
+    using bench = openBench()
+    const { folder, root } = bench
+    sh(
+      `mkdir -p root/home/a/d/in root/etc/d/in; echo 1 >root/home/a/d/f; ln root/home/a/d/f root/etc/d/f
+      chown 1234 root/home; cp -a root/home root/etc after`,
+      folder,
+    )
+    const change = { renameNew: 'echo n >n', rename: 'echo 2 >f', setOwner: 'chown 1234 in' }[call]
+    sh(change, join(folder, 'after/home/a/d'))
+    const changes = changesBetween(readTree(libc, root), readTree(libc, join(folder, 'after'))).filter(
+      ({ path }) => path.startsWith('/home/a/d/'),
+    )
+    assert.equal(changes.length, 1)
+    const prepared = bench.prepare(plain, changes)
+    const etc = () => JSON.stringify(describeTree(readTree(libc, join(root, 'etc'))))
+    const before = etc()
+    let isSwapped = false
+    const disk = watchedDisk(plain, (made, [from, to]) => {
+      if (isSwapped || made !== call || ![from, to].some((each) => String(each).includes('/root/home/')))
+        return
+      isSwapped = true
+      sh('mv home/a home/x; ln -s ../etc home/a', root)
+    })
+    assert.throws(() => commit(disk, prepared))
+    assert.ok(isSwapped)
+    assert.equal(etc(), before, call)
+  }
 })
 
 for (const only of ['/folder-to-file', '/file-to-folder'])

@@ -117,6 +117,19 @@ test('a step that fails is named, and the next run goes on', () => {
   assert.deepEqual(bench.look('plain'), ['new', 'new', undefined])
 })
 
+test('nothing is done while a file system that has something of the commit is not mounted', () => {
+  for (const state of ['COMMITTING', 'TAKING-BACK']) {
+    using bench = openBench(state)
+    const keep = join(bench.root, 'var/journal/keep')
+    // All of its steps look as if they were done.
+    for (const folder of [keep, join(bench.root, 'var/upper')]) renameSync(folder, `${folder}.away`)
+    const { status, said } = bench.run('/bin/sh', bench.root)
+    assert.equal(status, 1)
+    assert.match(said, /keep" is not there; nothing was changed: mount/)
+    assert.equal(bench.state(), `${state}\n`)
+  }
+})
+
 /** Of a system whose root is `/` in the journal, and lies in a folder here. */
 function openBench(state: string, keeps: 'under its own name' | 'under a number' = 'under its own name') {
   const root = mkdtempSync(join(tmpdir(), 'vml-script-'))

@@ -41,6 +41,8 @@ function placeNames({ root, keeps }: Journal): PlaceNames {
           ({ folder, name }) =>
             `${name}=${inRoot(root, folder) ? '"$R"' : ''}${quoted(withoutRoot(root, folder))}`,
         ),
+        // Before anything is done: steps of a file system that is not mounted would look as if they were done already.
+        ...names.map(({ name }) => `[ -d "$${name}" ] || away "$${name}"`),
       ].join('\n'),
   }
 }
@@ -185,6 +187,7 @@ LC_ALL=C
 export LC_ALL
 unset IFS
 say() { printf 'recover.sh: %s\\n' "$*" >&2; }
+away() { say "Cannot begin: \\"$1\\" is not there; nothing was changed: mount the file system that has it, and repeat"; exit 1; }
 case $0 in */*) D=\${0%/*} ;; *) D=. ;; esac
 direction= R= root_given=
 for word; do

@@ -1,6 +1,6 @@
 // After a crash: a commit that was cut off is ended, or taken back.
 import { VmlError } from '../base/failure.ts'
-import { asRaw, type RawText } from '../base/raw-text.ts'
+import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { goForward, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { discardJournal, forgetJournal, removeJournal } from './forget-journal.ts'
@@ -33,6 +33,7 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
     discardJournal(disk, journal ?? emptyJournal(folder))
     return { found: 'unfinished', did: 'discarded' }
   }
+  if (found !== 'PREPARED' && found !== 'TAKEN-BACK') requireKeeps(disk, journal)
   switch (found) {
     case 'PREPARED':
     case 'TAKEN-BACK':
@@ -58,6 +59,15 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
   takeBack(disk, journal)
   forgetJournal(disk, journal)
   return { found, did: 'taken back' }
+}
+
+/** Steps of a file system that is not mounted would look as if they were done already, and what was kept there as if there was nothing. */
+function requireKeeps(disk: CommitDisk, { keeps }: Journal): void {
+  const away = keeps.find(({ folder }) => disk.look(folder) === undefined)
+  if (away === undefined) return
+  throw new VmlError('conflict', `Cannot recover: "${printable(away.folder)}" is not there`, {
+    hint: 'Nothing was changed. Mount the file system that has it, and repeat',
+  })
 }
 
 function tryForward(disk: CommitDisk, journal: Journal): unknown {

@@ -12,7 +12,7 @@ export type FolderHandle = number
 export const here: FolderHandle = -100
 
 /** A name in an open folder. */
-interface NameIn {
+export interface NameIn {
   readonly folder: FolderHandle
   readonly name: RawText
 }
@@ -72,6 +72,8 @@ export interface Libc {
   nextHole(file: number, offset: number): number
   /** The descriptor is not Node's: it ends with `close` of this binding. It is not passed on to programs. */
   openAt(folder: FolderHandle, name: RawText, flags: number, mode?: number): number
+  /** `ELOOP` where any part of the absolute path is a link; `ENOSYS` before Linux 5.6 (openat2(2)). */
+  openWithoutLinks(path: RawText, flags: number): number
   /** A file to write that has no name yet, and is gone when it is closed without one. Not every file system can do it. */
   openAnonymous(folder: FolderHandle, mode: number): number
   close(file: number): void
@@ -111,6 +113,9 @@ const follow = 0x400
 const emptyPath = 0x1000
 const removeFolder = 0x200
 const [renameNew, renameExchange] = [1, 2]
+/** openat2(2), which glibc has no function for; the same number on every architecture. */
+const openat2Call = 437n
+const resolveNoLinks = 0x04n
 const seekData = 3
 const seekHole = 4
 /** STATX_BASIC_STATS, and the mount (STATX_MNT_ID). */
@@ -165,6 +170,7 @@ const signatures = {
   lseek: { arguments: ['i32', 'i64', 'i32'], return: 'i64' },
   openat: { arguments: ['i32', 'buffer', 'i32', 'u32'], return: 'i32' },
   close: { arguments: ['i32'], return: 'i32' },
+  syscall: { arguments: ['i64', 'i32', 'buffer', 'buffer', 'u64'], return: 'i32' },
   statx: { arguments: ['i32', 'buffer', 'i32', 'u32', 'buffer'], return: 'i32' },
   name_to_handle_at: { arguments: ['i32', 'buffer', 'buffer', 'buffer', 'i32'], return: 'i32' },
   mkdirat: { arguments: ['i32', 'buffer', 'u32'], return: 'i32' },
@@ -194,6 +200,8 @@ function bind(ffi: Ffi): Libc {
   const times = Buffer.alloc(32)
   const handle = Buffer.alloc(8 + handleBytesMax)
   const mountId = Buffer.alloc(4)
+  // `struct open_how`.
+  const openHow = Buffer.alloc(24)
   const empty = Buffer.alloc(1)
   const noBytes = Buffer.alloc(1)
 
@@ -281,6 +289,12 @@ function bind(ffi: Ffi): Libc {
     },
     openAt: (folder, name, flags, mode = 0) =>
       done(c.openat(folder, path(name, 'openat'), flags | openCloseOnExec, mode), 'openat'),
+    openWithoutLinks(name, flags) {
+      openHow.writeBigUInt64LE(BigInt(flags | openCloseOnExec), 0)
+      openHow.writeBigUInt64LE(resolveNoLinks, 16)
+      const result = c.syscall(openat2Call, here, path(name, 'openat2'), openHow, BigInt(openHow.length))
+      return done(result, 'openat2')
+    },
     openAnonymous: (folder, mode) =>
       done(
         c.openat(

@@ -25,6 +25,22 @@ test('C04: what does not stand its check is taken back by itself, with the reaso
   assert.ok(!isThere(chroot, 'var/lib/vml/probation/2'))
 })
 
+test('C04: what was changed again, and so stays, is not told as taken back', async () => {
+  await using chroot = await openChroot()
+  const watched = async (files: string) => {
+    const write = `for each in ${files}; do echo x >/etc/$each; done`
+    const check = 'echo $$ >>/etc/again; false'
+    const words = ['--validate', check, '--within', '1m', '--', 'sh', '-c', write]
+    return (await chroot.vml(['tx', 'run', ...words], { mayFail: true })).stderr
+  }
+  assert.match(await watched('again'), /#1 was to be taken back .* could not be: "\/etc\/again": /)
+  assert.match(
+    await watched('again other'),
+    /1 path of #\d stayed as they were, .*: \/etc\/again\n.*was taken back/,
+  )
+  assert.ok(isThere(chroot, 'etc/again') && !isThere(chroot, 'etc/other'))
+})
+
 test('C04: what nobody confirms is taken back, and what somebody does stays', async () => {
   await using chroot = await openChroot()
   const late = await chroot.vml(['tx', 'run', '--confirm', '--within', '1s', ...write('late')], {

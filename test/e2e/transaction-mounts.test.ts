@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { openChroot } from '../chroot.ts'
+import { transactionsOf } from '../transaction-bed.ts'
+
+const failed = { mayFail: true }
+
+test('what lies on a file system that is not mounted is not taken back as if it were gone', async () => {
+  await using chroot = await openChroot({ apart: ['/home'] })
+  const tree = async () => (await chroot.sh('cd /home; find . | sort; cat base')).stdout
+  // It stays mounted somewhere, as a disk that is unmounted keeps what it has.
+  await chroot.sh('mkdir /run/disk; mount --bind /home /run/disk; echo 1 >/home/base; mkdir /home/gone')
+  const before = await tree()
+  const script = 'echo 2 >/home/base; rmdir /home/gone; mkdir /home/new; echo x >/home/new/x; echo x >/etc/x'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', script])
+  await chroot.sh('umount /home')
+  for (const words of [['--dry-run'], []]) {
+    const undo = await chroot.vml(['tx', 'undo', '1', ...words], failed)
+    assert.equal(undo.status, 14)
+    assert.match(undo.stderr, /the file system of "\/home" is not mounted\n.*Mount it, and repeat/)
+  }
+  assert.equal((await chroot.sh('ls /home /etc/x')).stdout, '/etc/x\n\n/home:\n')
+  await chroot.sh('mount --bind /run/disk /home')
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await tree(), before)
+  assert.deepEqual(
+    (await transactionsOf(chroot)).map(({ undone_by: by }) => by),
+    [null, 2],
+  )
+})
+
+test('what was changed without a stage is recorded whole, also where a file system was not mounted at first', async () => {
+  await using chroot = await openChroot({ apart: ['/home'] })
+  await chroot.sh('mkdir /run/disk; mount --bind /home /run/disk; echo 1 >/home/base')
+  const script = 'echo 2 >/home/base; echo x >/etc/x; echo $$ >/run/pid; echo ready; exec sleep 600'
+  const run = chroot.start(['/usr/bin/vml', 'tx', 'run', '--live', '--', 'sh', '-c', script])
+  for await (const said of run.stdout) if (String(said).includes('ready')) break
+  run.kill('SIGKILL')
+  await chroot.sh('kill $(cat /run/pid); umount /home')
+  const recover = await chroot.vml(['tx', 'recover'], failed)
+  assert.equal(recover.status, 14)
+  assert.match(recover.stderr, /the file system of "\/home" is not mounted\n.*Mount it, then vml tx recover/)
+  await chroot.sh('mount --bind /run/disk /home')
+  await chroot.vml(['tx', 'recover'])
+  const { stdout } = await chroot.vml(['tx', 'show', '1', '--paths'])
+  assert.match(stdout, /^\+ \/etc\/x\nM \/home\/base$/m)
+})
+
+test('a transaction within a transaction is refused: its record would be gone with the stage', async () => {
+  await using chroot = await openChroot()
+  const script = 'vml tx run -- touch /etc/inner; echo $? >/etc/status; vml tx list; echo $? >>/etc/status'
+  const { stderr } = await chroot.vml(['tx', 'run', '--', 'sh', '-c', script])
+  assert.match(stderr, /inside of a stage\n.*recorded by the transaction that it is part of/)
+  assert.equal(
+    (await chroot.sh('cat /etc/status; ls /etc/inner 2>&1; true')).stdout,
+    "17\n17\nls: cannot access '/etc/inner': No such file or directory\n",
+  )
+  assert.equal((await transactionsOf(chroot)).length, 1)
+})
