@@ -198,7 +198,9 @@ function blockOf(
   return {
     sentence: `${describeBroken(broken)}${by ? ` (${name} came with ${entryName(by.entry)})` : ''}`,
     by,
-    keep: broken.alternatives.map(({ name: needed }) => needed.split(':')[0] ?? needed),
+    keep: broken.alternatives.flatMap(
+      ({ name: needed, providedBy }) => providedBy ?? [needed.split(':')[0] ?? needed],
+    ),
   }
 }
 

@@ -1,5 +1,5 @@
 // dpkg and apt as a package system: their lists are texts, merged path by path; apt itself judges what a merge gives.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
 import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
@@ -38,11 +38,14 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   manager: 'dpkg',
   databases: [database, extendedStatesPath],
   read: async ({ root }, was) => readDpkgPackages(root, was),
-  async keep(_host, { state }, folder) {
+  isThere: (root) => existsSync(rawToBytes(underRoot(root, database))),
+  async keep(_host, now, folder) {
+    const { state } = now
     const { status, states } = keptIn(folder)
     mkdirSync(rawToBytes(folder), { recursive: true, mode: 0o700 })
     writeFileSync(rawToBytes(status), Buffer.from(state.status, 'latin1'), { mode: 0o600 })
     writeFileSync(rawToBytes(states), Buffer.from(state.extendedStates, 'latin1'), { mode: 0o600 })
+    return now
   },
   async readKept({ root }, folder) {
     const now = readDpkgPackages(root)

@@ -1,6 +1,6 @@
 // `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
-import { requireDpkgOut } from '../../app/dpkg-kept-out.ts'
+import { requirePackagesOut } from '../../app/packages-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
 import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
@@ -22,7 +22,7 @@ export const enable = defineCommand({
     const files = ownHooks()
     if (!options.dryRun) {
       requireRoot('put hooks of apt and dpkg in place')
-      await using _locks = await requireDpkgOut(context, lockWaitMs)
+      await using _locks = await requirePackagesOut(context, lockWaitMs)
       const logbook = await context.openSystemLogbook({ make: true })
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
@@ -66,7 +66,7 @@ export const disable = defineCommand({
       return
     }
     requireRoot('remove hooks of apt and dpkg')
-    await using _locks = await requireDpkgOut(context, lockWaitMs)
+    await using _locks = await requirePackagesOut(context, lockWaitMs)
     const { left } = await removeHooks('/')
     out.document({ schema: 1, dry_run: false, found, left })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })

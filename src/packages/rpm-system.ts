@@ -1,0 +1,114 @@
+// rpm and dnf as a package system: one database of headers, merged header by header and never as bytes; rpm itself judges what a merge gives.
+import { readdirSync } from 'node:fs'
+import { VmlError } from '../base/failure.ts'
+import { printable, rawToBytes } from '../base/raw-text.ts'
+import { rootPath, type RawPath } from '../model/raw-path.ts'
+import { underRoot } from './dpkg-database.ts'
+import type { PackageHost, PackageProof, PackageSystem } from './package-system.ts'
+import { copyRpmDatabase, readRpmDatabaseChange } from './rpm-database.ts'
+import { rpmDatabaseFolder } from './rpm-headers.ts'
+import { takeRpmLock } from './rpm-lock.ts'
+import { verifyRpmFiles } from './rpm-proof.ts'
+import { encodeRpmChange, rpmTransitions } from './rpm-records.ts'
+import {
+  below,
+  readRpmPackages,
+  rpmFolderOf,
+  rpmFolders,
+  type RpmPackages,
+  withScratch,
+} from './rpm-state.ts'
+import { planUndoOfRpm } from './rpm-undo.ts'
+
+export const rpmSystem: PackageSystem<RpmPackages> = {
+  manager: 'rpm',
+  databases: rpmFolders,
+  isThere: (root) => rpmFolderOf(root) !== undefined,
+  async read(host) {
+    const folder = rpmFolderOf(host.root)
+    if (folder === undefined || !(await canExport(host))) return undefined
+    return await readRpmPackages(host, underRoot(host.root, folder))
+  },
+  async keep(host, state, folder) {
+    const source = below(folder, 'rpm')
+    await copyRpmDatabase(host.shell, { from: state.source, to: source, signal: host.signal })
+    return { ...state, source }
+  },
+  async readKept(host, folder) {
+    const source = below(folder, 'rpm')
+    return isFilled(source) ? await readRpmPackages(host, source) : undefined
+  },
+  transitions: (before, after) => rpmTransitions(before.listed, after.listed),
+  async record(host, { before, after }) {
+    const isSame =
+      before.listed.size === after.listed.size &&
+      [...before.listed.keys()].every((id) => after.listed.has(id))
+    if (isSame) return new Map()
+    return await withScratch(host, async (scratch) => {
+      const { shell, signal } = host
+      const change = { before: before.source, after: after.source, scratch, signal }
+      return encodeRpmChange(await readRpmDatabaseChange(shell, change))
+    })
+  },
+  async planUndo(host, now, undo) {
+    const folder = rpmFolderOf(host.root)
+    if (folder === undefined) throw new TypeError('A machine without a database of rpm has no packages of it')
+    return await planUndoOfRpm(host, { now, folder }, undo)
+  },
+  prove: async (host, proof) => await prove(host, proof),
+  async lock(request) {
+    const folder = rpmFolderOf(rootPath)
+    if (folder === undefined)
+      throw new VmlError('unsupported', 'Cannot change packages: there is no database of rpm')
+    return await takeRpmLock(folder, request)
+  },
+}
+
+/** Before 4.13 it cannot: then the database is a file as any other. */
+async function canExport({ shell, signal }: PackageHost): Promise<boolean> {
+  try {
+    await rpmDatabaseFolder(shell, { signal })
+    return true
+  } catch (error) {
+    if (error instanceof VmlError && error.code === 'unsupported') return false
+    throw error
+  }
+}
+
+function isFilled(folder: RawPath): boolean {
+  try {
+    return readdirSync(rawToBytes(folder)).length > 0
+  } catch {
+    return false
+  }
+}
+
+async function prove(
+  { shell, signal }: PackageHost,
+  { transitions, isExpected }: Parameters<PackageSystem['prove']>[1],
+): Promise<PackageProof> {
+  const there = transitions.flatMap(({ name, to, architecture }) =>
+    // Keys of signers have no files.
+    to === undefined || architecture === '(none)' ? [] : [`${name}-${to}.${architecture}`],
+  )
+  const found = await verifyRpmFiles(shell, { packages: there, signal })
+  const wrong = found.find(
+    ({ path, differs, isConfiguration }) =>
+      differs.length > 0 && !isExpected({ path, configuration: isConfiguration }),
+  )
+  if (wrong)
+    return {
+      validations: [],
+      failure: {
+        sentence: `"${printable(wrong.path)}" is not its package's`,
+        details: { path: printable(wrong.path), differs: wrong.differs },
+      },
+    }
+  const count = `${there.length} ${there.length === 1 ? 'package' : 'packages'}`
+  return {
+    validations: [
+      { name: 'rpm relations', outcome: 'passed' },
+      { name: 'rpm -V', outcome: 'passed', message: count },
+    ],
+  }
+}
