@@ -1,5 +1,5 @@
 // What rpm's database says of all packages at one moment: which there are, and whose each path is.
-import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { asRaw, rawFromString, rawToBytes } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import { joinPath, parseRawPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -39,6 +39,19 @@ export function rpmFolderOf(root: RawPath): RawPath | undefined {
 
 function isFile(path: RawPath): boolean {
   return lstatSync(rawToBytes(path), { throwIfNoEntry: false })?.isFile() === true
+}
+
+/** Another one whenever the database was written to: readers only touch its lock and the index of its log. */
+export function rpmDatabaseMark(source: RawPath): string {
+  const marks = readdirSync(rawToBytes(source), 'latin1')
+    .filter((name) => name !== '.rpm.lock' && !name.endsWith('-shm'))
+    .toSorted()
+    .map((name) => {
+      const path = Buffer.from(`${source}/${name}`, 'latin1')
+      const status = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+      return status && [name, status.dev, status.ino, status.size, status.mtimeNs, status.ctimeNs].join(' ')
+    })
+  return [source, ...marks].join('\n')
 }
 
 export function below(folder: RawPath, name: string): RawPath {

@@ -13,6 +13,7 @@ import { encodeRpmChange, rpmTransitions } from './rpm-records.ts'
 import {
   below,
   readRpmPackages,
+  rpmDatabaseMark,
   rpmFolderOf,
   rpmFolders,
   type RpmPackages,
@@ -20,15 +21,35 @@ import {
 } from './rpm-state.ts'
 import { planUndoOfRpm } from './rpm-undo.ts'
 
-export const rpmSystem: PackageSystem<RpmPackages> = {
+/** What was read is kept as long as the database is the same: a transaction asks for it many times, and 2000 packages take a second. */
+export function openRpmSystem(): PackageSystem<RpmPackages> {
+  const known = new Map<string, RpmPackages>()
+  let canBeRead: boolean | undefined
+  return {
+    ...withoutMemory,
+    async read(host) {
+      const folder = rpmFolderOf(host.root)
+      if (folder === undefined || !(canBeRead ??= await canExport(host))) return undefined
+      const source = underRoot(host.root, folder)
+      const mark = rpmDatabaseMark(source)
+      const before = known.get(mark)
+      if (before) return before
+      const read = await readRpmPackages(host, source)
+      if (known.size >= knownMax) known.clear()
+      // One that was written to meanwhile is read again the next time.
+      if (rpmDatabaseMark(source) === mark) known.set(mark, read)
+      return read
+    },
+  }
+}
+
+/** Before and after a transaction. */
+const knownMax = 2
+
+const withoutMemory: Omit<PackageSystem<RpmPackages>, 'read'> = {
   manager: 'rpm',
   databases: rpmFolders,
   isThere: (root) => rpmFolderOf(root) !== undefined,
-  async read(host) {
-    const folder = rpmFolderOf(host.root)
-    if (folder === undefined || !(await canExport(host))) return undefined
-    return await readRpmPackages(host, underRoot(host.root, folder))
-  },
   async keep(host, state, folder) {
     const source = below(folder, 'rpm')
     await copyRpmDatabase(host.shell, { from: state.source, to: source, signal: host.signal })
