@@ -78,7 +78,7 @@ export async function planMachineHooks(
 
 /** dnf's folder of plugins is made where no package has brought it. */
 async function removeUnowned(shell: Shell, folder: string): Promise<void> {
-  if (!/\/dnf-plugins$/.test(folder)) return
+  if (!folder.endsWith('/dnf-plugins')) return
   const { status } = await shell.run({ argv: ['rpm', '-qf', '--', folder] })
   // What is not empty stays.
   if (status !== 0) await rmdir(folder).catch(() => {})
