@@ -181,7 +181,7 @@ function blocksOfConflicts(
 }
 
 function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[], name: string): Block {
-  const by = laterWith(listed, chosen, name)
+  const by = laterWith(listed, chosen, name, { gone: true })
   const sentence = by
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
@@ -209,6 +209,8 @@ function laterWith(
   listed: readonly ListedTransaction[],
   chosen: readonly ListedTransaction[],
   name: string,
+  /** Those that only took it away count, too. */
+  { gone = false }: { readonly gone?: boolean } = {},
 ): ListedTransaction | undefined {
   const first = listed.findIndex((each) => chosen.includes(each))
   return listed
@@ -217,7 +219,7 @@ function laterWith(
       (each) =>
         !chosen.includes(each) &&
         each.undoneBy === undefined &&
-        each.document.packages.some((changed) => changed.name === name && changed.to !== undefined),
+        each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined)),
     )
 }
 

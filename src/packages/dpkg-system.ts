@@ -1,7 +1,7 @@
 // dpkg and apt as a package system: their lists are texts, merged path by path; apt itself judges what a merge gives.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
-import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import { isWithin, joinPath, parseRawPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { underRoot } from './dpkg-database.ts'
@@ -60,6 +60,18 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
     return { ...now, state }
   },
   transitions: (before, after) => dpkgTransitions(before.state, after.state),
+  async preview({ root }, placeOf) {
+    const textOf = (place: RawText | undefined) =>
+      rawFromBytes((place === undefined ? undefined : readIfThere(place)) ?? Buffer.alloc(0))
+    const stateAt = (at: (path: RawPath) => RawText | undefined): DpkgState => ({
+      status: textOf(at(statusPath)),
+      extendedStates: textOf(at(extendedStatesPath)),
+    })
+    return dpkgTransitions(
+      stateAt((path) => underRoot(root, path)),
+      stateAt(placeOf),
+    )
+  },
   // All of it lies in files that are kept as any other.
   record: async () => new Map(),
   planUndo: async (host, now, undo) => await planUndo(host, now, undo),
@@ -67,7 +79,7 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   lock: async (request) => await takeDpkgLocks(request),
 }
 
-export function dpkgTransitions(before: DpkgState, after: DpkgState): PackageTransition[] {
+function dpkgTransitions(before: DpkgState, after: DpkgState): PackageTransition[] {
   return packageRecords({ before, after }).map(transitionOf)
 }
 
@@ -210,9 +222,9 @@ async function prove(
   }
 }
 
-function readIfThere(path: RawPath): Buffer | undefined {
+function readIfThere(path: RawText): Buffer | undefined {
   try {
-    return readFileSync(rawToBytes(asRaw(path)))
+    return readFileSync(rawToBytes(path))
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
     throw error

@@ -1,5 +1,6 @@
 // What an engine of transactions asks of a machine's package system, whichever it is: dpkg with apt, or rpm with dnf.
 import type { Clock } from '../base/clock.ts'
+import type { RawText } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
@@ -89,6 +90,11 @@ export interface PackageSystem<State extends PackageState = PackageState> {
   keep(host: PackageHost, state: State, folder: RawPath): Promise<State>
   readKept(host: PackageHost, folder: RawPath): Promise<State | undefined>
   transitions(before: State, after: State): readonly PackageTransition[]
+  /** What would become of the packages: `placeOf` says where what is to lie at a path lies now. */
+  preview(
+    host: PackageHost,
+    placeOf: (path: RawPath) => RawText | undefined,
+  ): Promise<readonly PackageTransition[]>
   /** What an undo needs of the change, beside the paths; `before` may be of `keep`. */
   record(
     host: PackageHost,

@@ -28,6 +28,9 @@ export const rpmFolders: readonly RawPath[] = ['usr/lib/sysimage/rpm', 'var/lib/
 /** SQLite's, ndb's, Berkeley's (rpm, docs/man/rpm.8: "Database"). */
 const databaseNames = ['rpmdb.sqlite', 'Packages.db', 'Packages']
 
+/** All that one of them consists of. */
+export const databaseFileNames = [...databaseNames, 'rpmdb.sqlite-wal', 'Index.db']
+
 /** The folder from the root; undefined where there is no database. */
 export function rpmFolderOf(root: RawPath): RawPath | undefined {
   return rpmFolders.find(

@@ -1,8 +1,8 @@
 // rpm and dnf as a package system: one database of headers, merged header by header and never as bytes; rpm itself judges what a merge gives.
-import { readdirSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
-import { printable, rawToBytes } from '../base/raw-text.ts'
-import { rootPath, type RawPath } from '../model/raw-path.ts'
+import { printable, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import { underRoot } from './dpkg-database.ts'
 import type { PackageHost, PackageProof, PackageSystem } from './package-system.ts'
 import { copyRpmDatabase, readRpmDatabaseChange } from './rpm-database.ts'
@@ -12,6 +12,7 @@ import { verifyRpmFiles } from './rpm-proof.ts'
 import { encodeRpmChange, rpmTransitions } from './rpm-records.ts'
 import {
   below,
+  databaseFileNames,
   readRpmPackages,
   rpmDatabaseMark,
   rpmFolderOf,
@@ -25,8 +26,15 @@ import { planUndoOfRpm } from './rpm-undo.ts'
 export function openRpmSystem(): PackageSystem<RpmPackages> {
   const known = new Map<string, RpmPackages>()
   let canBeRead: boolean | undefined
-  return {
+  const system: PackageSystem<RpmPackages> = {
     ...withoutMemory,
+    async preview(host, placeOf) {
+      const folder = rpmFolderOf(host.root)
+      const now = await system.read(host)
+      if (folder === undefined || now === undefined) return []
+      const planned = await readPlanned(host, folder, placeOf)
+      return planned ? rpmTransitions(now.listed, planned.listed) : []
+    },
     async read(host) {
       const folder = rpmFolderOf(host.root)
       if (folder === undefined || !(canBeRead ??= await canExport(host))) return undefined
@@ -41,12 +49,34 @@ export function openRpmSystem(): PackageSystem<RpmPackages> {
       return read
     },
   }
+  return system
+}
+
+/** Undefined where nothing of the database would be another. */
+async function readPlanned(
+  host: PackageHost,
+  folder: RawPath,
+  placeOf: (path: RawPath) => RawText | undefined,
+): Promise<RpmPackages | undefined> {
+  return await withScratch(host, async (scratch) => {
+    const together = below(parseRawPath(rawFromString(scratch)) ?? rootPath, 'planned')
+    mkdirSync(rawToBytes(together), { mode: 0o700 })
+    let isOther = false
+    for (const name of databaseFileNames) {
+      const path = below(folder, name)
+      const place = placeOf(path)
+      if (place === undefined) continue
+      isOther ||= place !== underRoot(host.root, path)
+      copyFileSync(rawToBytes(place), rawToBytes(below(together, name)))
+    }
+    return isOther ? await readRpmPackages(host, together) : undefined
+  })
 }
 
 /** Before and after a transaction. */
 const knownMax = 2
 
-const withoutMemory: Omit<PackageSystem<RpmPackages>, 'read'> = {
+const withoutMemory: Omit<PackageSystem<RpmPackages>, 'read' | 'preview'> = {
   manager: 'rpm',
   databases: rpmFolders,
   isThere: (root) => rpmFolderOf(root) !== undefined,

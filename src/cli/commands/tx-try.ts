@@ -47,7 +47,7 @@ export const tryCommand = defineCommand({
       const { exitStatus, looked } = decision
       if (exitStatus !== 0) return 'discard'
       checks = await decision.check()
-      preview = previewStage(parts, looked)
+      preview = await previewStage(parts, looked)
       if (!out.json) printPreview(out, preview, checks)
       if (options.strict) requirePassed(checks)
       if (options.discard || isNothingMeant(looked.changeSet.changes)) return 'discard'
