@@ -1,7 +1,6 @@
 // Packages for an rpm chroot, built in it by rpmbuild: a specification each, many in one run of a second.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { RpmChroot } from './rpm-chroot.ts'
 
 export interface RpmSpec {
   readonly name: string
@@ -16,8 +15,14 @@ export interface RpmSpec {
   readonly files?: readonly string[]
 }
 
+/** Any system with rpmbuild. */
+export interface RpmBuilder {
+  readonly path: string
+  run(argv: readonly string[]): Promise<unknown>
+}
+
 /** Their paths in the chroot, in order. */
-export async function buildRpms(chroot: RpmChroot, specs: readonly RpmSpec[]): Promise<readonly string[]> {
+export async function buildRpms(chroot: RpmBuilder, specs: readonly RpmSpec[]): Promise<readonly string[]> {
   const folder = '/root/rpmbuild/SPECS'
   mkdirSync(join(chroot.path, folder), { recursive: true })
   const files = specs.map(
@@ -35,7 +40,7 @@ export function rpmPath({ name, version, release = '1' }: RpmSpec): string {
 }
 
 /** As dnf's only repository. */
-export async function publish(chroot: RpmChroot, paths: readonly string[]): Promise<void> {
+export async function publish(chroot: RpmBuilder, paths: readonly string[]): Promise<void> {
   await chroot.run(['cp', ...paths, '/srv/repository/'])
   await chroot.run(['createrepo_c', '--quiet', '/srv/repository'])
 }

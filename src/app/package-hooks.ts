@@ -44,10 +44,7 @@ export async function beginPackageRun(
   const policy = policyScriptOf()
   const request = {
     source,
-    title: command
-      .map((word) => printable(word).replaceAll(/\s+/g, ' '))
-      .join(' ')
-      .slice(0, titleCharactersMax),
+    title: titleOf(command),
     note: '',
     tags: [],
     command,
@@ -68,6 +65,14 @@ export async function beginPackageRun(
     await beginLive(parts, request, messageOf(error))
     return 'live'
   }
+}
+
+/** In one line. */
+export function titleOf(command: readonly RawText[]): string {
+  return command
+    .map((word) => printable(word).replaceAll(/\s+/g, ' '))
+    .join(' ')
+    .slice(0, titleCharactersMax)
 }
 
 const titleCharactersMax = 200
@@ -183,7 +188,8 @@ function rulesOf(parts: TransactionParts): readonly LiveRule[] {
   }
 }
 
-function commandOf(processId: number): RawText[] {
+/** As it was started. */
+export function commandOf(processId: number): RawText[] {
   try {
     const words = rawFromBytes(readFileSync(`/proc/${processId}/cmdline`)).split('\0')
     return words.slice(0, -1).map((word) => rawFromBytes(Buffer.from(word, 'latin1')))

@@ -17,7 +17,7 @@ import {
   writeProbation,
 } from '../engine/probation-note.ts'
 import { everyMsOf, type ProbationEnd, type ProbationParts, runProbation } from '../engine/probation.ts'
-import { keepDpkgOut } from './dpkg-kept-out.ts'
+import { keepPackagesOut } from './packages-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
@@ -136,7 +136,7 @@ async function takeBack(
     const found = listed.find(({ entry }) => entry.id === transaction)
     if (found === undefined) return `#${number} is not in the logbook`
     if (found.undoneBy) return undefined
-    await using _locks = await keepDpkgOut(context, lockWaitMs)
+    await using _locks = await keepPackagesOut(context, lockWaitMs)
     const plan = await planUndo(
       { place: run, logbook, listed, contents: run.contents },
       { kind: 'undo', subject: [found.entry], transactions: [found], data: false, needed: 'refuse' },

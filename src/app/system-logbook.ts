@@ -44,7 +44,7 @@ export async function openSystemLogbook(config: Config, options: OpenOptions): P
   if (!(await hasSystemLogbook()))
     throw new VmlError('store.missing', 'Cannot find transactions of this machine: none were recorded', {
       details: { location: systemLogbook },
-      hint: 'vml tx enable records what apt and dpkg do from now on; vml tx run -- COMMAND makes a transaction of any command',
+      hint: 'vml tx enable records what apt, dpkg, dnf and rpm do from now on; vml tx run -- COMMAND makes a transaction of any command',
     })
   const { openLogbook } = await import('./open.ts')
   return await openLogbook(systemConfig(config), options)

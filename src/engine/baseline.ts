@@ -9,6 +9,7 @@ import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
 import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
+import type { PackageState } from '../packages/package-system.ts'
 import { rowOfStatus, withRows } from '../stage/index-rows.ts'
 import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
 import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
@@ -18,6 +19,7 @@ import { tryRecordLock } from '../wire/record-lock.ts'
 import { type Baseline, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { readIfThere } from './open-stage.ts'
+import { ownersOf, packageHostOf } from './packages-now.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
 
 /** All contents together; a system's configuration and books are 10 to 20 MB. What is above it is only known by its attributes. */
@@ -63,14 +65,19 @@ export function readBaseline(place: Workplace): Baseline {
   return { fingerprints: new Map(), contents: new Map() }
 }
 
-export function watchRules(place: Workplace): WatchRules {
+export async function watchRules(place: Workplace): Promise<WatchRules> {
+  const others: PackageState[] = []
+  for (const system of place.packageSystems) {
+    const state = system.manager === 'dpkg' ? undefined : await system.read(packageHostOf(place))
+    if (state) others.push(state)
+  }
   // Reading the lists of all packages takes a while: only where one is asked for.
   let packages: ReturnType<typeof readDpkgPackages> | 'unread' = 'unread'
   return {
     extra: readExtraPaths(place),
     isPackaged(path) {
       if (packages === 'unread') packages = readDpkgPackages(place.root)
-      return (packages?.ownersOf(path).length ?? 0) > 0
+      return (packages?.ownersOf(path).length ?? 0) > 0 || ownersOf(others, path).length > 0
     },
   }
 }
@@ -125,7 +132,7 @@ async function learn(
   whole: RootIndex,
   { index, draft, isTaken }: { index: RootIndex; draft: Draft; isTaken?: (path: RawPath) => boolean },
 ): Promise<void> {
-  const rules = watchRules(place)
+  const rules = await watchRules(place)
   const rows = new Map<RawPath, IndexEntry | undefined>()
   for (const [row, path] of index.paths.entries()) {
     if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
@@ -154,7 +161,7 @@ export async function noteChanges(
 ): Promise<void> {
   const index = options.index ?? readKnownIndex(place)?.index
   if (index === undefined) return
-  const rules = watchRules(place)
+  const rules = await watchRules(place)
   const owners = new Map(changes.map(({ path, owner }) => [path, owner.kind === 'package']))
   const isPackaged = (path: RawPath): boolean => owners.get(path) ?? rules.isPackaged(path)
   const draft = openDraft(place, readBaseline(place))

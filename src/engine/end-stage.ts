@@ -136,7 +136,7 @@ export async function commitStage(
   const changes = changeSet.seal()
   const folder = openFolder(parts)
   const { exitStatus, validations } = result
-  await keepPackages(parts, packages)
+  const kept = await keepPackages(parts, packages)
   writeIntent(parts, { exitStatus, validations }, changes)
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
@@ -151,7 +151,7 @@ export async function commitStage(
     kept: keptByJournal(parts.disk, prepared.journal),
     changes,
     outside,
-    packages,
+    packages: kept,
     result,
   })
 }
@@ -204,7 +204,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     after: live,
     packagesBefore: before,
     packagesAfter: after,
-    ruleOf: usableRules(parts, all),
+    ruleOf: usableRules(parts, all, before),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
   const settled = changes.map((change) => settle(parts, change))

@@ -73,7 +73,7 @@ export async function recordHandChanges(
   if (known === undefined) return undefined
   const differences = [...differencesOf(known.index, now, within)]
   if (differences.length === 0) return undefined
-  const rules = watchRules(parts)
+  const rules = await watchRules(parts)
   // Contents of thousands of files: read where one is asked for.
   let read: Baseline | undefined
   const baseline = () => (read ??= readBaseline(parts))

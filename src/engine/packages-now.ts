@@ -93,9 +93,12 @@ function keptFolder(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(openFolder(place), 'packages')
 }
 
-export async function keepPackages(place: Workplace, states: PackagesNow): Promise<void> {
-  for (const state of states)
-    await systemOf(place, state).keep(packageHostOf(place), state, keptFolder(place))
+/** What they give is good for a record when the databases have changed. */
+export async function keepPackages(place: Workplace, states: PackagesNow): Promise<PackagesNow> {
+  const host = packageHostOf(place)
+  const kept: PackageState[] = []
+  for (const state of states) kept.push(await systemOf(place, state).keep(host, state, keptFolder(place)))
+  return kept
 }
 
 export async function readKeptPackages(place: Workplace): Promise<PackagesNow> {

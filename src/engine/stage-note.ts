@@ -24,7 +24,7 @@ export interface StageNote {
   readonly schema: 1
   /** Random: names the mounts of the stage, and the entry that is made of it. */
   readonly token: string
-  readonly source: Extract<TransactionSource, 'apt' | 'dpkg' | 'command' | 'undo' | 'redo'>
+  readonly source: Extract<TransactionSource, 'apt' | 'dpkg' | 'rpm' | 'dnf' | 'command' | 'undo' | 'redo'>
   readonly title: string
   readonly note: string
   readonly tags: readonly string[]
@@ -76,7 +76,7 @@ const planCheck: Check<MountPlan> = objectOf({
 const noteCheck: Check<StageNote> = objectOf({
   schema: oneOf(1),
   token: textOf({ pattern: /^[0-9a-f]{16,64}$/ }),
-  source: oneOf('apt', 'dpkg', 'command', 'undo', 'redo'),
+  source: oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo'),
   title: text,
   note: textOf({ charactersMax: 1024 * 1024 }),
   tags: listOf(text, wordsMax),

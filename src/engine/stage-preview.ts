@@ -5,10 +5,10 @@ import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import { textDiff, textDiffBytesMax } from '../model/text-diff.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
-import { dpkgTransitions, extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import type { LookedStage } from './end-stage.ts'
 import { readIfThere } from './open-stage.ts'
+import { packageHostOf } from './packages-now.ts'
 import { commitNeeds, type SpaceNeed } from './space-need.ts'
 import { openStageView, type StageView } from './stage-view.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -33,14 +33,14 @@ export interface ConfigurationChange {
 const etc = pathIn(rootPath, '/etc')
 const othersMayRead = 0o004
 
-export function previewStage(place: Workplace, looked: LookedStage): StagePreview {
+export async function previewStage(place: Workplace, looked: LookedStage): Promise<StagePreview> {
   const { changes } = looked.changeSet
   const view = openStageView(place, looked)
   const queue = readIfThere(pathIn(openFolder(place), 'queue')) ?? Buffer.alloc(0)
   const { stops, starts } = planServices(rawFromBytes(queue), { systemd: false })
   const sizeOf = (state: Fingerprint | undefined) => (state?.type === 'file' ? (state.size ?? 0) : 0)
   return {
-    packages: packagesOf(place, view),
+    packages: await packagesOf(place, view),
     configuration: changes.flatMap((change) => configurationChange(place, view, change)),
     services: [...stops, ...starts].map(({ service, action }) => ({ service, action })),
     changes,
@@ -49,16 +49,12 @@ export function previewStage(place: Workplace, looked: LookedStage): StagePrevie
   }
 }
 
-function packagesOf(place: Workplace, view: StageView): PackageTransition[] {
-  const read = (path: RawPath, staged: boolean) => {
-    const file = staged ? view.placeOf(path) : inRoot(place, path)
-    return rawFromBytes((file === undefined ? undefined : readIfThere(file)) ?? Buffer.alloc(0))
-  }
-  const stateOf = (staged: boolean) => ({
-    status: read(statusPath, staged),
-    extendedStates: read(extendedStatesPath, staged),
-  })
-  return dpkgTransitions(stateOf(false), stateOf(true))
+async function packagesOf(place: Workplace, view: StageView): Promise<PackageTransition[]> {
+  const host = packageHostOf(place)
+  const found: PackageTransition[] = []
+  for (const system of place.packageSystems)
+    if (system.isThere(place.root)) found.push(...(await system.preview(host, (path) => view.placeOf(path))))
+  return found
 }
 
 function configurationChange(

@@ -88,7 +88,7 @@ async function withFiles(
   for (const [path, content] of files) {
     const now = await fingerprintOf(place, path)
     if (content === 'gone') {
-      if (now) own.push({ path, now, wanted: undefined, how: 'merged' })
+      if (now) own.push({ path, now, wanted: undefined, how: 'restored' })
       continue
     }
     const sha256 = sha256Of(content)

@@ -7,6 +7,7 @@ import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { sha256Of } from './transaction-entry.ts'
+import { databaseFileOf, isHistory, movedDatabases } from './database-files.ts'
 
 /** Content that a path is to have. */
 export type PlannedContent =
@@ -36,7 +37,12 @@ export interface UndoConflict {
 
 export interface KeptPath {
   readonly path: RawPath
-  readonly why: 'service data' | 'folder in use' | 'belongs to a package that stays' | 'gone since'
+  readonly why:
+    | 'service data'
+    | 'folder in use'
+    | 'belongs to a package that stays'
+    | 'gone since'
+    | 'a history that went on'
 }
 
 export interface UndoPaths {
@@ -99,14 +105,32 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
   for (const transaction of request.transactions) {
     const changes = transaction.changes.filter((change) => !request.stays(transaction, change))
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
+    const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
       const folder = view.dataFolder(change.path)
       if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
+      else if (change.preImage.kind !== 'regenerable' && moved.has(databaseFileOf(change.path)))
+        keepDatabase(work, transaction, change)
       else await planPath(work, transaction, change)
     }
     settleFolders(work, changes)
   }
   return work.finish()
+}
+
+/** Of a history nobody wants the old one back; any other is told as what both changed, once. */
+function keepDatabase(work: Work, transaction: ReadTransaction, change: RecordedChange): void {
+  const { path, before } = change
+  if (isHistory(path)) work.keep(path, 'a history that went on')
+  else if (sameState(work.current(path), before)) work.already()
+  else {
+    const old: PlannedContent = { kind: 'before', transaction, change }
+    work.conflict(
+      path,
+      'it is of a database that was changed since, of which all files belong together',
+      before?.type === 'file' && path === databaseFileOf(path) ? old : undefined,
+    )
+  }
 }
 
 interface State {

@@ -186,7 +186,7 @@ function blocksOfConflicts(
 }
 
 function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[], name: string): Block {
-  const by = laterWith(listed, chosen, name)
+  const by = laterWith(listed, chosen, name, { gone: true })
   const sentence = by
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
@@ -203,7 +203,9 @@ function blockOf(
   return {
     sentence: `${describeBroken(broken)}${by ? ` (${name} came with ${entryName(by.entry)})` : ''}`,
     by,
-    keep: broken.alternatives.map(({ name: needed }) => needed.split(':')[0] ?? needed),
+    keep: broken.alternatives.flatMap(
+      ({ name: needed, providedBy }) => providedBy ?? [needed.split(':')[0] ?? needed],
+    ),
   }
 }
 
@@ -212,6 +214,8 @@ function laterWith(
   listed: readonly ListedTransaction[],
   chosen: readonly ListedTransaction[],
   name: string,
+  /** Those that only took it away count, too. */
+  { gone = false }: { readonly gone?: boolean } = {},
 ): ListedTransaction | undefined {
   const first = listed.findIndex((each) => chosen.includes(each))
   return listed
@@ -220,7 +224,7 @@ function laterWith(
       (each) =>
         !chosen.includes(each) &&
         each.undoneBy === undefined &&
-        each.document.packages.some((changed) => changed.name === name && changed.to !== undefined),
+        each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined)),
     )
 }
 

@@ -1,9 +1,10 @@
 // Whether a rule can stand for a pre-image on this machine: it can where the program that makes the file anew is there, or comes back with the undo.
 import { asRaw, rawToBytes } from '../base/raw-text.ts'
 import { statSync } from 'node:fs'
-import { regenerations, ruleOf } from '../model/regeneration.ts'
+import { packageDatabaseRule, regenerations, ruleOf } from '../model/regeneration.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
+import type { PackagesNow } from './packages-now.ts'
 import { inRoot, type Workplace } from './workplace.ts'
 
 const programFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
@@ -12,6 +13,7 @@ const programFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/
 export function usableRules(
   place: Pick<Workplace, 'root'>,
   changes: readonly PathChange[],
+  packages: PackagesNow = [],
 ): (path: RawPath) => string | undefined {
   const was = new Set<string>()
   for (const { path, before } of changes) if (before !== undefined) was.add(path)
@@ -28,6 +30,9 @@ export function usableRules(
   }
   return (path) => {
     const rule = ruleOf(path)
+    // Without its system it is a file as any other.
+    if (rule?.name === packageDatabaseRule && !packages.some(({ manager }) => manager === 'rpm'))
+      return undefined
     if (rule?.path !== 'made') return rule?.name
     const makers = regenerations([{ path, present: true, wanted: true }])
     const own = makers.find((maker) => maker.rule === rule.name)

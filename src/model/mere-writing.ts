@@ -7,10 +7,11 @@ import { type Fingerprint, type PathChange, sameState } from './transaction.ts'
  * then. Lists of a package's files are none of them: their time tells when it was installed.
  */
 const writtenAnew =
-  /^\/var\/lib\/dpkg\/(?:lock|lock-frontend|triggers\/Lock|triggers\/Unincorp|status|available)$|^\/var\/lib\/apt\/(?:extended_states|lists\/lock|daily_lock)$|^\/var\/lib\/rpm\/\.rpm\.lock$/
+  /^\/var\/lib\/dpkg\/(?:lock|lock-frontend|triggers\/Lock|triggers\/Unincorp|status|available)$|^\/var\/lib\/apt\/(?:extended_states|lists\/lock|daily_lock)$|^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\/(?:\.rpm\.lock|rpmdb\.sqlite-wal)$/
 
-/** Copies of books before they were written, an update that dpkg had in hand, and caches of apt: written by each run, and made again by the next one. */
-const scratch = /^\/var\/lib\/dpkg\/(?:[^/]+-old|updates\/tmp\.i)$|^\/var\/cache\/apt\/[^/]+\.bin$/
+/** Copies of books before they were written, an update that dpkg had in hand, caches of apt, and the index of SQLite's log: written by each run, and made again by the next one. */
+const scratch =
+  /^\/var\/lib\/dpkg\/(?:[^/]+-old|updates\/tmp\.i)$|^\/var\/cache\/apt\/[^/]+\.bin$|^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\/rpmdb\.sqlite-shm$|^\/var\/lib\/dnf\/history\.sqlite-shm$/
 
 /** A file that differs in nothing but its time of change. */
 export function isTimeOnly({

@@ -98,6 +98,9 @@ function exact(name: string): RegenerationRule {
 const none: Equality = { kind: 'none' }
 const usr = String.raw`^(?:/usr)?`
 
+/** Of what a package system merges itself (src/packages/package-system.ts): it is a rule where that system is there. */
+export const packageDatabaseRule = 'package-database'
+
 /** The first that fits is a path's rule; commands run in this order. */
 const makers: readonly Maker[] = [
   // Sources of other caches come first: libraries and their cache, modules, then what is made of both.
@@ -151,6 +154,8 @@ const makers: readonly Maker[] = [
   },
   // ucf turns its copies over with each change: what a later one left there stays.
   { path: /^\/var\/lib\/ucf\/(?:hashfile|registry)\.\d+$/, rule: { ...exact('ucf-copies'), path: 'left' } },
+  // Made of the headers that the record keeps, with all that came later.
+  { path: /^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\//, rule: differs(packageDatabaseRule, 'left', none) },
   { path: /^\/var\/log\//, rule: differs('logs', 'left', none) },
   { path: /^\/var\/lib\/apt\/lists\//, rule: differs('package-lists', 'left', none) },
   { path: /^\/var\/cache\/apt\/[^/]+\.bin$/, rule: differs('apt-cache', 'removed', none) },

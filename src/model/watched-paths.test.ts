@@ -13,6 +13,8 @@ const rules: WatchRules = {
 test('configuration, programs, books of the system and what a package put among the data of a service are watched', () => {
   for (const path of [
     '/etc/hosts',
+    '/etc/rpm/macros',
+    '/usr/lib/python3/dist-packages/dnf-plugins/copr.py',
     '/boot/config-6.1',
     '/usr/bin/joe',
     '/usr/local/bin/tool',
@@ -32,6 +34,11 @@ test('configuration, programs, books of the system and what a package put among 
 test('logs, caches, homes, data of services, what is made anew and what VML put there are not', () => {
   for (const path of [
     '/var/log/syslog',
+    '/var/lib/rpm/rpmdb.sqlite',
+    '/var/lib/dnf/history.sqlite',
+    '/etc/rpm/macros.vml',
+    '/usr/lib/python3.13/site-packages/dnf-plugins/vml.py',
+    '/usr/lib/python3.13/site-packages/dnf-plugins/__pycache__/vml.cpython-313.pyc',
     '/var/cache/apt/pkgcache.bin',
     '/var/cache/debconf/config.dat-old',
     '/tmp/a',

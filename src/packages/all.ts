@@ -3,6 +3,7 @@ import { openApk } from './apk.ts'
 import { openDpkg } from './dpkg.ts'
 import { dpkgSystem } from './dpkg-system.ts'
 import { openRpm } from './rpm.ts'
+import { openRpmSystem } from './rpm-system.ts'
 import type { PackageManager } from './package-manager.ts'
 import type { PackageSystem } from './package-system.ts'
 
@@ -11,5 +12,5 @@ export function openPackageManagers(): readonly PackageManager[] {
 }
 
 export function openPackageSystems(): readonly PackageSystem[] {
-  return [dpkgSystem]
+  return [dpkgSystem, openRpmSystem()]
 }

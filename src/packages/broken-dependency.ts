@@ -13,6 +13,8 @@ export interface NeededPackage {
   readonly name: string
   /** `>= 1.2`, of the manager's own order. */
   readonly constraint?: string
+  /** Packages that go and gave it, where it is none itself. */
+  readonly providedBy?: readonly string[]
   /** The version that is, or would be, there. */
   readonly installed?: string
 }

@@ -33,11 +33,11 @@ export async function takeDpkgLocks({
   frontendHeld = false,
   ...request
 }: DpkgLockRequest): Promise<DpkgLocks> {
-  const frontend = frontendHeld ? undefined : await take(join(database, 'lock-frontend'), request)
+  const frontend = frontendHeld ? undefined : await takeFileLock(join(database, 'lock-frontend'), request)
   const path = join(database, 'lock')
   let inner: AsyncDisposable | undefined
   try {
-    inner = await take(path, request)
+    inner = await takeFileLock(path, request)
   } catch (error) {
     await frontend?.[Symbol.asyncDispose]()
     throw error
@@ -50,7 +50,7 @@ export async function takeDpkgLocks({
       try {
         return await work()
       } finally {
-        inner = await take(path, request)
+        inner = await takeFileLock(path, request)
       }
     },
     async [Symbol.asyncDispose]() {
@@ -61,7 +61,8 @@ export async function takeDpkgLocks({
   }
 }
 
-async function take(
+/** One of them, or another that is taken in the same way. */
+export async function takeFileLock(
   path: string,
   { clock, waitMs = 0, signal, onWait }: Omit<DpkgLockRequest, 'database' | 'frontendHeld'>,
 ): Promise<AsyncDisposable> {

@@ -1,7 +1,7 @@
 // dpkg and apt as a package system: their lists are texts, merged path by path; apt itself judges what a merge gives.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
-import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import { isWithin, joinPath, parseRawPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { underRoot } from './dpkg-database.ts'
@@ -38,11 +38,14 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   manager: 'dpkg',
   databases: [database, extendedStatesPath],
   read: async ({ root }, was) => readDpkgPackages(root, was),
-  async keep(_host, { state }, folder) {
+  isThere: (root) => existsSync(rawToBytes(underRoot(root, database))),
+  async keep(_host, now, folder) {
+    const { state } = now
     const { status, states } = keptIn(folder)
     mkdirSync(rawToBytes(folder), { recursive: true, mode: 0o700 })
     writeFileSync(rawToBytes(status), Buffer.from(state.status, 'latin1'), { mode: 0o600 })
     writeFileSync(rawToBytes(states), Buffer.from(state.extendedStates, 'latin1'), { mode: 0o600 })
+    return now
   },
   async readKept({ root }, folder) {
     const now = readDpkgPackages(root)
@@ -57,6 +60,18 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
     return { ...now, state }
   },
   transitions: (before, after) => dpkgTransitions(before.state, after.state),
+  async preview({ root }, placeOf) {
+    const textOf = (place: RawText | undefined) =>
+      rawFromBytes((place === undefined ? undefined : readIfThere(place)) ?? Buffer.alloc(0))
+    const stateAt = (at: (path: RawPath) => RawText | undefined): DpkgState => ({
+      status: textOf(at(statusPath)),
+      extendedStates: textOf(at(extendedStatesPath)),
+    })
+    return dpkgTransitions(
+      stateAt((path) => underRoot(root, path)),
+      stateAt(placeOf),
+    )
+  },
   // All of it lies in files that are kept as any other.
   record: async () => new Map(),
   planUndo: async (host, now, undo) => await planUndo(host, now, undo),
@@ -64,7 +79,7 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   lock: async (request) => await takeDpkgLocks(request),
 }
 
-export function dpkgTransitions(before: DpkgState, after: DpkgState): PackageTransition[] {
+function dpkgTransitions(before: DpkgState, after: DpkgState): PackageTransition[] {
   return packageRecords({ before, after }).map(transitionOf)
 }
 
@@ -207,9 +222,9 @@ async function prove(
   }
 }
 
-function readIfThere(path: RawPath): Buffer | undefined {
+function readIfThere(path: RawText): Buffer | undefined {
   try {
-    return readFileSync(rawToBytes(asRaw(path)))
+    return readFileSync(rawToBytes(path))
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined
     throw error

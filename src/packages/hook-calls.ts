@@ -1,4 +1,4 @@
-// What the hooks of apt and dpkg ask VML for, and what they leave in the open stage for it.
+// What the hooks of apt, dpkg, dnf and rpm ask VML for, and what they leave in the open stage for it.
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
@@ -17,14 +17,32 @@ import { asRaw, printableText, rawFromBytes, type RawText } from '../base/raw-te
  * `end`: apt has done its last. `stage` is gone when this ends with 0; any other status makes apt fail.
  * `dpkg-begin`, `dpkg-end`: of a dpkg that belongs to no transaction; as `begin` without a stage, and `end`, of which dpkg only tells.
  *
+ * `dnf-staged`: says "staged" where dnf is to be begun anew in a stage; `dnf-run -- DNF WORD…` does that, and ends as dnf does.
+ * `dnf-begin`, `dnf-end`: around what a dnf does that is in no stage. 99 of `dnf-begin` stops dnf, 0 asks for `dnf-end`.
+ * `rpm-begin`, `rpm-end`: of an rpm that dnf did not start. Nothing stops rpm; 0 asks for `rpm-end`, which comes when rpm is gone.
+ *
  * Any other status of `begin`, `live` and `dpkg-begin` lets apt and dpkg go on without a record; `journal/recover.sh` in `stage` is run before,
  * and `enter` is put out of reach. Where a run of apt is given up after `begin`, there is no `end`: whoever begins next finds its `stage`.
  */
 export type HookCall =
   | { readonly verb: 'begin' | 'plan' | 'live' | 'end' | 'dpkg-begin' | 'dpkg-end'; readonly pid: number }
   | { readonly verb: 'redo-live'; readonly number: number; readonly status: number }
+  | { readonly verb: 'dnf-begin' | 'dnf-end' | 'rpm-begin' | 'rpm-end'; readonly pid: number }
+  | { readonly verb: 'dnf-staged' }
+  | { readonly verb: 'dnf-run'; readonly argv: readonly string[] }
 
-const verbs = ['begin', 'plan', 'live', 'end', 'dpkg-begin', 'dpkg-end'] as const
+const verbs = [
+  'begin',
+  'plan',
+  'live',
+  'end',
+  'dpkg-begin',
+  'dpkg-end',
+  'dnf-begin',
+  'dnf-end',
+  'rpm-begin',
+  'rpm-end',
+] as const
 
 /** `usage` for what the hooks never say: they are of another version then. */
 export function parseHookCall(words: readonly string[]): HookCall {
@@ -33,6 +51,8 @@ export function parseHookCall(words: readonly string[]): HookCall {
   const status = numberOf(second)
   const verb = verbs.find((each) => each === word)
   if (verb !== undefined && number !== undefined && second === undefined) return { verb, pid: number }
+  if (word === 'dnf-staged' && first === undefined) return { verb: word }
+  if (word === 'dnf-run' && first !== undefined) return { verb: word, argv: words.slice(1) }
   if (word === 'redo-live' && number !== undefined && status !== undefined && more === undefined)
     return { verb: word, number, status }
   throw new VmlError(

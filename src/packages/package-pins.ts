@@ -17,17 +17,25 @@ const idleTimeoutMs = 600_000
 /** A line for each of some ten thousand packages. */
 const outputBytesMax = 16 * 1024 * 1024
 
+/** env(1). */
+const notFoundStatus = 127
+const noPlugin = 'No such command'
+
 export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackagePins {
-  const run = async (argv: readonly string[]): Promise<string> => {
+  const run = async (words: readonly string[]): Promise<string> => {
+    const argv = ['env', 'LC_ALL=C', ...words]
     const { status, stdout, stderr } = await shell.run({ argv, idleTimeoutMs, outputBytesMax })
     if (status === 0) return stdout.toString('latin1')
     const said = printable(rawFromBytes(stderr.subarray(-2048))).trim()
-    throw new VmlError('remote.command', `${argv.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
+    // Without dnf, or without its plugin for that, nothing is pinned.
+    if (words === all.list && manager === 'rpm' && (status === notFoundStatus || said.includes(noPlugin)))
+      return ''
+    throw new VmlError('remote.command', `${words.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
       details: { status, stderr: said },
     })
   }
   // apt-mark(8); dnf-versionlock(8), of dnf-plugins-core.
-  const words =
+  const all =
     manager === 'dpkg'
       ? { list: ['apt-mark', 'showhold'], pin: ['apt-mark', 'hold'], unpin: ['apt-mark', 'unhold'] }
       : {
@@ -37,8 +45,8 @@ export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackageP
         }
   return {
     list: async () =>
-      [...lines(await run(words.list))].map((line) => line.trim()).filter((line) => line !== ''),
-    pin: async (names) => void (await run([...words.pin, ...names])),
-    unpin: async (names) => void (await run([...words.unpin, ...names])),
+      [...lines(await run(all.list))].map((line) => line.trim()).filter((line) => line !== ''),
+    pin: async (names) => void (await run([...all.pin, ...names])),
+    unpin: async (names) => void (await run([...all.unpin, ...names])),
   }
 }

@@ -1,5 +1,6 @@
 // What an engine of transactions asks of a machine's package system, whichever it is: dpkg with apt, or rpm with dnf.
 import type { Clock } from '../base/clock.ts'
+import type { RawText } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
@@ -78,15 +79,22 @@ export interface PackageSystem<State extends PackageState = PackageState> {
   readonly manager: State['manager']
   /** Files and folders that hold what it knows. They are kept whole where they are changed in place, however large they are. */
   readonly databases: readonly RawPath[]
+  /** By its database. */
+  isThere(root: RawPath): boolean
   /**
    * Undefined where the root has no database of it. `was` gives files as they were before, in the place of those that lie there. Leaves no trace
    * in the database's folders.
    */
   read(host: PackageHost, was?: (path: RawPath) => Buffer | undefined): Promise<State | undefined>
-  /** Keeps in a folder of ours what `readKept` needs after the database has changed, and after a crash. */
-  keep(host: PackageHost, state: State, folder: RawPath): Promise<void>
+  /** Keeps in a folder of ours what `record` and, after a crash, `readKept` need when the database has changed. */
+  keep(host: PackageHost, state: State, folder: RawPath): Promise<State>
   readKept(host: PackageHost, folder: RawPath): Promise<State | undefined>
   transitions(before: State, after: State): readonly PackageTransition[]
+  /** What would become of the packages: `placeOf` says where what is to lie at a path lies now. */
+  preview(
+    host: PackageHost,
+    placeOf: (path: RawPath) => RawText | undefined,
+  ): Promise<readonly PackageTransition[]>
   /** What an undo needs of the change, beside the paths; `before` may be of `keep`. */
   record(
     host: PackageHost,

@@ -2,6 +2,9 @@
 import { compareRaw } from '../model/raw-path.ts'
 import type { RpmEntry } from './rpm-headers.ts'
 
+/** An entry without its header. */
+export type RpmListed = Omit<RpmEntry, 'header'>
+
 /** Small: a header of each package that came or went. */
 export interface RpmDatabaseChange {
   readonly removed: readonly RpmEntry[]
@@ -14,7 +17,7 @@ export interface RpmDatabaseChange {
 export interface RpmDatabaseConflict {
   readonly name: string
   readonly architecture: string
-  readonly now: readonly RpmEntry[]
+  readonly now: readonly RpmListed[]
   readonly before: readonly RpmEntry[]
 }
 
@@ -56,9 +59,12 @@ export function reversed({ removed, added, beside }: RpmDatabaseChange): RpmData
  * Package by package: as the transaction left it, back to what it was before; changed since, a conflict. `now` is the whole database;
  * of its headers nothing is kept.
  */
-export async function planRpmUndo(change: RpmDatabaseChange, now: Entries): Promise<RpmDatabasePlan> {
-  const slots = new Map<string, { added: RpmEntry[]; removed: RpmEntry[]; now: RpmEntry[] }>()
-  const at = (entry: RpmEntry) => {
+export async function planRpmUndo(
+  change: RpmDatabaseChange,
+  now: AsyncIterable<RpmListed> | Iterable<RpmListed>,
+): Promise<RpmDatabasePlan> {
+  const slots = new Map<string, { added: RpmEntry[]; removed: RpmEntry[]; now: RpmListed[] }>()
+  const at = (entry: RpmListed) => {
     const found = slots.get(slot(entry)) ?? { added: [], removed: [], now: [] }
     slots.set(slot(entry), found)
     return found
@@ -84,11 +90,11 @@ export async function planRpmUndo(change: RpmDatabaseChange, now: Entries): Prom
 }
 
 /** Packages of one name and architecture: most are there once. */
-function slot({ name, architecture }: RpmEntry): string {
+function slot({ name, architecture }: RpmListed): string {
   return `${name}.${architecture}`
 }
 
-function sameIds(one: readonly RpmEntry[], other: readonly RpmEntry[]): boolean {
+function sameIds(one: readonly RpmListed[], other: readonly RpmListed[]): boolean {
   const ids = new Set(one.map(({ id }) => id))
   return ids.size === other.length && other.every(({ id }) => ids.has(id))
 }

@@ -3,7 +3,7 @@
 /** Program files of the hooks, from the root of the machine. */
 export const rpmHookFolder = '/usr/lib/vml'
 /** How VML is started; written for all package managers alike. */
-const programFile = `${rpmHookFolder}/program`
+export const programFile = `${rpmHookFolder}/program`
 export const rpmHookFile = `${rpmHookFolder}/rpm-hook`
 
 /**
@@ -13,6 +13,9 @@ export const rpmHookFile = `${rpmHookFolder}/rpm-hook`
 export const refusedStatus = 99
 
 const firstLine = 'Written by "vml tx enable"; "vml tx disable" removes it.'
+
+/** Of a dnf that was begun anew, so that it is not once more: `1`, or a file that it makes when it begins to change packages. */
+export const dnfAgainVariable = 'VML_DNF_AGAIN'
 
 /** Whether a file is one of ours. */
 export function isRpmHookText(text: string): boolean {
@@ -44,8 +47,8 @@ import dnf
 
 HOOK = '${rpmHookFile}'
 REFUSED = ${refusedStatus}
-# Of a dnf that was begun anew, so that it is not once more.
-AGAIN = 'VML_DNF_AGAIN'
+# Of a dnf that was begun anew, so that it is not once more; a file is made when it goes on from questions to deeds.
+AGAIN = '${dnfAgainVariable}'
 
 
 class Vml(dnf.Plugin):
@@ -94,9 +97,17 @@ class Vml(dnf.Plugin):
         except OSError:
             pass
 
+    def attempt(self):
+        try:
+            if os.environ.get(AGAIN, '').startswith('/'):
+                open(os.environ[AGAIN], 'a').close()
+        except OSError:
+            pass
+
     def pre_transaction(self):
         if not self.changes_this_system():
             return
+        self.attempt()
         status = self.call('dnf-begin', str(os.getpid()))
         if status == REFUSED:
             raise dnf.exceptions.Error('vml: nothing may be changed now')

@@ -4,10 +4,12 @@ import { basename, dirname, join } from 'node:path'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
 import { absent, textOf, writeHookFile } from './hook-file.ts'
+import { programScript } from './hook-scripts.ts'
 import type { Shell } from '../wire/shell.ts'
 import {
   dnfPlugin,
   isRpmHookText,
+  programFile,
   hookMacro,
   rpmHookFile,
   rpmHookFolder,
@@ -76,6 +78,11 @@ export async function planRpmHooks(
   }
 }
 
+/** How VML is started, where no other hooks bring it. */
+export function programHookOf(program: readonly string[]): RpmHookFile {
+  return { path: programFile, mode: 0o755, text: programScript(program) }
+}
+
 /** dnf's own Python tells where its plugins lie: it differs by distribution and by version. */
 const askScript = `
 command -v rpm >/dev/null 2>&1 || exit 0
@@ -121,6 +128,7 @@ export async function removeRpmHooks(root: string): Promise<{ readonly left: rea
     ...macroFolders.map((folder) => `${folder}/${macroName}`),
     ...plugins.map((folder) => `${folder}/${pluginName}`),
     rpmHookFile,
+    programFile,
   ]
   for (const path of files) {
     const place = join(root, path)
@@ -128,7 +136,8 @@ export async function removeRpmHooks(root: string): Promise<{ readonly left: rea
     await rm(temporaryName(place), { force: true })
     if (there === undefined) continue
     if (isRpmHookText(there)) await rm(place)
-    else left.push(path)
+    // The program is another's, too.
+    else if (path !== programFile) left.push(path)
   }
   for (const folder of plugins) await removeCompiled(join(root, folder))
   await removeEmpty(join(root, rpmHookFolder))

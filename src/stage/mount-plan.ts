@@ -98,6 +98,9 @@ const throughFolders: readonly ThroughMount[] = [
   // apt runs outside of the stage and writes these while it does.
   ['/var/cache/apt/archives', 'it can be fetched again'],
   ['/var/lib/apt/lists', 'it can be fetched again'],
+  ['/var/cache/dnf', 'it can be fetched again'],
+  ['/var/cache/libdnf5', 'it can be fetched again'],
+  ['/var/cache/yum', 'it can be fetched again'],
 ].map(([path, reason]) => ({ path: rawFromString(path ?? '') as RawPath, reason: reason ?? '' }))
 
 const forbidding: readonly string[] = ['nosuid', 'nodev', 'noexec']

@@ -10,9 +10,14 @@ const stateFolders: ReadonlySet<RawPath> = pathSet([
   '/var/lib/ucf',
   '/var/lib/systemd',
   '/var/lib/pam',
-  '/var/lib/rpm',
-  '/var/lib/dnf',
   '/var/cache/debconf',
+])
+/** Databases in files of their own, written in place by rpm and dnf: kept whatever their size, since what came and went is told by comparing them. */
+const databaseFolders: ReadonlySet<RawPath> = pathSet([
+  '/var/lib/rpm',
+  '/usr/lib/sysimage/rpm',
+  '/var/lib/dnf',
+  '/usr/lib/sysimage/libdnf5',
 ])
 /** State of programs; grub-editenv(1) writes its block in place; cron takes no table with two names; what people put there. */
 const mixedFolders: ReadonlySet<RawPath> = pathSet([
@@ -44,6 +49,7 @@ export type LiveCause = 'packages' | 'command'
 
 /** A larger one is linked: when it was written in place, that is found, and told. */
 export function isCopied(path: RawPath, sizeBytes: number, cause: LiveCause): boolean {
+  if (nearestIn(path, databaseFolders) !== undefined) return true
   if (nearestIn(path, stateFolders) !== undefined) return sizeBytes <= stateBytesMax
   if (nearestIn(path, imageFolders) !== undefined) return false
   if (sizeBytes <= smallBytesMax && (cause === 'command' || editedName.test(baseName(path)))) return true

@@ -19,6 +19,7 @@ import { rpmOwners } from '../../src/packages/rpm-owners.ts'
 import { verifyRpmFiles } from '../../src/packages/rpm-proof.ts'
 import { prefixedShell } from '../../src/source/userlands.fixture.ts'
 import { openRpmFile } from '../../src/wire/rpm-file.ts'
+import type { RpmIdentity } from '../../src/wire/rpm-package.ts'
 import type { Shell } from '../../src/wire/shell.ts'
 import { openRpmChroot, type RpmChroot } from '../rpm-chroot.ts'
 import { buildRpms, rpmPath, type RpmSpec } from '../rpm-packages.ts'
@@ -91,7 +92,7 @@ async function entries(folder = database): Promise<RpmEntry[]> {
   return await Array.fromAsync(exportRpmDatabase(shell, folder))
 }
 
-const namesOf = (found: readonly RpmEntry[]) => found.map(rpmName).sort()
+const namesOf = (found: readonly RpmIdentity[]) => found.map(rpmName).sort()
 const planned = '/root/planned'
 
 /** Puts the planned database in the place of the one in use, as a commit would. */

@@ -1,15 +1,16 @@
-// `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
+// `vml tx enable` and `vml tx disable`: whether what apt, dpkg, dnf and rpm do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
-import { requireDpkgOut } from '../../app/dpkg-kept-out.ts'
+import { planMachineHooks } from '../../app/machine-hooks.ts'
+import { requirePackagesOut } from '../../app/packages-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
-import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
+import { openLocalShell } from '../../wire/local-shell.ts'
 import { defineCommand, dryRun } from '../command.ts'
 
 export const enable = defineCommand({
   description:
-    'Records what apt and dpkg do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts two lines into the configuration of apt and dpkg; vml tx disable removes every trace of them.',
+    'Records what apt and dpkg, or dnf and rpm, do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts two lines into the configuration of apt and dpkg, or a plugin beside those of dnf and a macro beside those of rpm; vml tx disable removes every trace of them.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -19,22 +20,24 @@ export const enable = defineCommand({
   ],
   async run(context, { options }) {
     const { out } = context
-    const files = ownHooks()
+    const hooks = await ownHooks()
     if (!options.dryRun) {
-      requireRoot('put hooks of apt and dpkg in place')
-      await using _locks = await requireDpkgOut(context, lockWaitMs)
+      requireRoot('put hooks of package managers in place')
+      await using _locks = await requirePackagesOut(context, lockWaitMs)
       const logbook = await context.openSystemLogbook({ make: true })
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
-      await installHooks('/', files)
+      await hooks.install()
     }
     out.document({
       schema: 1,
       dry_run: options.dryRun,
-      files: files.map(({ path }) => path),
+      files: hooks.paths,
+      unseen: hooks.unseen,
       logbook: systemLogbook,
     })
-    for (const { path } of files) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    for (const path of hooks.paths) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    for (const sentence of hooks.unseen) context.reporter.warn({ warning: `Not seen: ${sentence}` })
     out.note(
       options.dryRun
         ? 'Nothing was changed'
@@ -45,7 +48,7 @@ export const enable = defineCommand({
 
 export const disable = defineCommand({
   description:
-    'Ends the recording of what apt and dpkg do, and removes every trace of the hooks. What was recorded stays, and can be taken back.',
+    'Ends the recording of what apt, dpkg, dnf and rpm do, and removes every trace of the hooks. What was recorded stays, and can be taken back.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -55,7 +58,8 @@ export const disable = defineCommand({
   ],
   async run(context, { options }) {
     const { out } = context
-    const found = await findHooks('/', ownHooks())
+    const hooks = await ownHooks()
+    const found = await hooks.find()
     if (options.dryRun || found === 'none') {
       out.document({ schema: 1, dry_run: options.dryRun, found })
       out.note(
@@ -65,18 +69,21 @@ export const disable = defineCommand({
       )
       return
     }
-    requireRoot('remove hooks of apt and dpkg')
-    await using _locks = await requireDpkgOut(context, lockWaitMs)
-    const { left } = await removeHooks('/')
+    requireRoot('remove hooks of package managers')
+    await using _locks = await requirePackagesOut(context, lockWaitMs)
+    const { left } = await hooks.remove()
     out.document({ schema: 1, dry_run: false, found, left })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
     out.note('Removed. What was recorded stays: vml tx list')
   },
 })
 
-function ownHooks() {
+async function ownHooks() {
   const start = fileURLToPath(new URL('../vml.js', import.meta.url))
-  return hookFiles({ program: [process.execPath, start], servicePolicy: policyScript() })
+  return await planMachineHooks(openLocalShell(), {
+    program: [process.execPath, start],
+    servicePolicy: policyScript(),
+  })
 }
 
 /** An upgrade that is under way may take that long; longer is for a person to decide. */

@@ -1,5 +1,6 @@
-// `vml tx hook`: what the hooks of apt and dpkg call; not for people.
+// `vml tx hook`: what the hooks of apt, dpkg, dnf and rpm call; not for people.
 import { beginPackageRun, considerPlan, endPackageRun, goLive, redoLive } from '../../app/package-hooks.ts'
+import { beginRpmRun, canStageDnf, endDnfRun, endEndedRpm, runStagedDnf } from '../../app/rpm-runs.ts'
 import { openTransactionParts, whoIsAtWork } from '../../app/transactions.ts'
 import { yieldTried } from '../../app/tried.ts'
 import { isFailure, messageOf } from '../../base/failure.ts'
@@ -12,11 +13,17 @@ import { recoverFirst } from './tx-run.ts'
 
 export const hook = defineCommand({
   description:
-    'Called by the hooks of apt and dpkg, which vml tx enable puts in place. Not to be called by hand.',
+    'Called by the hooks of apt, dpkg, dnf and rpm, which vml tx enable puts in place. Not to be called by hand.',
   operands: [
-    operand('VERB', 'begin, plan, live, redo-live, end, dpkg-begin, dpkg-end'),
-    { ...operand('PROCESS', 'of apt or dpkg; of redo-live the number of the call'), required: false },
-    { ...operand('STATUS', 'that the call ended with'), required: false },
+    operand(
+      'VERB',
+      'begin, plan, live, redo-live, end, dpkg-begin, dpkg-end, dnf-staged, dnf-run, dnf-begin, dnf-end, rpm-begin, rpm-end',
+    ),
+    {
+      ...operand('WORD', 'the process; of redo-live number and status of the call; of dnf-run the command'),
+      required: false,
+      many: true,
+    },
   ],
   options: {},
   examples: [
@@ -39,7 +46,23 @@ export const hook = defineCommand({
   },
 })
 
-const beginnings: ReadonlySet<HookCall['verb']> = new Set(['begin', 'live', 'dpkg-begin'])
+const beginnings: ReadonlySet<HookCall['verb']> = new Set([
+  'begin',
+  'live',
+  'dpkg-begin',
+  'dnf-begin',
+  'dnf-run',
+  'rpm-begin',
+])
+/** Of what is a part of a transaction that is open: its end is not to be told. */
+const partStatus = 1
+
+/** What was tried is thrown away, and what was cut off is mended. */
+async function makeWay(context: Context, parts: TransactionParts): Promise<void> {
+  const yielded = await yieldTried(parts)
+  if (yielded !== undefined) context.out.note(`vml: ${yielded}`)
+  await recoverFirst(context, parts)
+}
 
 async function answer(context: Context, parts: TransactionParts, call: HookCall): Promise<number> {
   const { out } = context
@@ -48,9 +71,7 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
   switch (call.verb) {
     case 'begin':
     case 'dpkg-begin': {
-      const yielded = await yieldTried(parts)
-      if (yielded !== undefined) out.note(`vml: ${yielded}`)
-      await recoverFirst(context, parts)
+      await makeWay(context, parts)
       await beginPackageRun(parts, {
         source: call.verb === 'begin' ? 'apt' : 'dpkg',
         processId: call.pid,
@@ -73,6 +94,30 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
       const done = await endPackageRun(parts, call.pid, tellLive)
       if (done?.end.kind === 'recorded') printRecorded(out, done.end.transaction)
       return done?.redoStatus ?? 0
+    }
+    case 'dnf-staged':
+      if (canStageDnf(parts, process.ppid)) out.line('staged')
+      return 0
+    case 'dnf-run': {
+      await makeWay(context, parts)
+      const user = whoIsAtWork(context.config)
+      const { status, end } = await runStagedDnf(context, parts, { argv: call.argv, user }, tellLive)
+      if (end?.kind === 'recorded') printRecorded(out, end.transaction)
+      return status
+    }
+    case 'dnf-begin':
+    case 'rpm-begin': {
+      await makeWay(context, parts)
+      const source = call.verb === 'dnf-begin' ? 'dnf' : 'rpm'
+      const user = whoIsAtWork(context.config)
+      const begun = await beginRpmRun(parts, { source, processId: call.pid, user })
+      return begun === 'part' ? partStatus : 0
+    }
+    case 'dnf-end':
+    case 'rpm-end': {
+      const end = await (call.verb === 'dnf-end' ? endDnfRun : endEndedRpm)(parts, call.pid)
+      if (end?.kind === 'recorded') printRecorded(out, end.transaction)
+      return 0
     }
   }
 }

@@ -1,4 +1,5 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
+import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { describeRecovered, recoverStage } from '../../engine/recover-stage.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
@@ -24,6 +25,7 @@ export const recover = defineCommand({
     const parts = openTransactionParts(context, logbook)
     const outlived = dropOutlived(parts)
     if (outlived !== undefined) context.reporter.warn({ warning: outlived })
+    await endEndedRpm(parts)
     const recovered = await recoverStage(parts, { backward: options.backward })
     out.document({ schema: 1, outcome: recovered.kind })
     out.note(describeRecovered(recovered) ?? 'Nothing was left behind')

@@ -1,4 +1,5 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
+import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
@@ -128,6 +129,7 @@ const failedStatus = 1
 export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
   const outlived = dropOutlived(parts)
   if (outlived !== undefined) context.reporter.warn({ warning: outlived })
+  await endEndedRpm(parts)
   if (isLeftBehind(parts)) {
     const told = describeRecovered(await recoverStage(parts))
     if (told !== undefined) context.reporter.warn({ warning: told })

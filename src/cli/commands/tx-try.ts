@@ -1,5 +1,5 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
-import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
+import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { requireRoot } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
@@ -47,7 +47,7 @@ export const tryCommand = defineCommand({
       const { exitStatus, looked } = decision
       if (exitStatus !== 0) return 'discard'
       checks = await decision.check()
-      preview = previewStage(parts, looked)
+      preview = await previewStage(parts, looked)
       if (!out.json) printPreview(out, preview, checks)
       if (options.strict) requirePassed(checks)
       if (options.discard || isNothingMeant(looked.changeSet.changes)) return 'discard'
@@ -87,7 +87,7 @@ export const commit = defineCommand({
   async run(context, { options }) {
     const { out } = context
     const parts = await openParts(context, 'commit what was tried')
-    await using _locks = await keepDpkgOut(context)
+    await using _locks = await keepPackagesOut(context)
     const { looked, exitStatus, validations } = await claimTried(parts, (checks) => {
       if (options.strict) requirePassed(checks)
     })

@@ -8,7 +8,7 @@ import { isNothing, runUndo } from '../../engine/run-undo.ts'
 import { undoNeeds } from '../../engine/space-need.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../engine/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
-import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
+import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
@@ -110,7 +110,7 @@ async function takeBack(
     // What was changed by hand until now becomes a transaction of its own, which the plan knows of.
     await parts.beforeChange?.()
   }
-  await using _locks = options.dryRun ? undefined : await keepDpkgOut(context)
+  await using _locks = options.dryRun ? undefined : await keepPackagesOut(context)
   await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   const { run, listed } = opened
   const plan = await planUndo(

@@ -18,7 +18,7 @@ export const noun: NounSpec = {
   description:
     'Changes of the software of this machine as transactions: recorded, shown, and taken back one by one.',
   verbs: {
-    enable: { summary: 'record what apt and dpkg do', command: enable },
+    enable: { summary: 'record what package managers do', command: enable },
     disable: { summary: 'record it no more', command: disable },
     run: { summary: 'make a transaction of a command', command: run },
     try: { summary: 'see what a command would do', command: tryCommand },
@@ -37,6 +37,6 @@ export const noun: NounSpec = {
     owner: { summary: 'whose a path is', command: owner },
     pin: { summary: 'keep packages at their version', command: pin },
     unpin: { summary: 'let them change again', command: unpin },
-    hook: { summary: 'for the hooks of apt and dpkg', command: hook },
+    hook: { summary: 'for the hooks of package managers', command: hook },
   },
 }

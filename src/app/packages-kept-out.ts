@@ -1,0 +1,36 @@
+// Keeps apt, dpkg, dnf and rpm out while a transaction changes what is theirs.
+import { VmlError } from '../base/failure.ts'
+import { openPackageSystems } from '../packages/all.ts'
+import { rootOfMachine, type TransactionContext } from './transactions.ts'
+
+type Waiting = Pick<TransactionContext, 'clock' | 'signal' | 'reporter'>
+
+/** Of every package system that the machine has. `store.locked` when the wait was in vain. */
+export async function keepPackagesOut(
+  { clock, signal, reporter }: Waiting,
+  waitMs?: number,
+): Promise<AsyncDisposable> {
+  await using locks = new AsyncDisposableStack()
+  for (const system of openPackageSystems()) {
+    if (!system.isThere(rootOfMachine)) continue
+    const lock = await system.lock({
+      clock,
+      signal,
+      ...(waitMs === undefined ? {} : { waitMs }),
+      onWait: ({ pid }) =>
+        reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of ${system.manager}` }),
+    })
+    locks.use(lock)
+  }
+  return locks.move()
+}
+
+/** `unsupported` where the machine has no package system. */
+export async function requirePackagesOut(context: Waiting, waitMs?: number): Promise<AsyncDisposable> {
+  if (!openPackageSystems().some((system) => system.isThere(rootOfMachine)))
+    throw new VmlError(
+      'unsupported',
+      'Cannot record what package managers do: this machine has neither dpkg nor rpm',
+    )
+  return await keepPackagesOut(context, waitMs)
+}
