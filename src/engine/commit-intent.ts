@@ -1,5 +1,5 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { rawFromBytes } from '../base/raw-text.ts'
 import { sha256 } from '../model/document-fields.ts'
 import { convert, count, isMisfit, listOf, objectOf, optional } from '../model/field-check.ts'
@@ -67,6 +67,11 @@ export function writeIntent(
   }
   writeFileSync(result, JSON.stringify(intent), { mode: 0o600 })
   if (changes) writeFileSync(changesPath(place), encodeIntended(changes), { mode: 0o600 })
+}
+
+/** Nothing was committed, and something else is to be done with what is open. */
+export function forgetIntent(place: Pick<Workplace, 'state'>): void {
+  for (const file of [changesPath(place), filesOf(place).result]) rmSync(file, { force: true })
 }
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */

@@ -163,8 +163,7 @@ async function fitRecords(
     })
 }
 
-const howToKeep =
-  'vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it'
+const howToKeep = 'vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it'
 
 /** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
 const announcedShare = 0.9

@@ -42,6 +42,7 @@ import {
   type StageRequest,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
+import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
 import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -127,6 +128,7 @@ async function capture(place: Workplace, note: StageNote, scan: MountPlan): Prom
     cause: note.source === 'command' ? 'command' : 'packages',
     libc,
     reader,
+    requireRoom: (copies) => requireLiveSpace(place, copies),
     signal,
     report: (event) => place.reporter.progress(event),
   })
@@ -176,8 +178,9 @@ export async function endLive(
       dropStage(parts, plan)
       return { kind: 'nothing' }
     }
-    const result = resultOf(ended, packages, readPackagesNow(parts))
-    writeIntent(parts, { exitStatus: result.exitStatus })
+    const validations = await checkAfterwards(parts, changes)
+    const result = { ...resultOf(ended, packages, readPackagesNow(parts)), validations }
+    writeIntent(parts, { exitStatus: result.exitStatus, validations })
     // Its being there says that nothing is looked at any more: it comes last, and whole.
     await writeFileDurable(changesPath(parts), encodeIntended(changes))
     committed = { changes, result }
