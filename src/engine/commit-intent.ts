@@ -9,7 +9,7 @@ import { type Validation, validationsCheck } from '../model/transaction-record.t
 import type { DpkgState } from '../packages/dpkg-records.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
-import type { PathChange, RecordedChange } from '../model/transaction.ts'
+import type { ChangeOwner, PathChange, RecordedChange } from '../model/transaction.ts'
 import { encodeChanges } from '../model/transaction-record.ts'
 
 export interface CommitIntent {
@@ -28,11 +28,14 @@ export function changesPath(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(openFolder(place), 'changes.jsonl')
 }
 
-/** Of changes of which nothing is decided yet: `parseChanges` reads them. */
-export function encodeIntended(changes: readonly PathChange[]): Buffer {
+/** Whose a path is by the packages before the change: of what goes, nothing tells afterwards. */
+export type OwnerBefore = (change: PathChange) => ChangeOwner
+
+/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. */
+export function encodeIntended(changes: readonly PathChange[], ownerBefore?: OwnerBefore): Buffer {
   const undecided = changes.map((change): RecordedChange => ({
     ...change,
-    owner: { kind: 'script' },
+    owner: (change.after ? undefined : ownerBefore?.(change)) ?? { kind: 'script' },
     preImage: { kind: 'fingerprint' },
     afterKept: false,
   }))
@@ -58,6 +61,7 @@ export function writeIntent(
   place: Pick<Workplace, 'state'>,
   { packages, ...intent }: CommitIntent,
   changes?: readonly PathChange[],
+  ownerBefore?: OwnerBefore,
 ): void {
   const { status, states, result } = filesOf(place)
   if (packages) {
@@ -66,7 +70,7 @@ export function writeIntent(
     writeFileSync(states, Buffer.from(packages.extendedStates, 'latin1'), { mode: 0o600 })
   }
   writeFileSync(result, JSON.stringify(intent), { mode: 0o600 })
-  if (changes) writeFileSync(changesPath(place), encodeIntended(changes), { mode: 0o600 })
+  if (changes) writeFileSync(changesPath(place), encodeIntended(changes, ownerBefore), { mode: 0o600 })
 }
 
 /** Nothing was committed, and something else is to be done with what is open. */

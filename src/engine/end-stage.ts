@@ -4,12 +4,19 @@ import { messageOf, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
-import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
+import {
+  type ChangeOwner,
+  countChanges,
+  type Fingerprint,
+  type PathChange,
+  type RecordedChange,
+} from '../model/transaction.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import type { PackageSources } from '../packages/package-sources.ts'
 import type { Reference } from '../packages/package-references.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
@@ -26,7 +33,7 @@ import { nextEntryNumber, type OpenLogbook } from './entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { pinContent } from './pins.ts'
-import { recordChanges } from './record-changes.ts'
+import { ownerOf, recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import { changesPath, readIntent, writeIntent } from './commit-intent.ts'
@@ -46,6 +53,8 @@ export interface TransactionParts extends Workplace {
   readonly machine: RecordedMachine
   /** Which contents before it a package of a source that does not forget gives; absent where no such source is configured. */
   readonly findReferences?: FindReferences | undefined
+  /** Packages of sources that do not forget; absent where none is configured. */
+  readonly packageSources?: PackageSources | undefined
   /** What becomes of older records once a new one is there: pins, the budget. */
   readonly afterRecord?: (() => Promise<void>) | undefined
   /** What has to be done for services after the commit; tells what was done. */
@@ -134,7 +143,9 @@ export async function commitStage(
   const changes = changeSet.seal()
   const folder = openFolder(parts)
   const { exitStatus, validations } = result
-  writeIntent(parts, { exitStatus, validations, packages: packages?.state }, changes)
+  writeIntent(parts, { exitStatus, validations, packages: packages?.state }, changes, (change) =>
+    ownerOf(change, { filesBefore: packages?.files }),
+  )
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -158,6 +169,8 @@ export interface CommittedStage {
   readonly plan: OpenStage['plan'] | undefined
   readonly kept: KeptBefore
   readonly changes: readonly PathChange[]
+  /** As it was written down before the commit; after it, nothing tells it any more. */
+  readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner>
   readonly outside: readonly PathChange[]
   readonly packages: PackagesNow | undefined
   readonly result: StageResult
@@ -200,6 +213,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     after: live,
     filesBefore: before?.files,
     filesAfter: after?.files,
+    removedOwners: committed.removedOwners,
     ruleOf: usableRules(parts, all),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
@@ -298,13 +312,17 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 /** What was committed when the process ended, as it was written down before. */
 export function readCommitted(
   place: Workplace,
-): Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined {
+): Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'takesBack' | 'packages'> | undefined {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
   const { exitStatus, validations = [], takesBack, packages: state } = readIntent(place)
   const now = readPackagesNow(place)
+  const written = parseChanges(changes)
   return {
-    changes: parseChanges(changes),
+    changes: written,
+    removedOwners: new Map(
+      written.flatMap(({ path, after, owner }) => (after === undefined ? [[path, owner] as const] : [])),
+    ),
     result: { exitStatus, validations },
     ...(takesBack === undefined ? {} : { takesBack }),
     // Whose a path was is asked of the packages as they are: those lists are changed already.

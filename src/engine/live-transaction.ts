@@ -43,6 +43,7 @@ import {
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
+import { ownerOf } from './record-changes.ts'
 import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -161,7 +162,8 @@ export async function endLive(
   const kept = openLiveKept({ plan, capture: taken, libc })
   const packages = readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideCopy(parts))
   const outside = await outsideChanges(parts)
-  let committed: Pick<CommittedStage, 'changes' | 'result'> | undefined = readCommitted(parts)
+  let committed: Pick<CommittedStage, 'changes' | 'removedOwners' | 'result'> | undefined =
+    readCommitted(parts)
   if (committed === undefined) {
     const found = await readLiveChanges({
       plan,
@@ -182,7 +184,10 @@ export async function endLive(
     const result = { ...resultOf(ended, packages, readPackagesNow(parts)), validations }
     writeIntent(parts, { exitStatus: result.exitStatus, validations })
     // Its being there says that nothing is looked at any more: it comes last, and whole.
-    await writeFileDurable(changesPath(parts), encodeIntended(changes))
+    await writeFileDurable(
+      changesPath(parts),
+      encodeIntended(changes, (change) => ownerOf(change, { filesBefore: packages?.files })),
+    )
     committed = { changes, result }
   }
   kept.prune(committed.changes)

@@ -18,6 +18,8 @@ export interface RecordingParts {
   /** Packages before and after it; absent where the machine has no dpkg. */
   readonly filesBefore?: DpkgFiles | undefined
   readonly filesAfter?: DpkgFiles | undefined
+  /** Where it is known from before the change whose a removed path was. */
+  readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner> | undefined
   /** Paths that a package of a source that does not forget has. */
   readonly references: ReadonlyMap<RawPath, Reference>
   /** The rule by which a path is made anew. */
@@ -109,7 +111,14 @@ function baseOf(
 const etc = pathIn(rootPath, '/etc')
 const dpkgInfo = pathIn(rootPath, '/var/lib/dpkg/info')
 
-function ownerOf({ path, before, after }: PathChange, parts: RecordingParts): ChangeOwner {
+/** By the packages before and after the change. */
+export function ownerOf(
+  { path, before, after }: PathChange,
+  parts: Pick<RecordingParts, 'filesBefore' | 'filesAfter' | 'removedOwners'>,
+): ChangeOwner {
+  const known = after ? undefined : parts.removedOwners?.get(path)
+  if (known) return known
+
   const files = after ? (parts.filesAfter ?? parts.filesBefore) : (parts.filesBefore ?? parts.filesAfter)
   const isFolder = (after ?? before)?.type === 'dir'
   const name = packageOf(path, isFolder ? undefined : files)

@@ -24,6 +24,7 @@ import {
 } from './end-stage.ts'
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
+import { ownerOf } from './record-changes.ts'
 import { beginStage, dropStage } from './open-stage.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
@@ -66,7 +67,9 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     const ready = await makeReady(parts, plan)
     const packages = readPackagesNow(parts)
     const takesBack = plan.transactions.map(({ entry }) => entry.id)
-    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state }, ready.changes)
+    writeIntent(parts, { exitStatus: 0, takesBack, packages: packages?.state }, ready.changes, (change) =>
+      ownerOf(change, { filesBefore: packages?.files }),
+    )
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),

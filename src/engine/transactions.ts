@@ -37,7 +37,7 @@ export async function listTransactions(
   // Newest first: what took something back is itself taken back only by what came later.
   for (const { entry, document } of documents.toReversed()) {
     if (undoneBy.has(entry.id)) continue
-    for (const id of document.takesBack ?? []) undoneBy.set(id, entry)
+    for (const id of document.takesBack ?? []) if (!undoneBy.has(id)) undoneBy.set(id, entry)
   }
   return documents.map(({ entry, document }) => ({ entry, document, undoneBy: undoneBy.get(entry.id) }))
 }

@@ -131,10 +131,10 @@ async function takeBack(
     if (!options.pinned && !options.dryRun)
       throw new VmlError(
         'conflict',
-        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which is pinned`,
+        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which ${pinned.length === 1 ? 'is' : 'are'} pinned`,
         {
           details: { pinned },
-          hint: 'Nothing was changed. --pinned does it all the same; vml tx unpin lets the package change',
+          hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${pinned.length === 1 ? 'it' : 'them'} change`,
         },
       )
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
