@@ -1,5 +1,6 @@
 // Keeps apt and dpkg out while a transaction changes what is theirs.
 import { existsSync } from 'node:fs'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { type DpkgLocks, takeDpkgLocks } from '../packages/dpkg-locks.ts'
 import type { TransactionContext } from './transactions.ts'
 
@@ -22,5 +23,11 @@ export async function requireDpkgOut(
     ...(waitMs === undefined ? {} : { waitMs }),
     onWait: ({ pid }) =>
       reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of dpkg` }),
-  })
+  }).catch(nothingChanged)
+}
+
+function nothingChanged(error: unknown): never {
+  if (!isFailure(error, 'store.locked')) throw error
+  const { code, message, details, hint } = error
+  throw new VmlError(code, message, { cause: error, details, hint: `Nothing was changed. ${hint ?? ''}` })
 }

@@ -1,6 +1,6 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
 import { keepDpkgOut } from '../../app/dpkg-kept-out.ts'
-import { requireRoot } from '../../app/system-logbook.ts'
+import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
@@ -140,6 +140,7 @@ function tellThrownAway(error: unknown): never {
 
 async function openParts(context: Context, what: string) {
   requireRoot(what)
+  requireWritable(what)
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook({ make: true })
   const parts = openTransactionParts(context, logbook)

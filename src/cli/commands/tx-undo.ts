@@ -1,6 +1,7 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
+import { requireWritable } from '../../app/system-logbook.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -102,6 +103,7 @@ async function takeBack(
     })
   const { out } = context
   context.whenCancelled('nothing was changed')
+  if (!options.dryRun) requireWritable(`${kind} a transaction`)
   const logbook = await context.openSystemLogbook()
   if (!options.dryRun) {
     const parts = openTransactionParts(context, logbook)
