@@ -61,6 +61,12 @@ export function referenceFinder({ context, settings, shell }: Asking): FindRefer
   }
 }
 
+/** The same sources for whoever needs a file of an exact version. */
+export function configuredSources(asking: Asking): PackageSources | undefined {
+  const { pools, snapshots } = asking.settings
+  return pools.length === 0 && snapshots.length === 0 ? undefined : openSources(asking)
+}
+
 export interface ReferencedContents extends AsyncDisposable {
   /** Compared with its hash. `integrity.missing` where no source has it any more. */
   read(reference: Reference, sha256: string): Promise<Buffer>

@@ -146,7 +146,7 @@ export async function endPackageRun(
   const calls = await readKeptCalls(folder)
   try {
     const looked = await lookAtStage(parts, stage)
-    return { end: await commitOrDiscard(parts, looked, calls.at(-1)?.status ?? 0) }
+    return { end: await commitOrDiscard(parts, looked, calls.at(-1)?.status ?? 0, undefined, 'keep') }
   } catch (error) {
     if (!isFailure(error, 'conflict') || readOpenStage(parts) === undefined) throw error
     // Nothing of it was committed: it is done again on what the machine is now.

@@ -1,5 +1,5 @@
 // Keeps apt, dpkg, dnf and rpm out while a transaction changes what is theirs.
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { openPackageSystems } from '../packages/all.ts'
 import { rootOfMachine, type TransactionContext } from './transactions.ts'
 
@@ -13,13 +13,17 @@ export async function keepPackagesOut(
   await using locks = new AsyncDisposableStack()
   for (const system of openPackageSystems()) {
     if (!system.isThere(rootOfMachine)) continue
-    const lock = await system.lock({
-      clock,
-      signal,
-      ...(waitMs === undefined ? {} : { waitMs }),
-      onWait: ({ pid }) =>
-        reporter.progress({ phase: `waiting for process ${pid}, which holds the lock of ${system.manager}` }),
-    })
+    const lock = await system
+      .lock({
+        clock,
+        signal,
+        ...(waitMs === undefined ? {} : { waitMs }),
+        onWait: ({ pid }) =>
+          reporter.progress({
+            phase: `waiting for process ${pid}, which holds the lock of ${system.manager}`,
+          }),
+      })
+      .catch(nothingChanged)
     locks.use(lock)
   }
   return locks.move()
@@ -33,4 +37,10 @@ export async function requirePackagesOut(context: Waiting, waitMs?: number): Pro
       'Cannot record what package managers do: this machine has neither dpkg nor rpm',
     )
   return await keepPackagesOut(context, waitMs)
+}
+
+function nothingChanged(error: unknown): never {
+  if (!isFailure(error, 'store.locked')) throw error
+  const { code, message, details, hint } = error
+  throw new VmlError(code, message, { cause: error, details, hint: `Nothing was changed. ${hint ?? ''}` })
 }

@@ -124,6 +124,8 @@ export async function runStagedDnf(
     environment: { ...config.environment, [dnfAgainVariable]: attempted },
     workingFolder: config.workingFolder,
     stdio: 'inherit' as const,
+    // Where it was overtaken it is done again on the machine.
+    isRepeatable: false,
   }
   const again = async (reason: string): Promise<StagedDnf> => {
     tell(reason)

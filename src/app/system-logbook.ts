@@ -1,4 +1,5 @@
 // The logbook of this machine's own transactions: root's alone, always local, made when transactions are first recorded.
+import { accessSync, constants } from 'node:fs'
 import { mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
@@ -101,4 +102,22 @@ export function requireRoot(what: string): void {
     details: { code: 'EPERM' },
     hint: 'Nothing was changed. Repeat it with sudo',
   })
+}
+
+/** What follows would end in the middle of its preparations. */
+export function requireWritable(what: string): void {
+  try {
+    accessSync(systemFolder, constants.W_OK)
+  } catch (cause) {
+    if (systemErrorCode(cause) !== 'EROFS') return
+    throw new VmlError(
+      'failed',
+      `Cannot ${what}: "${systemFolder}" is on a file system that is mounted read-only`,
+      {
+        cause,
+        details: { code: 'EROFS', folder: systemFolder },
+        hint: 'Nothing was changed. See with findmnt why it is; mount -o remount,rw makes it writable',
+      },
+    )
+  }
 }

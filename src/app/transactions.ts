@@ -24,7 +24,7 @@ import { openLocalShell } from '../wire/local-shell.ts'
 import type { Budget } from '../model/span.ts'
 import { keepRecords } from '../engine/keep-records.ts'
 import { type Config, readMachineSettings } from './config.ts'
-import { openReferencedContents, referenceFinder } from './package-archives.ts'
+import { configuredSources, openReferencedContents, referenceFinder } from './package-archives.ts'
 import { budgetDefault, recordBudgetOf, recordKeepingOf } from './record-keeping.ts'
 import type { Logbook } from './open.ts'
 import { machineSettingsFile, systemFolder } from './system-logbook.ts'
@@ -71,6 +71,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
   const parts: TransactionParts = {
     ...place,
     findReferences: referenceFinder({ context, settings, shell }),
+    packageSources: configuredSources({ context, settings, shell }),
     afterRecord: async () =>
       await keepRecords(
         recordKeepingOf(place),
@@ -83,7 +84,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     restartServices: async (queue) => await restartServices(shell, context, queue),
     beforeChange: async (index) => {
       const stored = await lookForHandChanges(parts, index)
-      if (stored) reporter.warn({ warning: `Recorded #${stored.number}: ${stored.title}` })
+      if (stored) reporter.note?.(`Recorded #${stored.number}: ${stored.title}`)
     },
   }
   return parts

@@ -20,6 +20,8 @@ export interface WarningEvent {
 export interface Reporter {
   progress(event: ProgressEvent): void
   warn(event: WarningEvent): void
+  /** What was done besides, and nothing is wrong with; already safe to print. */
+  note?(text: string): void
 }
 
 export const silentReporter: Reporter = { progress: () => {}, warn: () => {} }

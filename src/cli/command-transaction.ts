@@ -1,4 +1,5 @@
 // A command that is to become a transaction: what `vml tx run` and `vml tx try` make of their words.
+import { fstatSync } from 'node:fs'
 import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import type { StageRequest } from '../engine/open-stage.ts'
@@ -6,6 +7,7 @@ import type { CommandRun } from '../engine/run-transaction.ts'
 import type { Context } from './command.ts'
 
 const titleCharactersMax = 200
+const standardInput = 0
 
 export function commandTransaction(
   { config, out }: Context,
@@ -30,6 +32,17 @@ export function commandTransaction(
       workingFolder: config.workingFolder,
       // Data of ours goes to standard output as one document: then the command's goes beside the messages.
       stdio: out.json ? ['inherit', 2, 2] : 'inherit',
+      // A terminal, or /dev/null: what came through a pipe is read.
+      isRepeatable: isCharacterDevice(standardInput),
     },
+  }
+}
+
+function isCharacterDevice(descriptor: number): boolean {
+  try {
+    return fstatSync(descriptor).isCharacterDevice()
+  } catch {
+    // It was closed.
+    return true
   }
 }

@@ -81,7 +81,10 @@ export interface CommandSpec<Options extends AnyOptions = AnyOptions> {
 /** A verb under a noun: `vml machine add`. */
 export interface NounSpec {
   readonly description: string
-  readonly verbs: Readonly<Record<string, { readonly summary: string; readonly command: Command }>>
+  /** `hidden`: called by programs of ours, and offered to nobody. */
+  readonly verbs: Readonly<
+    Record<string, { readonly summary: string; readonly command: Command; readonly hidden?: boolean }>
+  >
 }
 
 /** A command whose options were checked: the frame's view, in which values have lost their types. */

@@ -57,7 +57,9 @@ async function suggest(
   if (loaded.kind === 'verb') return await suggestFor(context, loaded.command, after, current)
   const verb = firstOperand(after)
   if (verb === undefined)
-    return Object.entries(loaded.noun.verbs).map(([word, { summary }]) => ({ word, about: summary }))
+    return Object.entries(loaded.noun.verbs)
+      .filter(([, { hidden }]) => hidden !== true)
+      .map(([word, { summary }]) => ({ word, about: summary }))
   const command = loaded.noun.verbs[verb]?.command
   return command ? await suggestFor(context, command, after.slice(after.indexOf(verb) + 1), current) : []
 }

@@ -60,8 +60,8 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
     if (loaded.kind === 'verb') declare(child, loaded.command, take)
     else {
       child.description(loaded.noun.description).usage('VERB [options]')
-      for (const [name, { summary, command }] of Object.entries(loaded.noun.verbs))
-        declare(child.command(name).summary(summary), command, take)
+      for (const [name, { summary, command, hidden = false }] of Object.entries(loaded.noun.verbs))
+        declare(child.command(name, { hidden }).summary(summary), command, take)
       verb = argv.slice(argv.indexOf(asked) + 1).find((word) => Object.hasOwn(loaded.noun.verbs, word))
       const [first] = Object.values(loaded.noun.verbs)
       addExamples(child, first?.command.examples ?? [])

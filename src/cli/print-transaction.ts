@@ -1,5 +1,6 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
+import { describeValidation, notPassed } from '../engine/stage-checks.ts'
 import type { StoredTransaction } from '../engine/transaction-entry.ts'
 import type { UndoPlan } from '../engine/undo.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
@@ -46,6 +47,8 @@ export function printRecorded(out: Output, { number, document }: StoredTransacti
   out.note(
     `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}`,
   )
+  if (document.mode === 'live' && document.source !== 'hand')
+    for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)
   if (!document.complete)
     out.note(
       `Incomplete: ${plural(document.gaps.length, 'pre-image')} could not be kept; vml tx show ${number} names them`,

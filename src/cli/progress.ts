@@ -70,6 +70,7 @@ export function openProgress(options: ProgressOptions): ProgressReporter {
         stderr.write(`${out.noteStyle.yellow('warning:')} ${text}\n`)
       }
     },
+    note: (text) => out.note(text),
     end: clear,
   }
 }

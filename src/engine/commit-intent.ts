@@ -1,5 +1,5 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { sha256 } from '../model/document-fields.ts'
 import { convert, count, isMisfit, listOf, objectOf, optional } from '../model/field-check.ts'
 import type { EntryId } from '../model/ids.ts'
@@ -7,7 +7,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
-import type { PathChange, RecordedChange } from '../model/transaction.ts'
+import type { ChangeOwner, PathChange, RecordedChange } from '../model/transaction.ts'
 import { encodeChanges } from '../model/transaction-record.ts'
 
 export interface CommitIntent {
@@ -24,11 +24,14 @@ export function changesPath(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(openFolder(place), 'changes.jsonl')
 }
 
-/** Of changes of which nothing is decided yet: `parseChanges` reads them. */
-export function encodeIntended(changes: readonly PathChange[]): Buffer {
+/** Whose a path is by the packages before the change: of what goes, nothing tells afterwards. */
+export type OwnerBefore = (change: PathChange) => ChangeOwner
+
+/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. */
+export function encodeIntended(changes: readonly PathChange[], ownerBefore?: OwnerBefore): Buffer {
   const undecided = changes.map((change): RecordedChange => ({
     ...change,
-    owner: { kind: 'script' },
+    owner: (change.after ? undefined : ownerBefore?.(change)) ?? { kind: 'script' },
     preImage: { kind: 'fingerprint' },
     afterKept: false,
   }))
@@ -54,9 +57,15 @@ export function writeIntent(
   place: Pick<Workplace, 'state'>,
   intent: CommitIntent,
   changes?: readonly PathChange[],
+  ownerBefore?: OwnerBefore,
 ): void {
   writeFileSync(resultPath(place), JSON.stringify(intent), { mode: 0o600 })
-  if (changes) writeFileSync(changesPath(place), encodeIntended(changes), { mode: 0o600 })
+  if (changes) writeFileSync(changesPath(place), encodeIntended(changes, ownerBefore), { mode: 0o600 })
+}
+
+/** Nothing was committed, and something else is to be done with what is open. */
+export function forgetIntent(place: Pick<Workplace, 'state'>): void {
+  for (const file of [changesPath(place), resultPath(place)]) rmSync(file, { force: true })
 }
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */

@@ -4,12 +4,19 @@ import { messageOf, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
-import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
+import {
+  type ChangeOwner,
+  countChanges,
+  type Fingerprint,
+  type PathChange,
+  type RecordedChange,
+} from '../model/transaction.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
+import type { PackageSources } from '../packages/package-sources.ts'
 import type { Reference } from '../packages/package-references.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
@@ -28,7 +35,7 @@ import {
   transitionsOf,
 } from './packages-now.ts'
 import { pinContent } from './pins.ts'
-import { recordChanges } from './record-changes.ts'
+import { ownerBy, recordChanges } from './record-changes.ts'
 import type { StageNote } from './stage-note.ts'
 import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import { changesPath, readIntent, writeIntent } from './commit-intent.ts'
@@ -48,6 +55,8 @@ export interface TransactionParts extends Workplace {
   readonly machine: RecordedMachine
   /** Which contents before it a package of a source that does not forget gives; absent where no such source is configured. */
   readonly findReferences?: FindReferences | undefined
+  /** Packages of sources that do not forget; absent where none is configured. */
+  readonly packageSources?: PackageSources | undefined
   /** What becomes of older records once a new one is there: pins, the budget. */
   readonly afterRecord?: (() => Promise<void>) | undefined
   /** What has to be done for services after the commit; tells what was done. */
@@ -137,7 +146,7 @@ export async function commitStage(
   const folder = openFolder(parts)
   const { exitStatus, validations } = result
   const kept = await keepPackages(parts, packages)
-  writeIntent(parts, { exitStatus, validations }, changes)
+  writeIntent(parts, { exitStatus, validations }, changes, (change) => ownerBy(change, packages))
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -161,6 +170,8 @@ export interface CommittedStage {
   readonly plan: OpenStage['plan'] | undefined
   readonly kept: KeptBefore
   readonly changes: readonly PathChange[]
+  /** As it was written down before the commit; after it, nothing tells it any more. */
+  readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner>
   readonly outside: readonly PathChange[]
   readonly packages: PackagesNow
   readonly result: StageResult
@@ -204,6 +215,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     after: live,
     packagesBefore: before,
     packagesAfter: after,
+    removedOwners: committed.removedOwners,
     ruleOf: usableRules(parts, all, before),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
@@ -308,12 +320,18 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 /** What was committed when the process ended, as it was written down before. */
 export async function readCommitted(
   place: Workplace,
-): Promise<Pick<CommittedStage, 'changes' | 'result' | 'takesBack' | 'packages'> | undefined> {
+): Promise<
+  Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'takesBack' | 'packages'> | undefined
+> {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
   const { exitStatus, validations = [], takesBack } = readIntent(place)
+  const written = parseChanges(changes)
   return {
-    changes: parseChanges(changes),
+    changes: written,
+    removedOwners: new Map(
+      written.flatMap(({ path, after, owner }) => (after === undefined ? [[path, owner] as const] : [])),
+    ),
     result: { exitStatus, validations },
     ...(takesBack === undefined ? {} : { takesBack }),
     packages: await readKeptPackages(place),

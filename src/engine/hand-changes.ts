@@ -237,7 +237,11 @@ async function record(
   const dpkg = after.find(({ files }) => files !== undefined)
   const { signal } = parts
   const missing = found.filter(({ before: was }) => was?.type === 'file' && was.sha256 === undefined)
-  const packaged = await packagedContents(parts, missing, { files: dpkg?.files, folder })
+  const packaged = await packagedContents(parts, missing, {
+    files: dpkg?.files,
+    folder,
+    sources: parts.packageSources,
+  })
   const all = found.map((change) => packaged.completed.get(change.path) ?? change)
   const kept = new Map<RawPath, RawText>(packaged.places)
   for (const [at, { path, before: was, after: is }] of all.entries()) {

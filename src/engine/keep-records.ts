@@ -6,7 +6,8 @@ import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { droppedReason } from '../model/transaction-record.ts'
 import { openGrowth } from '../store/entry-sizes.ts'
 import { type ChainedChange, followDeltas } from './delta-chains.ts'
-import { entryName, listEntries, type OpenLogbook } from './entries.ts'
+import { entryName, type OpenLogbook } from './entries.ts'
+import { transactionEntries } from './transactions.ts'
 import { alteredPins, dropPins, listPins, notePins } from './pins.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -32,7 +33,7 @@ const readsAtOnce = 4
 /** All of the machine, oldest first. */
 export async function readTransactions({ logbook, place }: RecordKeeping): Promise<ReadTransaction[]> {
   const { signal } = place
-  const entries = (await listEntries(logbook, { signal })).filter(({ kind }) => kind === 'transaction')
+  const entries = await transactionEntries(logbook, { signal })
   return await mapOrdered(
     entries,
     readsAtOnce,

@@ -43,6 +43,8 @@ import {
   type StageRequest,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
+import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
+import { ownerBy } from './record-changes.ts'
 import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -128,6 +130,7 @@ async function capture(place: Workplace, note: StageNote, scan: MountPlan): Prom
     cause: note.source === 'command' ? 'command' : 'packages',
     libc,
     reader,
+    requireRoom: (copies) => requireLiveSpace(place, copies),
     signal,
     report: (event) => place.reporter.progress(event),
   })
@@ -161,7 +164,8 @@ export async function endLive(
   const kept = openLiveKept({ plan, capture: taken, libc })
   const packages = await readPackagesNow({ ...parts, root: databaseBefore(parts) }, outsideContents(parts))
   const outside = await outsideChanges(parts)
-  let committed: Pick<CommittedStage, 'changes' | 'result'> | undefined = await readCommitted(parts)
+  let committed: Pick<CommittedStage, 'changes' | 'removedOwners' | 'result'> | undefined =
+    await readCommitted(parts)
   if (committed === undefined) {
     const found = await readLiveChanges({
       plan,
@@ -178,10 +182,14 @@ export async function endLive(
       dropStage(parts, plan)
       return { kind: 'nothing' }
     }
-    const result = resultOf(ended, packages, await readPackagesNow(parts))
-    writeIntent(parts, { exitStatus: result.exitStatus })
+    const validations = await checkAfterwards(parts, changes)
+    const result = { ...resultOf(ended, packages, await readPackagesNow(parts)), validations }
+    writeIntent(parts, { exitStatus: result.exitStatus, validations })
     // Its being there says that nothing is looked at any more: it comes last, and whole.
-    await writeFileDurable(changesPath(parts), encodeIntended(changes))
+    await writeFileDurable(
+      changesPath(parts),
+      encodeIntended(changes, (change) => ownerBy(change, packages)),
+    )
     committed = { changes, result }
   }
   kept.prune(committed.changes)

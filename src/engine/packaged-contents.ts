@@ -6,7 +6,7 @@ import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { DpkgFiles, PackagedFile } from '../packages/dpkg-files.ts'
 import { readPackageFiles } from '../packages/package-files.ts'
-import { openPackageSources } from '../packages/package-sources.ts'
+import { openPackageSources, type PackageSources } from '../packages/package-sources.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
 
 export interface PackagedContents {
@@ -19,7 +19,7 @@ export interface PackagedContents {
 }
 
 /** apt keeps what it fetched until somebody tidies up: good to take a content from, nothing to rely on later. */
-const aptArchives: RawPath = pathIn(rootPath, '/var/cache/apt/archives')
+export const aptArchives: RawPath = pathIn(rootPath, '/var/cache/apt/archives')
 /** Read into memory. */
 const contentBytesMax = 256 * 1024 * 1024
 
@@ -27,7 +27,16 @@ const contentBytesMax = 256 * 1024 * 1024
 export async function packagedContents(
   place: Workplace,
   missing: readonly PathChange[],
-  { files, folder }: { readonly files: DpkgFiles | undefined; readonly folder: RawPath },
+  {
+    files,
+    folder,
+    sources: more,
+  }: {
+    readonly files: DpkgFiles | undefined
+    readonly folder: RawPath
+    /** Asked after what apt keeps. */
+    readonly sources?: PackageSources | undefined
+  },
 ): Promise<PackagedContents> {
   const completed = new Map<RawPath, PathChange>()
   const places = new Map<RawPath, RawText>()
@@ -40,9 +49,10 @@ export async function packagedContents(
   })
   for (const wanted of byPackage(missing, files)) {
     const { name, version, architecture } = wanted.package
-    const found = await sources.find({ name, version, architecture })
+    const exact = { name, version, architecture }
+    const found = (await sources.find(exact)) ?? (await more?.find(exact))
     for (const { change } of wanted.files)
-      reasons.set(change.path, `${name} ${version} has it, and its package is not on this machine`)
+      reasons.set(change.path, `${name} ${version} has it, and no source has its package`)
     if (found === undefined) continue
     const inside = new Set(wanted.files.map(({ file }) => file.inside))
     for await (const { inside: name, attributes, segments } of readPackageFiles(found, inside, {

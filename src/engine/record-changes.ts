@@ -19,6 +19,8 @@ export interface RecordingParts {
   /** What the package systems said before and after it. */
   readonly packagesBefore: PackagesNow
   readonly packagesAfter: PackagesNow
+  /** Where it is known from before the change whose a removed path was. */
+  readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner> | undefined
   /** Paths that a package of a source that does not forget has. */
   readonly references: ReadonlyMap<RawPath, Reference>
   /** The rule by which a path is made anew. */
@@ -114,9 +116,15 @@ function baseOf(
 
 const etc = pathIn(rootPath, '/etc')
 
-function ownerOf({ path, before, after }: PathChange, parts: RecordingParts): ChangeOwner {
-  const { packagesAfter, packagesBefore } = parts
-  const packages = after ? packagesAfter : packagesBefore.length > 0 ? packagesBefore : packagesAfter
+function ownerOf(change: PathChange, parts: RecordingParts): ChangeOwner {
+  const { packagesAfter, packagesBefore, removedOwners } = parts
+  if (change.after) return ownerBy(change, packagesAfter)
+  const known = removedOwners?.get(change.path)
+  return known ?? ownerBy(change, packagesBefore.length > 0 ? packagesBefore : packagesAfter)
+}
+
+/** By what package systems say. After the change nothing tells whose a removed path was. */
+export function ownerBy({ path, before, after }: PathChange, packages: PackagesNow): ChangeOwner {
   const isFolder = (after ?? before)?.type === 'dir'
   const name = packageOf(path, isFolder ? [] : packages)
   if (isWithin(path, etc) || (name !== undefined && isConfiguration(path, packages)))

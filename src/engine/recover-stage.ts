@@ -2,6 +2,7 @@
 import type { LoggedEntry } from './entries.ts'
 import { entryName, listEntries } from './entries.ts'
 import { recover } from '../stage/recover.ts'
+import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import {
@@ -92,6 +93,8 @@ export async function recoverStage(
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
   if (note?.source === 'apt') await restoreOutside(parts)
+  // What still works in it would tell of things as done that are gone.
+  if (note?.plan) await endStageProcesses(note.token, parts.clock)
   dropStage(parts, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }

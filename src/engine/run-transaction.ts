@@ -1,6 +1,6 @@
 // `vml tx run -- COMMAND`: a command in a stage, and what it changed as one transaction.
 import type { StdioOptions } from 'node:child_process'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { runInStage } from '../stage/run-in-stage.ts'
 import {
   commitStage,
@@ -10,6 +10,7 @@ import {
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
+import { forgetIntent } from './commit-intent.ts'
 import { openStage, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
@@ -21,6 +22,8 @@ export interface CommandRun {
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly workingFolder: string
   readonly stdio: StdioOptions
+  /** It reads nothing that is gone when it has read it. */
+  readonly isRepeatable: boolean
 }
 
 export interface RunDecision {
@@ -42,9 +45,30 @@ export type RunOutcome =
     }
 
 /**
- * Runs the command in a stage and asks `decide` what becomes of it; the machine is untouched until then. A failure throws the stage away.
+ * Runs the command in a stage and asks `decide` what becomes of it; the machine is untouched until then. A failure throws the stage away. Where something
+ * that it changes was changed on the machine meanwhile, it is run once more on what the machine is now.
  */
 export async function runTransaction(
+  parts: TransactionParts,
+  request: StageRequest,
+  run: CommandRun,
+  decide: (decision: RunDecision) => Promise<'commit' | 'discard' | 'keep'>,
+): Promise<RunOutcome> {
+  try {
+    return await runOnce(parts, request, run, decide)
+  } catch (error) {
+    if (!run.isRepeatable || !isOvertaken(error)) throw error
+    parts.reporter.warn({ warning: `${messageOf(error)}. It is run once more on what the machine is now` })
+    return await runOnce(parts, request, run, decide)
+  }
+}
+
+/** By others than what was run: a process of its own that still works would be there the next time, too. */
+function isOvertaken(error: unknown): boolean {
+  return isFailure(error, 'conflict') && error.details['processes'] === undefined
+}
+
+async function runOnce(
   parts: TransactionParts,
   request: StageRequest,
   run: CommandRun,
@@ -85,13 +109,15 @@ export async function runTransaction(
 
 /**
  * With the checks, where they were not made yet: what fails is told, and stands in the record. A commit that failed changed nothing; what was committed and could
- * not be recorded stays for `vml tx recover`.
+ * not be recorded stays for `vml tx recover`. `overtaken`: what becomes of the stage where something was changed on the machine meanwhile; kept, it cannot be
+ * entered any more.
  */
 export async function commitOrDiscard(
   parts: TransactionParts,
   looked: LookedStage,
   exitStatus: number,
   known?: readonly Validation[],
+  overtaken: 'discard' | 'keep' = 'discard',
 ): Promise<StageEnd> {
   try {
     requireSpace('commit the transaction', commitNeeds(parts, looked))
@@ -109,7 +135,8 @@ export async function commitOrDiscard(
         },
       )
     }
-    await discardStage(parts, looked.stage)
+    if (overtaken === 'keep' && isOvertaken(error)) forgetIntent(parts)
+    else await discardStage(parts, looked.stage)
     throw error
   }
 }

@@ -22,6 +22,7 @@ import {
 } from './end-stage.ts'
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
+import { ownerBy } from './record-changes.ts'
 import { beginStage, dropStage } from './open-stage.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
@@ -65,8 +66,9 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     parts.reporter.progress({ phase: 'getting what was there before' })
     const ready = await makeReady(parts, plan)
     const takesBack = plan.transactions.map(({ entry }) => entry.id)
-    const packages = await keepPackages(parts, await readPackagesNow(parts))
-    writeIntent(parts, { exitStatus: 0, takesBack }, ready.changes)
+    const now = await readPackagesNow(parts)
+    const packages = await keepPackages(parts, now)
+    writeIntent(parts, { exitStatus: 0, takesBack }, ready.changes, (change) => ownerBy(change, now))
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),

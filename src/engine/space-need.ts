@@ -17,14 +17,14 @@ export interface SpaceNeed {
 }
 
 /** Journal, documents of the record, an index of the logbook. */
-const marginBytes = 16 * 1024 * 1024
+export const recordMarginBytes = 16 * 1024 * 1024
 /** Files of packages take a third of their size in the logbook, as deltas less (tx.md, 8). */
 const storedShare = 0.5
 
 /** What is new lies on the right file system already, and is moved: what is needed is the record with what was there before. */
 export function commitNeeds(place: Workplace, { changeSet: { changes } }: LookedStage): SpaceNeed[] {
   if (changes.length === 0) return []
-  return [needOf(place.state, marginBytes + storedBytes(changes))]
+  return [needOf(place.state, recordMarginBytes + storedBytes(changes))]
 }
 
 /** What comes back is made ready in VML's folder, and copied where another file system is its place. */
@@ -36,7 +36,7 @@ export function undoNeeds(place: Workplace, { paths: { paths }, bytes }: UndoPla
   }))
   const own = statSync(rawToBytes(place.state)).dev
   const needs = new Map<number, { folder: RawText; neededBytes: number }>([
-    [own, { folder: place.state, neededBytes: marginBytes + bytes + storedBytes(changes) }],
+    [own, { folder: place.state, neededBytes: recordMarginBytes + bytes + storedBytes(changes) }],
   ])
   for (const { path, wanted } of paths) {
     if (wanted?.type !== 'file') continue
@@ -71,7 +71,7 @@ function storedBytes(changes: readonly PathChange[]): number {
 }
 
 /** bavail: what the file system reserves for root stays for who mends it. */
-function needOf(folder: RawText, neededBytes: number): SpaceNeed {
+export function needOf(folder: RawText, neededBytes: number): SpaceNeed {
   const { bavail, bsize } = statfsSync(rawToBytes(folder))
   return { folder, neededBytes, freeBytes: bavail * bsize }
 }

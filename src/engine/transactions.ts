@@ -28,7 +28,7 @@ export async function listTransactions(
   logbook: OpenLogbook,
   options: EntriesOptions = {},
 ): Promise<readonly ListedTransaction[]> {
-  const entries = (await listEntries(logbook, options)).filter(({ kind }) => kind === 'transaction')
+  const entries = await transactionEntries(logbook, options)
   const documents = await mapOrdered(entries, readsAtOnce, async (entry) => ({
     entry,
     document: await readTransactionDocument(logbook.repository, entry, options),
@@ -37,9 +37,22 @@ export async function listTransactions(
   // Newest first: what took something back is itself taken back only by what came later.
   for (const { entry, document } of documents.toReversed()) {
     if (undoneBy.has(entry.id)) continue
-    for (const id of document.takesBack ?? []) undoneBy.set(id, entry)
+    for (const id of document.takesBack ?? []) if (!undoneBy.has(id)) undoneBy.set(id, entry)
   }
   return documents.map(({ entry, document }) => ({ entry, document, undoneBy: undoneBy.get(entry.id) }))
+}
+
+/**
+ * Oldest first, as they were made: by their numbers, which are given one after the other, since a clock may have been set back between two of them. Where one
+ * has none, another program wrote it, and only the times are left.
+ */
+export async function transactionEntries(
+  logbook: OpenLogbook,
+  options: EntriesOptions = {},
+): Promise<readonly LoggedEntry[]> {
+  const entries = (await listEntries(logbook, options)).filter(({ kind }) => kind === 'transaction')
+  if (entries.some(({ number }) => number === undefined)) return entries
+  return entries.toSorted((one, other) => (one.number ?? 0) - (other.number ?? 0))
 }
 
 /** By its number, its short id or what else names an entry. Fails with `not-found`. */

@@ -1,13 +1,13 @@
 // Takes stock of a machine before it is changed without a stage: its index, everything that lies there kept, and attributes that a change in place would take along.
 import { systemErrorCode } from '../base/failure.ts'
 import type { ProgressEvent } from '../base/progress.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { nearestOf, type RawPath } from '../model/raw-path.ts'
 import type { RecordedChange } from '../model/transaction.ts'
 import type { FolderReader } from '../wire/folder-reader.ts'
 import type { Libc } from '../wire/libc.ts'
 import { outlineOf, statusAt, typeOf } from './fingerprint.ts'
 import { openLiveFarm } from './live-farm.ts'
-import { type MountPlan, viewOf } from './mount-plan.ts'
+import { type MountPlan, overlaysOf, viewOf } from './mount-plan.ts'
 import { isCopied, type LiveCause } from './mutable-part.ts'
 import { entryAt, inodeKey, type RootIndex } from './root-index.ts'
 import { scanRoot } from './scan-root.ts'
@@ -19,8 +19,16 @@ export interface LiveRequest {
   readonly cause: LiveCause
   readonly libc: Libc
   readonly reader: FolderReader
+  /** Asked before anything is kept; what it throws ends it. */
+  requireRoom?(copies: readonly LiveCopies[]): void
   readonly report?: (event: ProgressEvent) => void
   readonly signal?: AbortSignal | undefined
+}
+
+/** What is copied to one file system, where it cannot share it. */
+export interface LiveCopies {
+  readonly folder: RawPath
+  readonly bytes: number
 }
 
 export interface LiveCapture {
@@ -48,6 +56,7 @@ export function captureLive(request: LiveRequest): LiveCapture {
     report?.({ phase: 'taking stock of the machine' })
     const scan = scanRoot(viewOf(plan), request)
     const { index } = scan
+    if (look === 1) request.requireRoom?.(copiesOf(request, index))
     let fresh = 0
     for (let row = 0; row < index.paths.length; row++) {
       const path = index.paths[row]
@@ -76,6 +85,21 @@ export function captureLive(request: LiveRequest): LiveCapture {
 }
 
 const pathsAtOnce = 512
+/** Of the file systems that are staged or kept; a file takes whole ones. */
+const blockBytes = 4096
+
+function copiesOf({ plan, cause }: LiveRequest, index: RootIndex): LiveCopies[] {
+  const mounts = new Map(overlaysOf(plan).map((each) => [each.path, each]))
+  const bytes = new Map<RawPath, number>()
+  for (const [row, path] of index.paths.entries()) {
+    const { mode, size } = entryAt(index, row)
+    if (typeOf(mode) !== 'file' || !isCopied(path, size, cause)) continue
+    const layer = nearestOf(path, mounts)?.layer
+    if (layer === undefined) continue
+    bytes.set(layer, (bytes.get(layer) ?? 0) + Math.ceil(size / blockBytes) * blockBytes)
+  }
+  return [...bytes].map(([layer, sum]) => ({ folder: onHost(plan, layer), bytes: sum }))
+}
 
 /** One call of the system for each path: few have any, but where SELinux labels them. */
 function attributesOf({ plan, libc }: LiveRequest, index: RootIndex): RecordedChange[] {

@@ -40,7 +40,7 @@ export const hook = defineCommand({
     } catch (error) {
       // Another transaction is open: nothing must change beside it.
       if (!isFailure(error, 'store.locked') || !beginnings.has(call.verb)) throw error
-      context.out.note(messageOf(error))
+      context.out.note(`vml: ${messageOf(error)}${error.hint === undefined ? '' : `\n     ${error.hint}`}`)
       return refusedStatus
     }
   },

@@ -1,7 +1,7 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { requireRoot } from '../../app/system-logbook.ts'
+import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { describeRecovered, isLeftBehind, recoverStage } from '../../engine/recover-stage.ts'
 import { runLive } from '../../engine/run-live.ts'
@@ -52,6 +52,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands, options }) {
     requireRoot('make a transaction')
+    requireWritable('make a transaction')
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })

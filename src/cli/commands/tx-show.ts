@@ -11,7 +11,7 @@ import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { table } from '../style.ts'
-import { openTransactionLogbook } from '../transaction-logbook.ts'
+import { isOwnLogbook, openTransactionLogbook } from '../transaction-logbook.ts'
 import { describeTransaction } from './tx-list.ts'
 
 export const transactionOperand: Operand = {
@@ -56,6 +56,7 @@ export const command = defineCommand({
     if (out.json) return
     const { entry, undoneBy } = listed
     const { user } = document
+    const isOwn = isOwnLogbook(context)
     out.line(out.style.bold(`${entryName(entry)}  ${shown(entry.title)}`))
     const ran = Date.parse(document.endedAt) - Date.parse(document.startedAt)
     const rows: [string, string][] = [
@@ -79,9 +80,11 @@ export const command = defineCommand({
     rows.push([
       'undo',
       undoneBy
-        ? `undone by ${entryName(undoneBy)}; vml tx redo ${entryWord(entry)} brings it back`
+        ? `undone by ${entryName(undoneBy)}${isOwn ? `; vml tx redo ${entryWord(entry)} brings it back` : ''}`
         : document.complete
-          ? `vml tx undo ${entryWord(entry)}`
+          ? isOwn
+            ? `vml tx undo ${entryWord(entry)}`
+            : `on ${shown(entry.machine)}, from its own logbook: vml tx list there has its number`
           : isDropped(document)
             ? out.style.red('its pre-images were dropped for the budget')
             : out.style.red(`incomplete: ${plural(document.gaps.length, 'pre-image')} cannot be had`),

@@ -1,9 +1,9 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
-import { requireRoot } from '../../app/system-logbook.ts'
+import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { commitOrDiscard, runTransaction } from '../../engine/run-transaction.ts'
 import { requirePassed } from '../../engine/stage-checks.ts'
@@ -92,7 +92,7 @@ export const commit = defineCommand({
       if (options.strict) requirePassed(checks)
     })
     context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-    const end = await commitOrDiscard(parts, looked, exitStatus, validations)
+    const end = await commitOrDiscard(parts, looked, exitStatus, validations).catch(tellThrownAway)
     if (end.kind === 'nothing') return
     const { number, document } = end.transaction
     out.document({
@@ -127,8 +127,20 @@ export const discard = defineCommand({
 
 const failedStatus = 1
 
+/** What was changed in the very moment of the commit would be in the way of any later one. */
+function tellThrownAway(error: unknown): never {
+  if (!isFailure(error, 'conflict')) throw error
+  const { code, message, details } = error
+  throw new VmlError(code, message, {
+    cause: error,
+    details,
+    hint: 'What was tried is thrown away. Try it again',
+  })
+}
+
 async function openParts(context: Context, what: string) {
   requireRoot(what)
+  requireWritable(what)
   context.whenCancelled('nothing was changed')
   const logbook = await context.openSystemLogbook({ make: true })
   const parts = openTransactionParts(context, logbook)

@@ -1,6 +1,7 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
+import { requireWritable } from '../../app/system-logbook.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -102,6 +103,7 @@ async function takeBack(
     })
   const { out } = context
   context.whenCancelled('nothing was changed')
+  if (!options.dryRun) requireWritable(`${kind} a transaction`)
   const logbook = await context.openSystemLogbook()
   if (!options.dryRun) {
     const parts = openTransactionParts(context, logbook)
@@ -131,10 +133,10 @@ async function takeBack(
     if (!options.pinned && !options.dryRun)
       throw new VmlError(
         'conflict',
-        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which is pinned`,
+        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which ${pinned.length === 1 ? 'is' : 'are'} pinned`,
         {
           details: { pinned },
-          hint: 'Nothing was changed. --pinned does it all the same; vml tx unpin lets the package change',
+          hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${pinned.length === 1 ? 'it' : 'them'} change`,
         },
       )
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)

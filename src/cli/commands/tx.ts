@@ -37,6 +37,6 @@ export const noun: NounSpec = {
     owner: { summary: 'whose a path is', command: owner },
     pin: { summary: 'keep packages at their version', command: pin },
     unpin: { summary: 'let them change again', command: unpin },
-    hook: { summary: 'for the hooks of package managers', command: hook },
+    hook: { summary: 'for the hooks of package managers', command: hook, hidden: true },
   },
 }

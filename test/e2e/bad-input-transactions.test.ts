@@ -1,0 +1,210 @@
+// Transactions where something is wrong: each says what happened, what was left as it was, and what to do next.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+import { type Chroot, openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import { otherHooks } from '../other-hooks.ts'
+import { transactionsOf, until } from '../transaction-bed.ts'
+
+/** Fails with this status, says all of this, and leaves the machine as it was. */
+async function refused(
+  chroot: Chroot,
+  words: readonly string[],
+  { status, says }: { readonly status: number; readonly says: readonly RegExp[] },
+): Promise<void> {
+  const before = await stateOf(chroot)
+  const ended = await chroot.run(words, { mayFail: true })
+  assert.equal(ended.status, status, `${words.join(' ')}\n${ended.stdout}${ended.stderr}`)
+  for (const each of says) assert.match(ended.stderr, each, words.join(' '))
+  assert.equal(await stateOf(chroot), before, words.join(' '))
+}
+
+async function stateOf(chroot: Chroot): Promise<string> {
+  const { stdout } = await chroot.sh(
+    'sha256sum /var/lib/dpkg/status /etc/made /usr/bin/joe 2>&1; ls /etc /usr/share; dpkg --audit',
+    { mayFail: true },
+  )
+  return stdout
+}
+
+const vml = (...words: readonly string[]) => ['vml', 'tx', ...words]
+const apt = ['apt-get', '-y', 'install', 'joe']
+
+test('what cannot be done is refused by name, nothing is changed, and the next step is told', async (context) => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(
+    { name: 'joe', version: '1.0', files: { '/usr/bin/joe': 'joe\n' } },
+    { name: 'half', version: '1.0', files: { '/usr/share/half': 'x\n' }, scripts: { postinst: 'exit 7' } },
+  )
+  await chroot.run(['apt-get', '-qq', 'update'])
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 3000 /dev/urandom >/etc/made'])
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 3000 /dev/urandom >/etc/made'])
+
+  await context.test('an unknown transaction', async () => {
+    const says = [/Cannot find transaction "99"/, /Nothing was changed. vml tx list/]
+    await refused(chroot, vml('undo', '99'), { status: 4, says })
+  })
+
+  await context.test('one that was undone already, and redone, and undone again', async () => {
+    await chroot.vml(['tx', 'undo', '2'])
+    await refused(chroot, vml('undo', '2'), { status: 14, says: [/#3 did it already/, /vml tx redo 2/] })
+    await chroot.vml(['tx', 'redo', '2'])
+    await refused(chroot, vml('redo', '2'), { status: 14, says: [/it was not taken back/] })
+    await chroot.vml(['tx', 'undo', '2'])
+    const marks = (await transactionsOf(chroot)).map(({ number, undone_by: by }) => [number, by])
+    assert.deepEqual(marks, [
+      [5, null],
+      [4, null],
+      [3, 4],
+      [2, 5],
+      [1, null],
+    ])
+  })
+
+  await context.test('a second transaction at once', async () => {
+    const first = chroot.start(['vml', 'tx', 'run', '--', 'sleep', '600'])
+    await until(() => readIfThere(join(chroot.path, 'var/lib/vml/stage/open/enter')))
+    const says = [/another one is open, of process \d+/, /Nothing was changed. Wait for it to end/]
+    await refused(chroot, vml('run', '--', 'true'), { status: 11, says })
+    await refused(chroot, vml('redo', '2'), { status: 11, says })
+    await refused(chroot, apt, { status: 100, says: [/vml: Cannot begin/, /Nothing was changed/] })
+    first.kill('SIGKILL')
+    await chroot.vml(['tx', 'recover'])
+    // Nobody goes on in a stage that was thrown away.
+    assert.equal((await chroot.sh('ps ax -o args | grep -c "[s]leep 600"', { mayFail: true })).stdout, '0\n')
+  })
+
+  await context.test('the lock of apt is held', async () => {
+    await chroot.sh(`perl -e '${holdLock}' >/dev/null 2>&1 & echo $! >/run/holder`)
+    await until(() => readIfThere(join(chroot.path, 'run/held')))
+    const says = [/"perl" \(process \d+\) holds the lock/, /Nothing was changed. Wait until it has ended/]
+    await refused(chroot, vml('redo', '2'), { status: 11, says })
+    await refused(chroot, apt, { status: 100, says: [/Could not get lock/] })
+    await chroot.sh('kill $(cat /run/holder)')
+  })
+
+  await context.test('a package that is left half configured', async () => {
+    const before = await stateOf(chroot)
+    const ended = await chroot.run(['apt-get', '-y', 'install', 'half'], { mayFail: true })
+    assert.equal(ended.status, 100)
+    assert.match(
+      ended.stdout + ended.stderr,
+      /a script of half failed in the stage. It is done again on the machine itself/,
+    )
+    assert.match(ended.stderr, /Live: dpkg --audit, afterwards failed: .*half/)
+    assert.match((await chroot.sh('dpkg --audit')).stdout, /half/)
+    await chroot.vml(['tx', 'undo', '6'])
+    assert.equal(await stateOf(chroot), before)
+  })
+
+  await context.test('no space', async () => {
+    await chroot.sh('fallocate -l $((($(df -k --output=avail / | tail -1) - 6000) * 1024)) /var/tmp/fill')
+    const says = [
+      /needs \d+ MB where "\/var\/lib\/vml.*" lies, and \d+ MB are free/,
+      /Nothing was changed. Make room/,
+    ]
+    await refused(chroot, vml('run', '--', 'touch', '/etc/more'), { status: 31, says })
+    await refused(chroot, vml('run', '--live', '--', 'touch', '/etc/more'), { status: 31, says })
+    await refused(chroot, vml('redo', '2'), { status: 31, says })
+    await refused(chroot, apt, { status: 100, says })
+    await chroot.sh('rm /var/tmp/fill')
+  })
+
+  await context.test('a root that is read-only', async () => {
+    await chroot.sh('mount -o remount,ro /')
+    const says = [/mounted read-only/, /Nothing was changed. .*remount,rw/]
+    for (const words of [
+      vml('run', '--', 'true'),
+      vml('run', '--live', '--', 'true'),
+      vml('try', '--', 'true'),
+      vml('redo', '2'),
+    ])
+      await refused(chroot, words, { status: 1, says })
+    await chroot.vml(['tx', 'list'])
+    await chroot.sh('mount -o remount,rw /')
+  })
+
+  await context.test('a pre-image that is not there any more', async () => {
+    await chroot.vml(['tx', 'run', '--', 'touch', '/etc/newer'])
+    await chroot.vml(['tx', 'check', '--budget', '1K'])
+    const says = [
+      /Cannot get "\/etc\/made" as it was before #5: dropped for the budget/,
+      /Nothing was changed/,
+    ]
+    await refused(chroot, vml('undo', '5'), { status: 20, says })
+  })
+})
+
+/** fcntl(2), as apt does it. */
+const holdLock =
+  'use Fcntl; open(F, ">>", "/var/lib/dpkg/lock-frontend"); my $l = pack("s s l! l! i", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; open(G, ">", "/run/held"); print G "1"; close G; sleep 600'
+
+test('a clock that jumps ahead and back changes neither the order of transactions nor what an undo gives', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('cat >/srv/clock.mjs', {
+    input:
+      'const now = Date.now; const jump = Number(process.env.JUMP_MS); Date.now = () => now.call(Date) + jump\n',
+  })
+  const year = 365 * 86_400_000
+  const at = async (jump: number, ...words: readonly string[]) =>
+    await chroot.vml(['tx', ...words], {
+      env: { NODE_OPTIONS: '--import=/srv/clock.mjs', JUMP_MS: String(jump) },
+    })
+  const write = (text: string) => ['run', '--', 'sh', '-c', `echo ${text} >>/etc/list`]
+  await at(0, ...write('one'))
+  await at(year, ...write('two'))
+  await chroot.sh('echo "10.0.0.1 hand" >>/etc/hosts')
+  await at(-year, ...write('three'))
+  const listed = (await transactionsOf(chroot)).map(({ number, title }) => `${number} ${title.slice(0, 15)}`)
+  assert.deepEqual(listed, [
+    '4 sh -c echo thre',
+    '3 changes by hand',
+    '2 sh -c echo two ',
+    '1 sh -c echo one ',
+  ])
+  await at(year / 2, 'undo', '2')
+  assert.equal((await chroot.sh('cat /etc/list')).stdout, 'one\nthree\n')
+  await at(-year / 2, 'redo', '2')
+  assert.equal((await chroot.sh('cat /etc/list')).stdout, 'one\ntwo\nthree\n')
+  await at(0, 'undo', '--to-before', '2')
+  assert.equal(
+    (await chroot.sh('cat /etc/list; grep -c hand /etc/hosts', { mayFail: true })).stdout,
+    'one\n0\n',
+  )
+})
+
+test('hooks of other tools beside ours do their work, and the run is one transaction', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'joe', version: '1.0', files: { '/usr/bin/joe': 'joe\n' } })
+  for (const { path, content, mode } of otherHooks)
+    await chroot.sh(`mkdir -p $(dirname ${path}); cat >${path}; chmod ${mode} ${path}`, { input: content })
+  await chroot.vml(['tx', 'enable'])
+  const { stderr } = await chroot.run(apt)
+  assert.match(stderr, /#1: /)
+  assert.deepEqual((await chroot.sh('sort -u /var/log/other-hooks')).stdout.trim().split('\n'), [
+    'etckeeper post-install',
+    'etckeeper pre-install',
+    'listchanges joe',
+    'needrestart',
+    'snapper post',
+    'snapper pre',
+  ])
+  assert.equal((await transactionsOf(chroot)).length, 1)
+  assert.equal((await chroot.vml(['tx', 'show', '1', '--json'])).stdout.includes('/usr/bin/joe'), true)
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal((await chroot.sh('dpkg --audit; ls /usr/bin/joe', { mayFail: true })).stdout, '')
+})
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    const bytes = readFileSync(path)
+    return bytes.length > 0 ? bytes : undefined
+  } catch {
+    return undefined
+  }
+}
