@@ -27,8 +27,10 @@ export interface RealCase {
   readonly make: MachineStep
   /** Both machines, after it. */
   readonly later: MachineStep
-  /** Right before the undo, on the machine where there is one. */
-  readonly beforeUndo?: MachineStep
+  /** Default: each is taken back, the oldest first. */
+  readonly takeBack?: (machine: RealMachine, made: readonly KnownTransaction[]) => Promise<void>
+  /** Both machines, at the end. */
+  readonly check?: MachineStep
   /** Users and groups that `later` makes, besides one named so. */
   readonly accounts?: readonly string[]
   /** Besides what may always differ. */
@@ -36,8 +38,6 @@ export interface RealCase {
   /** Default: full. */
   readonly chroot?: ChrootOptions
   readonly archive?: PackageArchiveOptions
-  /** For `vml tx undo`. */
-  readonly undoWords?: readonly string[]
 }
 
 export interface RealResult {
@@ -55,7 +55,6 @@ export interface RealResult {
   readonly undoMs: number
 }
 
-/** Oldest first: each undo then has later work to keep. */
 export async function undoRealPackages(real: RealCase): Promise<RealResult> {
   await using undone = await openRealMachine(real)
   const { chroot } = undone
@@ -69,11 +68,8 @@ export async function undoRealPackages(real: RealCase): Promise<RealResult> {
   if (incomplete) throw new Error(`#${incomplete.number} (${incomplete.title}) is incomplete`)
   await real.later(undone)
   await workByHand(undone)
-  await real.beforeUndo?.(undone)
-  const [undoMs] = await timed(async () => {
-    for (const { number } of made)
-      await chroot.vml(['tx', 'undo', String(number), ...(real.undoWords ?? [])])
-  })
+  const [undoMs] = await timed(async () => await (real.takeBack ?? oldestFirst)(undone, made))
+  await real.check?.(undone)
   await forget(undone)
   const tree = readTree(chroot.path)
   await using never = await openRealMachine(real)
@@ -81,6 +77,7 @@ export async function undoRealPackages(real: RealCase): Promise<RealResult> {
   await never.chroot.vml(['tx', 'enable'])
   await real.later(never)
   await workByHand(never)
+  await real.check?.(never)
   await forget(never)
   const names = ['later', ...(real.accounts ?? [])]
   const comparison = compareTrees(tree, readTree(never.chroot.path), {
@@ -103,6 +100,11 @@ export async function undoRealPackages(real: RealCase): Promise<RealResult> {
     makeMs,
     undoMs,
   }
+}
+
+/** Each undo then has later work to keep. */
+async function oldestFirst({ chroot }: RealMachine, made: readonly KnownTransaction[]): Promise<void> {
+  for (const { number } of made) await chroot.vml(['tx', 'undo', String(number)])
 }
 
 /** A line for whoever reads the output of a test. */

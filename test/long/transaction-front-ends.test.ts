@@ -1,7 +1,12 @@
 // Whoever has apt's library do the work instead of apt-get: recorded with no further action, and taken back exactly.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type MachineStep, type RealMachine, renderResult, undoRealPackages } from '../transaction-packages.ts'
+import {
+  type MachineStep,
+  type RealMachine,
+  renderResult,
+  undoRealPackages,
+} from '../transaction-packages.ts'
 import type { AllowedDifference } from '../tree-compare.ts'
 
 /** From Debian's security archive, as the machine's origin calls them here. */
@@ -66,7 +71,10 @@ assert cache.commit()'`,
     name: 'PackageKit, which graphical programs use',
     packages: ['packagekit', 'packagekit-tools', 'dbus', 'polkitd'],
     // It wants a bus, and a way to a network before it reads any file.
-    prepare: `mkdir -p /run/dbus && dbus-daemon --system --fork && ip route add default dev lo && ${pkcon} get-updates || [ $? = 5 ]`,
+    prepare: `mkdir -p /run/dbus && dbus-daemon --system --fork && ip route add default dev lo 
+      ${pkcon} get-updates || [ $? = 5 ]
+      # One that is running has read apt's configuration already.
+      ${pkcon} quit`,
     upgrade: `${pkcon} update`,
     mode: 'staged',
   },

@@ -4,7 +4,6 @@ import { test } from 'node:test'
 import { tinyKinds } from '../tiny-kinds.ts'
 import { drawsOf } from '../transaction-bed.ts'
 import { differenceToTruth, type TruthAction } from '../transaction-truth.ts'
-import { undoRealPackages } from '../transaction-packages.ts'
 
 const actions: readonly TruthAction[] = ['install', 'upgrade', 'downgrade', 'remove', 'purge']
 
@@ -36,22 +35,6 @@ for (const fileSystem of ['ext4', 'xfs', 'btrfs', 'tmpfs'] as const)
       const chroot = { fileSystem, apart: ['/var', '/home'] }
       assert.equal(await differenceToTruth({ kinds: tinyKinds, action, order: shuffled(4), chroot }), '')
     })
-
-const unzip = ['install', 'unzip']
-const real = [
-  { words: ['install', 'nginx'], later: ['install', 'vim-tiny', 'unzip'] },
-  { words: ['install', 'postgresql-15'], later: ['install', 'nginx'] },
-  { words: ['install', 'mariadb-server'], later: unzip },
-  { words: ['install', 'linux-image-amd64'], later: unzip },
-  { words: ['dist-upgrade'], later: unzip },
-]
-
-for (const one of real)
-  test(`apt-get ${one.words.join(' ')}, taken back after later work, leaves a machine on which it never ran`, async (context) => {
-    const { difference, ...measured } = await undoRealPackages(one)
-    context.diagnostic(JSON.stringify(measured))
-    assert.equal(difference, '')
-  })
 
 function shuffled(seed: number): (numbers: readonly number[]) => readonly number[] {
   const draw = drawsOf(seed)
