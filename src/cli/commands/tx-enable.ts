@@ -4,8 +4,10 @@ import { requireDpkgOut } from '../../app/dpkg-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
 import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
+import { aptReaders } from '../../packages/apt-readers.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
 import { defineCommand, dryRun } from '../command.ts'
+import { shown } from '../options.ts'
 
 export const enable = defineCommand({
   description:
@@ -27,6 +29,10 @@ export const enable = defineCommand({
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
       await installHooks('/', files)
+      for (const { name, pid } of aptReaders())
+        context.reporter.warn({
+          warning: `${shown(name)} (process ${pid}) has read apt's configuration already: until it is started anew, what it does is recorded, but a transaction for each call of dpkg`,
+        })
     }
     out.document({
       schema: 1,
