@@ -6,7 +6,9 @@ export interface KnownTransaction {
   readonly number: number
   readonly source: string
   readonly title: string
+  readonly mode: 'staged' | 'live'
   readonly complete: boolean
+  readonly stored_bytes: number
   readonly undone_by: number | null
   readonly packages: readonly { readonly name: string }[]
   readonly counts: { readonly created: number; readonly changed: number; readonly deleted: number }

@@ -15,8 +15,12 @@ export interface TruthCase {
   /** Each is one transaction that is taken back. */
   readonly kinds: readonly TinyKind[]
   readonly action: TruthAction
+  /** Default: staged. */
+  readonly mode?: 'staged' | 'live'
   readonly archive?: PackageArchiveOptions
   readonly chroot?: ChrootOptions
+  /** For `/bin/sh`, on both machines before anything else, such as further mounts. */
+  readonly prepare?: string
   /** The order in which they are taken back; default: as they were made. */
   readonly order?: (numbers: readonly number[]) => readonly number[]
 }
@@ -38,15 +42,15 @@ export async function differenceToTruth(truth: TruthCase): Promise<string> {
   return renderComparison(comparison)
 }
 
-async function play(
-  { kinds, action, archive: options, chroot: where, order }: TruthCase,
-  withIt: boolean,
-): Promise<Chroot> {
+async function play(truth: TruthCase, withIt: boolean): Promise<Chroot> {
+  const { kinds, action, mode = 'staged', archive: options, chroot: where, order } = truth
   await using resources = new AsyncDisposableStack()
   const chroot = resources.use(await openChroot(where))
+  if (truth.prepare !== undefined) await chroot.sh(`set -e; ${truth.prepare}`)
   const archive = await openPackageArchive(chroot, options)
   await archive.publish(...kinds.flatMap((kind) => kind.packages(action === 'downgrade' ? 2 : 1)), later)
   await chroot.run(['apt-get', 'update', '-qq'])
+  if (mode === 'live') await chroot.sh('mkdir /etc/vml && echo "* for a test" >/etc/vml/live-packages')
   await chroot.vml(['tx', 'enable'])
   const base = action === 'install' ? undefined : action === 'downgrade' ? 2 : 1
   if (base !== undefined) await apt(chroot, ['install', ...kinds.flatMap((kind) => exactly(kind, base))])
@@ -64,13 +68,25 @@ async function play(
   await chroot.sh(
     'useradd -r later && echo "# mine" >>/etc/bash.bashrc && sed -i "1i10.0.0.9 later" /etc/hosts && echo kept >/etc/later.conf',
   )
-  if (withIt && numbers.length !== kinds.length)
-    throw new Error(`${kinds.length} runs of apt gave ${numbers.length} transactions`)
+  if (withIt) await requireModes(chroot, numbers, truth)
   for (const number of order?.(numbers) ?? numbers) await chroot.vml(['tx', 'undo', String(number)])
   await chroot.vml(['tx', 'disable'])
   await chroot.sh('rm -rf /var/lib/vml /root/.local /root/.cache')
   resources.move()
   return chroot
+}
+
+async function requireModes(
+  chroot: Chroot,
+  numbers: readonly number[],
+  { kinds, mode = 'staged' }: TruthCase,
+): Promise<void> {
+  if (numbers.length !== kinds.length)
+    throw new Error(`${kinds.length} runs of apt gave ${numbers.length} transactions`)
+  const wrong = (await transactionsOf(chroot)).find(
+    (each) => numbers.includes(each.number) && each.mode !== mode,
+  )
+  if (wrong) throw new Error(`#${wrong.number} was to be ${mode}: ${wrong.title}`)
 }
 
 async function publish(

@@ -4,6 +4,7 @@ import { isWithinProcess } from '../base/process-ancestry.ts'
 import { isFailure, messageOf } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
 import { printable, rawFromBytes, type RawText } from '../base/raw-text.ts'
+import { requireBootImages } from '../engine/boot-images.ts'
 import { discardStage, lookAtStage, type StageEnd, type TransactionParts } from '../engine/end-stage.ts'
 import { whyRedone } from '../engine/live-reason.ts'
 import { beginLive, endLive, readOpenLive, turnLive } from '../engine/live-transaction.ts'
@@ -146,6 +147,8 @@ export async function endPackageRun(
   const calls = await readKeptCalls(folder)
   try {
     const looked = await lookAtStage(parts, stage)
+    // Asked here, too: what is refused while the stage is there is done again on the machine.
+    requireBootImages(parts, looked.changeSet.changes)
     return { end: await commitOrDiscard(parts, looked, calls.at(-1)?.status ?? 0, undefined, 'keep') }
   } catch (error) {
     if (!isFailure(error, 'conflict') || readOpenStage(parts) === undefined) throw error

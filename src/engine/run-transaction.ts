@@ -2,6 +2,7 @@
 import type { StdioOptions } from 'node:child_process'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { runInStage } from '../stage/run-in-stage.ts'
+import { requireBootImages } from './boot-images.ts'
 import {
   commitStage,
   discardStage,
@@ -120,6 +121,7 @@ export async function commitOrDiscard(
   overtaken: 'discard' | 'keep' = 'discard',
 ): Promise<StageEnd> {
   try {
+    requireBootImages(parts, looked.changeSet.changes)
     requireSpace('commit the transaction', commitNeeds(parts, looked))
     const validations = known ?? (await checkStage(parts, looked))
     for (const bad of notPassed(validations)) parts.reporter.warn({ warning: describeValidation(bad) })

@@ -153,6 +153,7 @@ function finish(
       path,
       present: now !== undefined,
       wanted: wanted !== undefined,
+      restored: true,
     })),
     ...paths.regenerated.map((path) => ({ path, present: true, wanted: true })),
   ]

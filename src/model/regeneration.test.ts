@@ -72,6 +72,22 @@ test('each program runs once, modules before the initrd', () => {
   ])
 })
 
+test('what is put back byte by byte is not made anew, and what is made of it is', () => {
+  const restored = (path: string) => ({ path: pathOf(path), present: true, wanted: true, restored: true })
+  const made = regenerations(
+    [
+      '/etc/ssl/certs/ca-certificates.crt',
+      '/boot/grub/grub.cfg',
+      '/usr/lib/x86_64-linux-gnu/libx.so.1',
+      '/var/cache/man/index.db',
+    ].map(restored),
+  )
+  assert.deepEqual(
+    made.map(({ argv }) => argv.join(' ')),
+    ['ldconfig', 'mandb --quiet'],
+  )
+})
+
 test('an initrd that is missing is made, and one that k brought is none to make', () => {
   assert.deepEqual(run([['/boot/initrd.img-6.1.0', false, true]]), ['update-initramfs -c -k 6.1.0'])
   assert.deepEqual(run([['/boot/initrd.img-6.1.0', true, false]]), [])

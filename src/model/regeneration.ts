@@ -31,6 +31,8 @@ export interface PathToMake {
   readonly present: boolean
   /** Whether it was there before k. */
   readonly wanted: boolean
+  /** It is put back byte by byte. A program that made it anew all the same would make something else of it. */
+  readonly restored?: boolean
 }
 
 export interface RegenerationCommand {
@@ -57,9 +59,9 @@ export function ruleWhenChanged(path: RawPath): RegenerationRule | undefined {
  */
 export function regenerations(paths: Iterable<PathToMake>): RegenerationCommand[] {
   const commands = new Map<string, RegenerationCommand & { order: number }>()
-  for (const { path, present, wanted } of paths) {
+  for (const { path, present, wanted, restored = false } of paths) {
     for (const [order, entry] of makers.entries()) {
-      const own = entry.path.exec(path)
+      const own = restored && entry.rule.keepsPreImage ? null : entry.path.exec(path)
       const match = own ?? entry.madeOf?.exec(path)
       if (match === undefined || match === null || entry.argv === undefined) continue
       // A file of k's own goes with k; what it was made of may change others like it.
@@ -207,9 +209,10 @@ const makers: readonly Maker[] = [
     ],
   },
   {
-    path: /^\/etc\/ssl\/certs\/(?:ca-certificates\.crt|java\/cacerts|[0-9a-f]{8}\.\d+)$/,
+    path: /^\/etc\/ssl\/certs\/(?:ca-certificates\.crt|[0-9a-f]{8}\.\d+)$/,
     rule: exact('ca-certificates'),
-    argv: () => ['update-ca-certificates'],
+    // Hooks of packages (ca-certificates-java) leave work to dpkg, which is kept out while an undo is made.
+    argv: () => ['update-ca-certificates', '--hooksdir', '/nonexistent'],
   },
   {
     path: /^\/etc\/udev\/hwdb\.bin$/,

@@ -4,9 +4,11 @@ import { planMachineHooks } from '../../app/machine-hooks.ts'
 import { requirePackagesOut } from '../../app/packages-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
+import { aptReaders } from '../../packages/apt-readers.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
 import { openLocalShell } from '../../wire/local-shell.ts'
 import { defineCommand, dryRun } from '../command.ts'
+import { shown } from '../options.ts'
 
 export const enable = defineCommand({
   description:
@@ -28,6 +30,10 @@ export const enable = defineCommand({
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
       await hooks.install()
+      for (const { name, pid } of aptReaders())
+        context.reporter.warn({
+          warning: `${shown(name)} (process ${pid}) has read apt's configuration already: until it is started anew, what it does is recorded, but a transaction for each call of dpkg`,
+        })
     }
     out.document({
       schema: 1,
