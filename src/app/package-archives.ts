@@ -21,7 +21,7 @@ import type { TransactionContext } from './transactions.ts'
 /** A service that is silent for so long is not there: somebody waits for an upgrade. */
 const idleTimeoutMs = 20_000
 
-interface Asking {
+export interface Asking {
   readonly context: Pick<TransactionContext, 'reporter' | 'signal'>
   readonly settings: TransactionSettings
   readonly shell: Shell
@@ -130,7 +130,7 @@ function wantedOf(transactions: readonly ReadTransaction[], key: string): Wanted
   )
 }
 
-function openSources({ context, settings, shell }: Asking): PackageSources {
+export function openSources({ context, settings, shell }: Asking): PackageSources {
   const { reporter, signal } = context
   return openPackageSources({
     pools: settings.pools.flatMap((pool) => parseRawPath(rawFromString(pool)) ?? []),

@@ -132,13 +132,18 @@ async function takeBack(
   reason: string,
 ): Promise<string | undefined> {
   try {
-    const { run, listed } = await openUndoRun(context, logbook, ['vml', 'tx', 'undo', String(number)])
+    const { run, listed, stateHooks } = await openUndoRun(context, logbook, [
+      'vml',
+      'tx',
+      'undo',
+      String(number),
+    ])
     const found = listed.find(({ entry }) => entry.id === transaction)
     if (found === undefined) return `#${number} is not in the logbook`
     if (found.undoneBy) return undefined
     await using _locks = await keepPackagesOut(context, lockWaitMs)
     const plan = await planUndo(
-      { place: run, logbook, listed, contents: run.contents },
+      { place: run, logbook, listed, contents: run.contents, stateHooks: stateHooks() },
       { kind: 'undo', subject: [found.entry], transactions: [found], data: false, needed: 'refuse' },
     )
     const { paths, conflicts } = plan.paths

@@ -15,18 +15,22 @@ import { openWorkplace, pathIn } from '../engine/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
+import type { StateHook } from '../model/state-hook.ts'
 import type { ServiceAction } from '../model/transaction-record.ts'
 import { openPackageSystems } from '../packages/all.ts'
-import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
+import { hasServices, reloadServices, startedOf, startServices, stopServices } from '../packages/services.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
 import type { Budget } from '../model/span.ts'
 import { keepRecords } from '../engine/keep-records.ts'
 import { type Config, readMachineSettings } from './config.ts'
+import { fetchOldPackages } from './old-packages.ts'
+import type { WantedPackage } from '../packages/package-sources.ts'
 import { configuredSources, openReferencedContents, referenceFinder } from './package-archives.ts'
 import { budgetDefault, recordBudgetOf, recordKeepingOf } from './record-keeping.ts'
 import type { Logbook } from './open.ts'
+import { listStateHooks } from './state-hooks.ts'
 import { machineSettingsFile, systemFolder } from './system-logbook.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { TransactionSettings } from './settings.ts'
@@ -92,6 +96,10 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
 
 export interface OpenUndo extends AsyncDisposable {
   readonly run: UndoRun
+  /** How data of services goes from version to version. Fails with `usage` for a file of them with a mistake. */
+  stateHooks(): readonly StateHook[]
+  /** Exact versions of packages, as files that a stage sees until this is disposed of: see `fetchOldPackages`. */
+  oldPackages(wanted: readonly WantedPackage[]): Promise<readonly string[]>
   readonly listed: readonly ListedTransaction[]
 }
 
@@ -131,7 +139,8 @@ export async function openUndoRun(
     user: whoIsAtWork(context.config),
     command: command.map(rawFromString),
     processId: process.pid,
-    async stopServices(units) {
+    async stopServices(units, onStop) {
+      onStop(await startedOf(parts.shell, units))
       const stopped = await stopServices(parts.shell, units, clock)
       return async () => {
         await reloadServices(parts.shell)
@@ -145,7 +154,21 @@ export async function openUndoRun(
       }
     },
   }
-  return { run, listed, [Symbol.asyncDispose]: async () => await fetched[Symbol.asyncDispose]() }
+  const stateHooks = () => listStateHooks(rootOfMachine)
+  const owned = new AsyncDisposableStack()
+  owned.use(fetched)
+  const asking = { context, settings: machineSettings(context).settings, shell: parts.shell }
+  const oldPackages = async (wanted: readonly WantedPackage[]) => {
+    const found = owned.use(await fetchOldPackages(asking, wanted))
+    return found.files
+  }
+  return {
+    run,
+    listed,
+    stateHooks,
+    oldPackages,
+    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  }
 }
 
 /** A file with a mistake must not keep apt from working. */

@@ -74,13 +74,18 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
     out.line(
       `  ${style.red('stays')}  ${printable(path)}: ${reason}${old === undefined ? '' : '; both sides are put beside it as .mine and .old'}`,
     )
-  for (const [why, some] of Map.groupBy(paths.kept, ({ why: each }) => each))
+  const kept = paths.kept.filter(({ why }) => why !== 'transferred by a hook')
+  for (const [why, some] of Map.groupBy(kept, ({ why: each }) => each))
     out.line(
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
   if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
   if (regenerations.length > 0)
     out.line(`  made anew: ${[...new Set(regenerations.map(({ rule }) => rule))].join(', ')}`)
+  for (const { package: name, from, to, bytes } of plan.transfers)
+    out.line(
+      `  state of ${shown(name)}: exported with ${shown(from)}, imported with ${shown(to)}; ${formatBytes(bytes)} of data`,
+    )
   if (plan.units.length > 0)
     out.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
   if (!verbose) return

@@ -69,6 +69,8 @@ export interface StageResult {
   readonly validations: readonly Validation[]
   /** What it printed. */
   readonly log?: Uint8Array | undefined
+  /** The transactions that it takes back. */
+  readonly takesBack?: StoredTransaction['document']['takesBack']
 }
 
 export type StageEnd =
@@ -144,9 +146,9 @@ export async function commitStage(
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
-  const { exitStatus, validations } = result
+  const { exitStatus, validations, takesBack } = result
   const kept = await keepPackages(parts, packages)
-  writeIntent(parts, { exitStatus, validations }, changes, (change) => ownerBy(change, packages))
+  writeIntent(parts, { exitStatus, validations, takesBack }, changes, (change) => ownerBy(change, packages))
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -162,6 +164,7 @@ export async function commitStage(
     outside,
     packages: kept,
     result,
+    ...(takesBack === undefined ? {} : { takesBack }),
   })
 }
 

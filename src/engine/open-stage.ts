@@ -201,6 +201,11 @@ export function noteOf(place: Workplace, request: StageRequest, plan?: MountPlan
   }
 }
 
+/** Units that an undo has stopped, one a line. */
+export function stoppedPath(place: Workplace): RawPath {
+  return pathIn(openFolder(place), 'stopped')
+}
+
 function removeOpenFolder(place: Workplace): void {
   const folder = openFolder(place)
   // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.

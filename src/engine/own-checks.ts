@@ -28,20 +28,25 @@ export function listOwnChecks(place: Workplace): OwnCheck[] {
     return [{ kind: 'refused', name, reason: `it has more than ${checksMax} checks` }]
   return checks.map((each): OwnCheck => {
     const path = parseRawPath(rawFromString(`${ownChecksFolder}/${each}`)) ?? folder
-    const reason = whyNotRoots(place, path, 'file')
+    const reason = whyNotRoots(place, path, 'program')
     return reason === undefined
       ? { kind: 'program', name: each, path }
       : { kind: 'refused', name: each, reason }
   })
 }
 
-function whyNotRoots(place: Workplace, path: RawPath, type: 'file' | 'dir'): string | undefined {
+/** Undefined where root alone can have made it what it is; `nothing` where nothing is there. */
+export function whyNotRoots(
+  place: Pick<Workplace, 'root'>,
+  path: RawPath,
+  type: 'program' | 'file' | 'dir',
+): string | undefined {
   const status = lstatSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false })
   if (status === undefined) return 'nothing'
   if (type === 'dir' ? !status.isDirectory() : !status.isFile())
     return type === 'dir' ? 'it is no folder' : 'it is no file; links are not followed'
   if (status.uid !== 0) return 'it does not belong to root'
   if ((status.mode & 0o022) !== 0) return 'others than root may write it'
-  if (type === 'file' && (status.mode & 0o111) === 0) return 'it is not executable'
+  if (type === 'program' && (status.mode & 0o111) === 0) return 'it is not executable'
   return undefined
 }

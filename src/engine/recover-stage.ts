@@ -13,10 +13,11 @@ import {
   tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
+import { reloadServices, startServices } from '../packages/services.ts'
 import { noteOrForget } from './baseline.ts'
 import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal } from './kept-before.ts'
-import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
+import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { pathOfNote, readStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -42,8 +43,34 @@ export function isLeftBehind(place: Workplace): boolean {
  */
 export async function recoverStage(
   parts: TransactionParts,
-  options: { readonly backward?: boolean; readonly waiting?: boolean } = {},
+  options: RecoveryOptions = {},
 ): Promise<Recovered> {
+  const stopped = readIfThere(stoppedPath(parts))
+  const recovered = await recoverOnce(parts, options)
+  if (stopped) await startAgain(parts, stopped.toString('utf8').trim().split('\n'))
+  return recovered
+}
+
+async function startAgain(
+  { shell, clock, reporter }: TransactionParts,
+  units: readonly string[],
+): Promise<void> {
+  await reloadServices(shell)
+  const stoppedAt = clock.now()
+  const standings = await startServices(
+    shell,
+    units.map((unit) => ({ unit, stoppedAt })),
+    clock,
+  )
+  for (const { failure } of standings) if (failure !== undefined) reporter.warn({ warning: failure })
+}
+
+interface RecoveryOptions {
+  readonly backward?: boolean
+  readonly waiting?: boolean
+}
+
+async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): Promise<Recovered> {
   const folder = openFolder(parts)
   if (parts.disk.look(folder) === undefined) return { kind: 'nothing' }
   const note = readStageNote(pathOfNote(folder))

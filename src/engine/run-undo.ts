@@ -1,5 +1,5 @@
 // Carries out an undo: everything is made ready, then committed by the journal, made anew, proved, and recorded as a transaction.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
@@ -11,6 +11,7 @@ import { type Validation } from '../model/transaction-record.ts'
 import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
+import type { MountPlan } from '../stage/mount-plan.ts'
 import { here } from '../wire/libc.ts'
 import { writeIntent } from './commit-intent.ts'
 import {
@@ -23,10 +24,12 @@ import {
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
 import { ownerBy } from './record-changes.ts'
-import { beginStage, dropStage } from './open-stage.ts'
+import { beginStage, dropStage, stoppedPath } from './open-stage.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
+import { planTransferStage, transferStates } from './state-transfer.ts'
+import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import type { UndoPlan } from './undo.ts'
 import { plannedBytes } from './undo-packages.ts'
@@ -41,8 +44,11 @@ export interface UndoRun extends TransactionParts {
   readonly processId: number
   /** Why it is done, where nobody asked for it by hand. */
   readonly note?: string
-  /** Stops what has files among the paths, and gives back a function that starts it again. */
-  stopServices(units: readonly string[]): Promise<() => Promise<StoppedServices>>
+  /** Stops what has files among the paths, and gives back a function that starts it again. Tells before which are stopped. */
+  stopServices(
+    units: readonly string[],
+    onStop: (units: readonly string[]) => void,
+  ): Promise<() => Promise<StoppedServices>>
 }
 type StoppedServices = Awaited<ReturnType<TransactionParts['restartServices']>>
 
@@ -54,59 +60,91 @@ export function isNothing({ paths }: UndoPlan): boolean {
 /**
  * Order: contents are made ready and hashed while the machine is untouched; services stop; the journalled commit; what is made anew;
  * services start; proof. If the proof fails, the commit is taken back. Then the record, then the journal is forgotten.
+ * Where the state of a service is transferred, all is made ready in a stage, with the data that the other version made there, and committed
+ * in the same step (`state-transfer.ts`); the services stand still from before that, and start after the proof.
  */
 export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
   requireSpace(`${plan.kind} it`, undoNeeds(parts, plan))
+  const mounts = planTransferStage(parts, plan.transfers)
   const folder = await beginStage(parts)
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
   try {
-    const note = noteOf(parts, plan)
+    const note = { ...noteOf(parts, plan), ...(mounts ? { plan: mounts } : {}) }
     await writeStageNote(pathOfNote(folder), note)
     parts.reporter.progress({ phase: 'getting what was there before' })
-    const ready = await makeReady(parts, plan)
+    const transferred =
+      mounts &&
+      (await transferStates(parts, plan.transfers, {
+        note,
+        mounts,
+        kind: plan.kind,
+        stopServices: async () => void (start = await stopServices(parts, plan)),
+        fill: async (fill) => void (await makeReady(parts, plan, fill)),
+      }))
+    const ready = transferred ?? (await makeReady(parts, plan))
+    const transferNotes = transferred?.validations ?? []
     const takesBack = plan.transactions.map(({ entry }) => entry.id)
     const now = await readPackagesNow(parts)
     const packages = await keepPackages(parts, now)
-    writeIntent(parts, { exitStatus: 0, takesBack }, ready.changes, (change) => ownerBy(change, now))
+    const intent = { exitStatus: 0, validations: transferNotes, takesBack }
+    writeIntent(parts, intent, ready.changes, (change) => ownerBy(change, now))
+    const { folderTimes } = ready
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),
       changes: ready.changes,
       prepared: ready.prepared,
-      folderMtimeNs: (path) => ready.folderTimes.get(path),
+      ...(folderTimes ? { folderMtimeNs: (path) => folderTimes.get(path) } : {}),
     })
     journal = prepared.journal
-    start = await parts.stopServices(plan.units)
+    start ??= await stopServices(parts, plan)
     commit(parts.disk, prepared)
     parts.reporter.progress({ phase: 'proving it' })
     await regenerate(parts, plan)
+    // What works on data that may be taken back would work on what is no more.
+    let validations = transferred ? await prove(parts, plan) : undefined
     const services = await start()
     start = undefined
-    const validations = await prove(parts, plan)
+    validations ??= await prove(parts, plan)
     const committed: CommittedStage = {
       note,
-      plan: undefined,
+      plan: mounts,
       kept: keptByJournal(parts.disk, journal),
       changes: ready.changes,
       outside: [],
       packages,
-      result: { exitStatus: 0, validations },
+      result: { exitStatus: 0, validations: [...transferNotes, ...validations] },
       takesBack,
       services,
     }
     return await recordCommitted(parts, committed)
   } catch (error) {
-    await undoTheUndo(parts, plan, { journal, start })
+    await undoTheUndo(parts, plan, { journal, start, mounts })
     throw error
   }
+}
+
+/** They stand still for as long as a hand-over takes: whoever mends a crash starts them again (`recover-stage.ts`). */
+async function stopServices(parts: UndoRun, { units }: UndoPlan): Promise<() => Promise<StoppedServices>> {
+  return await parts.stopServices(units, (stopped) => {
+    if (stopped.length > 0) writeFileSync(stoppedPath(parts), stopped.join('\n'), { mode: 0o600 })
+  })
 }
 
 /** Where nothing was committed, the journal is gone already; a record that could not be written is left to `vml tx recover`. */
 async function undoTheUndo(
   parts: UndoRun,
   plan: UndoPlan,
-  { journal, start }: { journal: Journal | undefined; start: (() => Promise<StoppedServices>) | undefined },
+  {
+    journal,
+    start,
+    mounts,
+  }: {
+    journal: Journal | undefined
+    start: (() => Promise<StoppedServices>) | undefined
+    mounts: MountPlan | undefined
+  },
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
     removeMadeAnew(parts, plan)
@@ -115,7 +153,7 @@ async function undoTheUndo(
     await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
-  dropStage(parts, undefined)
+  dropStage(parts, mounts)
 }
 
 /** Caches that went with the transaction and were made anew since are in the way of their own return. */
@@ -126,12 +164,11 @@ function removeMadeAnew(parts: UndoRun, { paths }: UndoPlan): void {
 }
 
 function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
-  const names = plan.subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
   return {
     schema: 1,
     token: randomBytes(16).toString('hex'),
     source: plan.kind,
-    title: `${plan.kind} ${names.join(', ')}`.slice(0, titleCharactersMax),
+    title: undoTitle(plan),
     note: parts.note ?? '',
     tags: [],
     command: parts.command,
@@ -141,6 +178,11 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
+export function undoTitle({ kind, subject }: UndoPlan): string {
+  const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
+  return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
+}
+
 const titleCharactersMax = 200
 /** As this gives it: an undo of an undo is not told as a chain. */
 const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
@@ -148,11 +190,12 @@ const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
 interface Ready {
   readonly changes: readonly PathChange[]
   prepared(path: RawPath): RawText
-  readonly folderTimes: ReadonlyMap<RawPath, bigint>
+  /** Absent where what was made ready has them itself. */
+  readonly folderTimes?: ReadonlyMap<RawPath, bigint>
 }
 
-/** Every file of the plan in a folder of the stage, whole and hashed, with all its attributes. */
-async function makeReady(parts: UndoRun, plan: UndoPlan): Promise<Ready> {
+/** Every file of the plan in a folder of the stage, whole and hashed, with all its attributes; or at its place in the stage itself. */
+async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Promise<Ready> {
   const folder = pathIn(openFolder(parts), 'new')
   mkdirSync(folder, { mode: 0o700 })
   const places = new Map<RawPath, RawText>()
@@ -167,12 +210,14 @@ async function makeReady(parts: UndoRun, plan: UndoPlan): Promise<Ready> {
     return asRaw(`${at}/${path === rootPath ? 'root' : baseName(path)}`)
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
-    const place = placeOf(path)
+    const place = fill?.placeOf(path) ?? placeOf(path)
     const group =
       content?.kind === 'before' ? linkGroup(content.change.before, content.transaction.entry.id) : undefined
     const first = group === undefined ? undefined : links.get(group)
-    if (first !== undefined) places.set(path, first)
-    else {
+    if (first !== undefined) {
+      if (fill) linkSync(rawToBytes(first), rawToBytes(place))
+      places.set(path, fill ? place : first)
+    } else {
       await makeThing(parts, { place, from, wanted, content })
       places.set(path, place)
       if (group !== undefined) links.set(group, place)
@@ -180,6 +225,7 @@ async function makeReady(parts: UndoRun, plan: UndoPlan): Promise<Ready> {
   }
   for (const { path, now, wanted, content } of plan.paths.paths) {
     if (wanted) await put(path, wanted, content)
+    else fill?.remove(path)
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
   for (const { path, now, old } of plan.paths.conflicts) {

@@ -28,15 +28,20 @@ export function commitNeeds(place: Workplace, { changeSet: { changes } }: Looked
 }
 
 /** What comes back is made ready in VML's folder, and copied where another file system is its place. */
-export function undoNeeds(place: Workplace, { paths: { paths }, bytes }: UndoPlan): SpaceNeed[] {
+export function undoNeeds(place: Workplace, { paths: { paths }, bytes, transfers }: UndoPlan): SpaceNeed[] {
   const changes = paths.map(({ path, now, wanted }) => ({
     path,
     ...(now ? { before: now } : {}),
     ...(wanted ? { after: wanted } : {}),
   }))
   const own = statSync(rawToBytes(place.state)).dev
+  // Exported, and what was there in the record; what is made of it is among `bytes`.
+  const transferred = transfers.reduce((sum, { bytes: size }) => sum + size * (1 + storedShare), 0)
   const needs = new Map<number, { folder: RawText; neededBytes: number }>([
-    [own, { folder: place.state, neededBytes: recordMarginBytes + bytes + storedBytes(changes) }],
+    [
+      own,
+      { folder: place.state, neededBytes: recordMarginBytes + bytes + storedBytes(changes) + transferred },
+    ],
   ])
   for (const { path, wanted } of paths) {
     if (wanted?.type !== 'file') continue

@@ -43,6 +43,7 @@ export interface KeptPath {
     | 'belongs to a package that stays'
     | 'gone since'
     | 'a history that went on'
+    | 'transferred by a hook'
 }
 
 export interface UndoPaths {
@@ -89,6 +90,8 @@ export interface UndoPathsRequest {
   readonly transactions: readonly ReadTransaction[]
   /** Overwrite data of services, too. */
   readonly data: boolean
+  /** Folders with data that comes another way. */
+  readonly transferred?: readonly RawPath[]
   /** Changes that stay, such as those of a package that is still needed. */
   stays(transaction: ReadTransaction, change: RecordedChange): boolean
 }
@@ -108,7 +111,9 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
     const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
       const folder = view.dataFolder(change.path)
-      if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
+      if (request.transferred?.some((data) => isWithin(change.path, data)))
+        work.keep(change.path, 'transferred by a hook')
+      else if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
       else if (change.preImage.kind !== 'regenerable' && moved.has(databaseFileOf(change.path)))
         keepDatabase(work, transaction, change)
       else await planPath(work, transaction, change)

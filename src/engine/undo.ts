@@ -3,12 +3,14 @@ import { VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
+import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from './entries.ts'
 import { readPackagesNow } from './packages-now.ts'
+import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
@@ -36,6 +38,8 @@ export interface UndoParts {
   /** All of this machine, oldest first. */
   readonly listed: readonly ListedTransaction[]
   readonly contents: TransactionContents
+  /** Without them data of services is left as it is. */
+  readonly stateHooks?: readonly StateHook[]
 }
 
 export interface UndoPlan {
@@ -54,7 +58,9 @@ export interface UndoPlan {
   readonly regenerations: readonly RegenerationCommand[]
   /** Units of which files change. */
   readonly units: readonly string[]
-  /** Bytes of files that are written. */
+  /** Data of services that is brought to the form of another version. */
+  readonly transfers: readonly StateTransfer[]
+  /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
 }
 
@@ -115,9 +121,12 @@ async function planOnce(
       .filter((name) => !staying.has(name)),
   )
   const view = await openUndoView({ place, transactions, contents, packages, going, staying })
+  const hooks = request.data ? [] : (parts.stateHooks ?? [])
+  const due = await planStateTransfers(place, hooks, transactions, (name) => staying.has(name))
   const byPath = await planUndoPaths(view, {
     transactions,
     data: request.data,
+    transferred: due.flatMap(({ data }) => data),
     stays: (_transaction, { owner }) =>
       'package' in owner && owner.package !== undefined && staying.has(owner.package),
   })
@@ -136,7 +145,7 @@ async function planOnce(
     throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
       hint: 'Nothing was changed',
     })
-  return { plan: finish(request, { transactions, planned, staying }) }
+  return { plan: finish(request, { transactions, planned, staying, due }) }
 }
 
 function finish(
@@ -145,9 +154,12 @@ function finish(
     readonly transactions: readonly ReadTransaction[]
     readonly planned: PackageUndo
     readonly staying: ReadonlySet<string>
+    readonly due: readonly StateTransfer[]
   },
 ): UndoPlan {
   const { paths, systems } = work.planned
+  const packages = systems.flatMap(({ transitions }) => transitions)
+  const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))
   const touched = [
     ...paths.paths.map(({ path, now, wanted }) => ({
       path,
@@ -162,13 +174,40 @@ function finish(
     subject: request.kind === 'redo' ? request.subject : work.transactions.map(({ entry }) => entry),
     transactions: work.transactions,
     paths,
-    packages: systems.flatMap(({ transitions }) => transitions),
+    packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
     regenerations: regenerations(touched),
-    units: unitsOfPaths(paths.paths.map(({ path }) => path)),
-    bytes: paths.paths.reduce((sum, { content, wanted }) => sum + (content ? (wanted?.size ?? 0) : 0), 0),
+    units: [
+      ...new Set([
+        ...unitsOfPaths(paths.paths.map(({ path }) => path)),
+        ...transfers.flatMap(({ hook }) => hook.units),
+      ]),
+    ].toSorted(),
+    transfers,
+    bytes: bytesWritten(paths) + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
   }
+}
+
+/** A package that stays as it is needs no other data. */
+function isStillDue({ package: name, to }: StateTransfer, packages: readonly PackageTransition[]): boolean {
+  const planned = packages.find((each) => each.name === name)
+  if (planned === undefined || planned.to === to) return planned !== undefined
+  throw new VmlError(
+    'conflict',
+    `Cannot transfer the state of ${name}: it would become ${planned.to ?? 'nothing'} instead of ${to}`,
+    { hint: 'Nothing was changed. --leave-data leaves its data as it is' },
+  )
+}
+
+function bytesWritten({ paths, conflicts }: UndoPaths): number {
+  const sizes = [
+    ...paths.map(({ content, wanted }) => (content ? (wanted?.size ?? 0) : 0)),
+    ...conflicts.map(({ now, old }) =>
+      old?.kind === 'before' ? (now?.size ?? 0) + (old.change.before?.size ?? 0) : 0,
+    ),
+  ]
+  return sizes.reduce((sum, size) => sum + size, 0)
 }
 
 /** A file of dpkg that cannot be merged leaves no consistent database: then nothing is done. */

@@ -54,7 +54,7 @@ export function makeStage(plan: MountPlan, settings: StageSettings, libc: Libc):
       make(place)
       make(`${place}/work` as RawPath)
       make(`${place}/links` as RawPath)
-      makeUpper(top, `${place}/upper` as RawPath, libc)
+      makeFolderLike(top, `${place}/upper` as RawPath, libc)
     }
     writeFileSync(rawToBytes(folder.queue), '', { mode: 0o600, flag: 'wx' })
     const script = rawToBytes(enterScript(plan, settings))
@@ -73,8 +73,8 @@ export function makeStage(plan: MountPlan, settings: StageSettings, libc: Libc):
   return folder
 }
 
-/** The top of an upper folder is what the top of the mount is in the stage: it has its rights, owner and attributes. */
-function makeUpper(top: RawPath, upper: RawPath, libc: Libc): void {
+/** A folder of an upper layer is what is seen of it in the stage: it has the rights, owner and attributes of the one below. */
+export function makeFolderLike(top: RawPath, upper: RawPath, libc: Libc): void {
   mkdirSync(rawToBytes(upper), { mode: 0o700 })
   const file = libc.openAt(here, upper, directoryFlags)
   try {

@@ -2,7 +2,7 @@
 import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireWritable } from '../../app/system-logbook.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../engine/run-undo.ts'
@@ -10,22 +10,26 @@ import { undoNeeds } from '../../engine/space-need.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../engine/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../engine/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
+import { fromThen, listUndoChoices } from '../../engine/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
+import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { shown } from '../options.ts'
+import { partialStatus } from '../partial-status.ts'
 import { printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from './tx-run.ts'
 import { endOverdueProbations } from '../probation.ts'
+import { requireScripts, takeBackByScripts } from '../scripted-undo.ts'
 import { transactionOperand } from './tx-show.ts'
-
-const partialStatus = 3
 
 const needed = {
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
   keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
   pinned: flag('--pinned', 'change packages that are pinned, too'),
   data: flag('--data', 'put back data of services, too, though it was changed since'),
+  leaveData: flag('--leave-data', 'leave data of services as it is, whatever its form: run no hook on it'),
+  scripts: flag('--scripts', "run the packages' own scripts, with the old packages, where they can be had"),
 }
 
 export const undo = defineCommand({
@@ -41,6 +45,7 @@ export const undo = defineCommand({
     { line: 'vml tx undo 7 --dry-run', does: 'what would be done' },
     { line: 'vml tx undo 7', does: 'take back the transaction #7' },
     { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
+    { line: 'vml tx undo 7 --scripts', does: "by the old packages and all packages' own scripts" },
     { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
   ],
   async run(context, { operands: [typed], options }) {
@@ -54,9 +59,7 @@ export const undo = defineCommand({
         requireNotUndone(one)
         return { subject: [one.entry], transactions: [one] }
       }
-      const later = listed
-        .slice(listed.indexOf(one))
-        .filter(({ undoneBy, document }) => !undoneBy && !document.takesBack)
+      const later = fromThen(listed, one)
       return { subject: later.map(({ entry }) => entry), transactions: later }
     }
     return await takeBack(context, 'undo', choose, options)
@@ -93,6 +96,8 @@ async function takeBack(
     readonly withDependents: boolean
     readonly keepNeeded: boolean
     readonly data: boolean
+    readonly leaveData: boolean
+    readonly scripts: boolean
     readonly pinned: boolean
     readonly dryRun: boolean
   },
@@ -115,16 +120,22 @@ async function takeBack(
   await using _locks = options.dryRun ? undefined : await keepPackagesOut(context)
   await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
   const { run, listed } = opened
-  const plan = await planUndo(
-    { place: run, logbook, listed, contents: run.contents },
-    {
-      kind,
-      ...choose(listed),
-      data: options.data,
-      needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
-    },
-  )
+  const stateHooks = options.leaveData ? [] : opened.stateHooks()
+  const undoParts = { place: run, logbook, listed, contents: run.contents, stateHooks }
+  const request: UndoRequest = {
+    kind,
+    ...choose(listed),
+    data: options.data,
+    needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
+  }
+  const words = [...(options.data ? ['--data'] : []), ...(options.leaveData ? ['--leave-data'] : [])]
+  const plan = await planUndo(undoParts, request).catch(async (error: unknown) => {
+    throw isFailure(error, 'conflict')
+      ? refusalWith(error, await listUndoChoices(undoParts, request), words)
+      : error
+  })
   const names = plan.subject.map(entryName).join(', ')
+  if (options.scripts) requireScripts(plan)
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
@@ -142,10 +153,14 @@ async function takeBack(
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
   }
   if (options.dryRun || isNothing(plan)) {
-    out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan) })
+    const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
+    printChoices(out, choices, words)
+    const described = describeChoices(choices, words)
+    out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
     return
   }
+  if (options.scripts) return await takeBackByScripts(context, opened, plan, { data: options.data })
   context.whenCancelled(
     'the undo may be under way: vml tx list tells whether it was made, vml tx recover mends it',
   )
@@ -192,6 +207,14 @@ function describePlan(plan: UndoPlan) {
     })),
     conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
     kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
+      hook: hook.name,
+      package: name,
+      from,
+      to,
+      data: data.map(printable),
+      bytes,
+    })),
     bytes: plan.bytes,
   }
 }

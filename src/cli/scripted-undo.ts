@@ -1,0 +1,80 @@
+// `vml tx undo --scripts`: what it asks for, and what it says when it is done.
+import { policyScriptOf, type OpenUndo } from '../app/transactions.ts'
+import { VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
+import { runScriptedUndo, scriptedWork } from '../engine/scripted-undo.ts'
+import { undoTitle } from '../engine/run-undo.ts'
+import type { UndoPlan } from '../engine/undo.ts'
+import type { Context } from './command.ts'
+import { plural } from './format.ts'
+import { partialStatus } from './partial-status.ts'
+
+/** Before anything is asked of a network. */
+export function requireScripts(plan: UndoPlan): void {
+  const { install, remove } = scriptedWork(plan)
+  if (install.length + remove.length === 0)
+    throw new VmlError('usage', 'Cannot use --scripts: no package would change', {
+      hint: 'Nothing was changed. Without --scripts every file comes back as it was',
+    })
+  if (plan.systems.some(({ system, transitions }) => system.manager !== 'dpkg' && transitions.length > 0))
+    throw new VmlError('unsupported', 'Cannot use --scripts: it is for packages of dpkg', {
+      hint: 'Nothing was changed. Without --scripts every file comes back as it was',
+    })
+  const [transfer] = plan.transfers
+  if (transfer)
+    throw new VmlError(
+      'unsupported',
+      `Cannot use --scripts: the state of ${transfer.package} is to be handed over`,
+      {
+        hint: 'Nothing was changed. Without --scripts its hook does that; --leave-data leaves the data as it is',
+      },
+    )
+}
+
+export async function takeBackByScripts(
+  context: Context,
+  { run, oldPackages }: OpenUndo,
+  plan: UndoPlan,
+  { data }: { readonly data: boolean },
+): Promise<number | undefined> {
+  const { out, config } = context
+  const { install } = scriptedWork(plan)
+  const files = await oldPackages(
+    install.flatMap(({ name, architecture, to }) =>
+      to === undefined ? [] : [{ name, architecture, version: to }],
+    ),
+  )
+  context.whenCancelled('nothing was changed, or it is being committed: vml tx list tells')
+  const policy = policyScriptOf()
+  const { end, differences } = await runScriptedUndo(run, plan, {
+    request: {
+      source: plan.kind,
+      title: undoTitle(plan),
+      note: '',
+      tags: [],
+      command: run.command,
+      user: run.user,
+      processId: run.processId,
+      ...(policy === undefined ? {} : { policy }),
+    },
+    files,
+    data,
+    environment: config.environment,
+    stdio: out.json ? ['ignore', 2, 2] : ['ignore', 'inherit', 'inherit'],
+  })
+  if (end.kind === 'nothing') return undefined
+  const { number, document } = end.transaction
+  out.document({
+    schema: 1,
+    dry_run: false,
+    number,
+    validations: document.validations,
+    differences: differences.map(({ path, what }) => ({ path: printable(path), what })),
+  })
+  out.note(`${plan.kind === 'undo' ? 'Undone' : 'Redone'} by scripts as #${number}`)
+  out.note(`To bring it back: vml tx undo ${number}`)
+  if (differences.length === 0) return undefined
+  out.note(`${plural(differences.length, 'path')} not as before:`)
+  for (const { path, what } of differences) out.note(`  ${what}  ${printable(path)}`)
+  return partialStatus
+}

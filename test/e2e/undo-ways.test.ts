@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import type { TinyPackage } from '../tiny-packages.ts'
+import { apt, transactionsOf } from '../transaction-bed.ts'
+import { compareTrees, renderComparison } from '../tree-compare.ts'
+import { readTree } from '../tree-read.ts'
+import { regenerated } from '../tree-rules.ts'
+
+const failed = { mayFail: true }
+
+test('where a transaction can be taken back in several ways they are told with what each writes, the cheapest first (C11)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const large = 'x'.repeat(300_000)
+  const file = (name: string, version: string, content: string) => ({
+    name,
+    version,
+    files: { [`/usr/lib/${name}`]: `${version}${content}\n` },
+  })
+  const needing = { ...file('user', '1', ''), fields: { Depends: 'lib (>= 2)' } }
+  await archive.publish(file('lib', '1', large), file('other', '1', ''))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'lib', 'other'])
+  await archive.publish(file('lib', '2', large), file('other', '2', ''), needing)
+  await apt(chroot, ['install', 'lib', 'other'])
+  await apt(chroot, ['install', 'user'])
+  const before = readTree(chroot.path)
+  const refused = await chroot.vml(['tx', 'undo', '2'], failed)
+  assert.equal(refused.status, 14)
+  const [keep, along] = ['--keep-needed', '--with-dependents'].map((option) =>
+    refused.stderr.indexOf(`vml tx undo 2 ${option} (`),
+  )
+  assert.ok(keep !== undefined && along !== undefined && 0 < keep && keep < along, refused.stderr)
+  const told = await chroot.vml(['tx', 'undo', '2', '--keep-needed', '--dry-run', '--json'])
+  const {
+    plans,
+  }: { plans: readonly { command: string; bytes: number; packages: number; transactions: number }[] } =
+    JSON.parse(told.stdout)
+  assert.deepEqual(
+    plans.map(({ command, packages, transactions }) => [command, packages, transactions]),
+    [
+      ['vml tx undo 2 --keep-needed', 1, 1],
+      ['vml tx undo 2 --with-dependents', 3, 2],
+    ],
+  )
+  assert.ok((plans[1]?.bytes ?? 0) - (plans[0]?.bytes ?? 0) >= 250_000, told.stdout)
+  const one = await chroot.vml(['tx', 'undo', '3', '--dry-run'])
+  assert.doesNotMatch(one.stdout, /Ways to do it/)
+  const first = await chroot.vml(['tx', 'undo', '--to-before', '2', '--dry-run'])
+  assert.doesNotMatch(first.stdout, /Ways to do it/)
+  assert.equal(renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated })), '')
+})
+
+test('--scripts runs the scripts of the packages in a stage and names what is not as it was; without the old package, or where scripts would change data, nothing is changed', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(maker(1))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'maker'])
+  await archive.publish(maker(2), { name: 'extra', version: '1', files: { '/usr/bin/extra': '1\n' } })
+  await apt(chroot, ['install', 'maker'])
+  const before = readTree(chroot.path)
+  await chroot.sh('rm -f /run/ran')
+  const undo = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
+  assert.equal(undo.status, 3, undo.stderr)
+  assert.match(undo.stderr, /left over +\/opt\/made-by-2/)
+  assert.match((await chroot.sh('cat /run/ran')).stdout, /prerm 2 upgrade 1\npostinst 1 configure 2/)
+  assert.equal((await chroot.sh('dpkg-query -W maker')).stdout, 'maker\t1\n')
+  assert.ok(!existsSync(join(chroot.path, 'usr/bin/extra')))
+  const [recorded] = await transactionsOf(chroot)
+  assert.equal(recorded?.source, 'undo')
+  assert.equal((await transactionsOf(chroot)).find(({ number }) => number === 2)?.undone_by, recorded?.number)
+  await chroot.vml(['tx', 'redo', '2'])
+  assert.equal(renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated })), '')
+
+  await chroot.sh('mkdir -p /var/lib/maker; echo mine >/var/lib/maker/data')
+  const data = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
+  assert.equal(data.status, 14, data.stderr)
+  assert.match(data.stderr, /change data of services: \/var\/lib\/maker\/data/)
+  assert.equal((await chroot.sh('cat /var/lib/maker/data')).stdout, 'mine\n')
+
+  await archive.withdraw('maker', '1')
+  const gone = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
+  assert.equal(gone.status, 20, gone.stderr)
+  assert.match(gone.stderr, /Cannot get maker 1: no source has it any more/)
+  assert.equal(
+    (await chroot.sh('dpkg-query -W maker; cat /var/lib/maker/data; ls /var/tmp')).stdout,
+    'maker\t2\nmine\n',
+  )
+})
+
+/** The second version needs another package, and its script leaves a file that no script removes. */
+function maker(version: number): TinyPackage {
+  const ran = (script: string) => `echo ${script} ${version} "$1" "$2" >>/run/ran`
+  return {
+    name: 'maker',
+    version: String(version),
+    ...(version === 1 ? {} : { fields: { Depends: 'extra' } }),
+    files: { '/usr/bin/maker': { content: `${version}\n`.repeat(100), mode: 0o755 } },
+    scripts: {
+      prerm: ran('prerm'),
+      postinst: `${ran('postinst')}\necho ${version} >/opt/made-by-${version}\n[ ! -e /var/lib/maker/data ] || echo ${version} >/var/lib/maker/data`,
+    },
+  }
+}
