@@ -145,5 +145,5 @@ async function isAsLeft(place: Workplace, path: RawPath, after: Fingerprint | un
   if (after.type !== 'file') return (status.mode & typeBits) !== folderBits
   if (status.size !== after.size) return false
   if (status.ctimeNs === after.ctimeNs && status.inode === after.inode) return true
-  return (await sha256Of(inRoot(place, path) as RawPath, () => {})) === after.sha256
+  return (await sha256Of(inRoot(place, path), () => {})) === after.sha256
 }

@@ -346,7 +346,7 @@ async function runIn(
 
 /** What no unit of systemd is would go on writing to data that is replaced. */
 function requireUnused(place: Workplace, { package: name, data }: StateTransfer): void {
-  const users = usersOf(data.map((folder) => inRoot(place, folder) as RawPath))
+  const users = usersOf(data.map((folder) => inRoot(place, folder)))
   if (users.length === 0) return
   throw new VmlError(
     'conflict',
