@@ -45,7 +45,9 @@ function differenceOf(one: Tree, other: Tree): string {
 const databases = {
   name: 'databases of rpm and dnf, packages as they were built, and attributes of what was fetched',
   allows: ({ path }: { readonly path: string }) =>
-    /^\/var\/lib\/(?:rpm|dnf)(?:\/|$)|^\/var\/cache\/dnf(?:\/|$)|^\/srv\/repository\//.test(path),
+    /^\/root\/rpmbuild\/|^\/var\/lib\/(?:rpm|dnf)(?:\/|$)|^\/var\/cache\/dnf(?:\/|$)|^\/srv\/repository\//.test(
+      path,
+    ),
 }
 
 /** Its file in the machine. */
