@@ -10,6 +10,8 @@ export interface RpmMachine extends Chroot {
   installed(): Promise<string>
   /** What differs from a tree that was read before, but for databases: `installed` and `rpm -Va` speak for rpm's, and dnf's is a log. */
   changedSince(tree: Tree): string
+  /** The same of two trees, which may be of two machines. */
+  differenceOf(one: Tree, other: Tree): string
   tree(): Tree
 }
 
@@ -30,16 +32,22 @@ export async function openRpmMachine(
     installed: async () =>
       (await chroot.sh("rpm -qa --qf '%{NEVRA} %{INSTALLTIME} %{SIGMD5} %{SHA1HEADER}\\n' | sort")).stdout,
     tree: () => readTree(chroot.path),
-    changedSince: (tree) =>
-      renderComparison(compareTrees(tree, readTree(chroot.path), { allowed: [...regenerated, databases] })),
+    changedSince: (tree) => differenceOf(tree, readTree(chroot.path)),
+    differenceOf,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
 }
 
+function differenceOf(one: Tree, other: Tree): string {
+  return renderComparison(compareTrees(one, other, { allowed: [...regenerated, databases] }))
+}
+
 const databases = {
-  name: 'databases of rpm and dnf, and attributes of what was fetched',
+  name: 'databases of rpm and dnf, packages as they were built, and attributes of what was fetched',
   allows: ({ path }: { readonly path: string }) =>
-    /^\/var\/lib\/(?:rpm|dnf)(?:\/|$)|^\/var\/cache\/dnf(?:\/|$)|^\/srv\/repository\//.test(path),
+    /^\/root\/rpmbuild\/|^\/var\/lib\/(?:rpm|dnf)(?:\/|$)|^\/var\/cache\/dnf(?:\/|$)|^\/srv\/repository\//.test(
+      path,
+    ),
 }
 
 /** Its file in the machine. */

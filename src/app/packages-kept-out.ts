@@ -1,6 +1,7 @@
 // Keeps apt, dpkg, dnf and rpm out while a transaction changes what is theirs.
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPackageSystems } from '../packages/all.ts'
+import type { PackageSystem } from '../packages/package-system.ts'
 import { rootOfMachine, type TransactionContext } from './transactions.ts'
 
 type Waiting = Pick<TransactionContext, 'clock' | 'signal' | 'reporter'>
@@ -9,10 +10,11 @@ type Waiting = Pick<TransactionContext, 'clock' | 'signal' | 'reporter'>
 export async function keepPackagesOut(
   { clock, signal, reporter }: Waiting,
   waitMs?: number,
+  isMeant: (system: PackageSystem) => boolean = () => true,
 ): Promise<AsyncDisposable> {
   await using locks = new AsyncDisposableStack()
   for (const system of openPackageSystems()) {
-    if (!system.isThere(rootOfMachine)) continue
+    if (!isMeant(system) || !system.isThere(rootOfMachine)) continue
     const lock = await system
       .lock({
         clock,
@@ -28,6 +30,17 @@ export async function keepPackagesOut(
   }
   return locks.move()
 }
+
+/**
+ * While what was done in a stage is committed and recorded: what came into rpm's database meanwhile would be taken for a part of it. Of dpkg every record has
+ * its own files before and after.
+ */
+export async function keepRpmOut(context: Waiting): Promise<AsyncDisposable> {
+  return await keepPackagesOut(context, commitWaitMs, ({ manager }) => manager === 'rpm')
+}
+
+/** Another rpm that is under way; it waits as long for us. */
+const commitWaitMs = 120_000
 
 /** `unsupported` where the machine has no package system. */
 export async function requirePackagesOut(context: Waiting, waitMs?: number): Promise<AsyncDisposable> {

@@ -16,7 +16,7 @@ import { openFolder } from '../engine/workplace.ts'
 import { dnfAgainVariable } from '../packages/rpm-hook-scripts.ts'
 import { withFileLock } from './file-lock.ts'
 import { commandOf, titleOf } from './package-hooks.ts'
-import { keepPackagesOut } from './packages-kept-out.ts'
+import { keepRpmOut } from './packages-kept-out.ts'
 import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transactions.ts'
 
@@ -149,7 +149,7 @@ export async function runStagedDnf(
       async ({ exitStatus }) => {
         hasRun = true
         if (exitStatus !== 0) return 'discard'
-        locks.use(await keepPackagesOut(context, commitWaitMs))
+        locks.use(await keepRpmOut(context))
         return 'commit'
       },
     )
@@ -169,9 +169,6 @@ export async function runStagedDnf(
     await rm(folder, { recursive: true, force: true })
   }
 }
-
-/** Another rpm that is under way. */
-const commitWaitMs = 120_000
 
 /** The question was answered in the stage. */
 function withoutQuestion([program = '', ...words]: readonly string[]): string[] {

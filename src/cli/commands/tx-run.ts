@@ -1,4 +1,5 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
+import { keepRpmOut } from '../../app/packages-kept-out.ts'
 import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
@@ -74,11 +75,13 @@ export const command = defineCommand({
       )
       return await runLive(parts, request, run, reason)
     }
+    await using locks = new AsyncDisposableStack()
     const outcome = options.live
       ? await runOutside('--live was given')
       : await runTransaction(parts, request, run, async ({ exitStatus, looked, check }) => {
           if (exitStatus !== 0 && !options.keepFailed) return 'discard'
           if (options.strict) requirePassed(await check())
+          locks.use(await keepRpmOut(context))
           context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
           context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
           return 'commit'
