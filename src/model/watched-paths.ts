@@ -13,9 +13,12 @@ export interface WatchRules {
 /** What VML itself puts on a machine. */
 const own =
   /^\/(?:var\/lib\/vml|usr\/lib\/vml|etc\/vml\/watch\.d)(?:\/|$)|^\/etc\/vml$|\/\.vml-stage(?:\/|$)|^\/etc\/apt\/apt\.conf\.d\/00vml$|^\/etc\/dpkg\/dpkg\.cfg\.d\/vml$|^\/(?:etc\/rpm|usr\/lib\/rpm\/macros\.d)\/macros\.vml$|\/dnf-plugins(?:\/(?:__pycache__\/)?vml\.[^/]+)?$|^\/etc\/systemd\/system\/(?:timers\.target\.wants\/)?vml-|^\/etc\/cron\.d\/vml-/
-/** People's own, what lasts for one boot, what can be had again, and what tells of the past (hier(7)). */
+/**
+ * People's own, what lasts for one boot, what can be had again, and what tells of the past (hier(7)); so does what etckeeper(8) keeps of `/etc`, which is worth
+ * nothing in parts.
+ */
 const aside =
-  /^\/(?:proc|sys|dev|run|tmp|home|root|srv|mnt|media|lost\+found|var\/(?:tmp|log|spool|mail|crash|backups|run|lock|lib\/apt\/(?:lists|periodic|listchanges)|lib\/logrotate|lib\/PackageKit|lib\/dnf|lib\/man-db|lib\/m?locate|lib\/plocate|lib\/update-notifier|cache(?!\/debconf\/(?:config|templates|passwords)\.dat$)))(?:\/|$)/
+  /^\/(?:etc\/(?:\.git|\.hg|\.bzr|_darcs|\.etckeeper)|proc|sys|dev|run|tmp|home|root|srv|mnt|media|lost\+found|var\/(?:tmp|log|spool|mail|crash|backups|run|lock|lib\/apt\/(?:lists|periodic|listchanges)|lib\/logrotate|lib\/PackageKit|lib\/dnf|lib\/man-db|lib\/m?locate|lib\/plocate|lib\/update-notifier|cache(?!\/debconf\/(?:config|templates|passwords)\.dat$)))(?:\/|$)/
 /** Written by the running system all the time; caches that programs make when they need them. */
 const restless =
   /^\/etc\/(?:\.pwd\.lock|\.updated|adjtime|mtab)$|^\/var\/(?:\.updated$|lib\/systemd\/(?!deb-systemd-|catalog))|^\/var\/lib\/(?:dpkg\/(?:lock|lock-frontend|triggers\/Lock)|apt\/daily_lock|dbus\/machine-id)$|\/__pycache__(?:\/|$)|^\/usr\/lib\/locale\/locale-archive$|^\/var\/lib\/dpkg\/(?:updates|parts|tmp\.ci)(?:\/|$)/
