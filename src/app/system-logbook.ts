@@ -40,6 +40,7 @@ export function withSystemKeys(config: Config, location: string): Config {
 
 /** `store.missing` where nothing was ever recorded here; `failed` for anybody but root. */
 export async function openSystemLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
+  requireOwn(config)
   requireRoot('look at the transactions of this machine')
   await requireNoStage()
   if (!(await hasSystemLogbook()))
@@ -57,6 +58,7 @@ export async function requireSystemLogbook(
   clock: Clock,
   options: OpenOptions,
 ): Promise<Logbook> {
+  requireOwn(config)
   requireRoot('record transactions of this machine')
   await requireNoStage()
   const own = systemConfig(config)
@@ -70,6 +72,14 @@ export async function requireSystemLogbook(
     await makeLogbook(own, clock, systemLogbook, Buffer.from(recovery), { ...options, isDefault: false })
   }
   return await openSystemLogbook(config, options)
+}
+
+/** The same number is another transaction in another logbook. */
+function requireOwn({ logbook }: Config): void {
+  if (logbook?.from !== '--logbook' || logbook.value === systemLogbook) return
+  throw new VmlError('usage', `Cannot use --logbook here: this command is about ${systemLogbook}`, {
+    hint: 'Nothing was changed. vml tx list and vml tx show look into another logbook',
+  })
 }
 
 /** In a stage a small folder of its own hides this one: what is recorded there would be gone with the stage, and nothing be known of it. */

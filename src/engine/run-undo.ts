@@ -1,5 +1,5 @@
 // Carries out an undo: everything is made ready, then committed by the journal, made anew, proved, and recorded as a transaction.
-import { linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, copyFileSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
@@ -23,6 +23,7 @@ import {
 } from './end-stage.ts'
 import { entryName } from './entries.ts'
 import { keptByJournal } from './kept-before.ts'
+import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
 import { beginStage, dropStage, stoppedPath } from './open-stage.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
@@ -259,7 +260,7 @@ function linkGroup(before: Fingerprint | undefined, entry: string): string | und
 }
 
 async function makeThing(
-  { libc, contents, root }: UndoRun,
+  parts: UndoRun,
   {
     place,
     from,
@@ -273,6 +274,7 @@ async function makeThing(
     readonly content: PlannedPath['content']
   },
 ): Promise<void> {
+  const { libc, contents } = parts
   switch (wanted.type) {
     case 'dir':
       mkdirSync(rawToBytes(place), { mode: 0o700 })
@@ -281,10 +283,16 @@ async function makeThing(
       libc.makeLinkAt(here, place, wanted.linkTarget ?? asRaw(''))
       break
     case 'file': {
-      const live = root === rootPath ? from : asRaw(root + from)
       const bytes = content ? await plannedBytes(contents, content) : undefined
       if (bytes) writeFileSync(rawToBytes(place), bytes, { mode: 0o600, flag: 'wx' })
-      else await copyLive(live, place)
+      else
+        copyLive(parts, { path: from, sha256: wanted.sha256 }, (open) =>
+          copyFileSync(
+            rawToBytes(open),
+            rawToBytes(place),
+            constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
+          ),
+        )
       break
     }
     case 'fifo':
@@ -318,11 +326,6 @@ const nodeTypes = {
   chardev: 0o020000,
   irregular: 0o100000,
 } as const
-
-async function copyLive(from: RawText, to: RawText): Promise<void> {
-  const { copyFile, constants } = await import('node:fs/promises')
-  await copyFile(rawToBytes(from), rawToBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-}
 
 function freePath(place: Workplace, path: RawPath, name: string): RawPath {
   for (let number = 0; ; number++) {

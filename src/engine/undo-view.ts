@@ -1,5 +1,5 @@
 // The machine as an undo sees it: what lies at each path now, whose it is, and how what changed twice is merged.
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { mergeAttributes } from '../model/merge-attributes.ts'
@@ -9,7 +9,8 @@ import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
-import { outlineOf, sha256Of as hashFile } from '../stage/fingerprint.ts'
+import { outlineOf } from '../stage/fingerprint.ts'
+import { hashLive, readLive } from './live-content.ts'
 import { withoutStanzas } from './keep-packages.ts'
 import { ownersOf, type PackagesNow } from './packages-now.ts'
 import { type KnownFolders, statusOfPath } from './path-status.ts'
@@ -39,7 +40,11 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
   return {
     now,
-    contentNow: (path) => readFileSync(rawToBytes(inRoot(place, path))),
+    contentNow(path) {
+      const looked = now(path)
+      if (looked === undefined) throw new TypeError('Only what is there has a content')
+      return readLive(place, path, looked)
+    },
     names: (path) => namesIn(place, path),
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
     isRegenerated: (path) => ruleOf(path) !== undefined,
@@ -71,9 +76,7 @@ async function lookAtPaths({
         outline?.type === 'file'
           ? {
               ...outline,
-              sha256: isUntouched(outline, after)
-                ? (after?.sha256 ?? '')
-                : await hashFile(hostPath(place, path), () => {}),
+              sha256: isUntouched(outline, after) ? (after?.sha256 ?? '') : hashLive(place, path, outline),
             }
           : outline,
       )

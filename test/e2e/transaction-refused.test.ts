@@ -46,6 +46,16 @@ test('what was changed without a stage is recorded whole, also where a file syst
   assert.match(stdout, /^\+ \/etc\/x\nM \/home\/base$/m)
 })
 
+test('a transaction of another logbook is not taken back by its number here', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  const undo = await chroot.vml(['tx', 'undo', '1', '--logbook', '/mnt/other'], failed)
+  assert.equal(undo.status, 2)
+  assert.match(undo.stderr, /Cannot use --logbook here/)
+  assert.equal((await chroot.sh('ls /etc/one')).stdout, '/etc/one\n')
+  await chroot.vml(['tx', 'undo', '1', '--logbook', '/var/lib/vml/logbook'])
+})
+
 test('a transaction within a transaction is refused: its record would be gone with the stage', async () => {
   await using chroot = await openChroot()
   const script = 'vml tx run -- touch /etc/inner; echo $? >/etc/status; vml tx list; echo $? >>/etc/status'
