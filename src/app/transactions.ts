@@ -222,9 +222,9 @@ function systemFacts(): { os?: Readonly<Record<string, string>> } {
 }
 
 /** What scripts of packages asked of services in the stage, where none was touched: it is done now, each once. */
-async function restartServices(
+export async function restartServices(
   shell: Shell,
-  { clock, reporter }: TransactionContext,
+  { clock, reporter }: Pick<TransactionContext, 'clock' | 'reporter'>,
   queue: Buffer,
 ): Promise<readonly ServiceAction[]> {
   if (queue.length === 0) return []

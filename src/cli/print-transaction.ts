@@ -42,10 +42,11 @@ export function countsText(changes: readonly PathChange[]): string {
     .join(', ')
 }
 
-export function printRecorded(out: Output, { number, document }: StoredTransaction): void {
+/** `machine`: that it was made on, over ssh. */
+export function printRecorded(out: Output, { number, document }: StoredTransaction, machine?: string): void {
   const { created, changed, deleted } = document.counts
   out.note(
-    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}`,
+    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}${machine === undefined ? '' : ` --on ${machine}`}`,
   )
   if (document.mode === 'live' && document.source !== 'hand')
     for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)

@@ -1,0 +1,75 @@
+// Puts together what transactions of a machine over ssh need: its root's shell, its files, the logbook here.
+import type { StdioOptions } from 'node:child_process'
+import { VmlError } from '../base/failure.ts'
+import type { RemoteMachine } from '../engine/remote-machine.ts'
+import type { RemoteParts } from '../engine/remote-run.ts'
+import { listTransactions, type ListedTransaction } from '../engine/transactions.ts'
+import type { Machine } from '../model/machine.ts'
+import { openShellSource } from '../source/shell-source.ts'
+import type { Shell } from '../wire/shell.ts'
+import { runAtTerminal } from '../wire/ssh-terminal.ts'
+import { type Config, findMachine } from './config.ts'
+import type { Logbook } from './open.ts'
+import { asRoot, wordsOfRoot } from './root-shell.ts'
+import { restartServices, stateFolder, type TransactionContext } from './transactions.ts'
+
+export interface RemoteContext extends TransactionContext {
+  openShell(machine: Machine): Promise<Shell>
+}
+
+export interface OpenRemote extends RemoteParts {
+  /** Runs a program there as root at this process's own streams. */
+  attach(
+    argv: readonly string[],
+    how: { readonly terminal: boolean; readonly stdio: StdioOptions },
+  ): Promise<void>
+}
+
+/** `name` is a machine of the configuration. Its shell is closed by the context that opened it. */
+export async function openRemoteParts(
+  context: RemoteContext,
+  logbook: Logbook,
+  name: string,
+): Promise<OpenRemote> {
+  const { config, clock, reporter, signal } = context
+  const machine = findMachine(config, name)
+  const { address } = machine
+  if (address.kind === 'local')
+    throw new VmlError('usage', `Cannot take --on ${name}: that is this host`, {
+      hint: 'Leave --on away: transactions of this host have a logbook of their own',
+    })
+  const login = await context.openShell(machine)
+  const words = await wordsOfRoot(login, name)
+  const shell = asRoot(login, words)
+  const source = await openShellSource(shell, { signal })
+  const remote: RemoteMachine = { name, shell, source, state: stateFolder, clock, reporter, signal }
+  return {
+    machine: remote,
+    logbook,
+    restartServices: async (queue) => await restartServices(shell, context, queue),
+    async attach(argv, how) {
+      await runAtTerminal({
+        ...how,
+        address,
+        options: sshOptions(config),
+        argv: [...words, ...argv],
+        environment: config.environment,
+        signal,
+      })
+    },
+  }
+}
+
+function sshOptions({ sshConfig }: Config): { readonly configFile?: string } {
+  return sshConfig === undefined ? {} : { configFile: sshConfig.value }
+}
+
+/** Those of one machine, oldest first. */
+export async function transactionsOn(
+  logbook: Logbook,
+  machine: string,
+  { signal, reporter }: Pick<TransactionContext, 'signal' | 'reporter'>,
+): Promise<readonly ListedTransaction[]> {
+  const all = await listTransactions(logbook, { signal, reporter })
+  return all.filter(({ entry }) => entry.machine === machine)
+}
