@@ -98,3 +98,27 @@ function someOf(names: readonly string[]): string {
   const some = names.slice(0, pathsShown).join(', ')
   return names.length > pathsShown ? `${some} and ${names.length - pathsShown} more` : some
 }
+
+export function describePlan(plan: UndoPlan) {
+  return {
+    transactions: plan.transactions.map(({ entry }) => entry.number ?? null),
+    packages: plan.packages,
+    kept_packages: plan.keptPackages,
+    paths: plan.paths.paths.map(({ path, now, wanted, how }) => ({
+      path: printable(path),
+      change: now === undefined ? 'created' : wanted === undefined ? 'deleted' : 'changed',
+      how,
+    })),
+    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
+    kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
+      hook: hook.name,
+      package: name,
+      from,
+      to,
+      data: data.map(printable),
+      bytes,
+    })),
+    bytes: plan.bytes,
+  }
+}

@@ -112,11 +112,19 @@ export async function prepareRemote(machine: RemoteMachine, request: RemoteCommi
   if (planned.preparations.some(({ kind }) => kind !== 'copy'))
     throw new TypeError('What lies ready for a commit is not whole')
   await requireAttributes(machine, journal)
-  await writeJournalThere(machine, journal)
   const script = remoteOpen(machine, 'commit.sh')
-  await writeRemoteFile(machine, script, commitScript(journal, { ...lists, full, lasting }))
-  await work(machine, { script: prepareScript(journal, planned.preparations), doing: 'prepare the commit' })
-  return { journal, script }
+  try {
+    await writeJournalThere(machine, journal)
+    await writeRemoteFile(machine, script, commitScript(journal, { ...lists, full, lasting }))
+    await work(machine, {
+      script: prepareScript(journal, planned.preparations),
+      doing: 'prepare the commit',
+    })
+    return { journal, script }
+  } catch (error) {
+    await tryWork(machine, { script: forgetScript(journal) }).catch(() => {})
+    throw error
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
 import { asRaw, rawFromBytes, type RawText } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, Xattr } from '../model/tree.ts'
 import { nulTerminated, runScript } from '../source/guest-script.ts'
 import { listExactly } from '../source/list-below.ts'
@@ -126,13 +126,12 @@ export async function readRemoteXattrs(
     if (type === 'file') files.push(path)
     else if (type !== 'socket' && type !== 'irregular') others.push(path)
   }
-  const shadow = remoteOpen(machine, 'shadow')
+  const shadow = files.length > 0 ? await makeRemoteFolder(machine, 'shadow') : machine.state
   const packed = new Map<RawPath, RawPath>(others.map((path) => [path, path]))
   try {
     if (files.length > 0) {
       await work(machine, {
-        script: `umask 077
-rm -rf --one-file-system "$1" && mkdir "$1" && cd / &&
+        script: `umask 077; cd / &&
   xargs -0 cp --attributes-only --preserve=mode,ownership,timestamps,xattr --parents -t "$1" --`,
         words: [shadow],
         stdin: nulTerminated(files.map((path) => asRaw(path.slice(1)))),
@@ -158,4 +157,19 @@ rm -rf --one-file-system "$1" && mkdir "$1" && cd / &&
       await tryWork(machine, { script: 'rm -rf --one-file-system "$1"', words: [shadow] }).catch(() => {})
   }
   return found
+}
+
+/** A private folder of ours for a while; what a crash leaves of it goes with the next stage. */
+export async function makeRemoteFolder(machine: RemoteMachine, name: 'shadow' | 'plan'): Promise<RawPath> {
+  const made = await work(machine, {
+    script: 'umask 077; mkdir -p "$1" && mktemp -d "$1/$2-XXXXXX"',
+    words: [machine.state, name],
+    doing: 'make a folder',
+  })
+  const folder = parseRawPath(asRaw(made.trim()))
+  if (folder !== undefined && parentPath(folder) === machine.state) return folder
+  throw new VmlError(
+    'remote.protocol',
+    `Cannot understand ${machine.name}: a folder that it made has another name`,
+  )
 }

@@ -12,13 +12,19 @@ import { keptAt } from '../stage/commit.ts'
 import type { Journal } from '../stage/journal.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
 import type { StoredFile } from '../store/store.ts'
-import { packageSetOf, type PackagesNow, transitions } from './dpkg-state.ts'
 import { tokenTag } from './end-stage.ts'
 import { nextEntryNumber, type OpenLogbook } from './entries.ts'
+import {
+  packageRecords,
+  packageSetOf,
+  type PackagesNow,
+  readPackagesNow,
+  transitionsOf,
+} from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
 import { type ContentToStore, storeRemoteContents } from './remote-contents.ts'
 import { readRemoteFile, type RemoteMachine, statusesOf } from './remote-machine.ts'
-import { readRemotePackages } from './remote-packages.ts'
+import { remotePlace } from './remote-place.ts'
 import type { StageNote } from './stage-note.ts'
 import { type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import type { FileContent } from './transaction-tree.ts'
@@ -30,7 +36,7 @@ export interface RemoteRecord {
   readonly changes: readonly PathChange[]
   readonly exitStatus: number
   /** Before it, as far as it is known. */
-  readonly packages: PackagesNow | undefined
+  readonly packages: PackagesNow
   readonly validations: readonly Validation[]
   readonly services: readonly ServiceAction[]
   readonly takesBack?: TransactionDocument['takesBack']
@@ -48,7 +54,9 @@ export async function recordRemote(
 ): Promise<StoredTransaction> {
   machine.reporter.progress({ phase: 'recording the transaction' })
   const { note, journal, changes, exitStatus, packages, validations, services, takesBack } = record
-  const after = await readRemotePackages(machine)
+  const place = remotePlace(machine)
+  const after = await readPackagesNow(place)
+  const { manager, packages: transitions } = transitionsOf(place, packages, after)
   const changesOf = new Map(changes.map((change) => [change.path, change]))
   const folders = await statusesOf(machine, [
     ...new Set([...changes.flatMap(({ path }) => [...withFoldersAbove(path)])]),
@@ -80,8 +88,8 @@ export async function recordRemote(
     },
     lost: () => 'what was kept of it is not what was there',
     after: (path) => path,
-    filesBefore: packages?.files,
-    filesAfter: after?.files,
+    packagesBefore: packages,
+    packagesAfter: after,
     ruleOf: isMadeAnew,
     pin: async () => await Promise.resolve(false),
   })
@@ -121,8 +129,8 @@ export async function recordRemote(
         endedAt: new Date(machine.clock.now()).toISOString(),
         exitStatus,
         ...(takesBack === undefined ? {} : { takesBack }),
-        ...(after === undefined ? {} : { manager: 'dpkg' as const }),
-        packages: transitions(packages, after),
+        ...(manager === undefined ? {} : { manager }),
+        packages: transitions,
         validations,
         services,
         complete: decided.gaps.length === 0,
@@ -136,7 +144,8 @@ export async function recordRemote(
       contentAfter: (path) => contentOf(kept, changesOf.get(path)?.after?.sha256),
       deltas: decided.deltas,
       folderAttributes: (path) => folders.get(path) ?? goneFolder,
-      packages: after && packageSetOf(after),
+      packages: packageSetOf(after, manager),
+      packageRecords: await packageRecords(place, packages, after),
     },
     {
       nextNumber: async () => await nextEntryNumber(logbook, { signal: machine.signal }),

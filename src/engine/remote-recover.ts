@@ -1,14 +1,13 @@
 // `vml tx recover --on MACHINE`: what a transaction left on a machine over ssh is thrown away, or ended there, or taken back, and recorded here.
 import { VmlError } from '../base/failure.ts'
-import { rawFromBytes } from '../base/raw-text.ts'
 import { parseChanges } from '../model/transaction-record.ts'
 import { parseIntent } from './commit-intent.ts'
-import type { PackagesNow } from './dpkg-state.ts'
 import { tokenTag } from './end-stage.ts'
 import { entryName, listEntries, type LoggedEntry } from './entries.ts'
 import { finishRemote, forgetRemote, remoteJournal, remoteState } from './remote-commit.ts'
 import { readRemoteFile, type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
-import { readRemotePackages } from './remote-packages.ts'
+import { remotePlace } from './remote-place.ts'
+import { readKeptPackages } from './packages-now.ts'
 import { recordCommittedRemote, type RemoteParts } from './remote-run.ts'
 import { dropRemote, isRemoteInUse, readRemoteNote } from './remote-stage.ts'
 import type { StageNote } from './stage-note.ts'
@@ -22,7 +21,6 @@ export type RemoteRecovered =
 
 const changesBytesMax = 400 * 1024 * 1024
 const resultBytesMax = 64 * 1024 * 1024
-const statusBytesMax = 256 * 1024 * 1024
 
 /** Fails with `store.locked` while the process that the stage is for still runs there. */
 export async function recoverRemote(
@@ -102,22 +100,10 @@ async function record(
     prepared: { journal },
     changes: parseChanges(changes),
     exitStatus,
-    packages: await packagesBefore(machine),
+    packages: await readKeptPackages(remotePlace(machine)),
     validations: [],
     ...(takesBack === undefined ? {} : { takesBack }),
   })
-}
-
-/** Whose a path was is asked of the packages as they are: those lists are changed already. */
-async function packagesBefore(machine: RemoteMachine): Promise<PackagesNow | undefined> {
-  const now = await readRemotePackages(machine)
-  const file = async (name: string) => {
-    const bytes = await readRemoteFile(machine, remoteOpen(machine, 'packages', name), statusBytesMax)
-    return bytes && rawFromBytes(bytes)
-  }
-  const status = await file('status')
-  if (now === undefined || status === undefined) return now
-  return { ...now, state: { status, extendedStates: (await file('extended_states')) ?? '' } }
 }
 
 async function findRecord(

@@ -7,8 +7,8 @@ import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { encodeIntended } from './commit-intent.ts'
-import type { PackagesNow } from './dpkg-state.ts'
 import type { OpenLogbook } from './entries.ts'
+import { keepPackages, type PackagesNow, readPackagesNow } from './packages-now.ts'
 import { inLayer, readRemoteChanges } from './remote-changes.ts'
 import {
   commitRemote,
@@ -26,7 +26,7 @@ import {
   work,
   writeRemoteFile,
 } from './remote-machine.ts'
-import { readRemotePackages } from './remote-packages.ts'
+import { remotePlace } from './remote-place.ts'
 import { makeReadyRemote } from './remote-ready.ts'
 import { recordRemote } from './remote-record.ts'
 import {
@@ -90,7 +90,7 @@ export async function runRemoteTransaction(
     throw await thrownAway(machine, discard, error)
   }
   let prepared: PreparedRemote
-  let packages: PackagesNow | undefined
+  let packages: PackagesNow
   try {
     // From here on nobody can enter the stage.
     await work(machine, {
@@ -99,7 +99,9 @@ export async function runRemoteTransaction(
       doing: 'close the stage',
     })
     const places = await makeReadyRemote(machine, stage.plan, looked)
-    packages = await readRemotePackages(machine)
+    const place = remotePlace(machine)
+    packages = await readPackagesNow(place)
+    await keepPackages(place, packages)
     await writeRemoteIntent(machine, looked.changes, { exitStatus })
     prepared = await prepareRemote(machine, {
       changes: looked.changes,
@@ -130,7 +132,7 @@ export interface CommittedRemote {
   readonly prepared: Pick<PreparedRemote, 'journal'>
   readonly changes: readonly PathChange[]
   readonly exitStatus: number
-  readonly packages: PackagesNow | undefined
+  readonly packages: PackagesNow
   readonly validations: readonly Validation[]
   readonly takesBack?: TransactionDocument['takesBack']
   /** Where services were seen to already. */
@@ -222,14 +224,6 @@ export async function writeRemoteIntent(
     remoteOpen(machine, 'result.json'),
     JSON.stringify({ ...intent, validations: [] }),
   )
-  await work(machine, {
-    script: `umask 077
-mkdir "$1/packages" || exit
-[ ! -f /var/lib/dpkg/status ] || cp /var/lib/dpkg/status "$1/packages/status" || exit
-[ ! -f /var/lib/apt/extended_states ] || cp /var/lib/apt/extended_states "$1/packages/extended_states"`,
-    words: [remoteOpen(machine)],
-    doing: 'keep the list of its packages',
-  })
 }
 
 export async function dropUppers(machine: RemoteMachine, plan: MountPlan | undefined): Promise<void> {

@@ -92,11 +92,7 @@ export async function lockRemote(
 export async function planRemoteMounts(
   machine: RemoteMachine,
 ): Promise<{ readonly plan: MountPlan; readonly mountInfo: RawText }> {
-  const mountInfo = await work(machine, {
-    script: 'cat /proc/self/mountinfo',
-    outputBytesMax: mountInfoBytesMax,
-    doing: 'read the table of mounts',
-  })
+  const mountInfo = await readMountInfo(machine)
   const devices = await work(machine, {
     script: 'mkdir -p -m 700 "$1" && stat -c %d / "$1"',
     words: [machine.state],
@@ -136,6 +132,14 @@ export async function planRemoteMounts(
     for (const [at, path] of unknown.entries()) folders.set(path, answers.split('\n')[at] === 'y')
   }
   throw new VmlError('remote.protocol', `Cannot understand ${machine.name}: its mounts change all the time`)
+}
+
+export async function readMountInfo(machine: RemoteMachine): Promise<RawText> {
+  return await work(machine, {
+    script: 'cat /proc/self/mountinfo',
+    outputBytesMax: mountInfoBytesMax,
+    doing: 'read the table of mounts',
+  })
 }
 
 /** Order: the layers, the script, the index of the root as it is then. The lock is held. Whoever calls drops it where this fails. */

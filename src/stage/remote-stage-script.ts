@@ -99,5 +99,6 @@ rm -f "$open/enter"
 for store in ${stores.map(singleQuoted).join(' ')}; do rm -rf --one-file-system "$store" || exit; done
 [ -d "$open" ] || exit 0
 find "$open" -xdev -mindepth 1 -maxdepth 1 ! -name note.json -exec rm -rf --one-file-system {} + || exit
+rm -rf --one-file-system ${singleQuoted(state)}/shadow-?????? ${singleQuoted(state)}/plan-??????
 rm -f "$open/note.json" && rmdir "$open"`)
 }
