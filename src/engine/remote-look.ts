@@ -45,10 +45,7 @@ export function openRemoteLook(machine: RemoteMachine): RemoteLook {
     missing.add(path)
     throw new NotLookedAt(printable(path))
   }
-  const readStates = async (
-    paths: readonly RawPath[],
-    sums: Parameters<typeof remoteFingerprints>[2] = undefined,
-  ) => {
+  const readStates = async (paths: readonly RawPath[], sums?: Parameters<typeof remoteFingerprints>[2]) => {
     const unknown = paths.filter((path) => !states.has(path))
     const above = await statusesOf(machine, [
       ...new Set(unknown.flatMap((path) => [...withFoldersAbove(parentPath(path))])),

@@ -1,7 +1,7 @@
 // The script that commits on another machine: it looks once more whether all is as it was seen, keeps the old things, and then goes on as recover.sh.
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { singleQuoted } from '../wire/quote.ts'
-import { inFolder, type Journal } from './journal.ts'
+import type { Journal } from './journal.ts'
 
 /** Something was changed meanwhile: nothing was done, and the journal is PREPARED. */
 export const changedStatus = 64
@@ -130,9 +130,4 @@ done
 ${made.map((each) => `rmdir ${singleQuoted(each)} 2>/dev/null`).join('\n')}
 sync -f "$J"
 rm -rf "$J/try" "$J/recover.sh" "$J"/state.* "$J/steps" && sync "$J" && rm -f "$J/state" && { rmdir "$J" 2>/dev/null || :; }`)
-}
-
-/** Where the commit lies beside its journal. */
-export function commitScriptPath(journal: Journal): RawText {
-  return inFolder(journal.folder, 'commit.sh')
 }

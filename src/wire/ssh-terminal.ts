@@ -20,7 +20,7 @@ export interface TerminalRun {
 export async function runAtTerminal(run: TerminalRun): Promise<number> {
   const { address, options, argv, terminal, stdio, environment, signal } = run
   signal?.throwIfAborted()
-  const [program = 'ssh', ...words] = [
+  const [program, ...words] = [
     ...sshProgram,
     // The first value of an option counts.
     ...option('RequestTTY', terminal ? 'force' : 'no'),
