@@ -139,19 +139,9 @@ export async function openUndoRun(
     user: whoIsAtWork(context.config),
     command: command.map(rawFromString),
     processId: process.pid,
-    async stopServices(units, onStop) {
+    stopServices: async (units, onStop) => {
       onStop(await startedOf(parts.shell, units))
-      const stopped = await stopServices(parts.shell, units, clock)
-      return async () => {
-        await reloadServices(parts.shell)
-        const standings = await startServices(parts.shell, stopped, clock)
-        return standings.map(({ unit, stoodMs, failure }): ServiceAction => ({
-          unit,
-          action: 'restart',
-          outcome: failure === undefined ? 'done' : 'failed',
-          stoppedMs: stoodMs,
-        }))
-      }
+      return await stopServicesBy(parts.shell, units, clock)
     },
   }
   const stateHooks = () => listStateHooks(rootOfMachine)
@@ -168,6 +158,25 @@ export async function openUndoRun(
     stateHooks,
     oldPackages,
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  }
+}
+
+/** Gives back a function that starts those that ran again. */
+export async function stopServicesBy(
+  shell: Shell,
+  units: readonly string[],
+  clock: Clock,
+): Promise<() => Promise<readonly ServiceAction[]>> {
+  const stopped = await stopServices(shell, units, clock)
+  return async () => {
+    await reloadServices(shell)
+    const standings = await startServices(shell, stopped, clock)
+    return standings.map(({ unit, stoodMs, failure }): ServiceAction => ({
+      unit,
+      action: 'restart',
+      outcome: failure === undefined ? 'done' : 'failed',
+      stoppedMs: stoodMs,
+    }))
   }
 }
 
@@ -222,9 +231,9 @@ function systemFacts(): { os?: Readonly<Record<string, string>> } {
 }
 
 /** What scripts of packages asked of services in the stage, where none was touched: it is done now, each once. */
-async function restartServices(
+export async function restartServices(
   shell: Shell,
-  { clock, reporter }: TransactionContext,
+  { clock, reporter }: Pick<TransactionContext, 'clock' | 'reporter'>,
   queue: Buffer,
 ): Promise<readonly ServiceAction[]> {
   if (queue.length === 0) return []

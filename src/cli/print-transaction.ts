@@ -42,10 +42,11 @@ export function countsText(changes: readonly PathChange[]): string {
     .join(', ')
 }
 
-export function printRecorded(out: Output, { number, document }: StoredTransaction): void {
+/** `machine`: that it was made on, over ssh. */
+export function printRecorded(out: Output, { number, document }: StoredTransaction, machine?: string): void {
   const { created, changed, deleted } = document.counts
   out.note(
-    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}`,
+    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}${machine === undefined ? '' : ` --on ${machine}`}`,
   )
   if (document.mode === 'live' && document.source !== 'hand')
     for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)
@@ -96,4 +97,28 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
 function someOf(names: readonly string[]): string {
   const some = names.slice(0, pathsShown).join(', ')
   return names.length > pathsShown ? `${some} and ${names.length - pathsShown} more` : some
+}
+
+export function describePlan(plan: UndoPlan) {
+  return {
+    transactions: plan.transactions.map(({ entry }) => entry.number ?? null),
+    packages: plan.packages,
+    kept_packages: plan.keptPackages,
+    paths: plan.paths.paths.map(({ path, now, wanted, how }) => ({
+      path: printable(path),
+      change: now === undefined ? 'created' : wanted === undefined ? 'deleted' : 'changed',
+      how,
+    })),
+    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
+    kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
+      hook: hook.name,
+      package: name,
+      from,
+      to,
+      data: data.map(printable),
+      bytes,
+    })),
+    bytes: plan.bytes,
+  }
 }

@@ -70,10 +70,10 @@ export function forgetIntent(place: Pick<Workplace, 'state'>): void {
 
 /** Where nothing can be read, a command that ended well is taken for what it was: the change of the machine is recorded in any case. */
 export function readIntent(place: Pick<Workplace, 'state'>): CommitIntent {
-  return parse(readIfThere(resultPath(place)))
+  return parseIntent(readIfThere(resultPath(place)))
 }
 
-function parse(bytes: Buffer | undefined): CommitIntent {
+export function parseIntent(bytes: Buffer | undefined): CommitIntent {
   const nothing = { exitStatus: 0 }
   if (bytes === undefined) return nothing
   try {

@@ -27,6 +27,8 @@ export interface RecordingParts {
   ruleOf(path: RawPath): string | undefined
   /** Makes sure that the content with this hash stays, so that deltas against it can be undone; false where it cannot be. */
   pin(path: RawPath, sha256: string): Promise<boolean>
+  /** Contents are not here to be compared. */
+  readonly withoutDeltas?: boolean
 }
 
 export interface RecordedChanges {
@@ -45,7 +47,7 @@ export async function recordChanges(
   changes: readonly PathChange[],
   parts: RecordingParts,
 ): Promise<RecordedChanges> {
-  const bases = deltaBases(changes)
+  const bases = parts.withoutDeltas ? new Map<RawPath, DeltaBase>() : deltaBases(changes)
   using workspace = openDeltaWorkspace()
   const deltas = new Map<string, Uint8Array>()
   const gaps: { path: RawPath; reason: string }[] = []

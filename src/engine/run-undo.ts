@@ -179,7 +179,7 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
-export function undoTitle({ kind, subject }: UndoPlan): string {
+export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>): string {
   const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
   return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
 }
@@ -334,9 +334,9 @@ function freePath(place: Workplace, path: RawPath, name: string): RawPath {
   }
 }
 
-async function regenerate(
-  { shell, signal, reporter }: Workplace,
-  { regenerations }: UndoPlan,
+export async function regenerate(
+  { shell, signal, reporter }: Pick<Workplace, 'shell' | 'signal' | 'reporter'>,
+  { regenerations }: Pick<UndoPlan, 'regenerations'>,
 ): Promise<void> {
   for (const { rule, argv, required } of regenerations) {
     const { status, stderr } = await shell.run({ argv, signal, idleTimeoutMs: 600_000 })
@@ -371,6 +371,12 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
   const validations: Validation[] = [
     { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
   ]
+  return [...validations, ...(await provePackages(parts, plan))]
+}
+
+/** By the checks of the distribution itself. */
+export async function provePackages(parts: Workplace, plan: UndoPlan): Promise<Validation[]> {
+  const validations: Validation[] = []
   const undone = new Set(plan.paths.paths.map(({ path }) => path))
   for (const { system, transitions } of plan.systems) {
     if (transitions.length === 0) continue

@@ -46,7 +46,7 @@ export interface StageNote {
 const wordsMax = 100_000
 const wordBytesMax = 128 * 1024
 const mountsMax = 100_000
-const noteBytesMax = 64 * 1024 * 1024
+export const noteBytesMax = 64 * 1024 * 1024
 
 const line = textOf({ charactersMax: 4096 })
 const reason = { path: bytesPath, reason: line }
@@ -91,13 +91,17 @@ const noteCheck: Check<StageNote> = objectOf({
 })
 
 export async function writeStageNote(file: RawPath, note: StageNote): Promise<void> {
+  await writeFileDurable(pathText(file), encodeStageNote(note))
+}
+
+export function encodeStageNote(note: StageNote): string {
   const json = {
     ...note,
     command: note.command.map(encodeBytes),
     plan: note.plan && encodePlan(note.plan),
     scan: note.scan && encodePlan(note.scan),
   }
-  await writeFileDurable(pathText(file), `${JSON.stringify(json, undefined, 2)}\n`)
+  return `${JSON.stringify(json, undefined, 2)}\n`
 }
 
 function encodePlan({ root, state, mounts, hidden }: MountPlan): unknown {
@@ -123,6 +127,11 @@ export function readStageNote(file: RawPath): StageNote | undefined {
     if (systemErrorCode(error) === 'ENOENT') return undefined
     throw error
   }
+  return parseStageNote(bytes, file)
+}
+
+/** `file` is where it was read, for messages. */
+export function parseStageNote(bytes: Buffer, file: RawPath): StageNote {
   const bad = (why: string, cause?: unknown) =>
     new VmlError('integrity.format', `Cannot read what the open stage is for, "${printable(file)}": ${why}`, {
       cause,

@@ -17,6 +17,8 @@ export interface ContentParts {
   applyDelta(delta: Uint8Array, base: Uint8Array): Buffer
   /** A file of a package of a source that does not forget. */
   fromPackage(reference: Extract<PreImage, { kind: 'reference' }>, sha256: string): Promise<Buffer>
+  /** Files of this host are none of the machine's: no path of it is looked at here. */
+  readonly isElsewhere?: boolean
   readonly signal?: AbortSignal | undefined
 }
 
@@ -85,7 +87,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     sha256: string,
     rebuilding: ReadonlySet<RecordedChange>,
   ): Promise<Buffer | undefined> => {
-    for (const place of [path, parts.pinned(sha256)]) {
+    for (const place of [parts.isElsewhere ? undefined : path, parts.pinned(sha256)]) {
       const bytes = place && readFileOf(place)
       if (bytes && sha256Of(bytes) === sha256) return bytes
     }

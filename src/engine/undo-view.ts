@@ -33,12 +33,11 @@ export interface UndoViewParts {
 
 /** Looks at every path of the transactions first: content is read only where time and inode leave a doubt. */
 export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
-  const { place, contents, packages, going, staying } = parts
+  const { place } = parts
   const known = await lookAtPaths(parts)
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
-  const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
-  return {
+  return undoViewOf(parts, {
     now,
     contentNow(path) {
       const looked = now(path)
@@ -46,6 +45,17 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
       return readLive(place, path, looked)
     },
     names: (path) => namesIn(place, path),
+  })
+}
+
+/** `look` says what lies there now. */
+export function undoViewOf(
+  { contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
+  look: Pick<UndoView, 'now' | 'contentNow' | 'names'>,
+): UndoView {
+  const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
+  return {
+    ...look,
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
     isRegenerated: (path) => ruleOf(path) !== undefined,
     isRegeneratedWhenChanged: (path) => ruleWhenChanged(path) !== undefined,

@@ -40,6 +40,8 @@ export interface UndoParts {
   readonly contents: TransactionContents
   /** Without them data of services is left as it is. */
   readonly stateHooks?: readonly StateHook[]
+  /** Of a machine whose disk is not called from here. */
+  readonly openView?: typeof openUndoView
 }
 
 export interface UndoPlan {
@@ -120,7 +122,14 @@ async function planOnce(
       .flatMap(({ document }) => document.packages.map(({ name }) => name))
       .filter((name) => !staying.has(name)),
   )
-  const view = await openUndoView({ place, transactions, contents, packages, going, staying })
+  const view = await (parts.openView ?? openUndoView)({
+    place,
+    transactions,
+    contents,
+    packages,
+    going,
+    staying,
+  })
   const hooks = request.data ? [] : (parts.stateHooks ?? [])
   const due = await planStateTransfers(place, hooks, transactions, (name) => staying.has(name))
   const byPath = await planUndoPaths(view, {

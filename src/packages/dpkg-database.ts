@@ -48,16 +48,34 @@ export function readDpkgDatabase(root: RawPath): DpkgDatabase {
       'not-found',
       `Cannot read the packages of "${printable(root)}": it has no database of dpkg`,
     )
-  const names = new Set(readdirSync(rawToBytes(`${folder}/info` as RawText), 'latin1'))
+  return dpkgDatabaseOf({
+    status,
+    diversions: readText(`${folder}/diversions`),
+    infoNames: new Set(readdirSync(rawToBytes(`${folder}/info` as RawText), 'latin1')),
+    readInfo: (name) => readText(`${folder}/info/${name}`),
+  })
+}
+
+/** The files of a database, wherever they lie. */
+export interface DpkgDatabaseFiles {
+  readonly status: RawText
+  readonly diversions: RawText | undefined
+  /** What lies in `info/`. */
+  readonly infoNames: ReadonlySet<string>
+  readInfo(name: string): RawText | undefined
+}
+
+export function dpkgDatabaseOf(files: DpkgDatabaseFiles): DpkgDatabase {
+  const { status, infoNames: names } = files
   const readInfo = (name: string): RawText =>
-    (names.has(name) ? readText(`${folder}/info/${name}`) : undefined) ?? rawFromString('')
+    (names.has(name) ? files.readInfo(name) : undefined) ?? rawFromString('')
   const sums = new Map<DpkgRecord, ReadonlyMap<RawPath, string>>()
   return {
     records: readStatus(status, names).map((record) => ({
       ...record,
       list: readInfo(`${record.package.key}.list`),
     })),
-    diversions: readText(`${folder}/diversions`) ?? rawFromString(''),
+    diversions: files.diversions ?? rawFromString(''),
     sumsOf(record) {
       const known = sums.get(record)
       if (known !== undefined) return known

@@ -2,7 +2,14 @@
 import { VmlError } from '../base/failure.ts'
 import { rawToBytes } from '../base/raw-text.ts'
 import { baseName, entryPathsMax, parentPath, type RawPath } from '../model/raw-path.ts'
-import { pathsOf, readDpkgDatabase, underRoot, type DpkgPackage, type DpkgRecord } from './dpkg-database.ts'
+import {
+  type DpkgDatabase,
+  type DpkgPackage,
+  type DpkgRecord,
+  pathsOf,
+  readDpkgDatabase,
+  underRoot,
+} from './dpkg-database.ts'
 import { readDiversions, type Diversion } from './dpkg-diversions.ts'
 import { readAliases, underAliases } from './merged-folders.ts'
 
@@ -37,9 +44,15 @@ interface Owning {
 
 /** `root` is a folder of this host, `/` or a chroot. `not-found` where it has no database. Lists are read now, checksums when asked for. */
 export function readDpkgFiles(root: RawPath): DpkgFiles {
-  const database = readDpkgDatabase(root)
+  return dpkgFilesOf(
+    readDpkgDatabase(root),
+    readAliases((path) => rawToBytes(underRoot(root, path))),
+  )
+}
+
+/** `aliases` are folders of the root that are links to those of the same name below /usr. */
+export function dpkgFilesOf(database: DpkgDatabase, aliases: ReadonlySet<string>): DpkgFiles {
   const { records } = database
-  const aliases = readAliases((path) => rawToBytes(underRoot(root, path)))
   const placeOf = (path: RawPath) => underAliases(path, aliases)
   const diversions = readDiversions(database.diversions, placeOf)
   const owners = readOwners(records, placeOf)

@@ -8,7 +8,7 @@ import { underRoot } from './dpkg-database.ts'
 import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
-import { checkStatus } from './dpkg-oracle.ts'
+import { checkStatus, type Consistency } from './dpkg-oracle.ts'
 import { proveDpkg, unexpected } from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import type {
@@ -74,7 +74,8 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   },
   // All of it lies in files that are kept as any other.
   record: async () => new Map(),
-  planUndo: async (host, now, undo) => await planUndo(host, now, undo),
+  planUndo: async (host, now, undo) =>
+    await planDpkgUndo(host, now, undo, async (target) => await checkTarget(host, target)),
   prove: async (host, proof) => await prove(host, proof),
   lock: async (request) => await takeDpkgLocks(request),
 }
@@ -95,14 +96,18 @@ export function readDpkgPackages(
   const read = (path: RawPath) => was?.(path) ?? readIfThere(underRoot(root, path))
   const status = read(statusPath)
   if (status === undefined) return undefined
-  const files = readDpkgFiles(root)
+  const extended = read(extendedStatesPath) ?? Buffer.alloc(0)
+  return dpkgPackagesOf(readDpkgFiles(root), {
+    status: rawFromBytes(status),
+    extendedStates: rawFromBytes(extended),
+  })
+}
+
+export function dpkgPackagesOf(files: DpkgFiles, state: DpkgState): DpkgPackages {
   const ownersOf = (path: RawPath) => files.ownersOf(path).map((owner) => owner.package.name)
   return {
     manager: 'dpkg',
-    state: {
-      status: rawFromBytes(status),
-      extendedStates: rawFromBytes(read(extendedStatesPath) ?? Buffer.alloc(0)),
-    },
+    state,
     files,
     packages: installedOf(files),
     unfinished: files.packages
@@ -133,10 +138,12 @@ function keptIn(folder: RawPath): { readonly status: RawPath; readonly states: R
 }
 
 /** The databases as the paths' own merge would leave them, judged by apt. */
-async function planUndo(
-  host: PackageHost,
+export async function planDpkgUndo(
+  host: Pick<PackageHost, 'shell' | 'signal'>,
   now: DpkgPackages,
   undo: UndoOfPackages,
+  /** Asks apt about a planned state. */
+  check: (target: DpkgState) => Promise<Consistency>,
 ): Promise<PlannedPackages> {
   const text = async (path: RawPath): Promise<string | undefined> => {
     const planned = await undo.planned(path)
@@ -157,7 +164,7 @@ async function planUndo(
     extendedStates: extendedStates ?? now.state.extendedStates,
   }
   const judged = { ...plan, transitions: dpkgTransitions(now.state, target) }
-  const consistency = await checkTarget(host, target)
+  const consistency = await check(target)
   if (consistency.consistent) return judged
   const before = await checkStatus(host.shell, { signal: host.signal })
   // What was broken before is not made worse by this.

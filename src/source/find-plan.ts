@@ -6,6 +6,8 @@ export interface WalkPlan {
   readonly starts: readonly RawPath[]
   /** Listed, not entered. */
   readonly prune: readonly RawPath[]
+  /** Other file systems are entered, too. */
+  readonly across?: boolean
 }
 
 /** GNU find prints `walkFormat` behind the verdict: p pruned, u cannot be entered, i anything else. */
@@ -38,8 +40,8 @@ export function plainFindWords(plan: WalkPlan): string[] {
   return [...startWords(plan), '(', ...pruneTests(plan), ')', '-print0', '-prune', '-o', '-print0']
 }
 
-function startWords({ starts }: WalkPlan): string[] {
-  return [...starts, endMark, '-xdev']
+function startWords({ starts, across = false }: WalkPlan): string[] {
+  return [...starts, endMark, ...(across ? [] : ['-xdev'])]
 }
 
 function pruneTests({ prune }: WalkPlan): string[] {

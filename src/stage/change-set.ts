@@ -11,7 +11,7 @@ import { forgetPrepared, keyOf, linkPrepared, namesByIndex } from './hard-links.
 import { overlaysOf, type MountPlan } from './mount-plan.ts'
 import type { RootIndex } from './root-index.ts'
 import { onHost, stageFolderOf } from './stage-folder.ts'
-import { placed, upperOf, walkUpper, type Candidate, type Placed } from './upper-walk.ts'
+import { lookHere, placed, upperOf, walkUpper, type Candidate, type Placed } from './upper-walk.ts'
 
 export interface ChangeSet {
   /** In the order of the paths' bytes: a folder before what lies in it. */
@@ -51,7 +51,7 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
   const overlays = overlaysOf(plan)
   const candidates = overlays.flatMap((overlay) => {
     forgetPrepared(linksOf(plan, overlay))
-    return [...walkUpper(plan, overlay, libc), ...namesByIndex(plan, overlay, request)]
+    return [...walkUpper(plan, overlay, lookHere(libc)), ...namesByIndex(plan, overlay, request)]
   })
   candidates.sort((one, other) => compareRaw(one.path, other.path))
 

@@ -52,6 +52,9 @@ export interface CommitDisk {
   syncDisk(folder: RawText): void
 }
 
+/** What a plan asks of a disk: that of this host, or a list of another machine's. */
+export type LookedDisk = Pick<CommitDisk, 'look' | 'list' | 'readXattrs'>
+
 /** What renameat2(2) says where the file system, or the kernel, knows no such flags. */
 const withoutFlags: ReadonlySet<string> = new Set(['EINVAL', 'ENOSYS', 'EOPNOTSUPP', 'ENOTSUP'])
 const nothingThere: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR'])

@@ -5,7 +5,7 @@ import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { NodeType } from '../model/tree.ts'
 import type { FileStatus } from '../wire/libc.ts'
-import { type CommitDisk, isFolder, isSameThing, modeBits } from './commit-disk.ts'
+import { isFolder, isSameThing, type LookedDisk, modeBits } from './commit-disk.ts'
 import { below, type FolderState, type FolderTime, inFolder, type Step } from './journal.ts'
 import { type KeepFolders, regionOf } from './keep-folders.ts'
 
@@ -41,7 +41,7 @@ export interface CommitPlan {
 }
 
 /** Looks at what is prepared and at the folders of the root; changes nothing. */
-export function planCommit(disk: CommitDisk, request: CommitRequest, keeps: KeepFolders): CommitPlan {
+export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: KeepFolders): CommitPlan {
   const { root, changes, prepared } = request
   const look = preparedLook(disk, request)
   const whole = wholeFolders(disk, request)
@@ -119,7 +119,7 @@ function nearestStaying(parent: RawPath, touched: ReadonlyMap<RawPath, PathChang
 }
 
 /** New folders that hold just what the changes name, at its own place, so that one rename brings all of it. */
-function wholeFolders(disk: CommitDisk, { changes, prepared }: CommitRequest): ReadonlySet<RawPath> {
+function wholeFolders(disk: LookedDisk, { changes, prepared }: CommitRequest): ReadonlySet<RawPath> {
   const counts = new Map<RawPath, number>()
   const spoiled = new Set<RawPath>()
   const whole = new Set<RawPath>()
@@ -142,7 +142,7 @@ function wholeFolders(disk: CommitDisk, { changes, prepared }: CommitRequest): R
 }
 
 /** What is no folder is told when it is looked at. */
-function listOf(disk: CommitDisk, folder: RawText): readonly RawText[] {
+function listOf(disk: LookedDisk, folder: RawText): readonly RawText[] {
   try {
     return disk.list(folder)
   } catch (error) {
@@ -152,7 +152,7 @@ function listOf(disk: CommitDisk, folder: RawText): readonly RawText[] {
 }
 
 /** What is prepared must be what the change says: nothing else goes live. */
-function preparedLook(disk: CommitDisk, { root }: CommitRequest) {
+function preparedLook(disk: LookedDisk, { root }: CommitRequest) {
   return (path: RawPath, place: RawText, after: Fingerprint): FileStatus => {
     const status = disk.look(place)
     const what = `Cannot commit "${printable(below(root, path))}"`
@@ -188,7 +188,7 @@ export function fits(state: Fingerprint, status: FileStatus): boolean {
 }
 
 /** Undefined when only its time differs. */
-function folderStep(disk: CommitDisk, root: RawText, path: RawPath, after: Fingerprint): Step | undefined {
+function folderStep(disk: LookedDisk, root: RawText, path: RawPath, after: Fingerprint): Step | undefined {
   const place = below(root, path)
   const { mode, uid, gid } = liveFolder(disk, root, path)
   const now = { mode: mode & modeBits, uid, gid }
@@ -217,7 +217,7 @@ function sameXattrs(one: NonNullable<FolderState['xattrs']>, other: NonNullable<
   )
 }
 
-function liveFolder(disk: CommitDisk, root: RawText, path: RawPath): FileStatus {
+function liveFolder(disk: LookedDisk, root: RawText, path: RawPath): FileStatus {
   const status = disk.look(below(root, path))
   if (status !== undefined && isFolder(status)) return status
   throw new VmlError(
@@ -227,7 +227,7 @@ function liveFolder(disk: CommitDisk, root: RawText, path: RawPath): FileStatus 
 }
 
 function folderTimes(
-  disk: CommitDisk,
+  disk: LookedDisk,
   { root, prepared, folderMtimeNs }: CommitRequest,
   touched: ReadonlyMap<RawPath, PathChange | undefined>,
 ): FolderTime[] {

@@ -124,8 +124,13 @@ export function writeJournal(disk: CommitDisk, journal: Journal, script: Uint8Ar
   disk.writeFile(inFolder(folder, stepsFile), 0o600, encodeJournal(journal))
   disk.writeFile(inFolder(folder, scriptFile), 0o700, script)
   // Every state that may come lies ready: a disk that is full then stops no change of state.
-  for (const state of states) disk.writeFile(stateReady(folder, state), 0o600, Buffer.from(`${state}\n`))
+  for (const [name, bytes] of readyStates()) disk.writeFile(inFolder(folder, name), 0o600, bytes)
   disk.syncDisk(folder)
+}
+
+/** Names and contents of the files that become the state, one by one. */
+export function readyStates(): (readonly [name: string, bytes: Buffer])[] {
+  return states.map((state) => [`${stateFile}.${state}`, Buffer.from(`${state}\n`)])
 }
 
 /** Durable when it returns: one rename. What was entered already may still have to be made durable. */
@@ -137,7 +142,11 @@ export function enterState(disk: CommitDisk, { folder }: Journal, state: Journal
 /** Undefined where there is none, or none yet. */
 export function readState(folder: RawText): JournalState | undefined {
   const text = readSmall(inFolder(folder, stateFile))
-  if (text === undefined) return undefined
+  return text && parseState(text, folder)
+}
+
+/** `folder` is where it was read, for messages. */
+export function parseState(text: Buffer, folder: RawText): JournalState {
   const found = states.find((state) => `${state}\n` === text.toString('latin1'))
   if (found === undefined)
     throw new VmlError(

@@ -3,7 +3,7 @@ import type { RawText } from '../base/raw-text.ts'
 import { asRaw } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
-import type { CommitDisk } from './commit-disk.ts'
+import type { CommitDisk, LookedDisk } from './commit-disk.ts'
 import { below, inFolder, type KeepFolder } from './journal.ts'
 
 /** A mount and a device on it, such as a subvolume: between things of one region rename and link work. */
@@ -31,7 +31,7 @@ export interface KeepFolders {
  * mount that nobody named, `.vml-stage/keep` of its topmost folder is taken. Nothing is made yet.
  */
 export function planKeepFolders(options: {
-  disk: CommitDisk
+  disk: LookedDisk
   root: RawText
   given: readonly RawText[]
 }): KeepFolders {
@@ -97,14 +97,14 @@ export function above(path: RawText): RawText {
   return asRaw(path.slice(0, path.lastIndexOf('/')) || '/')
 }
 
-function plan(disk: CommitDisk, folder: RawText): KeepFolder {
+function plan(disk: LookedDisk, folder: RawText): KeepFolder {
   const { path, status } = nearestThere(disk, folder)
   const made: RawText[] = []
   for (let at = folder; at !== path; at = above(at)) made.unshift(at)
   return { folder, made, aboveMtimeNs: status.mtimeNs }
 }
 
-function nearestThere(disk: CommitDisk, folder: RawText): { path: RawText; status: FileStatus } {
+function nearestThere(disk: LookedDisk, folder: RawText): { path: RawText; status: FileStatus } {
   for (let path = folder; ; path = above(path)) {
     const status = disk.look(path)
     if (status !== undefined) return { path, status }

@@ -24,13 +24,29 @@ export interface Placed {
 /** Where the policy script is mounted in a stage; a mount needs a file to lie on. */
 const policyPlaces: ReadonlySet<string> = new Set(['/usr/sbin/policy-rc.d', '/usr/bin/policy-rc.d'])
 
+/** How upper and lower folders are looked at: on this host, or in a list of those of another machine. */
+export interface UpperLook {
+  /** Undefined where nothing is. */
+  at(place: RawPath): Placed | undefined
+  names(place: RawPath): readonly RawName[]
+  isOpaque(place: RawPath, path: RawPath): boolean
+}
+
+export function lookHere(libc: Libc): UpperLook {
+  return {
+    at: (place) => placed(libc, place),
+    names: namesIn,
+    isOpaque: (place, path) => isOpaque(libc, place, path),
+  }
+}
+
 /** All paths of which the upper folder says anything; also folders that are in it for what they hold, and copies that are equal. */
-export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Candidate[] {
+export function walkUpper(plan: MountPlan, overlay: StagedMount, look: UpperLook): Candidate[] {
   const found: Candidate[] = []
   // Other mounts lie on these: what is in them is no part of this one.
   const closed = new Set(viewOf(plan).closed)
   for (const { path } of overlaysOf(plan)) if (path !== overlay.path) closed.add(path)
-  const lowerAt = (path: RawPath): Placed | undefined => placed(libc, onHost(plan, path))
+  const lowerAt = (path: RawPath): Placed | undefined => look.at(onHost(plan, path))
 
   // Where the parent is no folder below, nothing of this path is there: asked for all the same, a link would answer for what it leads to.
   const visit = (
@@ -38,7 +54,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
     place: RawPath,
     { covered, inFolder }: { readonly covered: boolean; readonly inFolder: boolean },
   ): void => {
-    const upper = placed(libc, place)
+    const upper = look.at(place)
     const lower = inFolder ? lowerAt(path) : undefined
     if (upper === undefined) return
     if (isWhiteout(upper.status)) {
@@ -49,11 +65,11 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
     found.push({ path, upper, ...(lower === undefined ? {} : { lower }) })
     const [isFolder, wasFolder] = [isDirectory(upper), isDirectory(lower)]
     if (wasFolder && !isFolder) goneBelow(path)
-    if (isFolder) enter(path, place, wasFolder, covered || isOpaque(libc, place, path))
+    if (isFolder) enter(path, place, wasFolder, covered || look.isOpaque(place, path))
   }
   /** In a folder that covers the lower one, and in all below, what is not there is gone. */
   const enter = (path: RawPath, place: RawPath, wasFolder: boolean, covered: boolean): void => {
-    const names = namesIn(place)
+    const names = look.names(place)
     for (const name of names) {
       const child = joinPath(path, name)
       if (!closed.has(child)) visit(child, joinPath(place, name), { covered, inFolder: wasFolder })
@@ -67,7 +83,7 @@ export function walkUpper(plan: MountPlan, overlay: StagedMount, libc: Libc): Ca
     if (isDirectory(lower)) goneBelow(path)
   }
   const goneBelow = (path: RawPath, but: ReadonlySet<RawName> = new Set()): void => {
-    for (const name of namesIn(onHost(plan, path))) {
+    for (const name of look.names(onHost(plan, path))) {
       if (but.has(name)) continue
       const child = joinPath(path, name)
       const lower = lowerAt(child)

@@ -1,29 +1,29 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
 import { entryName } from '../../engine/entries.ts'
-import { type ListedTransaction, listTransactions } from '../../engine/transactions.ts'
+import type { ListedTransaction } from '../../engine/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { count, defineCommand } from '../command.ts'
+import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { table } from '../style.ts'
-import { openTransactionLogbook } from '../transaction-logbook.ts'
 
 export const command = defineCommand({
   description:
     'Shows the transactions of this machine, newest first: what apt, dpkg, rpm or a command under vml tx run changed.',
   operands: [],
-  options: { number: count('-n, --number <count>', 'at most so many') },
+  options: { on: onOption, number: count('-n, --number <count>', 'at most so many') },
   examples: [
     { line: 'vml tx list', does: 'all of them' },
     { line: 'vml tx list -n 5 --json', does: 'the last five, for programs' },
+    { line: 'vml tx list --on lab', does: 'those that were made on the machine lab, over ssh' },
     { line: 'vml tx list --logbook /mnt/team/logbook', does: 'those that were copied into another logbook' },
   ],
   async run(context, { options }) {
     const { out } = context
     context.whenCancelled('nothing was changed')
-    const logbook = await openTransactionLogbook(context)
-    const all = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
-    const transactions = all.toReversed().slice(0, options.number)
+    const { listed } = await listedOf(context, options.on)
+    const transactions = listed.toReversed().slice(0, options.number)
     out.document({ schema: 1, transactions: transactions.map(describeTransaction) })
     if (out.json) return
     if (transactions.length === 0) out.note('No transaction yet: vml tx enable, or vml tx run -- COMMAND')

@@ -4,22 +4,29 @@ import { openTransactionParts } from '../../app/transactions.ts'
 import { describeRecovered, recoverStage } from '../../engine/recover-stage.ts'
 import { dropOutlived } from '../../engine/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
+import { onOption } from '../on-option.ts'
+import { recoverOn } from '../run-on.ts'
 import { printRecorded } from '../print-transaction.ts'
 
 export const recover = defineCommand({
   description:
     'Mends what is left of a transaction that was cut off by a crash, a kill or a full disk: what was not being committed is thrown away, what was is committed and recorded. The next transaction does so by itself. Without VML, the script recover.sh in /var/lib/vml/stage/open/journal does it.',
   operands: [],
-  options: { backward: flag('--backward', 'take back a commit that was cut off, instead of finishing it') },
+  options: {
+    on: onOption,
+    backward: flag('--backward', 'take back a commit that was cut off, instead of finishing it'),
+  },
   examples: [
     { line: 'sudo vml tx recover', does: 'finish it, or throw it away' },
     { line: 'sudo vml tx recover --backward', does: 'take it back' },
+    { line: 'vml tx recover --on lab', does: 'what was left on the machine lab, over ssh' },
     {
       line: 'sudo sh /var/lib/vml/stage/open/journal/recover.sh',
       does: 'the same without VML, as in a rescue system',
     },
   ],
   async run(context, { options }) {
+    if (options.on !== undefined) return await recoverOn(context, options.on, options.backward)
     const { out } = context
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)

@@ -17,6 +17,8 @@ import { countsText, printRecorded } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../engine/end-stage.ts'
 import { commandTransaction } from '../command-transaction.ts'
+import { onOption } from '../on-option.ts'
+import { requireNoneOf, runOn } from '../run-on.ts'
 
 export const command = defineCommand({
   description:
@@ -25,6 +27,7 @@ export const command = defineCommand({
     { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
   ],
   options: {
+    on: onOption,
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     budget: budgetOption,
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
@@ -49,14 +52,27 @@ export const command = defineCommand({
       line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
       does: 'taken back by itself if nginx does not stay up',
     },
+    { line: 'vml tx run --on lab -- apt-get -y upgrade', does: 'on the machine lab, over ssh' },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
-    requireRoot('make a transaction')
-    requireWritable('make a transaction')
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
+    if (options.on !== undefined) {
+      const { live, strict, validate, within, confirm, budget } = options
+      requireNoneOf({
+        '--live': live,
+        '--strict': strict,
+        '--validate': validate !== undefined,
+        '--within': within !== undefined,
+        '--confirm': confirm,
+        '--budget': budget !== undefined,
+      })
+      return await runOn(context, options.on, operands, options)
+    }
+    requireRoot('make a transaction')
+    requireWritable('make a transaction')
     const watched = probationRequest(options)
     if (options.live && options.strict)
       throw new VmlError('usage', 'Cannot take --live and --strict at once: checks are made in a stage', {

@@ -2,16 +2,17 @@
 import { printable } from '../../base/raw-text.ts'
 import { entryName, entryWord } from '../../engine/entries.ts'
 import { readTransaction } from '../../engine/transaction-entry.ts'
-import { findTransaction, listTransactions } from '../../engine/transactions.ts'
+import { findTransaction } from '../../engine/transactions.ts'
 import { isTimeOnly } from '../../model/mere-writing.ts'
 import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'
 import { defineCommand, flag, type Operand } from '../command.ts'
 import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
+import { listedOf, onOption } from '../on-option.ts'
 import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { table } from '../style.ts'
-import { isOwnLogbook, openTransactionLogbook } from '../transaction-logbook.ts'
+import { isOwnLogbook } from '../transaction-logbook.ts'
 import { describeTransaction } from './tx-list.ts'
 
 export const transactionOperand: Operand = {
@@ -27,7 +28,7 @@ export const command = defineCommand({
   description:
     'Shows one transaction: who ran what, which packages, paths and services it changed, and what is kept to take it back.',
   operands: [transactionOperand],
-  options: { paths: flag('--paths', 'each path, with what happened to it') },
+  options: { on: onOption, paths: flag('--paths', 'each path, with what happened to it') },
   examples: [
     { line: 'vml tx show 7', does: 'the transaction #7' },
     { line: 'vml tx show 7 --paths', does: 'with every path that it changed' },
@@ -36,11 +37,8 @@ export const command = defineCommand({
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
-    const logbook = await openTransactionLogbook(context)
-    const listed = findTransaction(
-      await listTransactions(logbook, { signal, reporter: context.reporter }),
-      typed,
-    )
+    const { logbook, listed: all } = await listedOf(context, options.on)
+    const listed = findTransaction(all, typed)
     const { document, changes } = await readTransaction(logbook.repository, listed.entry, { signal })
     out.document({
       schema: 1,

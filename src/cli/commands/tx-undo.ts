@@ -3,7 +3,6 @@ import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
-import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../engine/run-undo.ts'
 import { undoNeeds } from '../../engine/space-need.ts'
@@ -16,14 +15,18 @@ import { plural } from '../format.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { shown } from '../options.ts'
+import { onOption } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
-import { printUndoPlan } from '../print-transaction.ts'
+import { describePlan, printUndoPlan } from '../print-transaction.ts'
+import { requireNoneOf } from '../run-on.ts'
+import { takeBackOn } from '../undo-on.ts'
 import { recoverFirst } from './tx-run.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { requireScripts, takeBackByScripts } from '../scripted-undo.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const needed = {
+  on: onOption,
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
   keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
   pinned: flag('--pinned', 'change packages that are pinned, too'),
@@ -46,6 +49,7 @@ export const undo = defineCommand({
     { line: 'vml tx undo 7', does: 'take back the transaction #7' },
     { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
     { line: 'vml tx undo 7 --scripts', does: "by the old packages and all packages' own scripts" },
+    { line: 'vml tx undo 7 --on lab', does: 'one that was made on the machine lab, over ssh' },
     { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
   ],
   async run(context, { operands: [typed], options }) {
@@ -93,6 +97,7 @@ async function takeBack(
   kind: UndoRequest['kind'],
   choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>,
   options: {
+    readonly on: string | undefined
     readonly withDependents: boolean
     readonly keepNeeded: boolean
     readonly data: boolean
@@ -106,6 +111,10 @@ async function takeBack(
     throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
       hint: 'Give one of them',
     })
+  if (options.on !== undefined) {
+    requireNoneOf({ '--scripts': options.scripts, '--pinned': options.pinned })
+    return await takeBackOn(context, options.on, { kind, choose, options })
+  }
   const { out } = context
   context.whenCancelled('nothing was changed')
   if (!options.dryRun) requireWritable(`${kind} a transaction`)
@@ -193,28 +202,4 @@ async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
   return packages
     .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
     .map(({ name }) => name)
-}
-
-function describePlan(plan: UndoPlan) {
-  return {
-    transactions: plan.transactions.map(({ entry }) => entry.number ?? null),
-    packages: plan.packages,
-    kept_packages: plan.keptPackages,
-    paths: plan.paths.paths.map(({ path, now, wanted, how }) => ({
-      path: printable(path),
-      change: now === undefined ? 'created' : wanted === undefined ? 'deleted' : 'changed',
-      how,
-    })),
-    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
-    kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
-    transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
-      hook: hook.name,
-      package: name,
-      from,
-      to,
-      data: data.map(printable),
-      bytes,
-    })),
-    bytes: plan.bytes,
-  }
 }

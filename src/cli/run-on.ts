@@ -1,0 +1,97 @@
+// `vml tx run --on MACHINE` and `vml tx recover --on MACHINE`: the same as here, on a machine over ssh.
+import { whoIsAtWork } from '../app/transactions.ts'
+import { openRemoteParts } from '../app/remote-transactions.ts'
+import { VmlError } from '../base/failure.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { describeRemoteRecovered, recoverRemote } from '../engine/remote-recover.ts'
+import { runRemoteTransaction } from '../engine/remote-run.ts'
+import type { Context } from './command.ts'
+import { countsText, printRecorded } from './print-transaction.ts'
+
+const titleCharactersMax = 200
+const failedStatus = 1
+
+export interface RunOnOptions {
+  readonly message: string | undefined
+  readonly tag: readonly string[]
+  readonly keepFailed: boolean
+}
+
+/** Options that need VML on the machine itself. */
+export function requireNoneOf(given: Readonly<Record<string, boolean>>): void {
+  const found = Object.keys(given).find((name) => given[name])
+  if (found === undefined) return
+  throw new VmlError('usage', `Cannot take ${found} with --on: it needs VML on the machine itself`, {
+    hint: 'Nothing was changed. Leave one of them away',
+  })
+}
+
+export async function runOn(
+  context: Context,
+  name: string,
+  words: readonly string[],
+  { message, tag, keepFailed }: RunOnOptions,
+): Promise<number | void> {
+  const { out, config } = context
+  context.whenCancelled(
+    `nothing was changed on ${name}; vml tx recover --on ${name} throws away what is left there`,
+  )
+  const logbook = await context.openLogbook()
+  const parts = await openRemoteParts(context, logbook, name)
+  const terminal = !out.json && process.stdin.isTTY && process.stdout.isTTY
+  const outcome = await runRemoteTransaction(
+    parts,
+    {
+      source: 'command',
+      title: message ?? words.join(' ').slice(0, titleCharactersMax),
+      note: '',
+      tags: tag,
+      command: words.map(rawFromString),
+      user: whoIsAtWork(config),
+    },
+    {
+      argv: words.map(rawFromString),
+      attach: async (argv) =>
+        await parts.attach(argv, { terminal, stdio: out.json ? ['inherit', 2, 2] : 'inherit' }),
+      decide(exitStatus, changes) {
+        if (exitStatus !== 0 && !keepFailed) return 'discard'
+        context.whenCancelled(
+          `the transaction is being committed: vml tx recover --on ${name} tells whether it was`,
+        )
+        context.reporter.progress({ phase: `committing ${countsText(changes)}` })
+        return 'commit'
+      },
+    },
+  )
+  if (outcome.kind !== 'recorded') {
+    out.document({ schema: 1, machine: name, outcome: outcome.kind, exit_status: outcome.exitStatus })
+    if (outcome.kind === 'nothing') return out.note('It changed nothing: no transaction was made')
+    out.note(
+      `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
+    )
+    return failedStatus
+  }
+  const { transaction } = outcome
+  printRecorded(out, transaction, name)
+  out.document({
+    schema: 1,
+    machine: name,
+    outcome: 'recorded',
+    exit_status: outcome.exitStatus,
+    number: transaction.number,
+    counts: transaction.document.counts,
+    packages: transaction.document.packages,
+    complete: transaction.document.complete,
+    validations: transaction.document.validations,
+  })
+}
+
+export async function recoverOn(context: Context, name: string, backward: boolean): Promise<void> {
+  const { out } = context
+  const logbook = await context.openLogbook()
+  const parts = await openRemoteParts(context, logbook, name)
+  const recovered = await recoverRemote(parts, { backward })
+  out.document({ schema: 1, machine: name, outcome: recovered.kind })
+  out.note(describeRemoteRecovered(recovered, name))
+  if (recovered.kind === 'recorded') printRecorded(out, recovered.transaction, name)
+}

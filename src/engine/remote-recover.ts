@@ -1,0 +1,128 @@
+// `vml tx recover --on MACHINE`: what a transaction left on a machine over ssh is thrown away, or ended there, or taken back, and recorded here.
+import { VmlError } from '../base/failure.ts'
+import { parseChanges } from '../model/transaction-record.ts'
+import { parseIntent } from './commit-intent.ts'
+import { tokenTag } from './end-stage.ts'
+import { entryName, listEntries, type LoggedEntry } from './entries.ts'
+import { finishRemote, forgetRemote, remoteJournal, remoteState } from './remote-commit.ts'
+import { readRemoteFile, type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
+import { remotePlace } from './remote-place.ts'
+import { readKeptPackages } from './packages-now.ts'
+import { recordCommittedRemote, type RemoteParts } from './remote-run.ts'
+import { dropRemote, isRemoteInUse, readRemoteNote } from './remote-stage.ts'
+import type { StageNote } from './stage-note.ts'
+import type { StoredTransaction } from './transaction-entry.ts'
+
+export type RemoteRecovered =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'discarded'; readonly title: string }
+  | { readonly kind: 'recorded'; readonly title: string; readonly transaction: StoredTransaction }
+  | { readonly kind: 'known'; readonly entry: LoggedEntry }
+
+const changesBytesMax = 400 * 1024 * 1024
+const resultBytesMax = 64 * 1024 * 1024
+
+/** Fails with `store.locked` while the process that the stage is for still runs there. */
+export async function recoverRemote(
+  parts: RemoteParts,
+  options: { readonly backward?: boolean } = {},
+): Promise<RemoteRecovered> {
+  const { machine } = parts
+  const { status } = await tryWork(machine, { script: '[ -d "$1" ]', words: [remoteOpen(machine)] })
+  if (status !== 0) return { kind: 'nothing' }
+  const note = await readRemoteNote(machine)
+  if (note && (await isRemoteInUse(machine, note)))
+    throw new VmlError(
+      'store.locked',
+      `Cannot recover: process ${note.process.id} of ${machine.name} is at work on a transaction`,
+      {
+        hint: 'Nothing was changed. Wait until it has ended',
+      },
+    )
+  const title = note?.title ?? 'a transaction that had not begun'
+  const state = await endedState(machine, options)
+  const journal = state && (await remoteJournal(machine))
+  if (state === 'COMMITTED' && journal && note) {
+    const known = await findRecord(parts, note)
+    if (!known) return { kind: 'recorded', title, transaction: await record(parts, note, journal) }
+    await forgetRemote(machine, journal)
+    await dropRemote(machine, note.plan)
+    return { kind: 'known', entry: known }
+  }
+  if (state === 'COMMITTED')
+    throw new VmlError(
+      'integrity.format',
+      `Cannot recover: what was committed on ${machine.name} left no note of what it was`,
+      {
+        hint: 'The machine is as it is after it. Nothing was removed',
+      },
+    )
+  const left = journal ?? (await remoteJournal(machine))
+  if (left) await forgetRemote(machine, left)
+  await dropRemote(machine, note?.plan, note?.token)
+  return { kind: 'discarded', title }
+}
+
+/** What was being committed, or taken back, is done with; what was not begun is not. */
+async function endedState(machine: RemoteMachine, { backward = false }: { readonly backward?: boolean }) {
+  const state = await remoteState(machine)
+  switch (state) {
+    case 'COMMITTING':
+    case 'TAKING-BACK':
+      return await finishRemote(machine, backward ? 'backward' : undefined)
+    case 'COMMITTED':
+      return backward ? await finishRemote(machine, 'backward') : state
+    default:
+      return state
+  }
+}
+
+async function record(
+  parts: RemoteParts,
+  note: StageNote,
+  journal: Parameters<typeof forgetRemote>[1],
+): Promise<StoredTransaction> {
+  const { machine } = parts
+  const changes = await readRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), changesBytesMax)
+  const result = await readRemoteFile(machine, remoteOpen(machine, 'result.json'), resultBytesMax)
+  if (changes === undefined)
+    throw new VmlError(
+      'integrity.missing',
+      `Cannot recover: what was committed on ${machine.name} left no list of its changes`,
+      {
+        hint: 'The machine is as it is after it. Nothing was removed',
+      },
+    )
+  const { exitStatus, takesBack } = parseIntent(result)
+  return await recordCommittedRemote(parts, {
+    note,
+    plan: note.plan,
+    prepared: { journal },
+    changes: parseChanges(changes),
+    exitStatus,
+    packages: await readKeptPackages(remotePlace(machine)),
+    validations: [],
+    ...(takesBack === undefined ? {} : { takesBack }),
+  })
+}
+
+async function findRecord(
+  { logbook, machine }: RemoteParts,
+  { token }: StageNote,
+): Promise<LoggedEntry | undefined> {
+  const entries = await listEntries(logbook, { signal: machine.signal })
+  return entries.findLast(({ snapshot }) => snapshot.tags.includes(`${tokenTag}${token}`))
+}
+
+export function describeRemoteRecovered(recovered: RemoteRecovered, machine: string): string {
+  switch (recovered.kind) {
+    case 'nothing':
+      return `Nothing was left behind on ${machine}`
+    case 'known':
+      return `${entryName(recovered.entry)} had been recorded; what was left of it on ${machine} was removed`
+    case 'discarded':
+      return `"${recovered.title}" was cut off on ${machine}: nothing of it was kept`
+    case 'recorded':
+      return `"${recovered.title}" was cut off on ${machine} when it was committed there: it was recorded`
+  }
+}

@@ -1,0 +1,144 @@
+// Transactions of a machine over ssh on which there is nothing of ours: a real sshd in front of a private Debian.
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { runProgram } from '../guest-machine.ts'
+import { openRemoteBed, type RemoteBed } from '../remote-bed.ts'
+import { cutAtRename, prepareCuts, untilLeft } from '../remote-cut.ts'
+
+let bed: RemoteBed
+
+before(async () => {
+  bed = await openRemoteBed()
+  prepareCuts(bed)
+})
+after(async () => await bed[Symbol.asyncDispose]())
+
+test('what a command changed over ssh is taken back alone and brought back, whatever its names are; later work stays', async () => {
+  await bed.chroot.sh(
+    'mkdir -p /opt/gone/in; echo job >/opt/gone/in/job; mkdir -p /opt/old; echo 1 >/opt/old/a; ln /opt/old/a /opt/old/b; ln /opt/old/a /opt/old/c',
+  )
+  const names = `cd /opt; mkdir "it's" '-n'; echo x >"it's/new
+line"; echo y >'-n/$(touch owned)'; printf z >"$(printf 'bytes\\377')"; ln -s '/no where' 'a "link"'`
+  const others =
+    'echo w >>/opt/old/a; ln /opt/old/b /opt/old/d; echo 1.2.3.4 tool >>/etc/hosts; chmod 600 /etc/issue; rm /etc/debian_version; mkdir /etc/debian_version; chmod 750 /opt; rm -r /opt/gone'
+  const start = bed.tree()
+  const run = await bed.well(
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '-m',
+    'names',
+    '--',
+    'sh',
+    '-c',
+    `${names}; ${others}; echo said`,
+  )
+  assert.match(run.stdout, /said/)
+  assert.equal((await bed.chroot.sh('stat -c %h /opt/old/c; cat /opt/old/c')).stdout, '4\n1\nw\n')
+  await bed.nothingLeft()
+  const number = await bed.last()
+  const changed = bed.tree()
+  await bed.chroot.sh('echo 5.6.7.8 mine >>/etc/hosts')
+  const planned = await bed.well('tx', 'undo', String(number), '--on', 'lab', '--dry-run')
+  assert.match(planned.stdout, /changed since and merged: \/etc\/hosts/)
+  await bed.well('tx', 'undo', String(number), '--on', 'lab')
+  assert.equal((await bed.chroot.sh('tail -1 /etc/hosts')).stdout, '5.6.7.8 mine\n')
+  await bed.chroot.sh('sed -i /mine/d /etc/hosts')
+  assert.equal(bed.differences(start), '')
+  await bed.well('tx', 'redo', String(number), '--on', 'lab')
+  assert.equal(bed.differences(changed), '')
+  await bed.nothingLeft()
+  const shown = await bed.well('tx', 'show', String(number), '--on', 'lab', '--paths')
+  assert.match(shown.stdout, /it's\/new\\nline/)
+})
+
+test('what is changed on the machine meanwhile is never overwritten: nothing is committed', async () => {
+  const child = bed.start(
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '--',
+    'sh',
+    '-c',
+    'echo stage >/etc/both; touch /run/at; until [ -f /run/on ]; do sleep 0.05; done',
+  )
+  await bed.untilAt()
+  writeFileSync(join(bed.chroot.path, 'etc/both'), 'meanwhile\n')
+  await bed.chroot.sh('touch /run/on')
+  const { status, stderr } = await child.ended
+  assert.equal(status, 14, stderr)
+  assert.match(stderr, /\/etc\/both was changed on the machine meanwhile/)
+  assert.equal((await bed.chroot.sh('cat /etc/both')).stdout, 'meanwhile\n')
+  await bed.nothingLeft()
+})
+
+test('a connection that is cut off in the middle of the command changes nothing, and it is said', async () => {
+  const from = bed.tree()
+  const child = bed.start(
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '--',
+    'sh',
+    '-c',
+    'rm -rf /etc/apt; touch /run/at; exec sleep 600',
+  )
+  await bed.untilAt()
+  // The command's own connection: of this one the machine hears nothing more.
+  const clients = (await runProgram('pgrep', ['-P', String(child.pid), '-f', 'RequestTTY=no -F']))
+    .trim()
+    .split('\n')
+  process.kill(Number(clients.at(-1)), 'SIGKILL')
+  const { status, stderr } = await child.ended
+  assert.equal(status, 30, stderr)
+  assert.match(stderr, /was cut off/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+})
+
+test('what is left when VML itself is gone is thrown away by recover, and in the way until then', async () => {
+  const from = bed.tree()
+  const child = bed.start(
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '--',
+    'sh',
+    '-c',
+    'rm -rf /etc/apt; touch /run/at; exec sleep 600',
+  )
+  await bed.untilAt()
+  child.kill()
+  await child.ended
+  await untilLeft(bed)
+  const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--', 'true'])
+  assert.equal(refused.status, 11, refused.stderr)
+  assert.match((await bed.well('tx', 'recover', '--on', 'lab')).stderr, /nothing of it was kept/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+})
+
+test('a commit that is cut off with all connections is ended by its recover.sh alone, and recorded by recover', async () => {
+  const script =
+    'echo a >/etc/cut-a; mkdir -p /opt/cut/in; echo b >/opt/cut/in/b; echo c >>/etc/hosts; rm /etc/issue.net'
+  assert.ok(await cutAtRename(bed, ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', script], 6))
+  await bed.chroot.sh('sh /var/lib/vml/stage/open/journal/recover.sh')
+  const done = await bed.chroot.sh(
+    'cat /etc/cut-a /opt/cut/in/b; tail -1 /etc/hosts; [ ! -e /etc/issue.net ]',
+  )
+  assert.equal(done.stdout, 'a\nb\nc\n')
+  assert.match((await bed.well('tx', 'recover', '--on', 'lab')).stderr, /it was recorded/)
+  await bed.nothingLeft()
+})
+
+test('--on takes no option that needs VML on the machine', async () => {
+  const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--live', '--', 'true'])
+  assert.equal(refused.status, 2)
+  assert.match(refused.stderr, /--live with --on/)
+})

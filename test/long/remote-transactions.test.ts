@@ -1,0 +1,131 @@
+// The long form of e2e/remote-transactions.test.ts: packages, terminals, and a cut at each rename of a commit, recovered in each way.
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { vmlCommand } from '../cli.ts'
+import { runProgram } from '../guest-machine.ts'
+import { openPackageArchive } from '../package-archive.ts'
+import { openRemoteBed, type RemoteBed } from '../remote-bed.ts'
+import { cutAtRename, prepareCuts } from '../remote-cut.ts'
+import type { TinyPackage } from '../tiny-packages.ts'
+
+let bed: RemoteBed
+
+before(async () => {
+  bed = await openRemoteBed()
+  prepareCuts(bed)
+})
+after(async () => await bed[Symbol.asyncDispose]())
+
+test('of an upgrade over ssh exactly the upgrade is taken back: dpkg and apt agree, a later edit stays', async () => {
+  const archive = await openPackageArchive(bed.chroot)
+  const user = {
+    name: 'user',
+    version: '1',
+    fields: { Depends: 'tool' },
+    files: { '/usr/bin/user-of-tool': '1\n' },
+  }
+  await archive.publish(tool('1'), tool('2'), user)
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'apt-get', 'install', '-y', '-q', 'tool=1')
+  const first = String(await bed.last())
+  const one = bed.tree()
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'apt-get', 'install', '-y', '-q', 'tool')
+  const number = String(await bed.last())
+  assert.match((await bed.well('tx', 'show', number, '--on', 'lab')).stdout, /~ {2}tool:all +1 → 2/)
+  await bed.chroot.sh('sed -i s/last=4/last=5/ /etc/tool.conf')
+  const undone = await bed.well('tx', 'undo', number, '--on', 'lab')
+  assert.match(undone.stderr, /dpkg --audit ok; apt-get check ok; dpkg --verify ok, 1 package/)
+  assert.equal((await bed.chroot.sh('tool; tail -1 /etc/tool.conf')).stdout, '1\nlast=5\n')
+  await bed.chroot.sh('sed -i s/last=5/last=4/ /etc/tool.conf')
+  assert.equal(bed.differences(one), '')
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'apt-get', 'install', '-y', '-q', 'user')
+  const refused = await bed.vml(['tx', 'undo', first, '--on', 'lab'])
+  assert.equal(refused.status, 14)
+  assert.match(refused.stderr, /user : Depends: tool, which is not installed/)
+})
+
+test('a command that fails, or changes nothing, makes no transaction; its output and status come through', async () => {
+  const from = bed.tree()
+  const failed = await bed.vml([
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '--',
+    'sh',
+    '-c',
+    'rm -rf /etc/apt; echo no >&2; exit 7',
+  ])
+  assert.equal(failed.status, 1)
+  assert.match(failed.stderr, /^no$/m)
+  assert.match(failed.stderr, /ended with status 7: nothing of it was kept/)
+  assert.match((await bed.well('tx', 'run', '--on', 'lab', '--', 'true')).stderr, /changed nothing/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+})
+
+test('a command has a terminal where ours is one', async () => {
+  const words = [
+    ...vmlCommand,
+    'tx',
+    'run',
+    '--on',
+    'lab',
+    '--',
+    'sh',
+    '-c',
+    'test -t 0 && test -t 1 && echo yes >/etc/terminal',
+  ]
+  const line = words.map((word) => `'${word}'`).join(' ')
+  await runProgram('env', [
+    '-i',
+    ...Object.entries(bed.environment).map(([name, value]) => `${name}=${value}`),
+    ...['script', '-qec', line, '/dev/null'],
+  ])
+  assert.equal((await bed.chroot.sh('[ -s /etc/terminal ] && echo yes')).stdout, 'yes\n')
+})
+
+for (const way of ['recover', 'backward', 'recover.sh'] as const)
+  test(`a commit that is cut at any of its renames with all connections is whole or nothing after ${way}`, async () => {
+    const from = bed.tree()
+    let cuts = 0
+    for (
+      let at = 0;
+      await cutAtRename(bed, ['tx', 'run', '--on', 'lab', '-m', 'cut', '--', 'sh', '-c', changing], at);
+      at++
+    ) {
+      cuts++
+      if (way === 'recover.sh') await bed.chroot.sh('sh /var/lib/vml/stage/open/journal/recover.sh')
+      const words = way === 'backward' ? ['--backward'] : []
+      const { stderr } = await bed.well('tx', 'recover', '--on', 'lab', ...words)
+      await bed.nothingLeft()
+      if (/it was recorded/.test(stderr)) {
+        assert.notEqual(way, 'backward')
+        const done = await bed.chroot.sh(result)
+        assert.equal(done.stdout, 'a\nb\nc\n/x\n', `at ${at}`)
+        await bed.well('tx', 'undo', String(await bed.last()), '--on', 'lab')
+      } else assert.match(stderr, /nothing of it was kept/, `at ${at}`)
+      assert.equal(bed.differences(from), '', `at ${at}`)
+    }
+    // What came to its end is there, and goes.
+    await bed.well('tx', 'undo', String(await bed.last()), '--on', 'lab')
+    assert.equal(bed.differences(from), '')
+    console.log(`${cuts} cuts, recovered by ${way}`)
+    assert.ok(cuts > 8)
+  })
+
+const changing =
+  'echo a >/etc/cut-a; mkdir -p /opt/cut/in; echo b >/opt/cut/in/b; echo c >>/etc/hosts; rm -f /etc/issue.net; ln -sfn /x /etc/issue; rm -f /etc/debian_version; mkdir /etc/debian_version'
+const result =
+  'cat /etc/cut-a /opt/cut/in/b; tail -1 /etc/hosts; readlink /etc/issue; [ ! -e /etc/issue.net ] && [ -d /etc/debian_version ]'
+
+function tool(version: string): TinyPackage {
+  return {
+    name: 'tool',
+    version,
+    files: {
+      '/usr/bin/tool': { content: `#!/bin/sh\necho ${version}\n`, mode: 0o755 },
+      '/etc/tool.conf': `version=${version}\nb\nc\nd\nlast=4\n`,
+    },
+    conffiles: ['/etc/tool.conf'],
+  }
+}
