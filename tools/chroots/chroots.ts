@@ -3,11 +3,13 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
-export type ChrootFlavour = 'small' | 'full'
+/** `sid`: Debian's newest apt, on ext4, for comparisons; VML does not run in it. */
+export type ChrootFlavour = 'small' | 'full' | 'sid'
 export type ImageFileSystem = 'ext4' | 'xfs' | 'btrfs'
 
 /** The file of a file system without partitions, to be copied; some milliseconds where it was built before. */
 export async function chrootImage(flavour: ChrootFlavour, fileSystem: ImageFileSystem): Promise<string> {
-  const { stdout } = await promisify(execFile)(join(import.meta.dirname, 'build'), [flavour, fileSystem])
+  const [program, ...words] = flavour === 'sid' ? ['sid', fileSystem] : ['build', flavour, fileSystem]
+  const { stdout } = await promisify(execFile)(join(import.meta.dirname, program), words)
   return stdout.trim()
 }
