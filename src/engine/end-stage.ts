@@ -10,6 +10,7 @@ import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
 import type { DpkgFiles } from '../packages/dpkg-files.ts'
 import type { Reference } from '../packages/package-references.ts'
+import type { FileStatus } from '../wire/libc.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
@@ -201,7 +202,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     ruleOf: usableRules(parts, all),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
-  const settled = changes.map((change) => withoutPlace(settle(parts, change)))
+  const looked = new Map<RawPath, FileStatus>()
+  const settled = changes.map((change) => withoutPlace(settle(parts, change, looked)))
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal, thorough: true })
   const transaction = await storeTransaction(
     writer,
@@ -249,7 +251,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
       signal: parts.signal,
     },
   )
-  await noteOrForget(parts, settled)
+  await noteOrForget(parts, settled, looked)
   // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
   try {
     kept.forget()
@@ -385,10 +387,11 @@ function asPath(path: RawText): RawPath {
 }
 
 /** Numbers of inodes and times of change, once everything is in its place: by them a path is known to be untouched later. */
-function settle(place: Workplace, change: RecordedChange): RecordedChange {
+function settle(place: Workplace, change: RecordedChange, looked: Map<RawPath, FileStatus>): RecordedChange {
   if (change.after === undefined) return change
   const status = statusAt(place.libc, asPath(inRoot(place, change.path)))
   if (status === undefined) return change
+  looked.set(change.path, status)
   const { inode, ctimeNs, deviceId } = status
   return { ...change, after: { ...change.after, inode, ctimeNs, deviceId } }
 }
