@@ -3,6 +3,7 @@ import type { Case } from './case.ts'
 import { memoryCase, noopCase } from './case-blobs.ts'
 import { costCase } from './case-cost.ts'
 import { growthCase } from './case-growth.ts'
+import { peersCase } from './case-peers.ts'
 import { saveCases } from './case-saves.ts'
 import { sshCase } from './case-ssh.ts'
 import { startCase } from './case-start.ts'
@@ -17,6 +18,7 @@ export const cases: ReadonlyMap<string, Case> = new Map([
   ['start', startCase],
   ['transactions', transactionsCase],
   ['cost', costCase],
+  ['peers', peersCase],
 ])
 
 /** Which steps of which cases; undefined for a word that names none. */

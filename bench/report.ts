@@ -39,26 +39,16 @@ export interface GrowthRow {
   readonly peakBytes: number
 }
 
-/** What records of transactions take; ours alone. */
-export interface RecordsResult {
-  readonly kind: 'records'
+/** Figures that are no pairs: rows of text, for people. */
+export interface TableResult {
+  readonly kind: 'table'
   readonly name: string
-  readonly rows: readonly RecordRow[]
-  readonly note: string
+  readonly head: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+  readonly note?: string
 }
 
-export interface RecordRow {
-  readonly source: 'pool' | 'none'
-  readonly packages: number
-  readonly paths: number
-  /** Paths by how what was there before is kept. */
-  readonly kinds: Readonly<Record<string, number>>
-  readonly storedBytes: number
-  /** Of the system before. */
-  readonly usedBytes: number
-}
-
-export type Result = PairedResult | GrowthResult | RecordsResult
+export type Result = PairedResult | GrowthResult | TableResult
 
 /** A ratio is the median over the pairs of ours divided by the peer's, with its range. */
 export interface Figure {
@@ -140,19 +130,8 @@ export function renderResults(results: readonly Result[]): string {
     ])
     parts.push(table([['case', 'files', 'CPU µs per file', 'wall µs per file', 'peak MiB'], ...cells]))
   }
-  for (const { name, rows } of results.filter((result) => result.kind === 'records')) {
-    const cells = rows.map((row) => [
-      `${name}-${row.source}`,
-      String(row.packages),
-      String(row.paths),
-      inUnit('storedBytes', row.storedBytes),
-      inUnit('storedBytes', row.usedBytes),
-      Object.entries(row.kinds)
-        .map(([kind, count]) => `${count} ${kind}`)
-        .join(', '),
-    ])
-    parts.push(table([['case', 'packages', 'paths', 'stored MB', 'system MB', 'kept as'], ...cells]))
-  }
+  for (const { name, head, rows } of results.filter((result) => result.kind === 'table'))
+    parts.push(table([['case', ...head], ...rows.map((row) => [name, ...row])]))
   const notes = results.flatMap(({ name, note }) => (note === undefined ? [] : [`${name}: ${note}`]))
   return [...parts, ...notes].join('\n\n')
 }

@@ -37,6 +37,8 @@ export interface TinyPackage {
   readonly conffiles?: readonly string[]
   /** Lines for `/bin/sh -e`. */
   readonly scripts?: Readonly<Partial<Record<'preinst' | 'postinst' | 'prerm' | 'postrm' | 'config', string>>>
+  /** Time of its files. Default: one for all, so that what takes an equal time and size for an equal content is found out. */
+  readonly madeAtSeconds?: number
   /** Further files beside `control`, such as `triggers` and `templates`. */
   readonly control?: Readonly<Record<string, string>>
 }
@@ -86,13 +88,13 @@ async function build(description: TinyPackage): Promise<BuiltPackage> {
 }
 
 function writePackage(root: string, description: TinyPackage) {
-  const { files = {}, conffiles = [], scripts = {}, control = {} } = description
+  const { files = {}, conffiles = [], scripts = {}, control = {}, madeAtSeconds: seconds } = description
   mkdirSync(join(root, 'DEBIAN'), { recursive: true, mode: 0o755 })
   // What names another file comes when that one is there.
   const paths = Object.entries(files).toSorted(
     ([, one], [, other]) => Number(isSameAs(one)) - Number(isSameAs(other)),
   )
-  for (const [path, what] of paths) writePath(root, path, what)
+  for (const [path, what] of paths) writePath(root, path, what, seconds)
   const texts = {
     ...control,
     control: paragraphOf(description),
@@ -104,21 +106,21 @@ function writePackage(root: string, description: TinyPackage) {
     writeFileSync(join(root, 'DEBIAN', name), `#!/bin/sh\nset -e\n${lines}\n`, { mode: 0o755 })
 }
 
-function writePath(root: string, path: string, what: PackagedPath) {
+function writePath(root: string, path: string, what: PackagedPath, seconds?: number) {
   const place = join(root, path)
   mkdirSync(dirname(place), { recursive: true, mode: 0o755 })
-  if (typeof what === 'string') return writeFile(place, what, 0o644)
-  if ('content' in what) return writeFile(place, what.content, what.mode)
+  if (typeof what === 'string') return writeFile(place, what, 0o644, seconds)
+  if ('content' in what) return writeFile(place, what.content, what.mode, seconds)
   if ('linkTo' in what) return symlinkSync(what.linkTo, place)
   if ('sameAs' in what) return linkSync(join(root, what.sameAs), place)
   mkdirSync(place, { recursive: true })
   chmodSync(place, what.folderMode)
 }
 
-function writeFile(place: string, content: string | Uint8Array, mode: number) {
+function writeFile(place: string, content: string | Uint8Array, mode: number, seconds = madeAtSeconds) {
   writeFileSync(place, content)
   chmodSync(place, mode)
-  utimesSync(place, madeAtSeconds, madeAtSeconds)
+  utimesSync(place, seconds, seconds)
 }
 
 function isSameAs(what: PackagedPath): boolean {

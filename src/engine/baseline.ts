@@ -15,6 +15,7 @@ import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
 import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
+import type { FileStatus } from '../wire/libc.ts'
 import { tryRecordLock } from '../wire/record-lock.ts'
 import { type Baseline, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
 import { readExtraPaths } from './extra-paths.ts'
@@ -157,6 +158,8 @@ export async function noteChanges(
     readonly byHand?: boolean
     readonly index?: RootIndex
     readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined>
+    /** Of paths that were looked at just now. */
+    readonly looked?: ReadonlyMap<RawPath, FileStatus>
   } = {},
 ): Promise<void> {
   const index = options.index ?? readKnownIndex(place)?.index
@@ -167,7 +170,7 @@ export async function noteChanges(
   const draft = openDraft(place, readBaseline(place))
   const rows = new Map<RawPath, IndexEntry | undefined>(options.rows)
   for (const { path, after } of changes) {
-    rows.set(path, after && rowNow(place, path, after))
+    rows.set(path, after && rowNow(place, path, after, options.looked?.get(path)))
     draft.forget(path)
     if (after === undefined || !isWatched(path, { ...rules, isPackaged })) continue
     // Where a package's file was changed by hand, the package does not have it any more.
@@ -183,10 +186,11 @@ export async function noteChanges(
 export async function noteOrForget(
   place: Workplace,
   changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
+  looked: ReadonlyMap<RawPath, FileStatus> = new Map(),
 ): Promise<void> {
   try {
     await using _lock = await lockBaseline(place)
-    await noteChanges(place, changes)
+    await noteChanges(place, changes, { looked })
   } catch (error) {
     place.reporter.warn({
       warning: `What is known of the system could not be kept current (${messageOf(error)}): stock is taken anew, and changes by hand until then are not recorded`,
@@ -286,8 +290,13 @@ const typeBits = {
 }
 
 /** Numbers of names and sizes of folders are not in a fingerprint; where the path was changed since, it does not count. */
-function rowNow(place: Workplace, path: RawPath, is: Fingerprint): IndexEntry {
-  const status = statusAt(place.libc, inRoot(place, path))
+function rowNow(
+  place: Workplace,
+  path: RawPath,
+  is: Fingerprint,
+  looked: FileStatus | undefined,
+): IndexEntry {
+  const status = looked ?? statusAt(place.libc, inRoot(place, path))
   const isSame = status && (is.type === 'dir' ? typeOf(status.mode) === 'dir' : status.ctimeNs === is.ctimeNs)
   return isSame ? { ...rowOfStatus(status), mode: rowOf(is).mode, uid: is.uid, gid: is.gid } : rowOf(is)
 }

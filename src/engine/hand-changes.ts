@@ -272,7 +272,7 @@ async function record(
   )
   if (earlier) return { stored: undefined, changes }
   const nowMs = parts.clock.now()
-  await using writer = await parts.logbook.repository.beginWrite({ signal })
+  await using writer = await parts.logbook.repository.beginWrite({ signal, thorough: true })
   const stored = await storeTransaction(
     writer,
     {

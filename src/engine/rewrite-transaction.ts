@@ -42,7 +42,7 @@ export async function rewriteTransaction(
   })
   const gaps = [...document.gaps, ...rewriting.gaps]
   const newDocument: TransactionDocument = { ...document, gaps, complete: gaps.length === 0 }
-  await using writer = await repository.beginWrite({ signal, lock: 'exclusive' })
+  await using writer = await repository.beginWrite({ signal, lock: 'exclusive', thorough: true })
   await requireProven(logbook, [entry], { signal, damaged: 'fail' })
   const { id: old, ...fields } = await repository.readSnapshot(entry.snapshot.id, { signal })
   const tree = await storeTree({ repository, writer, signal }, fields.tree, {

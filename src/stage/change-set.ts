@@ -71,9 +71,9 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
         after === undefined || own ? after : anew(libc, prepared(path), after),
       )
     })
-  const mounts = new Map(overlays.map((overlay) => [overlay.path, overlay]))
+  const overlayOf = overlayFinder(overlays)
   const inUpper = (path: RawPath): RawPath => {
-    const overlay = nearestOf(path, mounts)
+    const overlay = overlayOf(path)
     if (overlay === undefined) throw new TypeError('Cannot find a path of no mount of the stage')
     const rest = overlay.path === rootPath ? path : path.slice(overlay.path.length)
     return asRaw(`${upperOf(plan, overlay)}${rest === '/' ? '' : rest}`) as RawPath
@@ -96,6 +96,15 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
       return changesNow()
     },
   }
+}
+
+/** Asked for each path, several times: where there is one overlay, it is that of the root. */
+function overlayFinder(
+  overlays: ReturnType<typeof overlaysOf>,
+): (path: RawPath) => ReturnType<typeof overlaysOf>[number] | undefined {
+  const mounts = new Map(overlays.map((overlay) => [overlay.path, overlay]))
+  const [only, ...others] = overlays
+  return others.length === 0 ? () => only : (path) => nearestOf(path, mounts)
 }
 
 interface ReadCandidate extends Candidate {
@@ -177,11 +186,11 @@ function prepareLinks(
   for (const { upper, lower, after } of same) {
     if (upper !== undefined && lower !== undefined && after?.type !== 'dir') staying.set(keyOf(upper), lower)
   }
-  const mounts = new Map(overlaysOf(plan).map((overlay) => [overlay.path, overlay]))
+  const overlayOf = overlayFinder(overlaysOf(plan))
   const places = new Map<RawPath, RawPath>()
   const linked = new Set<string>()
   for (const { path, upper, after } of changed) {
-    const overlay = nearestOf(path, mounts)
+    const overlay = overlayOf(path)
     if (upper === undefined || after?.type === 'dir' || overlay === undefined) continue
     const live = staying.get(keyOf(upper))
     const isBeside = !upper.place.startsWith(`${upperOf(plan, overlay)}/`)

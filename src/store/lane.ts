@@ -21,6 +21,8 @@ export interface LaneSetup {
 export interface LaneOptions extends LaneSetup, Pick<PackerOptions, 'takeBuffer' | 'onFull' | 'staging'> {
   /** Asked for each blob. */
   readonly claims: () => BlobClaims
+  /** As `openCompressor` has it. */
+  readonly thorough?: boolean
 }
 
 export interface LaneCounts {
@@ -42,8 +44,8 @@ export interface Lane {
   readonly counts: Readonly<LaneCounts>
 }
 
-export function openLane({ claims, ...options }: LaneOptions): Lane {
-  const compressor = openCompressor()
+export function openLane({ claims, thorough = false, ...options }: LaneOptions): Lane {
+  const compressor = openCompressor({ thorough })
   const packer = openPacker({ ...options, cipher: openCipher(options.masterKey, { openSsl: openOpenSsl }) })
   const counts: LaneCounts = { newBlobs: 0, knownBlobs: 0, newBytes: 0 }
   let cutter: FileCutter | undefined

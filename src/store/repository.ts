@@ -223,7 +223,7 @@ function assemble(parts: Parts): Repository {
     },
     blobLength: async (type, id) => await (await content()).reader.blobLength(type, id),
 
-    async beginWrite({ signal, lock: kind = 'shared' } = {}) {
+    async beginWrite({ signal, lock: kind = 'shared', thorough } = {}) {
       refuseWrite()
       const { waitForLock } = await import('./wait-for-lock.ts')
       const lock = await waitForLock(async () => await take(kind, signal), {
@@ -235,7 +235,7 @@ function assemble(parts: Parts): Repository {
       try {
         const [{ openWriter }, { index }] = await Promise.all([import('./writer.ts'), content()])
         return await openWriter(
-          { vault, masterKey, index, lock, config, packBytes, ownBytesMax, clock },
+          { vault, masterKey, index, lock, config, packBytes, ownBytesMax, clock, thorough },
           { signal },
         )
       } catch (error) {

@@ -20,6 +20,12 @@ export interface ReadOptions extends CallOptions {
 
 export type BlobType = 'data' | 'tree'
 
+export interface WriteOptions {
+  readonly lock?: 'shared' | 'exclusive'
+  /** For entries of a few MB that stay for long: smaller, for more of processor time. What is large is compressed as ever. */
+  readonly thorough?: boolean
+}
+
 export interface Repository extends AsyncDisposable {
   readonly id: RepositoryId
   readonly version: 1 | 2
@@ -57,7 +63,7 @@ export interface Repository extends AsyncDisposable {
    * when another program holds the repository alone, or holds it at all where the lock is exclusive, and does so for some seconds. Under an
    * exclusive one `removeSnapshot` may be called: an edit writes the new snapshot, then removes the old.
    */
-  beginWrite(options?: CallOptions & { readonly lock?: 'shared' | 'exclusive' }): Promise<Writer>
+  beginWrite(options?: CallOptions & WriteOptions): Promise<Writer>
   /**
    * A lock without a writer, for reading for long or for removing. One that stands in the way and looks as if it was left behind is watched
    * for some minutes, unless `watch` is false: then it is refused like any other.

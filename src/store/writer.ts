@@ -41,6 +41,8 @@ export interface WriterOptions extends WriterLimits {
   readonly lock: HeldLock
   readonly config: Config
   readonly clock?: Clock | undefined
+  /** What is stored in the caller's thread is compressed as small as can be in a short time. */
+  readonly thorough?: boolean | undefined
 }
 
 export const packBytesDefault = 16 * 1024 * 1024
@@ -64,6 +66,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     clock = systemClock,
     packBytes = packBytesDefault,
     ownBytesMax = ownBytesMaxDefault,
+    thorough = false,
   } = options
   const loaded = await index.refresh({ signal })
   const { unusable, unindexed } = await comparePacks(vault, loaded, { signal })
@@ -155,6 +158,7 @@ export async function openWriter(options: WriterOptions, { signal }: CallOptions
     chunker: config.chunker,
     polynomial: config.polynomial,
     packBytes,
+    thorough,
     claims: () => table,
     takeBuffer: () => ownBuffers.pop() ?? Buffer.allocUnsafeSlow(packBytes),
     onFull: (full) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createCipheriv } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import * as fc from 'fast-check'
@@ -8,6 +9,7 @@ import { decompress, decompressedBytesMax, decompressUnknown, openCompressor } f
 
 const reusing = openCompressor()
 const fresh = openCompressor({ reuse: false })
+const thorough = openCompressor({ thorough: true })
 const text = Buffer.from(
   Array.from({ length: 20_000 }, (_, line) => `line ${line * 7919} of a log\n`).join(''),
 )
@@ -25,7 +27,7 @@ const content = fc
 test('every frame of every way holds its data, whatever was compressed before', () => {
   fc.assert(
     fc.property(content, (data) => {
-      for (const compressor of [reusing, fresh, reusing]) {
+      for (const compressor of [reusing, thorough, fresh, reusing]) {
         const frame = compressor.compress(data)
         if (frame === undefined) continue
         assert.ok(frame.length < data.length)
@@ -35,6 +37,18 @@ test('every frame of every way holds its data, whatever was compressed before', 
     }),
     { numRuns: 100 },
   )
+})
+
+test('what is compressed thoroughly is never larger, and smaller where the slower level finds more', () => {
+  fc.assert(
+    fc.property(content, (data) => {
+      const plain = fresh.compress(data)?.length ?? data.length
+      assert.ok((thorough.compress(data)?.length ?? data.length) <= plain)
+    }),
+    { numRuns: 30 },
+  )
+  const source = readFileSync(import.meta.filename)
+  assert.ok((thorough.compress(source)?.length ?? 0) < (fresh.compress(source)?.length ?? 0))
 })
 
 test('the encoder that is reused writes what a fresh one writes', () => {

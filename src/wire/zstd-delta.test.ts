@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
-import { applyDelta, deltaBytesMax, makeDelta } from './zstd-delta.ts'
+import { applyDelta, deltaBytesMax, makeDelta, openDeltaWorkspace } from './zstd-delta.ts'
 
 /** Without repeats of its own: what a delta saves comes from the base alone. */
 function noise(length: number, name: string): Buffer {
@@ -24,6 +24,21 @@ function next(old: Buffer): Buffer {
     old.subarray(third, 2 * third),
   ])
 }
+
+test('tables of earlier deltas serve the next ones, whatever their sizes, and change nothing that comes out', () => {
+  using workspace = openDeltaWorkspace()
+  const sizes = fc.integer({ min: 0, max: 300_000 })
+  fc.assert(
+    fc.property(sizes, fc.nat(9), (length, name) => {
+      const old = noise(length, `${name}`)
+      const base = next(old)
+      const delta = makeDelta({ old, base }, { workspace })
+      assert.equal(delta === undefined, old.length < 128)
+      if (delta) assert.deepEqual(applyDelta({ delta, base, sizeBytes: old.length }), old)
+    }),
+    { numRuns: 40 },
+  )
+})
 
 for (const direct of [true, false]) {
   const how = direct ? 'through the library' : 'through Node alone'
