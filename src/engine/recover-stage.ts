@@ -13,6 +13,7 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { noteOrForget } from './baseline.ts'
+import { describeBootLog, readBootLog } from './boot-log.ts'
 import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, restoreOutside } from './open-stage.ts'
@@ -55,6 +56,8 @@ export async function recoverStage(
       },
     )
   const title = note?.title ?? 'a transaction that had not begun'
+  const bootLog = readBootLog(parts)
+  if (bootLog !== undefined) parts.reporter.warn({ warning: describeBootLog(bootLog) })
   if (note?.waiting && !options.waiting)
     throw new VmlError('store.locked', `Cannot recover: "${title}" was tried and waits for its commit`, {
       hint: 'Nothing was changed. vml tx commit takes it, vml tx discard throws it away',
@@ -74,6 +77,7 @@ export async function recoverStage(
     if (committed) {
       const end = await recordCommitted(parts, {
         ...committed,
+        result: { ...committed.result, log: bootLog },
         note,
         plan: note.plan,
         kept: keptByJournal(parts.disk, journal),

@@ -12,7 +12,7 @@ export interface WatchRules {
 
 /** What VML itself puts on a machine. */
 const own =
-  /^\/(?:var\/lib\/vml|usr\/lib\/vml|etc\/vml\/watch\.d)(?:\/|$)|^\/etc\/vml$|\/\.vml-stage(?:\/|$)|^\/etc\/apt\/apt\.conf\.d\/00vml$|^\/etc\/dpkg\/dpkg\.cfg\.d\/vml$|^\/etc\/systemd\/system\/(?:timers\.target\.wants\/)?vml-|^\/etc\/cron\.d\/vml-/
+  /^\/(?:var\/lib\/vml|usr\/lib\/vml|etc\/vml\/watch\.d)(?:\/|$)|^\/etc\/vml$|\/\.vml-stage(?:\/|$)|^\/etc\/apt\/apt\.conf\.d\/00vml$|^\/etc\/dpkg\/dpkg\.cfg\.d\/vml$|^\/etc\/systemd\/system\/(?:(?:timers|sysinit)\.target\.wants\/)?vml-|^\/etc\/cron\.d\/vml-/
 /** People's own, what lasts for one boot, what can be had again, and what tells of the past (hier(7)). */
 const aside =
   /^\/(?:proc|sys|dev|run|tmp|home|root|srv|mnt|media|lost\+found|var\/(?:tmp|log|spool|mail|crash|backups|run|lock|lib\/apt\/(?:lists|periodic|listchanges)|lib\/logrotate|lib\/PackageKit|lib\/man-db|lib\/m?locate|lib\/plocate|lib\/update-notifier|cache(?!\/debconf\/(?:config|templates|passwords)\.dat$)))(?:\/|$)/

@@ -180,7 +180,7 @@ function openBench(state: string, keeps: 'under its own name' | 'under a number'
     ],
     /** Words before those of the script are the shell's own. */
     run(shell: string, ...args: readonly string[]) {
-      const own = args.filter((word) => word === '-x' || word === 'sh')
+      const own: readonly string[] = args.filter((word) => word === '-x' || word === 'sh')
       const words = args.filter((word) => !own.includes(word))
       const { status, stderr } = spawnSync(shell, [...own, join(folder, 'recover.sh'), ...words], {
         encoding: 'utf8',

@@ -1,15 +1,24 @@
 // `vml tx enable` and `vml tx disable`: whether what apt and dpkg do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
 import { requireDpkgOut } from '../../app/dpkg-kept-out.ts'
+import {
+  bootRescueFiles,
+  canRescueAtBoot,
+  findsBootRescue,
+  installBootRescue,
+  removeBootRescue,
+} from '../../app/boot-rescue.ts'
+import { findsAnything, runSchedule } from '../../app/run-schedule.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
+import { planWatchTimer } from '../../app/watch-timer.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
-import { findHooks, hookFiles, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
+import { findHooks, hookFiles, hookLinks, installHooks, removeHooks } from '../../packages/apt-hooks.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
 import { defineCommand, dryRun } from '../command.ts'
 
 export const enable = defineCommand({
   description:
-    'Records what apt and dpkg do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts two lines into the configuration of apt and dpkg; vml tx disable removes every trace of them.',
+    'Records what apt and dpkg do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts a link into the configuration of apt and of dpkg, and a unit of systemd that mends what a crash cut off when the machine starts; vml tx disable removes every trace of them.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -20,6 +29,12 @@ export const enable = defineCommand({
   async run(context, { options }) {
     const { out } = context
     const files = ownHooks()
+    const atBoot = canRescueAtBoot()
+    const paths = [
+      ...files.map(({ path }) => path),
+      ...(await hookLinks('/')),
+      ...(atBoot ? bootRescueFiles : []),
+    ]
     if (!options.dryRun) {
       requireRoot('put hooks of apt and dpkg in place')
       await using _locks = await requireDpkgOut(context, lockWaitMs)
@@ -27,14 +42,15 @@ export const enable = defineCommand({
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
       await installHooks('/', files)
+      if (atBoot) await installBootRescue(context.signal)
     }
     out.document({
       schema: 1,
       dry_run: options.dryRun,
-      files: files.map(({ path }) => path),
+      files: paths,
       logbook: systemLogbook,
     })
-    for (const { path } of files) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    for (const path of paths) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
     out.note(
       options.dryRun
         ? 'Nothing was changed'
@@ -45,7 +61,7 @@ export const enable = defineCommand({
 
 export const disable = defineCommand({
   description:
-    'Ends the recording of what apt and dpkg do, and removes every trace of the hooks. What was recorded stays, and can be taken back.',
+    'Ends the recording of what apt and dpkg do, and removes every trace of the hooks, with the unit that mends what a crash cut off, and the timer of vml tx watch. What was recorded stays, and can be taken back.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -56,23 +72,48 @@ export const disable = defineCommand({
   async run(context, { options }) {
     const { out } = context
     const found = await findHooks('/', ownHooks())
-    if (options.dryRun || found === 'none') {
-      out.document({ schema: 1, dry_run: options.dryRun, found })
+    const timer = planWatchTimer()
+    const [hasTimer, hasUnit] = [findsAnything(timer.uninstall), findsBootRescue()]
+    const isNothing = found === 'none' && !hasTimer && !hasUnit
+    if (options.dryRun || isNothing) {
+      out.document({ schema: 1, dry_run: options.dryRun, found, watch_timer: hasTimer, boot_unit: hasUnit })
       out.note(
-        found === 'none'
+        isNothing
           ? 'No hooks are in place: nothing was changed'
-          : 'Would remove the hooks; nothing was changed',
+          : `Would remove ${listed([...(found === 'none' ? [] : ['the hooks']), ...removedBeside(hasTimer, hasUnit)])}; nothing was changed`,
       )
       return
     }
     requireRoot('remove hooks of apt and dpkg')
     await using _locks = await requireDpkgOut(context, lockWaitMs)
+    if (hasTimer) await runSchedule(timer.uninstall, context.signal)
+    const unitFiles = await removeBootRescue(context.signal)
     const { left } = await removeHooks('/')
-    out.document({ schema: 1, dry_run: false, found, left })
+    out.document({
+      schema: 1,
+      dry_run: false,
+      found,
+      left,
+      watch_timer: hasTimer,
+      boot_unit: unitFiles.length > 0,
+    })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
+    const beside = removedBeside(hasTimer, hasUnit)
+    if (beside.length > 0) out.note(`Removed ${listed(beside)}, too`)
     out.note('Removed. What was recorded stays: vml tx list')
   },
 })
+
+function removedBeside(timer: boolean, unit: boolean): readonly string[] {
+  return [
+    ...(timer ? ['the timer of vml tx watch'] : []),
+    ...(unit ? ['the unit that mends what a crash cut off'] : []),
+  ]
+}
+
+function listed(things: readonly string[]): string {
+  return things.join(', ').replace(/, ([^,]*)$/, ' and $1')
+}
 
 function ownHooks() {
   const start = fileURLToPath(new URL('../vml.js', import.meta.url))
