@@ -1,9 +1,9 @@
 // A Debian with systemd that is started again and again from one disk, also after its power went: QEMU is killed, and with it all that was not flushed.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectQmp } from '../src/wire/qmp.ts'
 import { buildImage } from '../tools/images/images.ts'
@@ -42,9 +42,22 @@ export async function startRebootedGuest(): Promise<RebootedGuest> {
   let machine = await start(folder)
   resources.defer(async () => await machine.kill())
   const run = async (command: string, options: CommandOptions = {}) =>
-    await runOverSsh(['-F', machine.sshConfigFile, 'root@127.0.0.1', command], options)
+    // Ends when the machine has started anew in between, and does not know the connection.
+    await runOverSsh(
+      [
+        '-F',
+        machine.sshConfigFile,
+        '-o',
+        'ServerAliveInterval=10',
+        '-o',
+        'ServerAliveCountMax=60',
+        'root@127.0.0.1',
+        command,
+      ],
+      options,
+    )
   const owned = resources.move()
-  await run(installProgram)
+  await run(`until systemctl is-system-running --wait >/dev/null; do sleep 1; done; ${installProgram}`)
   return {
     root: run,
     vml: async (words, options) => await run(`vml ${words}`, options),
@@ -67,39 +80,26 @@ async function bootOf(run: RebootedGuest['root']): Promise<string> {
   return (await run('cat /proc/sys/kernel/random/boot_id')).stdout
 }
 
-/** What is installed of VML, on a disk of its own that is only read. */
+/** What is installed of VML, on a disk of its own that is only read; and a library that Node needs, which the image has not. */
 async function makeProgramDisk(folder: string): Promise<void> {
   const tree = join(folder, 'program')
-  mkdirSync(join(tree, 'node_modules'), { recursive: true })
-  for (const name of ['src', 'package.json', 'vml'])
-    cpSync(join(project, name), join(tree, name), { recursive: true })
-  const { dependencies }: { dependencies: Readonly<Record<string, string>> } = JSON.parse(
-    readFileSync(join(project, 'package.json'), 'utf8'),
-  )
-  for (const name of Object.keys(dependencies))
-    cpSync(join(project, 'node_modules', name), join(tree, 'node_modules', name), {
-      recursive: true,
-      dereference: true,
-    })
-  cpSync(process.execPath, join(tree, 'node'))
-  await runProgram('mke2fs', [
-    '-q',
-    '-t',
-    'ext4',
-    '-L',
-    'vml',
-    '-d',
-    tree,
-    join(folder, 'program.img'),
-    '512M',
-  ])
+  mkdirSync(tree)
+  for (const name of ['src', 'package.json', 'package-lock.json', 'vml', 'node_modules'])
+    cpSync(join(project, name), join(tree, name), { recursive: true, preserveTimestamps: true })
+  cpSync(realpathSync(atomicLibrary), join(tree, 'libatomic.so.1'))
+  await runProgram('mke2fs', ['-q', '-t', 'ext4', '-L', 'vml', '-d', tree, join(folder, 'program.img'), '1G'])
+  await rm(tree, { recursive: true })
 }
+
+const atomicLibrary = '/usr/lib/x86_64-linux-gnu/libatomic.so.1'
 
 const installProgram = `set -e
 mkdir -p /opt/vml
 echo 'LABEL=vml /opt/vml ext4 ro,nofail 0 0' >>/etc/fstab
 mount /opt/vml
-printf '#!/bin/sh\\nexec /opt/vml/node /opt/vml/src/cli/vml.js "$@"\\n' >/usr/bin/vml
+cp /opt/vml/libatomic.so.1 /usr/local/lib/
+ldconfig
+printf '#!/bin/sh\\nexec /opt/vml/${relative(project, process.execPath)} /opt/vml/src/cli/vml.js "$@"\\n' >/usr/bin/vml
 chmod 755 /usr/bin/vml
 sync`
 
@@ -216,7 +216,7 @@ function machineArguments(folder: string, socket: string, serialFile: string): s
 }
 
 /** A question that fails is asked again, unless `check` fails. */
-async function until(ask: () => Promise<boolean>, check = () => {}): Promise<void> {
+export async function until(ask: () => Promise<boolean>, check = () => {}): Promise<void> {
   const deadline = performance.now() + bootSecondsMax * 1000
   for (;;) {
     let cause: unknown

@@ -113,6 +113,12 @@ const plan: SchedulePlan = {
     { kind: 'remove', path: unit },
     { kind: 'remove', path: script },
     { kind: 'run', argv: ['systemctl', 'daemon-reload'], optional: true },
+    // A watch that took something back has failed as a unit, and systemd remembers that of units that are gone.
+    {
+      kind: 'run',
+      argv: ['systemctl', 'reset-failed', name, 'vml-probation.service', 'vml-watch.service'],
+      optional: true,
+    },
   ],
   notes: [],
 }
