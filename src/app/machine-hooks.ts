@@ -1,7 +1,7 @@
 // The hooks of every package system that this machine has: put in place and taken away together.
 import { rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { findHooks, hookFiles, installHooks, removeHooks } from '../packages/apt-hooks.ts'
+import { findHooks, hookFiles, hookLinks, installHooks, removeHooks } from '../packages/apt-hooks.ts'
 import { dpkgSystem } from '../packages/dpkg-system.ts'
 import {
   findRpmHooks,
@@ -36,7 +36,7 @@ export async function planMachineHooks(
 ): Promise<MachineHooks> {
   const files = hookFiles(own)
   const ofApt: Hooks = {
-    paths: files.map(({ path }) => path),
+    paths: [...files.map(({ path }) => path), ...(await hookLinks(rootOfMachine))],
     install: async () => await installHooks(rootOfMachine, files),
     find: async () => await findHooks(rootOfMachine, files),
     remove: async () => await removeHooks(rootOfMachine),

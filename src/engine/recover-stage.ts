@@ -15,6 +15,7 @@ import {
 } from './end-stage.ts'
 import { reloadServices, startServices } from '../packages/services.ts'
 import { noteOrForget } from './baseline.ts'
+import { describeBootLog, readBootLog } from './boot-log.ts'
 import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
@@ -83,6 +84,8 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
       },
     )
   const title = note?.title ?? 'a transaction that had not begun'
+  const bootLog = readBootLog(parts)
+  if (bootLog !== undefined) parts.reporter.warn({ warning: describeBootLog(bootLog) })
   if (note?.waiting && !options.waiting)
     throw new VmlError('store.locked', `Cannot recover: "${title}" was tried and waits for its commit`, {
       hint: 'Nothing was changed. vml tx commit takes it, vml tx discard throws it away',
@@ -102,6 +105,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     if (committed) {
       const end = await recordCommitted(parts, {
         ...committed,
+        result: { ...committed.result, log: bootLog },
         note,
         plan: note.plan,
         kept: keptByJournal(parts.disk, journal),

@@ -12,7 +12,7 @@ export interface WatchRules {
 
 /** What VML itself puts on a machine. */
 const own =
-  /^\/(?:var\/lib\/vml|usr\/lib\/vml|etc\/vml\/watch\.d)(?:\/|$)|^\/etc\/vml$|\/\.vml-stage(?:\/|$)|^\/etc\/apt\/apt\.conf\.d\/00vml$|^\/etc\/dpkg\/dpkg\.cfg\.d\/vml$|^\/(?:etc\/rpm|usr\/lib\/rpm\/macros\.d)\/macros\.vml$|\/dnf-plugins(?:\/(?:__pycache__\/)?vml\.[^/]+)?$|^\/etc\/systemd\/system\/(?:timers\.target\.wants\/)?vml-|^\/etc\/cron\.d\/vml-/
+  /^\/(?:var\/lib\/vml|usr\/lib\/vml|etc\/vml\/watch\.d)(?:\/|$)|^\/etc\/vml$|\/\.vml-stage(?:\/|$)|^\/etc\/apt\/apt\.conf\.d\/00vml$|^\/etc\/dpkg\/dpkg\.cfg\.d\/vml$|^\/(?:etc\/rpm|usr\/lib\/rpm\/macros\.d)\/macros\.vml$|\/dnf-plugins(?:\/(?:__pycache__\/)?vml\.[^/]+)?$|^\/etc\/systemd\/system\/(?:(?:timers|sysinit)\.target\.wants\/)?vml-|^\/etc\/cron\.d\/vml-/
 /**
  * People's own, what lasts for one boot, what can be had again, and what tells of the past (hier(7)); so does what etckeeper(8) keeps of `/etc`, which is worth
  * nothing in parts.

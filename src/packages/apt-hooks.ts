@@ -52,6 +52,13 @@ export function hookFiles({
   ]
 }
 
+/** Those that a machine has a folder for. */
+export async function hookLinks(root: string): Promise<readonly string[]> {
+  const paths: string[] = []
+  for (const { path } of links) if ((await kindOf(join(root, dirname(path)))) === 'folder') paths.push(path)
+  return paths
+}
+
 const fileNames = hookFiles({ program: [], servicePolicy: '' }).map(({ path }) => path)
 
 /**

@@ -40,6 +40,14 @@ test('each service is asked once, what ends before systemd looks again, the rest
   assert.equal('reload' in planned(['a\tstart'], false), false)
 })
 
+test('an init script that a unit stands for, and that unit, are one service where systemd runs', () => {
+  assert.deepEqual(commands(['one\tstart', 'one.service\trestart', 'one\tstart']), [
+    'systemctl daemon-reload',
+    'deb-systemd-invoke restart one.service',
+  ])
+  assert.equal(planned(['one\tstart', 'one.service\trestart'], false).starts.length, 2)
+})
+
 test('two requests to one service come to what the machine would be in after both', () => {
   const one = (...words: readonly string[]) => {
     const { stops, starts } = planned(words.map((word) => `a\t${word}`))

@@ -42,16 +42,23 @@ const actions: ReadonlyMap<string, ServiceAction> = new Map([
 
 /** Pure. `queue` is what the policy script wrote; more than `queueBytesMax` of it is not looked at. */
 export function planServices(queue: RawText, { systemd }: { readonly systemd: boolean }): ServicePlan {
-  const wanted = new Map<string, ServiceAction>()
+  const asked: { readonly service: string; readonly known: readonly ServiceAction[] }[] = []
   const unknown: RawText[] = []
   for (const line of queue.slice(0, queueBytesMax).split('\n') as RawText[]) {
     if (line === '') continue
-    const [service = '', asked = '', ...rest] = (rawToUtf8(line) ?? '').split('\t')
-    const known = asked.split(' ').flatMap((word) => actions.get(word) ?? [])
+    const [service = '', words = '', ...rest] = (rawToUtf8(line) ?? '').split('\t')
+    const known = words.split(' ').flatMap((word) => actions.get(word) ?? [])
     if (!serviceName.test(service) || known.length === 0 || rest.length > 0) {
       unknown.push(line)
       continue
     }
+    asked.push({ service, known })
+  }
+  const names = new Set(asked.map(({ service }) => service))
+  const wanted = new Map<string, ServiceAction>()
+  for (const { service: name, known } of asked) {
+    // Packages may ask for a unit, and by invoke-rc.d for the init script that it stands for.
+    const service = systemd && names.has(`${name}.service`) ? `${name}.service` : name
     for (const action of known) {
       const next = combined(wanted.get(service), action)
       // The last request decides on its place.

@@ -1,8 +1,17 @@
 // `vml tx enable` and `vml tx disable`: whether what apt, dpkg, dnf and rpm do on this machine is recorded.
 import { fileURLToPath } from 'node:url'
+import {
+  bootRescueFiles,
+  canRescueAtBoot,
+  findsBootRescue,
+  installBootRescue,
+  removeBootRescue,
+} from '../../app/boot-rescue.ts'
 import { planMachineHooks } from '../../app/machine-hooks.ts'
 import { requirePackagesOut } from '../../app/packages-kept-out.ts'
+import { findsAnything, runSchedule } from '../../app/run-schedule.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
+import { planWatchTimer } from '../../app/watch-timer.ts'
 import { requireRoot, systemLogbook } from '../../app/system-logbook.ts'
 import { aptReaders } from '../../packages/apt-readers.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
@@ -12,7 +21,7 @@ import { shown } from '../options.ts'
 
 export const enable = defineCommand({
   description:
-    'Records what apt and dpkg, or dnf and rpm, do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts two lines into the configuration of apt and dpkg, or a plugin beside those of dnf and a macro beside those of rpm; vml tx disable removes every trace of them.',
+    'Records what apt and dpkg, or dnf and rpm, do on this machine from now on, with no further action: apt-get, unattended-upgrades and graphical programs, too. Each run becomes a transaction that can be taken back alone. It puts a link into the configuration of apt and of dpkg, or a plugin beside those of dnf and a macro beside those of rpm, and a unit of systemd that mends what a crash cut off when the machine starts; vml tx disable removes every trace of them.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -23,6 +32,8 @@ export const enable = defineCommand({
   async run(context, { options }) {
     const { out } = context
     const hooks = await ownHooks()
+    const atBoot = canRescueAtBoot()
+    const paths = [...hooks.paths, ...(atBoot ? bootRescueFiles : [])]
     if (!options.dryRun) {
       requireRoot('put hooks of package managers in place')
       await using _locks = await requirePackagesOut(context, lockWaitMs)
@@ -30,6 +41,7 @@ export const enable = defineCommand({
       // Changes by hand are told by comparison with what is there now.
       await openTransactionParts(context, logbook).beforeChange?.()
       await hooks.install()
+      if (atBoot) await installBootRescue(context.signal)
       for (const { name, pid } of aptReaders())
         context.reporter.warn({
           warning: `${shown(name)} (process ${pid}) has read apt's configuration already: until it is started anew, what it does is recorded, but a transaction for each call of dpkg`,
@@ -38,11 +50,11 @@ export const enable = defineCommand({
     out.document({
       schema: 1,
       dry_run: options.dryRun,
-      files: hooks.paths,
+      files: paths,
       unseen: hooks.unseen,
       logbook: systemLogbook,
     })
-    for (const path of hooks.paths) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    for (const path of paths) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
     for (const sentence of hooks.unseen) context.reporter.warn({ warning: `Not seen: ${sentence}` })
     out.note(
       options.dryRun
@@ -54,7 +66,7 @@ export const enable = defineCommand({
 
 export const disable = defineCommand({
   description:
-    'Ends the recording of what apt, dpkg, dnf and rpm do, and removes every trace of the hooks. What was recorded stays, and can be taken back.',
+    'Ends the recording of what apt, dpkg, dnf and rpm do, and removes every trace of the hooks, with the unit that mends what a crash cut off, and the timer of vml tx watch. What was recorded stays, and can be taken back.',
   operands: [],
   options: { dryRun },
   examples: [
@@ -66,23 +78,48 @@ export const disable = defineCommand({
     const { out } = context
     const hooks = await ownHooks()
     const found = await hooks.find()
-    if (options.dryRun || found === 'none') {
-      out.document({ schema: 1, dry_run: options.dryRun, found })
+    const timer = planWatchTimer()
+    const [hasTimer, hasUnit] = [findsAnything(timer.uninstall), findsBootRescue()]
+    const isNothing = found === 'none' && !hasTimer && !hasUnit
+    if (options.dryRun || isNothing) {
+      out.document({ schema: 1, dry_run: options.dryRun, found, watch_timer: hasTimer, boot_unit: hasUnit })
       out.note(
-        found === 'none'
+        isNothing
           ? 'No hooks are in place: nothing was changed'
-          : 'Would remove the hooks; nothing was changed',
+          : `Would remove ${listed([...(found === 'none' ? [] : ['the hooks']), ...removedBeside(hasTimer, hasUnit)])}; nothing was changed`,
       )
       return
     }
     requireRoot('remove hooks of package managers')
     await using _locks = await requirePackagesOut(context, lockWaitMs)
+    if (hasTimer) await runSchedule(timer.uninstall, context.signal)
+    const unitFiles = await removeBootRescue(context.signal)
     const { left } = await hooks.remove()
-    out.document({ schema: 1, dry_run: false, found, left })
+    out.document({
+      schema: 1,
+      dry_run: false,
+      found,
+      left,
+      watch_timer: hasTimer,
+      boot_unit: unitFiles.length > 0,
+    })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
+    const beside = removedBeside(hasTimer, hasUnit)
+    if (beside.length > 0) out.note(`Removed ${listed(beside)}, too`)
     out.note('Removed. What was recorded stays: vml tx list')
   },
 })
+
+function removedBeside(timer: boolean, unit: boolean): readonly string[] {
+  return [
+    ...(timer ? ['the timer of vml tx watch'] : []),
+    ...(unit ? ['the unit that mends what a crash cut off'] : []),
+  ]
+}
+
+function listed(things: readonly string[]): string {
+  return things.join(', ').replace(/, ([^,]*)$/, ' and $1')
+}
 
 async function ownHooks() {
   const start = fileURLToPath(new URL('../vml.js', import.meta.url))
