@@ -6,7 +6,9 @@ import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import { parseRawPath, rootPath } from '../model/raw-path.ts'
-import { readIntent, writeIntent } from './commit-intent.ts'
+import { parseChanges } from '../model/transaction-record.ts'
+import type { PathChange } from '../model/transaction.ts'
+import { encodeIntended, readIntent, writeIntent } from './commit-intent.ts'
 import { openFolder } from './workplace.ts'
 
 function withFolder(run: (place: { state: typeof rootPath }) => void): void {
@@ -39,4 +41,21 @@ test('a change of the machine is recorded even where what was written about it c
     writeFileSync(join(openFolder(place), 'result.json'), '{"exitSt')
     assert.deepEqual(readIntent(place), { exitStatus: 0 })
   })
+})
+
+test('whose a path was that goes is written down before the commit: afterwards no list of a package tells it', () => {
+  const folder = { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n } as const
+  const [gone, stays] = ['/usr/lib/gone', '/usr/lib/stays'].map(
+    (path) => parseRawPath(rawFromString(path)) ?? rootPath,
+  )
+  assert.ok(gone && stays)
+  const changes: PathChange[] = [
+    { path: gone, before: folder },
+    { path: stays, before: folder, after: { ...folder, mode: 0o700 } },
+  ]
+  const written = parseChanges(encodeIntended(changes, () => ({ kind: 'package', package: 'joe' })))
+  assert.deepEqual(
+    written.map(({ owner }) => owner),
+    [{ kind: 'package', package: 'joe' }, { kind: 'script' }],
+  )
 })

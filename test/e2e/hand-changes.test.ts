@@ -99,9 +99,21 @@ test("a package's own file that was changed by hand comes back from a package at
   await chroot.sh('rm /var/cache/apt/archives/joe_*')
   await chroot.vml(['tx', 'undo', '2'])
   assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 1.0\n')
+  await chroot.sh(
+    'mkdir -p /etc/vml /srv/pool; cp /srv/archive/joe_1.0_all.deb /srv/pool; cat >/etc/vml/config.toml',
+    {
+      input: '[transactions]\npools = ["/srv/pool"]\n',
+    },
+  )
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  await chroot.sh('echo bad again >/usr/bin/joe')
+  assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stdout, /^#5: /)
+  await chroot.sh('rm -r /srv/pool')
+  await chroot.vml(['tx', 'undo', '5'])
+  assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 1.0\n')
   await chroot.sh('echo worse >/usr/bin/joe; echo 1.2.3.4 mine >>/etc/hosts')
   await chroot.vml(['tx', 'watch', '--once', '--all'])
-  const undone = await chroot.vml(['tx', 'undo', '4'], { mayFail: true })
+  const undone = await chroot.vml(['tx', 'undo', '7'], { mayFail: true })
   assert.equal(undone.status, 3)
   assert.match(undone.stdout, /\/usr\/bin\/joe: what it was before cannot be had: joe 1\.0 has it/)
   assert.doesNotMatch(await read(chroot, '/etc/hosts'), /mine/)
