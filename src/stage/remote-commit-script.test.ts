@@ -44,7 +44,7 @@ function prepare(): { journal: Journal; commit: () => ReturnType<typeof run> } {
     folder: place('journal'),
     keeps: [{ folder: place('journal', 'keep'), made: [place('journal', 'keep')], aboveMtimeNs: 0n }],
     steps: [
-      { kind: 'replace', path: raw(nasty), made: place('new'), kept: place('journal', 'keep', '0') },
+      { kind: 'replace', path: raw(nasty), made: place('new'), kept: place('journal', 'keep', '0', 'name') },
       { kind: 'create', path: raw(`${nasty}-new`), made: place('new2') },
     ],
     times: [],
@@ -63,7 +63,7 @@ test('the commit keeps the old thing and becomes recover.sh, whatever the names 
   assert.equal(state(), 'PREPARED\n')
   const { status, stdout, stderr } = commit()
   assert.deepEqual([status, stdout, state()], [0, 'recovering\n', 'COMMITTING\n'], stderr)
-  assert.equal(readFileSync(join(folder, 'journal/keep/0'), 'utf8'), 'old')
+  assert.equal(readFileSync(join(folder, 'journal/keep/0/name'), 'utf8'), 'old')
   assert.ok(!existsSync(join(folder, 'owned')))
   assert.equal(run(forgetScript(journal)).status, 1)
   writeFileSync(join(folder, 'journal/state'), 'COMMITTED\n')
