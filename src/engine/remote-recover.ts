@@ -40,15 +40,18 @@ export async function recoverRemote(
       },
     )
   const title = note?.title ?? 'a transaction that had not begun'
-  const state = await endedState(machine, options)
-  const journal = state && (await remoteJournal(machine))
-  if (state === 'COMMITTED' && journal && note) {
-    const known = await findRecord(parts, note)
-    if (!known) return { kind: 'recorded', title, transaction: await record(parts, note, journal) }
-    await forgetRemote(machine, journal)
-    await dropRemote(machine, note.plan)
+  // The record was stored right before the cut: that counts, whatever was wanted. It is taken back by an undo.
+  const known = note && (await mayBeDone(machine)) ? await findRecord(parts, note) : undefined
+  if (known) {
+    const done = await remoteJournal(machine)
+    if (done) await forgetRemote(machine, done)
+    await dropRemote(machine, note?.plan)
     return { kind: 'known', entry: known }
   }
+  const state = await endedState(machine, options)
+  const journal = state && (await remoteJournal(machine))
+  if (state === 'COMMITTED' && journal && note)
+    return { kind: 'recorded', title, transaction: await record(parts, note, journal) }
   if (state === 'COMMITTED')
     throw new VmlError(
       'integrity.format',
@@ -61,6 +64,12 @@ export async function recoverRemote(
   if (left) await forgetRemote(machine, left)
   await dropRemote(machine, note?.plan, note?.token)
   return { kind: 'discarded', title }
+}
+
+/** Without a state the journal may have been forgotten already. */
+async function mayBeDone(machine: RemoteMachine): Promise<boolean> {
+  const state = await remoteState(machine)
+  return state === 'COMMITTED' || state === 'FORGOTTEN' || state === undefined
 }
 
 /** What was being committed, or taken back, is done with; what was not begun is not. */

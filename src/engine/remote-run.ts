@@ -79,6 +79,7 @@ export async function runRemoteTransaction(
   try {
     stage = await openRemoteStage(machine, planned, note)
     await run.attach(['sh', '-c', enterAndTellScript, 'vml', remoteOpen(machine), ...run.argv])
+    machine.signal?.throwIfAborted()
     exitStatus = await readExit(machine)
     await requireNobody(machine, note)
     looked = await readRemoteChanges(machine, stage)

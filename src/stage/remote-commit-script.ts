@@ -81,9 +81,15 @@ exec /bin/sh "$J/recover.sh"
 
 /** Folders to keep things in, copies, and the first state. Nothing of the root is changed. `times` are of the folders above those that are made. */
 export function prepareScript(
-  { folder, keeps }: Journal,
+  { folder, keeps, steps }: Journal,
   copies: readonly { readonly from: RawText; readonly to: RawText }[],
 ): RawText {
+  // Each kept thing lies in a folder of its own, or of some, within one that keeps.
+  const places = [
+    ...steps.flatMap((step) => ('kept' in step ? [step.kept] : [])),
+    ...copies.map(({ to }) => to),
+  ]
+  const placeFolders = new Set(places.map((each) => each.slice(0, each.lastIndexOf('/'))))
   const lines = [
     ...keeps.flatMap(({ made, aboveMtimeNs }) => {
       const [outermost] = made
@@ -94,6 +100,7 @@ export function prepareScript(
         `touch -m -d @${secondsOf(aboveMtimeNs)} ${singleQuoted(above)}`,
       ]
     }),
+    ...[...placeFolders].map((each) => `mkdir -p -m 700 ${singleQuoted(each)}`),
     ...copies.map(({ from, to }) => `cp -a -T ${singleQuoted(from)} ${singleQuoted(to)}`),
     ...keeps.map((keep) => `sync -f ${singleQuoted(keep.folder)}`),
   ]

@@ -19,7 +19,7 @@ test('what a command changed over ssh is taken back alone and brought back, what
   await bed.chroot.sh(
     'mkdir -p /opt/gone/in; echo job >/opt/gone/in/job; mkdir -p /opt/old; echo 1 >/opt/old/a; ln /opt/old/a /opt/old/b; ln /opt/old/a /opt/old/c',
   )
-  const names = `cd /opt; mkdir "it's" '-n'; echo x >"it's/new
+  const names = `set -e; cd /opt; mkdir -- "it's" -n; echo x >"it's/new
 line"; echo y >'-n/$(touch owned)'; printf z >"$(printf 'bytes\\377')"; ln -s '/no where' 'a "link"'`
   const others =
     'echo w >>/opt/old/a; ln /opt/old/b /opt/old/d; echo 1.2.3.4 tool >>/etc/hosts; chmod 600 /etc/issue; rm /etc/debian_version; mkdir /etc/debian_version; chmod 750 /opt; rm -r /opt/gone'

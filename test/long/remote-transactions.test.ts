@@ -98,8 +98,9 @@ for (const way of ['recover', 'backward', 'recover.sh'] as const)
       const words = way === 'backward' ? ['--backward'] : []
       const { stderr } = await bed.well('tx', 'recover', '--on', 'lab', ...words)
       await bed.nothingLeft()
-      if (/it was recorded/.test(stderr)) {
-        assert.notEqual(way, 'backward')
+      if (/it was recorded|had been recorded/.test(stderr)) {
+        // A record that is there already counts: what is wanted then is an undo.
+        assert.ok(way !== 'backward' || /had been recorded/.test(stderr), `at ${at}`)
         const done = await bed.chroot.sh(result)
         assert.equal(done.stdout, 'a\nb\nc\n/x\n', `at ${at}`)
         await bed.well('tx', 'undo', String(await bed.last()), '--on', 'lab')

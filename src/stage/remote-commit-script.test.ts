@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { asRaw, rawFromString } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import type { Journal } from './journal.ts'
+import {
+  changedStatus,
+  commitScript,
+  forgetScript,
+  prepareScript,
+  sumsScript,
+} from './remote-commit-script.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'vml-commit-script-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+const nasty = join(folder, 'it\'s $(touch owned)\n-n "x"')
+const place = (...names: string[]) => rawFromString(join(folder, ...names)) as string as RawPath
+const raw = (text: string) => rawFromString(text) as string as RawPath
+
+function run(script: string | Buffer, ...words: string[]) {
+  return spawnSync('/bin/sh', ['-c', script.toString('latin1'), 'vml', ...words], {
+    encoding: 'utf8',
+    cwd: folder,
+  })
+}
+
+/** A file, and a journal that replaces it; recover.sh only says that it was called. */
+function prepare(): { journal: Journal; commit: () => ReturnType<typeof run> } {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(join(folder, 'journal'), { recursive: true })
+  writeFileSync(nasty, 'old')
+  for (const state of ['PREPARED', 'COMMITTING', 'FORGOTTEN'])
+    writeFileSync(join(folder, 'journal', `state.${state}`), `${state}\n`)
+  writeFileSync(join(folder, 'journal/recover.sh'), 'echo recovering\n')
+  writeFileSync(join(folder, 'list'), `${nasty}\0`)
+  writeFileSync(join(folder, 'gone'), '')
+  const journal: Journal = {
+    root: asRaw('/'),
+    folder: place('journal'),
+    keeps: [{ folder: place('journal', 'keep'), made: [place('journal', 'keep')], aboveMtimeNs: 0n }],
+    steps: [
+      { kind: 'replace', path: raw(nasty), made: place('new'), kept: place('journal', 'keep', '0', 'name') },
+      { kind: 'create', path: raw(`${nasty}-new`), made: place('new2') },
+    ],
+    times: [],
+  }
+  assert.equal(run(prepareScript(journal, [])).status, 0)
+  const sums = run(sumsScript, join(folder, 'list'), join(folder, 'gone')).stdout.split('\n')
+  const [full = '', lasting = ''] = sums.map((line) => line.slice(0, 64))
+  const script = commitScript(journal, { list: place('list'), gone: place('gone'), full, lasting })
+  return { journal, commit: () => run(script) }
+}
+
+const state = () => readFileSync(join(folder, 'journal/state'), 'utf8')
+
+test('the commit keeps the old thing and becomes recover.sh, whatever the names are', () => {
+  const { journal, commit } = prepare()
+  assert.equal(state(), 'PREPARED\n')
+  const { status, stdout, stderr } = commit()
+  assert.deepEqual([status, stdout, state()], [0, 'recovering\n', 'COMMITTING\n'], stderr)
+  assert.equal(readFileSync(join(folder, 'journal/keep/0/name'), 'utf8'), 'old')
+  assert.ok(!existsSync(join(folder, 'owned')))
+  assert.equal(run(forgetScript(journal)).status, 1)
+  writeFileSync(join(folder, 'journal/state'), 'COMMITTED\n')
+  assert.equal(run(forgetScript(journal)).status, 0)
+  assert.ok(!existsSync(join(folder, 'journal')))
+})
+
+test('a file that was written to since, or came to a name that was free, stops it before anything is changed', () => {
+  for (const change of [
+    () => writeFileSync(nasty, 'mine'),
+    () => writeFileSync(`${nasty}-new`, 'mine'),
+    () => rmSync(nasty),
+  ]) {
+    const { journal, commit } = prepare()
+    change()
+    assert.equal(commit().status, changedStatus)
+    assert.equal(state(), 'PREPARED\n')
+    assert.equal(run(forgetScript(journal)).status, 0)
+    assert.ok(!existsSync(join(folder, 'journal')))
+  }
+})
