@@ -11,6 +11,7 @@ const rows: readonly (readonly string[])[] = [
   ['backend', 'source', 'hypervisor', 'image', 'packages', 'stage'],
   ['store', 'catalog'],
   ['engine'],
+  ['transaction'],
   ['app'],
   ['cli', 'http'],
   ['web'],

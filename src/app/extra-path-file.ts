@@ -5,7 +5,7 @@ import { systemErrorCode } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
 import { rawFromBytes, rawToBytes, asRaw } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { extraFolder } from '../engine/extra-paths.ts'
+import { extraFolder } from '../transaction/extra-paths.ts'
 
 export const extraPathFile = join(extraFolder, 'paths')
 

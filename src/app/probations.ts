@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { printable } from '../base/raw-text.ts'
-import type { TransactionParts } from '../engine/end-stage.ts'
+import type { TransactionParts } from '../transaction/end-stage.ts'
 import { entryIdOf } from '../engine/entries.ts'
-import { runUndo, isNothing } from '../engine/run-undo.ts'
-import type { StoredTransaction } from '../engine/transaction-entry.ts'
-import { planUndo } from '../engine/undo.ts'
+import { runUndo, isNothing } from '../transaction/run-undo.ts'
+import type { StoredTransaction } from '../transaction/transaction-entry.ts'
+import { planUndo } from '../transaction/undo.ts'
 import {
   isAbandoned,
   readProbation,
@@ -15,8 +15,8 @@ import {
   numbersOnProbation,
   type ProbationNote,
   writeProbation,
-} from '../engine/probation-note.ts'
-import { everyMsOf, type ProbationEnd, type ProbationParts, runProbation } from '../engine/probation.ts'
+} from '../transaction/probation-note.ts'
+import { everyMsOf, type ProbationEnd, type ProbationParts, runProbation } from '../transaction/probation.ts'
 import { keepPackagesOut } from './packages-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'

@@ -1,8 +1,8 @@
 // One at a time takes what was tried, or throws it away.
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
-import type { TransactionParts } from '../engine/end-stage.ts'
-import { type ClaimedStage, claimWaiting, discardWaiting, waitingNote } from '../engine/waiting-stage.ts'
+import type { TransactionParts } from '../transaction/end-stage.ts'
+import { type ClaimedStage, claimWaiting, discardWaiting, waitingNote } from '../transaction/waiting-stage.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { withFileLock } from './file-lock.ts'
 import { systemFolder } from './system-logbook.ts'

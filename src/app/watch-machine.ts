@@ -3,8 +3,8 @@ import { watch } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/failure.ts'
 import type { Reporter } from '../base/progress.ts'
-import type { TransactionParts } from '../engine/end-stage.ts'
-import { dueTier, type WatchRound, watchRound } from '../engine/watch-round.ts'
+import type { TransactionParts } from '../transaction/end-stage.ts'
+import { dueTier, type WatchRound, watchRound } from '../transaction/watch-round.ts'
 
 /** Where most is changed by hand. The kernel's word is a hint only: it tells of no loss (tx.md 6). */
 const hintFolder = '/etc'

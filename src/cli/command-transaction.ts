@@ -2,8 +2,8 @@
 import { fstatSync } from 'node:fs'
 import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
 import { rawFromString } from '../base/raw-text.ts'
-import type { StageRequest } from '../engine/open-stage.ts'
-import type { CommandRun } from '../engine/run-transaction.ts'
+import type { StageRequest } from '../transaction/open-stage.ts'
+import type { CommandRun } from '../transaction/run-transaction.ts'
 import type { Context } from './command.ts'
 
 const titleCharactersMax = 200

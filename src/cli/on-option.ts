@@ -2,7 +2,7 @@
 import type { Logbook } from '../app/open.ts'
 import { transactionsOn } from '../app/remote-transactions.ts'
 import { findMachine } from '../app/config.ts'
-import { type ListedTransaction, listTransactions } from '../engine/transactions.ts'
+import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
 import { type Context, text } from './command.ts'
 import { openTransactionLogbook } from './transaction-logbook.ts'
 

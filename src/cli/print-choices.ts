@@ -1,6 +1,6 @@
 // The ways to take a transaction back, with what each costs, in words a person understands.
 import { VmlError } from '../base/failure.ts'
-import type { UndoChoice } from '../engine/undo-choices.ts'
+import type { UndoChoice } from '../transaction/undo-choices.ts'
 import { formatBytes, plural } from './format.ts'
 import type { Output } from './output.ts'
 import { table } from './style.ts'

@@ -1,8 +1,8 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
-import { describeValidation, notPassed } from '../engine/stage-checks.ts'
-import type { StoredTransaction } from '../engine/transaction-entry.ts'
-import type { UndoPlan } from '../engine/undo.ts'
+import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
+import type { StoredTransaction } from '../transaction/transaction-entry.ts'
+import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
 import { formatBytes, plural } from './format.ts'

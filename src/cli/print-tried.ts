@@ -1,8 +1,8 @@
 // What was tried, in words a person understands, before it is committed.
 import { printable } from '../base/raw-text.ts'
-import { notPassed } from '../engine/stage-checks.ts'
-import type { SpaceNeed } from '../engine/space-need.ts'
-import type { ConfigurationChange, StagePreview } from '../engine/stage-preview.ts'
+import { notPassed } from '../transaction/stage-checks.ts'
+import type { SpaceNeed } from '../transaction/space-need.ts'
+import type { ConfigurationChange, StagePreview } from '../transaction/stage-preview.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'

@@ -7,9 +7,9 @@ import {
   type ProbationRequest,
 } from '../app/probations.ts'
 import { VmlError } from '../base/failure.ts'
-import type { TransactionParts } from '../engine/end-stage.ts'
-import type { StoredTransaction } from '../engine/transaction-entry.ts'
-import type { ProbationEnd } from '../engine/probation.ts'
+import type { TransactionParts } from '../transaction/end-stage.ts'
+import type { StoredTransaction } from '../transaction/transaction-entry.ts'
+import type { ProbationEnd } from '../transaction/probation.ts'
 import type { Context } from './command.ts'
 import { formatDuration } from './format.ts'
 import { parseDuration } from './quantities.ts'

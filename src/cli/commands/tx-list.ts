@@ -1,6 +1,6 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
 import { entryName } from '../../engine/entries.ts'
-import type { ListedTransaction } from '../../engine/transactions.ts'
+import type { ListedTransaction } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { count, defineCommand } from '../command.ts'
 import { listedOf, onOption } from '../on-option.ts'

@@ -1,8 +1,8 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
 import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { describeRecovered, recoverStage } from '../../engine/recover-stage.ts'
-import { dropOutlived } from '../../engine/waiting-stage.ts'
+import { describeRecovered, recoverStage } from '../../transaction/recover-stage.ts'
+import { dropOutlived } from '../../transaction/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
 import { onOption } from '../on-option.ts'
 import { recoverOn } from '../run-on.ts'

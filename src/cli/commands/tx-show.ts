@@ -1,8 +1,8 @@
 // `vml tx show ID`: one transaction in full: who, what, packages, paths, services, and how it can be taken back.
 import { printable } from '../../base/raw-text.ts'
 import { entryName, entryWord } from '../../engine/entries.ts'
-import { readTransaction } from '../../engine/transaction-entry.ts'
-import { findTransaction } from '../../engine/transactions.ts'
+import { readTransaction } from '../../transaction/transaction-entry.ts'
+import { findTransaction } from '../../transaction/transactions.ts'
 import { isTimeOnly } from '../../model/mere-writing.ts'
 import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'

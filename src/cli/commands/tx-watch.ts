@@ -4,7 +4,7 @@ import { openTransactionParts } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable, rawFromString } from '../../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
-import type { WatchRound } from '../../engine/watch-round.ts'
+import type { WatchRound } from '../../transaction/watch-round.ts'
 import { type Context, defineCommand, dryRun, flag } from '../command.ts'
 import { shown } from '../options.ts'
 import { recoverFirst } from './tx-run.ts'
@@ -46,7 +46,7 @@ export const command = defineCommand({
     if (options.dryRun)
       throw new VmlError('usage', 'Cannot watch with --dry-run: it changes nothing but the logbook')
     const parts = await partsOf(context)
-    const { dueTier, watchRound } = await import('../../engine/watch-round.ts')
+    const { dueTier, watchRound } = await import('../../transaction/watch-round.ts')
     if (options.once) {
       const round = await watchRound(parts, options.all ? 'everything' : dueTier(parts))
       context.out.document({
@@ -97,7 +97,7 @@ async function changePaths(
 ): Promise<void> {
   const { out } = context
   const { addExtraPaths, extraPathFile, removeExtraPaths } = await import('../../app/extra-path-file.ts')
-  const { readExtraPaths } = await import('../../engine/extra-paths.ts')
+  const { readExtraPaths } = await import('../../transaction/extra-paths.ts')
   if (action === 'list') {
     const all = readExtraPaths({ root: rootPath })
     out.document({ schema: 1, paths: all.map(printable) })
@@ -123,7 +123,7 @@ async function changePaths(
     return
   }
   const parts = await partsOf(context)
-  const { isOutOfSight, learnExtraPaths } = await import('../../engine/watch-round.ts')
+  const { isOutOfSight, learnExtraPaths } = await import('../../transaction/watch-round.ts')
   const away = paths.find((path) => isOutOfSight(parts, path))
   if (away !== undefined)
     throw new VmlError(

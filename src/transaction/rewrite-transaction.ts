@@ -6,11 +6,11 @@ import { encodeChanges, encodeTransaction } from '../model/transaction-record.ts
 import type { PreImage, RecordedChange } from '../model/transaction.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { Repository, Writer } from '../store/store.ts'
-import { type OpenLogbook, readEntryDocument, revisionOf } from './entries.ts'
-import { requireProven } from './proven-entries.ts'
+import { type OpenLogbook, readEntryDocument, revisionOf } from '../engine/entries.ts'
+import { requireProven } from '../engine/proven-entries.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { type PathToStore, storePaths } from './transaction-tree.ts'
-import { storeVmlFolder, type VmlFile } from './vml-folder.ts'
+import { storeVmlFolder, type VmlFile } from '../engine/vml-folder.ts'
 
 /** `content` comes with a blob. */
 export type NewPreImage =

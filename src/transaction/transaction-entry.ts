@@ -16,9 +16,9 @@ import {
 } from '../model/transaction-record.ts'
 import type { PackageRecords } from '../packages/package-system.ts'
 import type { Repository, Writer } from '../store/store.ts'
-import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from './entries.ts'
+import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from '../engine/entries.ts'
 import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
-import { storeBytes, storeVmlFolder, type VmlFile } from './vml-folder.ts'
+import { storeBytes, storeVmlFolder, type VmlFile } from '../engine/vml-folder.ts'
 
 /** Who and where, for `/.vml/entry.json`. */
 export interface RecordedMachine {

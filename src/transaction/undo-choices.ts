@@ -1,6 +1,6 @@
 // The ways in which a transaction can be taken back, each planned, the one that writes least first (C11).
 import { isFailure } from '../base/failure.ts'
-import { entryWord } from './entries.ts'
+import { entryWord } from '../engine/entries.ts'
 import type { ListedTransaction } from './transactions.ts'
 import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from './undo.ts'
 

@@ -12,7 +12,7 @@ import {
   listEntries,
   type LoggedEntry,
   type OpenLogbook,
-} from './entries.ts'
+} from '../engine/entries.ts'
 import { readTransactionDocument } from './transaction-entry.ts'
 
 export interface ListedTransaction {

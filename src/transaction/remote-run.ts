@@ -7,7 +7,7 @@ import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { encodeIntended } from './commit-intent.ts'
-import type { OpenLogbook } from './entries.ts'
+import type { OpenLogbook } from '../engine/entries.ts'
 import { keepPackages, type PackagesNow, readPackagesNow } from './packages-now.ts'
 import { inLayer, readRemoteChanges } from './remote-changes.ts'
 import {

@@ -5,7 +5,7 @@ import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PreImage, RecordedChange } from '../model/transaction.ts'
 import type { Repository } from '../store/store.ts'
-import { entryName, type LoggedEntry } from './entries.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { type ReadTransaction, readTransactionContent, sha256Of } from './transaction-entry.ts'
 
 export interface ContentParts {

@@ -21,7 +21,7 @@ import {
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
-import { entryName } from './entries.ts'
+import { entryName } from '../engine/entries.ts'
 import { keptByJournal } from './kept-before.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'

@@ -1,6 +1,6 @@
 // After a crash: what is left of a stage is thrown away, and what was being committed is committed, or taken back, and recorded.
-import type { LoggedEntry } from './entries.ts'
-import { entryName, listEntries } from './entries.ts'
+import type { LoggedEntry } from '../engine/entries.ts'
+import { entryName, listEntries } from '../engine/entries.ts'
 import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'

@@ -13,7 +13,7 @@ import type { Journal } from '../stage/journal.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
 import type { StoredFile } from '../store/store.ts'
 import { tokenTag } from './end-stage.ts'
-import { nextEntryNumber, type OpenLogbook } from './entries.ts'
+import { nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
 import {
   packageRecords,
   packageSetOf,

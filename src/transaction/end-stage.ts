@@ -23,7 +23,7 @@ import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
-import { nextEntryNumber, type OpenLogbook } from './entries.ts'
+import { nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import {

@@ -23,7 +23,7 @@ import {
 import { scanRoot } from '../stage/scan-root.ts'
 import { extendedStatesPath, readDpkgPackages, statusPath } from '../packages/dpkg-system.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
-import { listEntries, nextEntryNumber } from './entries.ts'
+import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import { packagedContents } from './packaged-contents.ts'
 import { packageSetOf, readPackagesNow, transitionsOf } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
