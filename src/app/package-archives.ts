@@ -16,7 +16,7 @@ import { openPackageSources, type PackageSources } from '../packages/package-sou
 import type { SnapshotService } from '../packages/snapshot-service.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { TransactionSettings } from './settings.ts'
-import type { TransactionContext } from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
 
 /** A service that is silent for so long is not there: somebody waits for an upgrade. */
 const idleTimeoutMs = 20_000

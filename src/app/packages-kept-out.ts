@@ -2,7 +2,8 @@
 import { isFailure, VmlError } from '../base/failure.ts'
 import { openPackageSystems } from '../packages/all.ts'
 import type { PackageSystem } from '../packages/package-system.ts'
-import { rootOfMachine, type TransactionContext } from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
+import { rootOfMachine } from './transactions.ts'
 
 type Waiting = Pick<TransactionContext, 'clock' | 'signal' | 'reporter'>
 

@@ -21,7 +21,8 @@ import { keepPackagesOut } from './packages-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
-import { openUndoRun, type TransactionContext } from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
+import { openUndoRun } from './transactions.ts'
 import { installProbationTimer, removeProbationTimer } from './probation-timer.ts'
 
 export interface ProbationRequest {

@@ -15,7 +15,7 @@ import { applyDelta } from '../wire/zstd-delta.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Logbook } from './open.ts'
 import { systemConfig, systemFolder, systemLogbook } from './system-logbook.ts'
-import type { TransactionContext } from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
 
 /** Issue 4, M6: of the bytes in use. */
 export const budgetDefault: Budget = { kind: 'share', percent: 8 }

@@ -16,13 +16,8 @@ import { applyDelta } from '../wire/zstd-delta.ts'
 import { type Config, findMachine } from './config.ts'
 import type { Logbook } from './open.ts'
 import { asRoot, wordsOfRoot } from './root-shell.ts'
-import {
-  restartServices,
-  stateFolder,
-  stopServicesBy,
-  type TransactionContext,
-  whoIsAtWork,
-} from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
+import { restartServices, stateFolder, stopServicesBy, whoIsAtWork } from './transactions.ts'
 
 export interface RemoteContext extends TransactionContext {
   openShell(machine: Machine): Promise<Shell>

@@ -18,7 +18,7 @@ import { withFileLock } from './file-lock.ts'
 import { commandOf, titleOf } from './package-hooks.ts'
 import { keepRpmOut } from './packages-kept-out.ts'
 import { systemFolder } from './system-logbook.ts'
-import type { TransactionContext } from './transactions.ts'
+import type { TransactionContext } from './transaction-context.ts'
 
 type User = StageNote['user']
 

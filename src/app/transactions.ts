@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../base/clock.ts'
-import type { Reporter } from '../base/progress.ts'
 import { rawFromBytes, rawFromString } from '../base/raw-text.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import type { UndoRun } from '../transaction/run-undo.ts'
@@ -26,7 +25,6 @@ import { hasServices, reloadServices, startedOf, startServices, stopServices } f
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
-import type { Budget } from '../model/span.ts'
 import { keepRecords } from '../transaction/keep-records.ts'
 import { type Config, readMachineSettings } from './config.ts'
 import { fetchOldPackages } from './old-packages.ts'
@@ -38,17 +36,9 @@ import { listStateHooks } from './state-hooks.ts'
 import { machineSettingsFile, systemFolder } from './system-logbook.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { TransactionSettings } from './settings.ts'
+import type { TransactionContext } from './transaction-context.ts'
 import { pinPath } from '../transaction/pins.ts'
 import type { Shell } from '../wire/shell.ts'
-
-export interface TransactionContext {
-  readonly config: Config
-  readonly clock: Clock
-  readonly reporter: Reporter
-  readonly signal: AbortSignal
-  /** Instead of that of the settings. */
-  readonly budget?: Budget | undefined
-}
 
 export const rootOfMachine: RawPath = rootPath
 export const stateFolder: RawPath = pathIn(rootPath, systemFolder)
