@@ -74,7 +74,7 @@ assert cache.commit()'`,
     prepare: `mkdir -p /run/dbus && dbus-daemon --system --fork && ip route add default dev lo 
       ${pkcon} get-updates || [ $? = 5 ]
       # One that is running has read apt's configuration already.
-      ${pkcon} quit`,
+      while pidof packagekitd >/dev/null; do kill $(pidof packagekitd) || :; sleep 0.1; done`,
     upgrade: `${pkcon} update`,
     mode: 'staged',
   },
