@@ -116,6 +116,8 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
       else if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
       else if (change.preImage.kind !== 'regenerable' && moved.has(databaseFileOf(change.path)))
         keepDatabase(work, transaction, change)
+      else if (request.data && folder !== undefined && isDataFile(work, change))
+        planData(work, transaction, change)
       else await planPath(work, transaction, change)
     }
     settleFolders(work, changes)
@@ -248,6 +250,28 @@ function usedData(work: Work, changes: readonly RecordedChange[]): Set<RawPath> 
     if ((touched && now !== undefined) || added) used.add(folder)
   }
   return used
+}
+
+/** A thing that may be overwritten without a look at what it became. */
+function isDataFile(work: Work, { path, before, preImage }: RecordedChange): boolean {
+  const now = work.current(path)
+  return (
+    preImage.kind !== 'lost' &&
+    (now ?? before)?.type === 'file' &&
+    (before === undefined || before.type === 'file') &&
+    !work.view.isRegenerated(path)
+  )
+}
+
+/** It was asked for. What was written since is kept by the record of this undo, so that a redo brings it back. */
+function planData(work: Work, transaction: ReadTransaction, change: RecordedChange): void {
+  if (sameState(work.current(change.path), change.before)) work.already()
+  else
+    work.plan(change.path, {
+      fingerprint: change.before,
+      how: 'restored',
+      content: { kind: 'before', transaction, change },
+    })
 }
 
 async function planPath(work: Work, transaction: ReadTransaction, change: RecordedChange): Promise<void> {

@@ -71,11 +71,11 @@ assert cache.commit()'`,
     name: 'PackageKit, which graphical programs use',
     packages: ['packagekit', 'packagekit-tools', 'dbus', 'polkitd'],
     // It wants a bus, and a way to a network before it reads any file.
-    prepare: `mkdir -p /run/dbus && dbus-daemon --system --fork && ip route add default dev lo 
-      ${pkcon} get-updates || [ $? = 5 ]
-      # One that is running has read apt's configuration already.
-      ${pkcon} quit`,
-    upgrade: `${pkcon} update`,
+    prepare: `mkdir -p /run/dbus && dbus-daemon --system --fork && ip route add default dev lo
+      ${pkcon} get-updates || [ $? = 5 ]`,
+    // apt-get update has its daemon started, which has then read apt's configuration from before.
+    upgrade: `while pidof packagekitd >/dev/null; do kill $(pidof packagekitd) || :; sleep 0.1; done
+      ${pkcon} update`,
     mode: 'staged',
   },
 ]
