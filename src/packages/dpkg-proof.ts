@@ -39,10 +39,18 @@ export async function proveDpkg(
   for (const some of batches(packages))
     differences.push(...parseVerified(await ask(shell, ['--verify', '--', ...some], signal)))
   return {
-    audit: [...lines(audit)].filter((line) => line !== '').map(printableText),
+    audit: [...lines(audit)].filter((line) => line !== '' && !isPreface(line)).map(printableText),
     consistency,
     differences,
   }
+}
+
+/** dpkg's query.c, audit(): said before the first problem while somebody has the lock, and that is we. */
+function isPreface(line: string): boolean {
+  return (
+    line.startsWith('Another process has locked the database for writing') ||
+    line.startsWith('modifying it, some of the following problems')
+  )
 }
 
 /** Sentences for what the proof says and nobody expected; none: it holds. `expected` are paths that may differ from the package's. */
