@@ -48,6 +48,7 @@ export const regenerated: readonly AllowedDifference[] = [
  */
 export const madePerMachine: readonly AllowedDifference[] = [
   contentOnly('keys of ssl-cert', /^\/etc\/ssl\/(?:certs|private)\/ssl-cert-snakeoil\.(?:pem|key)$/),
+  contentOnly('number of the machine', /^\/var\/lib\/dbus\/machine-id$/),
   contentOnly('data of MariaDB', /^\/var\/lib\/mysql\/./),
   contentOnly('data of PostgreSQL', /^\/var\/lib\/postgresql\/\d+\/main\/./),
 ]
