@@ -53,6 +53,26 @@ test('a command is one transaction: undone alone, redone, and later work stays (
   )
 })
 
+test('several are taken back in one step, and what was done between them stays', async () => {
+  await using chroot = await openChroot()
+  for (const [name, text] of [
+    ['one', 'a'],
+    ['two', 'b'],
+    ['one', 'c'],
+  ])
+    await chroot.vml(['tx', 'run', '--', 'sh', '-c', `echo ${text} >/etc/${name}`])
+  await chroot.vml(['tx', 'undo', '3', '1', '1'])
+  assert.equal((await chroot.sh('cat /etc/one /etc/two', failed)).stdout, 'b\n')
+  assert.deepEqual(
+    (await listed(chroot)).map(({ undone_by }) => undone_by),
+    [4, null, 4, null],
+  )
+  const again = await chroot.vml(['tx', 'undo', '2', '3'], failed)
+  assert.match(again.stderr, /Cannot take back #3: #4 did it already/)
+  await chroot.vml(['tx', 'redo', '3'])
+  assert.equal((await chroot.sh('cat /etc/one /etc/two')).stdout, 'c\nb\n')
+})
+
 test('a command that fails changes nothing, one that changes nothing is no transaction (A9)', async () => {
   await using chroot = await openChroot()
   const before = readTree(chroot.path)

@@ -38,7 +38,9 @@ const needed = {
 export const undo = defineCommand({
   description:
     'Takes a transaction back: packages, configuration, every file that it touched, and nothing else. What was changed since stays: it is merged, or left alone and said so. An undo is a transaction itself and can be taken back: vml tx redo.',
-  operands: [{ ...transactionOperand, required: false }],
+  operands: [
+    { ...transactionOperand, description: 'transactions, by their numbers', required: false, many: true },
+  ],
   options: {
     ...needed,
     toBefore: text('--to-before <id>', 'this one and every later one'),
@@ -47,24 +49,25 @@ export const undo = defineCommand({
   examples: [
     { line: 'vml tx undo 7 --dry-run', does: 'what would be done' },
     { line: 'vml tx undo 7', does: 'take back the transaction #7' },
+    { line: 'vml tx undo 7 8 9', does: 'three of them in one step' },
     { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
     { line: 'vml tx undo 7 --scripts', does: "by the old packages and all packages' own scripts" },
     { line: 'vml tx undo 7 --on lab', does: 'one that was made on the machine lab, over ssh' },
     { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
   ],
-  async run(context, { operands: [typed], options }) {
-    if ((typed === undefined) === (options.toBefore === undefined))
+  async run(context, { operands, options }) {
+    const { toBefore } = options
+    if ((operands.length === 0) === (toBefore === undefined))
       throw new VmlError('usage', 'Cannot tell which transaction to take back', {
         hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
       })
     const choose = (listed: readonly ListedTransaction[]) => {
-      const one = findTransaction(listed, typed ?? options.toBefore ?? '')
-      if (options.toBefore === undefined) {
-        requireNotUndone(one)
-        return { subject: [one.entry], transactions: [one] }
-      }
-      const later = fromThen(listed, one)
-      return { subject: later.map(({ entry }) => entry), transactions: later }
+      const chosen =
+        toBefore === undefined
+          ? [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
+          : fromThen(listed, findTransaction(listed, toBefore))
+      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one)
+      return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
     }
     return await takeBack(context, 'undo', choose, options)
   },
