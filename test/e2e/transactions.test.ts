@@ -51,6 +51,10 @@ test('a command is one transaction: undone alone, redone, and later work stays (
       ['redo #1: a tool', null],
     ],
   )
+  // One file as it was before, beside: the folders above it in the record are no part of it.
+  const system = ['--logbook', '/var/lib/vml/logbook']
+  await chroot.vml(['restore', '1:/etc/hosts', '--to', '/run/old', ...system])
+  assert.equal((await chroot.sh('grep -c -e tool -e mine /run/old/hosts', failed)).stdout, '0\n')
 })
 
 test('a command that fails changes nothing, one that changes nothing is no transaction (A9)', async () => {
