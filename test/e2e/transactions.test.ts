@@ -119,6 +119,8 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
   const gone = await chroot.sh('for each in lib user other; do dpkg-query -W $each; done', failed)
   assert.equal(gone.stdout, '')
+  const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
+  assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
 })
 
 test('a transaction that was cut off is thrown away, or finished and recorded, by the next one (I6)', async () => {

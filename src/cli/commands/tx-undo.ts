@@ -153,7 +153,9 @@ async function takeBack(
       plan.transactions.some((each) => each.entry === undoneBy),
   )
   if (together.length > 0)
-    out.line(`  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`)
+    out.line(
+      `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
+    )
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
   const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
