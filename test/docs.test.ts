@@ -52,7 +52,8 @@ test('every example of --help can be typed', async () => {
     const loaded = await load()
     const all =
       loaded.kind === 'verb' ? [loaded.command] : Object.values(loaded.noun.verbs).map((verb) => verb.command)
-    for (const { line } of all.flatMap((command) => command.examples)) {
+    const ofNoun = loaded.kind === 'verb' ? [] : (loaded.noun.examples ?? [])
+    for (const { line } of [...ofNoun, ...all.flatMap((command) => command.examples)]) {
       for (const words of callsIn(line)) {
         count++
         const problem = await problemOf(words)

@@ -53,6 +53,8 @@ test('sources and budget of transactions count in the file of the machine alone,
     assert.equal(warnings.length, 1)
     for (const wrong of ['pools = ["pool"]', 'pools = "/srv"', 'snapshots = ["ftp://a"]', 'budget = "much"'])
       await assert.rejects(read(`[transactions]\n${wrong}\n`), (error) => isFailure(error, 'usage'), wrong)
+    const misspelt = await read('[transactions]\npool = ["/srv/pool"]\n')
+    assert.match(misspelt.warnings.join(), /"transactions\.pool" .* is no setting of VML/)
     await using place = await openPlace('[transactions]\nbudget = "1%"\n')
     const own = readConfig({}, { environment: { HOME: place.home }, workingFolder: place.home })
     assert.match(own.warnings.join(), /counts only in \/etc\/vml\/config.toml/)

@@ -56,6 +56,7 @@ const userKeys: readonly string[] = [
 ]
 /** What /etc/vml/config.toml may hold. */
 const machineKeys: readonly string[] = ['transactions']
+const transactionKeys: readonly string[] = ['budget', 'pools', 'snapshots']
 const keysOf = { user: userKeys, project: projectKeys, machine: machineKeys }
 const accelerators = ['auto', 'kvm', 'tcg'] as const
 
@@ -73,6 +74,12 @@ export function parseSettings(text: string, place: Place): { values: Settings; w
           : `Not taken over: ${JSON.stringify(key)} in ${place.path} is no setting of VML`,
     )
   }
+  const transactions = allowed.includes('transactions') ? tableAt(table, 'transactions', place) : {}
+  for (const key of Object.keys(transactions))
+    if (!transactionKeys.includes(key))
+      warnings.push(
+        `Not taken over: ${JSON.stringify(`transactions.${key}`)} in ${place.path} is no setting of VML`,
+      )
   const own: Record<string, unknown> = Object.fromEntries(
     Object.entries(table).filter(([key]) => allowed.includes(key)),
   )

@@ -81,6 +81,8 @@ export interface CommandSpec<Options extends AnyOptions = AnyOptions> {
 /** A verb under a noun: `vml machine add`. */
 export interface NounSpec {
   readonly description: string
+  /** The way through its verbs. Default: those of the first. */
+  readonly examples?: readonly Example[]
   /** `hidden`: called by programs of ours, and offered to nobody. */
   readonly verbs: Readonly<
     Record<string, { readonly summary: string; readonly command: Command; readonly hidden?: boolean }>

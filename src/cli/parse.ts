@@ -64,7 +64,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
         declare(child.command(name, { hidden }).summary(summary), command, take)
       verb = argv.slice(argv.indexOf(asked) + 1).find((word) => Object.hasOwn(loaded.noun.verbs, word))
       const [first] = Object.values(loaded.noun.verbs)
-      addExamples(child, first?.command.examples ?? [])
+      addExamples(child, loaded.noun.examples ?? first?.command.examples ?? [])
     }
   }
 

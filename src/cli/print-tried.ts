@@ -18,6 +18,7 @@ export function printPreview(out: Output, preview: StagePreview, validations: re
   for (const change of files) printConfiguration(out, change)
   const left = preview.configuration.length - files.length
   if (left > 0) out.line(`  ${plural(left, 'more file')} of /etc: --verbose shows them`)
+  printOtherPaths(out, preview)
   for (const { service, action } of preview.services) out.line(`  ${shown(service)}: ${action}`)
   const { addedBytes } = preview
   out.line(
@@ -27,11 +28,27 @@ export function printPreview(out: Output, preview: StagePreview, validations: re
   printChecks(out, validations)
 }
 
+/** Of a run that changes packages their names say it; of any other, nobody should take what it deletes on trust. */
+function printOtherPaths(out: Output, { packages, configuration, changes }: StagePreview): void {
+  if (packages.length > 0 && !out.verbose) return
+  const told = new Set(configuration.map(({ path }) => path))
+  const others = changes.filter(({ path }) => !told.has(path))
+  const some = out.verbose ? others : others.slice(0, filesShown)
+  for (const { path, before, after } of some)
+    out.line(
+      `  ${markOf(out, before === undefined ? 'created' : after === undefined ? 'deleted' : 'changed')} ${printable(path)}`,
+    )
+  if (others.length > some.length)
+    out.line(`  ${plural(others.length - some.length, 'more path')}: --verbose shows them`)
+}
+
+function markOf({ style }: Output, change: ConfigurationChange['change']): string {
+  return change === 'created' ? style.green('+') : change === 'deleted' ? style.red('−') : style.yellow('M')
+}
+
 function printConfiguration(out: Output, { path, change, lines = [] }: ConfigurationChange): void {
   const { style } = out
-  const mark =
-    change === 'created' ? style.green('+') : change === 'deleted' ? style.red('−') : style.yellow('M')
-  out.line(`  ${mark} ${printable(path)}`)
+  out.line(`  ${markOf(out, change)} ${printable(path)}`)
   const some = out.verbose ? lines : lines.slice(0, linesShown)
   for (const line of some) out.line(`      ${line.startsWith('+') ? style.green(line) : style.red(line)}`)
   if (lines.length > some.length) out.line(`      ${plural(lines.length - some.length, 'more line')}`)

@@ -70,6 +70,8 @@ export async function takeBackOn(
   out.note(`To bring it back: vml tx undo ${number} --on ${name}`)
   const { conflicts } = plan.paths
   if (conflicts.length === 0) return
-  out.note(`${plural(conflicts.length, 'path')} stayed as before: see the .mine and .old files beside`)
+  out.note(
+    `${plural(conflicts.length, 'path')} stayed as before; beside lie .mine (as it is) and .old (as it would have become): edit the file as you want it, and remove these`,
+  )
   return partialStatus
 }

@@ -35,7 +35,7 @@ import type { Destination, RestoreRequest } from './restore-request.ts'
 import { isDamage } from '../store/damage.ts'
 import { neverCaptured } from './never-captured.ts'
 import { settledBefore } from './unchanged.ts'
-import { openTreeReader, type TreeReader } from './tree-reader.ts'
+import { openTreeReader, type TreeReader, walkTree } from './tree-reader.ts'
 import { type OpenMachine, type Saved } from './save.ts'
 import { vmlPath } from './vml-path.ts'
 
@@ -94,7 +94,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     destination,
     paths: restored.paths,
     // The entry knows what stood at single paths, and nothing of what lies beside them.
-    ...(document && pathsOnly ? { exactly: new Set(documentRoots(document)) } : {}),
+    ...(document && pathsOnly ? { exactly: await exactPaths(request, document) } : {}),
     never: neverOn(destination, document, request.ownPaths),
     settledBeforeNs: document ? settledBefore(document.scan, destination.source.fidelity) : 0n,
     without,
@@ -112,6 +112,30 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     damaged: [...(unread ? [unread] : []), ...prepared.damaged],
     missing: missingWithin(missing, { paths: request.paths, without }),
   }
+}
+
+/**
+ * A safety entry names its paths. A transaction does not: folders are in its tree for what lies below them, so of what was asked for
+ * it gives all that is no folder.
+ */
+async function exactPaths(
+  { repository, entry, paths, signal }: RestoreEntryRequest,
+  document: EntryDocument,
+): Promise<ReadonlySet<RawPath>> {
+  if (document.kind !== 'transaction') return new Set(documentRoots(document))
+  const exact = new Set<RawPath>()
+  const reader = openTreeReader(repository, entry.snapshot.tree, signal)
+  for (const path of outermost(paths)) {
+    const node = await reader.node(path)
+    if (node !== undefined && node.type !== 'dir') exact.add(path)
+    const tree = path === rootPath ? entry.snapshot.tree : node?.subtree
+    if (tree === undefined) continue
+    // What cannot be read is named by who takes it.
+    const onDamage = () => {}
+    for await (const inner of walkTree(repository, tree, { at: path, signal, onDamage }))
+      if (inner.node.type !== 'dir') exact.add(inner.path)
+  }
+  return exact
 }
 
 /** VML's account of an entry is no part of a machine: it comes to a folder, where it was named. */

@@ -55,6 +55,13 @@ test('nothing is left of a package that k installed and somebody removed without
   assert.deepEqual(merged, { kind: 'merged', text: '' })
 })
 
+test('a package that k installed goes although it was held later', () => {
+  const held = installed('a', '2').replace('install ok', 'hold ok')
+  assert.notEqual(held, installed('a', '2'))
+  const merged = mergeStatus({ base: installed('a', '2'), ours: held, theirs: '' })
+  assert.deepEqual(merged, { kind: 'merged', text: '' })
+})
+
 test('a package does not come back beside another one of its name that came later', () => {
   const other = installed('a', '2').replace('amd64', 'all')
   const outcome = mergeStatus({ base: '', ours: other, theirs: installed('a', '1') + installed('b', '1') })

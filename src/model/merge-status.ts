@@ -45,8 +45,9 @@ function mergePackage(stanza: MergeSides<string>): { text: string | undefined } 
   const { base, ours, theirs } = stanza
   if (base === undefined || ours === undefined) return undefined
   const removedLater = isConfigFiles(ours) && !isConfigFiles(base)
-  // k installed it, and it was removed later but not purged: nothing of it was there before.
-  if (theirs === undefined) return removedLater ? { text: undefined } : undefined
+  // k installed it, and later it was removed but not purged, or only its state was changed (held): nothing of it was there before.
+  if (theirs === undefined)
+    return removedLater || !changesVersionFields(base, ours) ? { text: undefined } : undefined
   if (!removedLater && changesVersionFields(base, ours) && changesVersionFields(base, theirs))
     return undefined
   const text = mergeFields(stanza, () => undefined)

@@ -30,6 +30,12 @@ export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackageP
     // Without dnf, or without its plugin for that, nothing is pinned.
     if (words === all.list && manager === 'rpm' && (status === notFoundStatus || said.includes(noPlugin)))
       return ''
+    // apt-mark says so of each name, and may have done the others.
+    const unknown = [...said.matchAll(/Unable to locate package (\S+?)(?:\\n|\s|$)/g)].map(([, name]) => name)
+    if (unknown.length > 0)
+      throw new VmlError('not-found', `Cannot find the package ${unknown.join(', ')}`, {
+        hint: 'A name is as dpkg --list shows it. vml tx pin shows what is pinned now',
+      })
     throw new VmlError('remote.command', `${words.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
       details: { status, stderr: said },
     })

@@ -51,6 +51,10 @@ test('a command is one transaction: undone alone, redone, and later work stays (
       ['redo #1: a tool', null],
     ],
   )
+  // One file as it was before, beside: the folders above it in the record are no part of it.
+  const system = ['--logbook', '/var/lib/vml/logbook']
+  await chroot.vml(['restore', '1:/etc/hosts', '--to', '/run/old', ...system])
+  assert.equal((await chroot.sh('grep -c -e tool -e mine /run/old/hosts', failed)).stdout, '0\n')
 })
 
 test('several are taken back in one step, and what was done between them stays', async () => {
@@ -135,6 +139,8 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
   const gone = await chroot.sh('for each in lib user other; do dpkg-query -W $each; done', failed)
   assert.equal(gone.stdout, '')
+  const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
+  assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
 })
 
 test('a transaction that was cut off is thrown away, or finished and recorded, by the next one (I6)', async () => {

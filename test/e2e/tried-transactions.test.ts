@@ -54,6 +54,8 @@ test('C03, U2: what was tried is thrown away when asked, at once with --discard,
   const write = ['sh', '-c', 'echo tried >/etc/tried']
   const before = readTree(chroot.path)
   await chroot.vml(['tx', 'try', '--discard', '--', ...write])
+  const gone = await chroot.vml(['tx', 'try', '--discard', '--', 'rm', '/usr/bin/who'])
+  assert.match(gone.stdout, /− \/usr\/bin\/who\n/)
   await chroot.vml(['tx', 'try', '--', ...write])
   await chroot.vml(['tx', 'discard'])
   assert.equal(differences(chroot, before), '')

@@ -149,6 +149,16 @@ async function takeBack(
   const names = plan.subject.map(entryName).join(', ')
   if (options.scripts) requireScripts(plan)
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
+  const together = listed.filter(
+    ({ entry, undoneBy }) =>
+      kind === 'redo' &&
+      !plan.subject.includes(entry) &&
+      plan.transactions.some((each) => each.entry === undoneBy),
+  )
+  if (together.length > 0)
+    out.line(
+      `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
+    )
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
   const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
@@ -194,7 +204,7 @@ async function takeBack(
   if (conflicts.length === 0) return
   const beside = conflicts.some(({ old }) => old !== undefined)
   out.note(
-    `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? ': see the .mine and .old files beside' : ''}`,
+    `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? '; beside lie .mine (as it is) and .old (as it would have become): edit the file as you want it, and remove these' : ''}`,
   )
   return partialStatus
 }

@@ -156,6 +156,12 @@ async function changeTimer(
     )
   if (!isDryRun) await runSchedule(steps, signal, 'Call vml tx watch --once from a timer of your own')
   out.document({ schema: 1, dry_run: isDryRun, steps })
+  if (!isDryRun)
+    out.note(
+      uninstall
+        ? 'No timer looks any more'
+        : 'A timer looks every five minutes: what is changed by hand becomes a transaction. vml tx watch --uninstall ends it',
+    )
   if (!uninstall) for (const note of plan.notes) out.note(`  ${note}`)
 }
 

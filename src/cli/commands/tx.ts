@@ -17,6 +17,17 @@ import { owner, verify } from './tx-verify.ts'
 export const noun: NounSpec = {
   description:
     'Changes of the software of this machine as transactions: recorded, shown, and taken back one by one.',
+  examples: [
+    { line: 'sudo vml tx enable', does: 'once: from now on each run of apt is recorded' },
+    { line: 'sudo vml tx list', does: 'what was done, newest first' },
+    { line: 'sudo vml tx undo 7 --dry-run', does: 'what taking #7 back would change' },
+    { line: 'sudo vml tx undo 7', does: 'take exactly that back; all that came later stays' },
+    { line: 'sudo vml tx run -- make install', does: 'make a transaction of any command' },
+    {
+      line: 'sudo vml tx try -- apt-get -y upgrade',
+      does: 'see what it would do, then vml tx commit or discard',
+    },
+  ],
   verbs: {
     enable: { summary: 'record what package managers do', command: enable },
     disable: { summary: 'record it no more', command: disable },
