@@ -8,6 +8,7 @@ import { rawFromString } from '../base/raw-text.ts'
 import { isFailure } from '../base/failure.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
+import type { Shell } from '../wire/shell.ts'
 import { readDiskUse } from './disk-use.ts'
 
 function raw(path: string): RawPath {
@@ -30,6 +31,24 @@ test('a file system counts once, however many paths lie on it and whatever they 
   } finally {
     await rm(folder, { recursive: true })
   }
+})
+
+test('a disk that grows while it is asked about counts once, and two of one name are two', async () => {
+  const lines = [
+    'Filesystem 1024-blocks Used Available Capacity Mounted on',
+    '/dev/vda 1000 400 600 40% /',
+    '/dev/vda 1000 401 599 41% /home of mine',
+    'tmpfs 100 7 93 7% /run',
+    'tmpfs 100 7 93 7% /tmp',
+    '',
+  ]
+  const shell: Shell = {
+    label: 'lab',
+    start: () => Promise.reject(new Error('not asked for')),
+    run: () => Promise.resolve({ status: 0, stdout: Buffer.from(lines.join('\n')), stderr: Buffer.alloc(0) }),
+    async [Symbol.asyncDispose]() {},
+  }
+  assert.equal(await readDiskUse(shell, [rootPath]), (401 + 7 + 7) * 1024)
 })
 
 test('disks that do not tell are a failure, not an empty machine', async () => {

@@ -23,8 +23,10 @@ export async function readDiskUse(
   const used = new Map<string, number>()
   for (const line of stdout.toString('latin1').split('\n').slice(1, fileSystemsMax)) {
     // The name of a file system and its mount point may hold spaces; the numbers between them do not.
-    const [, name, kib] = /^(.*?)\s+\d+\s+(\d{1,15})\s+-?\d+\s+-?\d+%\s+\//.exec(line) ?? []
-    if (name !== undefined && kib !== undefined) used.set(`${name} ${kib}`, Number(kib) * 1024)
+    const [, name, kib, mountPoint] = /^(.*?)\s+\d+\s+(\d{1,15})\s+-?\d+\s+-?\d+%\s+(\/.*)$/.exec(line) ?? []
+    if (name === undefined || kib === undefined) continue
+    // A device is one wherever it is mounted, and may grow from line to line; others (tmpfs, overlay) share their names.
+    used.set(name.startsWith('/') ? name : `${name} ${mountPoint}`, Number(kib) * 1024)
   }
   if (used.size === 0) throw protocolFailure(shell, 'df does not tell how much of its disks is in use')
   return [...used.values()].reduce((sum, bytes) => sum + bytes, 0)

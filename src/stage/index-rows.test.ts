@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { RawPath } from '../model/raw-path.ts'
-import { mountTopsOf, withRows } from './index-rows.ts'
+import { mountTopsOf, otherMounts, withRows } from './index-rows.ts'
 import { entryOf, makeColumns, type IndexEntry, type RootIndex } from './root-index.ts'
 
 const nothing: RootIndex = { paths: [], columns: makeColumns(0) }
@@ -52,4 +52,26 @@ test('folders at which another file system begins are told', () => {
   ]
   const index = withRows(nothing, new Map(rows.map(([path, each]) => [path as RawPath, each])))
   assert.deepEqual([...mountTopsOf(index)], ['/boot', '/boot/efi'])
+})
+
+test('a folder whose device only has another number since the last start is no other file system', () => {
+  const row = { mode: 0o040755, uid: 0, gid: 0, links: 2, size: 0, mtimeNs: 0n, ctimeNs: 0n }
+  const indexOf = (rows: Readonly<Record<string, readonly [device: bigint, inode: bigint]>>) =>
+    withRows(
+      nothing,
+      new Map(
+        Object.entries(rows).map(([path, [deviceId, inode]]) => [
+          path as RawPath,
+          { ...row, deviceId, inode },
+        ]),
+      ),
+    )
+  // `/opt/new` was made, and its row written, after a start that gave the device of `/` another number.
+  const known = indexOf({ '/': [1n, 2n], '/home': [7n, 2n], '/opt': [1n, 5n], '/opt/new': [9n, 6n] })
+  const mounted = indexOf({ '/': [9n, 2n], '/home': [1n, 2n], '/opt': [9n, 5n], '/opt/new': [9n, 6n] })
+  assert.deepEqual(otherMounts(known, mounted), [])
+  const unmounted = indexOf({ '/': [9n, 2n], '/home': [9n, 30n], '/opt': [9n, 5n], '/opt/new': [9n, 6n] })
+  assert.deepEqual(otherMounts(known, unmounted), ['/home'])
+  const another = indexOf({ '/': [9n, 2n], '/home': [1n, 2n], '/opt': [3n, 2n], '/opt/new': [3n, 6n] })
+  assert.deepEqual(otherMounts(known, another), ['/opt'])
 })

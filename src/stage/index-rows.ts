@@ -63,3 +63,16 @@ export function mountTopsOf(index: RootIndex): ReadonlySet<RawPath> {
   }
   return tops
 }
+
+/**
+ * Where a file system that one of them saw is not in the other: mounted no more, or only now. Numbers of devices say nothing by themselves: those of
+ * btrfs, overlays and mapped disks are others after each start, so that old and new ones stand side by side in an index. The folder itself tells.
+ */
+export function otherMounts(known: RootIndex, now: RootIndex): readonly RawPath[] {
+  const [tops, topsNow] = [mountTopsOf(known), mountTopsOf(now)]
+  return [...tops, ...topsNow].filter((top) => {
+    if (tops.has(top) && topsNow.has(top)) return false
+    const [one, other] = [entryOf(known, top), entryOf(now, top)]
+    return one === undefined || one.inode !== other?.inode
+  })
+}

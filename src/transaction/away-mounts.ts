@@ -4,6 +4,7 @@ import { printable } from '../base/raw-text.ts'
 import { isWithin, parentPath, type RawPath } from '../model/raw-path.ts'
 import { statusAt } from '../stage/fingerprint.ts'
 import { mountTopsOf } from '../stage/index-rows.ts'
+import { entryOf } from '../stage/root-index.ts'
 import { type MountPlan, overlaysOf } from '../stage/mount-plan.ts'
 import { onHost } from '../stage/stage-folder.ts'
 import { readKnownIndex } from './baseline.ts'
@@ -15,7 +16,11 @@ export function requireMounted(place: Workplace, paths: readonly RawPath[]): voi
   const known = readKnownIndex(place)
   if (known === undefined) return
   const away = [...mountTopsOf(known.index)].find(
-    (top) => paths.some((path) => isWithin(path, top)) && !isMountTop(place, top),
+    (top) =>
+      paths.some((path) => isWithin(path, top)) &&
+      !isMountTop(place, top) &&
+      // Numbers of devices change from one start to the next; the folder is still the one that was looked at.
+      entryOf(known.index, top)?.inode !== statusOfPath(place, top)?.inode,
   )
   if (away === undefined) return
   throw new VmlError(

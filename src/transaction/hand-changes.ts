@@ -8,7 +8,7 @@ import { countChanges, type Fingerprint, type PathChange, sameState } from '../m
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
 import { isWithin } from '../model/raw-path.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
-import { mountTopsOf, rowOfStatus } from '../stage/index-rows.ts'
+import { otherMounts, rowOfStatus } from '../stage/index-rows.ts'
 import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { type Baseline, contentIn } from './baseline-file.ts'
 import {
@@ -110,9 +110,8 @@ function* differencesOf(
   now: RootIndex,
   within: readonly RawPath[] | undefined,
 ): Iterable<IndexDifference> {
-  const [tops, topsNow] = [mountTopsOf(known), mountTopsOf(now)]
   const isLooked = (path: RawPath) => within === undefined || within.some((folder) => isWithin(path, folder))
-  const away = [...tops, ...topsNow].filter((top) => tops.has(top) !== topsNow.has(top) && isLooked(top))
+  const away = otherMounts(known, now).filter(isLooked)
   for (const difference of compareIndex(known, now)) {
     const { path } = difference
     if (!isLooked(path)) continue
