@@ -13,6 +13,7 @@ import { commitOrDiscard } from '../transaction/run-transaction.ts'
 import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-note.ts'
 import { inRoot, openFolder, pathIn } from '../transaction/workplace.ts'
 import { rootPath } from '../model/raw-path.ts'
+import { titleCharactersMax } from '../model/transaction.ts'
 import { parseAptPlan } from '../packages/apt-plan.ts'
 import { readKeptCalls } from '../packages/hook-calls.ts'
 import {
@@ -75,8 +76,6 @@ export function titleOf(command: readonly RawText[]): string {
     .join(' ')
     .slice(0, titleCharactersMax)
 }
-
-const titleCharactersMax = 200
 
 /** apt's plan is known, and nothing was done yet. Tells why it goes on live, if it does. */
 export async function considerPlan(parts: TransactionParts, processId: number): Promise<string | undefined> {

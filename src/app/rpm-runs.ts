@@ -1,15 +1,15 @@
 // What the hooks of dnf and rpm ask for: dnf is begun anew in a stage where one can be had, else the run of either is recorded live.
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { constants, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, messageOf } from '../base/failure.ts'
 import { isWithinProcess } from '../base/process-ancestry.ts'
-import { asRaw, printableText, rawFromString, type RawText } from '../base/raw-text.ts'
+import { asRaw, rawFromString, type RawText } from '../base/raw-text.ts'
 import type { StageEnd, TransactionParts } from '../transaction/end-stage.ts'
 import { beginLive, endLive, readOpenLive } from '../transaction/live-transaction.ts'
 import { isInUse, planMountsNow } from '../transaction/open-stage.ts'
+import { runHere } from '../transaction/run-live.ts'
 import { runTransaction } from '../transaction/run-transaction.ts'
 import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-note.ts'
 import { openFolder } from '../transaction/workplace.ts'
@@ -127,9 +127,10 @@ export async function runStagedDnf(
     // Where it was overtaken it is done again on the machine.
     isRepeatable: false,
   }
+  // dnf's plugin then has it recorded live.
   const again = async (reason: string): Promise<StagedDnf> => {
     tell(reason)
-    return { status: await runHere({ ...run, argv: withoutQuestion(argv) }) }
+    return { status: await runHere({}, { ...run, argv: withoutQuestion(argv) }) }
   }
   let hasRun = false
   try {
@@ -164,7 +165,7 @@ export async function runStagedDnf(
       throw error
     // Nothing was done yet, and a broken VML is no reason to leave a hole unmended.
     if (!isFailure(error, 'unsupported')) tell(messageOf(error))
-    return { status: await runHere(run) }
+    return { status: await runHere({}, run) }
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
@@ -173,31 +174,4 @@ export async function runStagedDnf(
 /** The question was answered in the stage. */
 function withoutQuestion([program = '', ...words]: readonly string[]): string[] {
   return [program, '-y', ...words]
-}
-
-/** dnf's plugin then has it recorded live. */
-async function runHere({
-  argv: [program = '', ...words],
-  environment,
-  workingFolder,
-}: {
-  readonly argv: readonly string[]
-  readonly environment: Readonly<Record<string, string | undefined>>
-  readonly workingFolder: string
-}): Promise<number> {
-  const child = spawn(program, words, { stdio: 'inherit', env: environment, cwd: workingFolder })
-  const ended = Promise.withResolvers<number>()
-  child.once('error', (cause) =>
-    ended.reject(
-      new VmlError(
-        'failed',
-        `Cannot run "${printableText(program)}": ${systemErrorCode(cause) ?? cause.message}`,
-        { cause },
-      ),
-    ),
-  )
-  child.once('close', (status, name) =>
-    ended.resolve(name === null ? (status ?? 1) : 128 + constants.signals[name]),
-  )
-  return await ended.promise
 }

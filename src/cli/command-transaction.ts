@@ -4,25 +4,41 @@ import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import type { StageRequest } from '../transaction/open-stage.ts'
 import type { CommandRun } from '../transaction/run-transaction.ts'
+import { titleCharactersMax } from '../model/transaction.ts'
 import type { Context } from './command.ts'
 
-const titleCharactersMax = 200
 const standardInput = 0
+
+export interface NamedCommand {
+  readonly message: string | undefined
+  readonly tag: readonly string[]
+}
+
+/** What is recorded of it, on whatever machine it runs. */
+export function commandRequest(
+  config: Context['config'],
+  words: readonly string[],
+  { message, tag }: NamedCommand,
+) {
+  return {
+    source: 'command' as const,
+    title: message ?? words.join(' ').slice(0, titleCharactersMax),
+    note: '',
+    tags: tag,
+    command: words.map(rawFromString),
+    user: whoIsAtWork(config),
+  }
+}
 
 export function commandTransaction(
   { config, out }: Context,
   words: readonly string[],
-  { message, tag }: { readonly message: string | undefined; readonly tag: readonly string[] },
+  named: NamedCommand,
 ): { readonly request: StageRequest; readonly run: CommandRun } {
   const policy = policyScriptOf()
   return {
     request: {
-      source: 'command',
-      title: message ?? words.join(' ').slice(0, titleCharactersMax),
-      note: '',
-      tags: tag,
-      command: words.map(rawFromString),
-      user: whoIsAtWork(config),
+      ...commandRequest(config, words, named),
       processId: process.pid,
       ...(policy === undefined ? {} : { policy }),
     },

@@ -56,6 +56,18 @@ export function printRecorded(out: Output, { number, document }: StoredTransacti
     )
 }
 
+/** Of a command that was recorded, here or elsewhere. */
+export function describeRecorded({ number, document }: StoredTransaction, exitStatus: number) {
+  const { counts, packages, complete, validations } = document
+  return { outcome: 'recorded', exit_status: exitStatus, number, counts, packages, complete, validations }
+}
+
+export function printNotKept(out: Output, exitStatus: number): void {
+  out.note(
+    `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
+  )
+}
+
 export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): void {
   const { paths, packages, keptPackages, regenerations } = plan
   const { style } = out

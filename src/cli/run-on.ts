@@ -1,19 +1,16 @@
 // `vml tx run --on MACHINE` and `vml tx recover --on MACHINE`: the same as here, on a machine over ssh.
-import { whoIsAtWork } from '../app/transactions.ts'
 import { openRemoteParts } from '../app/remote-transactions.ts'
 import { VmlError } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { describeRemoteRecovered, recoverRemote } from '../transaction/remote-recover.ts'
 import { runRemoteTransaction } from '../transaction/remote-run.ts'
+import { commandRequest, type NamedCommand } from './command-transaction.ts'
 import type { Context } from './command.ts'
-import { countsText, printRecorded } from './print-transaction.ts'
+import { countsText, describeRecorded, printNotKept, printRecorded } from './print-transaction.ts'
 
-const titleCharactersMax = 200
 const failedStatus = 1
 
-export interface RunOnOptions {
-  readonly message: string | undefined
-  readonly tag: readonly string[]
+export interface RunOnOptions extends NamedCommand {
   readonly keepFailed: boolean
 }
 
@@ -30,7 +27,7 @@ export async function runOn(
   context: Context,
   name: string,
   words: readonly string[],
-  { message, tag, keepFailed }: RunOnOptions,
+  options: RunOnOptions,
 ): Promise<number | void> {
   const { out, config } = context
   context.whenCancelled(
@@ -39,36 +36,23 @@ export async function runOn(
   const logbook = await context.openLogbook()
   const parts = await openRemoteParts(context, logbook, name)
   const terminal = !out.json && process.stdin.isTTY && process.stdout.isTTY
-  const outcome = await runRemoteTransaction(
-    parts,
-    {
-      source: 'command',
-      title: message ?? words.join(' ').slice(0, titleCharactersMax),
-      note: '',
-      tags: tag,
-      command: words.map(rawFromString),
-      user: whoIsAtWork(config),
+  const outcome = await runRemoteTransaction(parts, commandRequest(config, words, options), {
+    argv: words.map(rawFromString),
+    attach: async (argv) =>
+      await parts.attach(argv, { terminal, stdio: out.json ? ['inherit', 2, 2] : 'inherit' }),
+    decide(exitStatus, changes) {
+      if (exitStatus !== 0 && !options.keepFailed) return 'discard'
+      context.whenCancelled(
+        `the transaction is being committed: vml tx recover --on ${name} tells whether it was`,
+      )
+      context.reporter.progress({ phase: `committing ${countsText(changes)}` })
+      return 'commit'
     },
-    {
-      argv: words.map(rawFromString),
-      attach: async (argv) =>
-        await parts.attach(argv, { terminal, stdio: out.json ? ['inherit', 2, 2] : 'inherit' }),
-      decide(exitStatus, changes) {
-        if (exitStatus !== 0 && !keepFailed) return 'discard'
-        context.whenCancelled(
-          `the transaction is being committed: vml tx recover --on ${name} tells whether it was`,
-        )
-        context.reporter.progress({ phase: `committing ${countsText(changes)}` })
-        return 'commit'
-      },
-    },
-  )
+  })
   if (outcome.kind !== 'recorded') {
     out.document({ schema: 1, machine: name, outcome: outcome.kind, exit_status: outcome.exitStatus })
     if (outcome.kind === 'nothing') return out.note('It changed nothing: no transaction was made')
-    out.note(
-      `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
-    )
+    printNotKept(out, outcome.exitStatus)
     return failedStatus
   }
   const { transaction } = outcome
@@ -76,13 +60,7 @@ export async function runOn(
   out.document({
     schema: 1,
     machine: name,
-    outcome: 'recorded',
-    exit_status: outcome.exitStatus,
-    number: transaction.number,
-    counts: transaction.document.counts,
-    packages: transaction.document.packages,
-    complete: transaction.document.complete,
-    validations: transaction.document.validations,
+    ...describeRecorded(transaction, outcome.exitStatus),
   })
 }
 

@@ -2,6 +2,9 @@
 import type { RawPath } from './raw-path.ts'
 import type { Attributes } from './tree.ts'
 
+/** A title that is made of a command or of other titles is cut there. */
+export const titleCharactersMax = 200
+
 /** What a path is at one moment. Two are the same state where `sameState` says so; numbers of inodes and ctimes only save a look at the content. */
 export interface Fingerprint extends Attributes {
   /** Of a regular file's content, lower-case hex. */

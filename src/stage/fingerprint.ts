@@ -29,6 +29,18 @@ const types: ReadonlyMap<number, NodeType> = new Map([
   [0o14, 'socket'],
 ])
 
+/** S_IFMT of stat(2). */
+export const typeBits: Readonly<Record<NodeType, number>> = {
+  fifo: 0o010000,
+  chardev: 0o020000,
+  dir: 0o040000,
+  dev: 0o060000,
+  file: 0o100000,
+  symlink: 0o120000,
+  socket: 0o140000,
+  irregular: 0,
+}
+
 export function typeOf(mode: number): NodeType {
   return types.get(mode >>> 12) ?? 'irregular'
 }

@@ -1,21 +1,10 @@
 // The index of a root that another machine listed, and its rows in the form of this host's own calls.
 import { VmlError } from '../base/failure.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
-import type { Attributes, NodeType } from '../model/tree.ts'
+import type { Attributes } from '../model/tree.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { typeBits } from './fingerprint.ts'
 import { type IndexEntry, indexPathsMax, makeColumns, type RootIndex } from './root-index.ts'
-
-/** S_IFMT of stat(2). */
-const typeBits: Readonly<Record<NodeType, number>> = {
-  fifo: 0o010000,
-  chardev: 0o020000,
-  dir: 0o040000,
-  dev: 0o060000,
-  file: 0o100000,
-  symlink: 0o120000,
-  socket: 0o140000,
-  irregular: 0,
-}
 
 /** Each path once, in any order. */
 export async function readListedIndex(

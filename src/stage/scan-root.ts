@@ -5,6 +5,7 @@ import { compareRaw, joinPath, type RawName, type RawPath } from '../model/raw-p
 import type { NodeType } from '../model/tree.ts'
 import type { FolderReader, ListedPath } from '../wire/folder-reader.ts'
 import { here, type FileStatus, type Libc } from '../wire/libc.ts'
+import { typeBits } from './fingerprint.ts'
 import type { RootView } from './mount-plan.ts'
 import { indexPathsMax, makeColumns, type IndexColumns, type RootIndex } from './root-index.ts'
 import { onHost } from './stage-folder.ts'
@@ -95,16 +96,6 @@ interface Step {
 }
 
 const nsPerSecond = 1_000_000_000n
-const typeBits: Readonly<Record<NodeType, number>> = {
-  fifo: 0o010000,
-  chardev: 0o020000,
-  dir: 0o040000,
-  dev: 0o060000,
-  file: 0o100000,
-  symlink: 0o120000,
-  socket: 0o140000,
-  irregular: 0,
-}
 
 function foundOf(listed: ListedPath): Found {
   return {

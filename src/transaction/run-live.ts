@@ -32,8 +32,9 @@ export async function runLive(
 /** As a shell says it. */
 const notStartedStatus = 127
 
-async function runHere(
-  { signal }: TransactionParts,
+/** Outside of any stage. As a shell says it: 128 and the signal's number. `failed` where it cannot be started. SIGTERM is passed on by `signal`. */
+export async function runHere(
+  { signal }: { readonly signal?: AbortSignal | undefined },
   { argv: [program = '', ...words], environment, workingFolder, stdio }: CommandRun,
 ): Promise<number> {
   const child = spawn(program, words, { stdio, env: { ...environment }, cwd: workingFolder })

@@ -6,7 +6,7 @@ import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
-import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
 import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
@@ -184,7 +184,6 @@ export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>)
   return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
 }
 
-const titleCharactersMax = 200
 /** As this gives it: an undo of an undo is not told as a chain. */
 const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
 

@@ -13,7 +13,7 @@ import { recordKeepingOf } from '../../app/record-keeping.ts'
 import { checkPins } from '../../transaction/keep-records.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
-import { countsText, printRecorded } from '../print-transaction.ts'
+import { countsText, describeRecorded, printNotKept, printRecorded } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import type { TransactionParts } from '../../transaction/end-stage.ts'
 import { commandTransaction } from '../command-transaction.ts'
@@ -109,9 +109,7 @@ export const command = defineCommand({
         })
     if (outcome.kind === 'discarded' || outcome.kind === 'kept') {
       out.document({ schema: 1, outcome: 'discarded', exit_status: outcome.exitStatus })
-      out.note(
-        `The command ended with status ${outcome.exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
-      )
+      printNotKept(out, outcome.exitStatus)
       return failedStatus
     }
     if (outcome.kind === 'nothing') {
@@ -126,13 +124,7 @@ export const command = defineCommand({
       : undefined
     out.document({
       schema: 1,
-      outcome: 'recorded',
-      exit_status: outcome.exitStatus,
-      number: transaction.number,
-      counts: transaction.document.counts,
-      packages: transaction.document.packages,
-      complete: transaction.document.complete,
-      validations: transaction.document.validations,
+      ...describeRecorded(transaction, outcome.exitStatus),
       ...(watch ? { watch: watch.outcome } : {}),
     })
     if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return watch?.status
