@@ -37,7 +37,7 @@ const needed = {
 
 export const undo = defineCommand({
   description:
-    'Takes a transaction back: packages, configuration, every file that it touched, and nothing else. What was changed since stays: it is merged, or left alone and said so. An undo is a transaction itself and can be taken back: vml tx redo.',
+    'Takes a transaction back, or several in one step: packages, configuration, every file that they touched, and nothing else. What was changed since stays: it is merged, or left alone and said so. An undo is a transaction itself and can be taken back: vml tx redo.',
   operands: [
     { ...transactionOperand, description: 'transactions, by their numbers', required: false, many: true },
   ],

@@ -37,7 +37,7 @@ export const noun: NounSpec = {
     discard: { summary: 'throw away what was tried', command: discard },
     list: { summary: 'the transactions', command: list },
     show: { summary: 'one transaction in full', command: show },
-    undo: { summary: 'take exactly one back', command: undo },
+    undo: { summary: 'take exactly one back, or several', command: undo },
     redo: { summary: 'bring it back', command: redo },
     confirm: { summary: 'keep one that is watched', command: confirm },
     'resume-probation': { summary: 'go on watching what was committed', command: resumeProbation },
