@@ -112,8 +112,9 @@ for (const name of ['gnu', 'busybox'] as const) {
 
   test(`${name}: a part sees neither the words that end parts nor variables of the script around it`, async () => {
     await withShell(async (shell) => {
+      // Processes of others end while their words are read: how the last `cat` ends says nothing.
       const [seen] = await runParts(shell, [
-        part('env; set; for file in /proc/[0-9]*/cmdline; do cat "$file"; done', {
+        part('env; set; for file in /proc/[0-9]*/cmdline; do cat "$file"; done; cat /proc/$$/cmdline', {
           outputBytesMax: 10_000_000,
         }),
       ])
