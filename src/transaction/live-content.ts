@@ -57,10 +57,11 @@ function withLive<Result>(
 /** S_IFREG of stat(2), without its last twelve bits. */
 const regular = 0o10
 const readBytes = 1024 * 1024
+/** One for all: of many small files each would cost memory of its own. */
+const buffer = Buffer.allocUnsafeSlow(readBytes)
 
 function hashOf(file: number): string {
   const hash = createHash('sha256')
-  const buffer = Buffer.allocUnsafe(readBytes)
   let at = 0
   for (let length = readSync(file, buffer, 0, readBytes, at); length > 0;) {
     hash.update(buffer.subarray(0, length))

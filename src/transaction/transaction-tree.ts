@@ -1,5 +1,5 @@
 // Stores single paths as a tree, each at its own place, with the folders above them.
-import { createReadStream } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { type RawText, rawToBytes } from '../base/raw-text.ts'
 import { joinPath, pathParts, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
@@ -24,6 +24,10 @@ interface Folder {
 }
 
 const pieceBytes = 1024 * 1024
+/** Of many small files each would cost memory of its own. The bytes are free again when a sink has taken them, and there is one sink at a time. */
+const piece = Buffer.allocUnsafeSlow(pieceBytes)
+/** Files whose blobs are still being made, in other threads. */
+const unfinishedMax = 256
 
 /** Nodes of the root. `folderAttributes` tells those of a folder above a path. */
 export async function storePaths(
@@ -32,19 +36,33 @@ export async function storePaths(
   folderAttributes: (path: RawPath) => Attributes,
 ): Promise<TreeNode[]> {
   const root: Folder = { folders: new Map(), files: [] }
-  for (const { path, attributes, content } of paths) {
-    const parts = pathParts(path)
-    const name = parts.pop()
-    if (name === undefined) throw new TypeError('The root is no file')
-    let folder = root
-    for (const part of parts) {
-      const inner = folder.folders.get(part) ?? { folders: new Map(), files: [] }
-      folder.folders.set(part, inner)
-      folder = inner
+  let unfinished: Promise<void>[] = []
+  try {
+    for (const { path, attributes, content } of paths) {
+      const parts = pathParts(path)
+      const name = parts.pop()
+      if (name === undefined) throw new TypeError('The root is no file')
+      let folder = root
+      for (const part of parts) {
+        const inner = folder.folders.get(part) ?? { folders: new Map(), files: [] }
+        folder.folders.set(part, inner)
+        folder = inner
+      }
+      const { files } = folder
+      const { stored } = await sendContent(writer, content)
+      // What is stored is what was read: the size of the attributes is a claim.
+      const noted = stored.then((file) => void files.push({ ...attributes, name, ...file }))
+      noted.catch(() => {})
+      unfinished.push(noted)
+      if (unfinished.length < unfinishedMax) continue
+      await Promise.all(unfinished)
+      unfinished = []
     }
-    // What is stored is what was read: the size of the attributes is a claim.
-    folder.files.push({ ...attributes, name, ...(await storeContent(writer, content)) })
+  } finally {
+    // None is under way any more when this fails.
+    await Promise.allSettled(unfinished)
   }
+  await Promise.all(unfinished)
   return await storeFolder({ writer, folderAttributes }, root, rootPath)
 }
 
@@ -62,26 +80,44 @@ async function storeFolder(
   return nodes
 }
 
-export async function storeContent(writer: Writer, content: FileContent): Promise<StoredFile> {
-  if ('stored' in content) return content.stored
-  const sink = writer.openFile()
+/** Resolves when all of it was handed over; `stored` when it is stored, and the next one may be sent before. */
+async function sendContent(
+  writer: Writer,
+  content: FileContent,
+): Promise<{ readonly stored: Promise<StoredFile> }> {
+  if ('stored' in content) return { stored: Promise.resolve(content.stored) }
+  if ('bytes' in content) {
+    const { bytes } = content
+    return await sendBytes(writer, bytes.length, async (sink) => {
+      if (bytes.length > 0) await sink.write({ kind: 'data', bytes })
+    })
+  }
+  const file = openSync(rawToBytes(content.file), 'r')
   try {
-    if ('bytes' in content) {
-      if (content.bytes.length > 0) await sink.write({ kind: 'data', bytes: content.bytes })
-    } else {
-      await storeFrom(sink, content.file)
-    }
-    return await sink.finish()
-  } catch (error) {
-    sink.abort()
-    throw error
+    return await sendBytes(writer, fstatSync(file).size, async (sink) => {
+      for (let at = 0; ;) {
+        const length = readSync(file, piece, 0, pieceBytes, at)
+        if (length === 0) return
+        at += length
+        await sink.write({ kind: 'data', bytes: piece.subarray(0, length) })
+      }
+    })
+  } finally {
+    closeSync(file)
   }
 }
 
-async function storeFrom(sink: FileSink, file: RawText): Promise<void> {
-  for await (const piece of createReadStream(rawToBytes(file), { highWaterMark: pieceBytes })) {
-    const bytes: unknown = piece
-    if (!(bytes instanceof Uint8Array)) throw new TypeError('A file gave something else than bytes')
-    if (bytes.length > 0) await sink.write({ kind: 'data', bytes })
+async function sendBytes(
+  writer: Writer,
+  size: number,
+  send: (sink: FileSink) => Promise<void>,
+): Promise<{ readonly stored: Promise<StoredFile> }> {
+  const sink = writer.openFile({ size })
+  try {
+    await send(sink)
+    return { stored: sink.finish() }
+  } catch (error) {
+    sink.abort()
+    throw error
   }
 }
