@@ -93,6 +93,25 @@ test('a record that stands on a removed one has what it needs, wherever the remo
 /** Each begins anew. */
 const strideOfDeaths = 4
 
+test('a transaction that takes more than the budget by itself does not take the small ones before it along', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+  try {
+    await using machine = await openMachine(folder, 100_000)
+    const all = Array.from({ length: 12 }, (_, at) => at * 2)
+    await machine.transact(all.map((at) => [at, 1]))
+    await machine.transact([[0, 2]])
+    await machine.transact(all.map((at) => [at, 0]))
+    const dropped = (await readTransactions(machine.keeping)).map(({ document }) => isDropped(document))
+    assert.deepEqual(dropped, [false, false, false])
+    await machine.transact(all.map((at) => [at, 3]))
+    await machine.transact([[0, 4]])
+    const [, , large] = await readTransactions(machine.keeping)
+    assert.ok(large && isDropped(large.document), 'it goes as soon as there is a newer one')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 async function play(steps: readonly Step[], limitBytes: number) {
   const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
   try {

@@ -130,7 +130,7 @@ const roundsMax = 10
 
 /**
  * The oldest lose their pre-images; the newest, and the newest that somebody made, keeps them whatever it takes, since it is the one that is
- * regretted.
+ * regretted; so do those before it that take little beside the budget.
  */
 async function fitRecords(
   keeping: RecordKeeping,
@@ -160,11 +160,14 @@ async function fitRecords(
   const newest = (await readTransactions(keeping)).findLast(({ document }) => document.source !== 'hand')
   if (left > limitBytes)
     place.reporter.warn({
-      warning: `${newest ? entryName(newest.entry) : 'The newest transaction'} takes more than the budget of ${inMegabytes(limitBytes)} by itself, ${inMegabytes(left)}; it stays until a newer one is there. ${howToKeep}`,
+      warning: `Records take ${inMegabytes(left)}, more than the budget of ${inMegabytes(limitBytes)}, most of it for ${newest ? entryName(newest.entry) : 'the newest transaction'}, which stays until a newer one is there. ${howToKeep}`,
     })
 }
 
 const howToKeep = 'vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it'
+
+/** One large change does not take the whole history with it: what is older has so much of the budget, whatever the newest takes. */
+const olderShare = 0.1
 
 /** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
 const announcedShare = 0.9
@@ -191,12 +194,16 @@ async function tooMuch(
   const newestFirst = transactions.toReversed()
   const made = newestFirst.findIndex(({ document }) => document.source !== 'hand')
   const going: ReadTransaction[] = []
-  let bytes = 0
+  let sparedBytes = 0
+  let otherBytes = 0
   for (const [at, transaction] of newestFirst.entries()) {
     // A line that somebody edits since takes nothing from the last upgrade.
-    const isSpared = at === 0 || (at === made && bytes <= limitBytes)
-    bytes += (await growth.add(transaction.entry.snapshot.tree)) ?? 0
-    if (bytes > limitBytes && !isSpared && hasContents(transaction)) going.unshift(transaction)
+    const isSpared = at === 0 || (at === made && sparedBytes + otherBytes <= limitBytes)
+    const bytes = (await growth.add(transaction.entry.snapshot.tree)) ?? 0
+    if (isSpared) sparedBytes += bytes
+    else otherBytes += bytes
+    const left = Math.max(limitBytes - sparedBytes, limitBytes * olderShare)
+    if (otherBytes > left && !isSpared && hasContents(transaction)) going.unshift(transaction)
   }
   return going
 }
