@@ -51,7 +51,9 @@ test('every example of --help can be typed', async () => {
   for (const { name, load } of commands) {
     const loaded = await load()
     const all =
-      loaded.kind === 'verb' ? [loaded.command] : Object.values(loaded.noun.verbs).map((verb) => verb.command)
+      loaded.kind === 'verb'
+        ? [loaded.command]
+        : await Promise.all(Object.values(loaded.noun.verbs).map(async (verb) => await verb.load()))
     const ofNoun = loaded.kind === 'verb' ? [] : (loaded.noun.examples ?? [])
     for (const { line } of [...ofNoun, ...all.flatMap((command) => command.examples)]) {
       for (const words of callsIn(line)) {

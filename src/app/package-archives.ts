@@ -10,8 +10,8 @@ import type { ReadTransaction } from '../transaction/transaction-entry.ts'
 import { parseRawPath } from '../model/raw-path.ts'
 import { readAptOrigins } from '../packages/apt-origins.ts'
 import { versionKey } from '../packages/dpkg-records.ts'
-import { fetchReferences, type WantedContent } from '../packages/fetch-references.ts'
-import { findReferences, type Reference } from '../packages/package-references.ts'
+import type { FetchedContents, WantedContent } from '../packages/fetch-references.ts'
+import type { Reference } from '../packages/package-references.ts'
 import { openPackageSources, type PackageSources } from '../packages/package-sources.ts'
 import type { SnapshotService } from '../packages/snapshot-service.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -33,6 +33,7 @@ export function referenceFinder({ context, settings, shell }: Asking): FindRefer
   const { signal, reporter } = context
   return async ({ changes, files, before }) => {
     reporter.progress({ phase: 'looking for what packages give again' })
+    const { findReferences } = await import('../packages/package-references.ts')
     const wanted = changes.flatMap(({ path, before: was }) => {
       const file = was?.type === 'file' ? files.fileOf(path) : undefined
       return file ? [file.package] : []
@@ -85,7 +86,7 @@ export function openReferencedContents({
   const { shell, context } = asking
   let folder: string | undefined
   let sources: PackageSources | undefined
-  const fetched = new Map<string, Awaited<ReturnType<typeof fetchReferences>>>()
+  const fetched = new Map<string, FetchedContents>()
   return {
     async read(reference, sha256) {
       const key = keyOf(reference)
@@ -95,6 +96,7 @@ export function openReferencedContents({
       if (found === undefined) {
         context.reporter.progress({ phase: `getting ${reference.package} ${reference.version}` })
         const wanted = wantedOf(await transactions(), key)
+        const { fetchReferences } = await import('../packages/fetch-references.ts')
         found = await fetchReferences({ wanted, sources, shell, folder, signal: context.signal })
         fetched.set(key, found)
       }

@@ -1,88 +1,26 @@
-// What the hooks of apt and dpkg ask for: a run of theirs begins, goes on without a stage, and ends as a transaction.
-import { readFileSync } from 'node:fs'
-import { isWithinProcess } from '../base/process-ancestry.ts'
+// What the hooks of apt and dpkg ask for when a run of theirs has begun: it goes on without a stage, and ends as a transaction.
 import { isFailure, messageOf } from '../base/failure.ts'
-import { writeFileDurable } from '../base/files.ts'
-import { printable, rawFromBytes, type RawText } from '../base/raw-text.ts'
 import { requireBootImages } from '../transaction/boot-images.ts'
 import { discardStage, lookAtStage, type StageEnd, type TransactionParts } from '../transaction/end-stage.ts'
 import { whyRedone } from '../transaction/live-reason.ts'
-import { beginLive, endLive, readOpenLive, turnLive } from '../transaction/live-transaction.ts'
-import { isInUse, type OpenStage, openStage, readIfThere, readOpenStage } from '../transaction/open-stage.ts'
+import { endLive, readOpenLive, turnLive } from '../transaction/live-transaction.ts'
+import { type OpenStage, readIfThere, readOpenStage } from '../transaction/open-stage.ts'
 import { commitOrDiscard } from '../transaction/run-transaction.ts'
-import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-note.ts'
-import { inRoot, openFolder, pathIn } from '../transaction/workplace.ts'
-import { rootPath } from '../model/raw-path.ts'
-import { titleCharactersMax } from '../model/transaction.ts'
+import { openFolder, pathIn } from '../transaction/workplace.ts'
 import { parseAptPlan } from '../packages/apt-plan.ts'
 import { readKeptCalls } from '../packages/hook-calls.ts'
-import {
-  livePackagesFile,
-  livePatterns,
-  liveRuleOf,
-  type LiveRule,
-  liveRules,
-  parseLiveRules,
-} from '../packages/live-only.ts'
+import { liveRuleOf } from '../packages/live-only.ts'
 import { redoCalls } from '../packages/redo-calls.ts'
-import { policyScriptOf } from './transactions.ts'
-
-export interface PackageRun {
-  readonly source: 'apt' | 'dpkg'
-  readonly processId: number
-  readonly user: StageNote['user']
-}
+import { liveRulesOf } from './begin-package-run.ts'
 
 const dpkgProgram = '/usr/bin/dpkg'
-
-/** `part`: it is within a transaction that is open, and becomes a part of that. */
-export async function beginPackageRun(
-  parts: TransactionParts,
-  { source, processId, user }: PackageRun,
-): Promise<'staged' | 'live' | 'part'> {
-  const open = readStageNote(pathOfNote(openFolder(parts)))
-  if (open && isInUse(open) && isWithinProcess(processId, open.process.id)) return 'part'
-  const command = commandOf(processId)
-  const policy = policyScriptOf()
-  const request = {
-    source,
-    title: titleOf(command),
-    note: '',
-    tags: [],
-    command,
-    user,
-    processId,
-    ...(policy === undefined ? {} : { policy }),
-  }
-  if (source === 'dpkg') {
-    await beginLive(parts, request, 'dpkg was called by itself, and not by apt')
-    return 'live'
-  }
-  try {
-    await openStage(parts, request)
-    await writeFileDurable(pathIn(openFolder(parts), 'live-names'), livePatterns(rulesOf(parts)))
-    return 'staged'
-  } catch (error) {
-    if (!isFailure(error, 'unsupported')) throw error
-    await beginLive(parts, request, messageOf(error))
-    return 'live'
-  }
-}
-
-/** In one line. */
-export function titleOf(command: readonly RawText[]): string {
-  return command
-    .map((word) => printable(word).replaceAll(/\s+/g, ' '))
-    .join(' ')
-    .slice(0, titleCharactersMax)
-}
 
 /** apt's plan is known, and nothing was done yet. Tells why it goes on live, if it does. */
 export async function considerPlan(parts: TransactionParts, processId: number): Promise<string | undefined> {
   const stage = stageOf(parts, processId)
   const bytes = readIfThere(pathIn(openFolder(parts), 'plan'))
   if (stage === undefined || bytes === undefined) return undefined
-  const rules = rulesOf(parts)
+  const rules = liveRulesOf(parts)
   for (const { package: name } of parseAptPlan(bytes).actions) {
     const rule = liveRuleOf(name, rules)
     if (rule === undefined) continue
@@ -176,26 +114,4 @@ function isRepeatable(calls: Awaited<ReturnType<typeof readKeptCalls>>): boolean
 function stageOf(parts: TransactionParts, processId: number): OpenStage | undefined {
   const stage = readOpenStage(parts)
   return stage?.note.process.id === processId ? stage : undefined
-}
-
-/** The machine's own first; a list that cannot be read is told, and the others hold. */
-function rulesOf(parts: TransactionParts): readonly LiveRule[] {
-  const text = readIfThere(inRoot(parts, pathIn(rootPath, livePackagesFile)))
-  if (text === undefined) return liveRules
-  try {
-    return [...parseLiveRules(text.toString('utf8')), ...liveRules]
-  } catch (error) {
-    parts.reporter.warn({ warning: messageOf(error) })
-    return liveRules
-  }
-}
-
-/** As it was started. */
-export function commandOf(processId: number): RawText[] {
-  try {
-    const words = rawFromBytes(readFileSync(`/proc/${processId}/cmdline`)).split('\0')
-    return words.slice(0, -1).map((word) => rawFromBytes(Buffer.from(word, 'latin1')))
-  } catch {
-    return []
-  }
 }

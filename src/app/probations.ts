@@ -22,7 +22,7 @@ import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
-import { openUndoRun } from './transactions.ts'
+import { openUndoRun } from './undo-run.ts'
 import { installProbationTimer, removeProbationTimer } from './probation-timer.ts'
 
 export interface ProbationRequest {

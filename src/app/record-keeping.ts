@@ -2,9 +2,8 @@
 import { lstatSync, readdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TransactionParts } from '../transaction/end-stage.ts'
-import { type RecordBudget, type RecordKeeping } from '../transaction/keep-records.ts'
+import type { RecordBudget, RecordKeeping } from '../transaction/keep-records.ts'
 import { listPins, pinPath } from '../transaction/pins.ts'
-import { pruneMarksOf, runPruning } from '../engine/prune.ts'
 import { openTransactionContents } from '../transaction/transaction-contents.ts'
 import { rootPath } from '../model/raw-path.ts'
 import type { RecordRemover } from '../transaction/remove-transactions.ts'
@@ -14,11 +13,23 @@ import { pruneRuleDefault } from '../store/prune-plan.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
 import { VmlError } from '../base/failure.ts'
 import type { Logbook } from './open.ts'
+import type { TransactionSettings } from './settings.ts'
 import { systemConfig, systemFolder, systemLogbook } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
 
 /** Issue 4, M6: of the bytes in use. */
 export const budgetDefault: Budget = { kind: 'share', percent: 8 }
+
+/** Once a new one is there. Without settings, which could not be read, none goes that is over a budget. */
+export async function lookAfterRecords(
+  context: TransactionContext,
+  parts: Parameters<typeof recordKeepingOf>[0],
+  settings: TransactionSettings | undefined,
+): Promise<void> {
+  const budget = context.budget ?? (settings && (settings.budget ?? budgetDefault))
+  const { keepRecords } = await import('../transaction/keep-records.ts')
+  await keepRecords(recordKeepingOf(parts), budget && recordBudgetOf(context, parts, budget))
+}
 
 export function recordKeepingOf(
   parts: Pick<TransactionParts, 'root' | 'state' | 'reporter' | 'signal' | 'logbook'>,
@@ -67,6 +78,7 @@ export function recordBudgetOf(
     limitBytes: budget.kind === 'bytes' ? budget.bytes : shareOf(budget.percent),
     usedBytes,
     async prune() {
+      const { pruneMarksOf, runPruning } = await import('../engine/prune.ts')
       await runPruning(repository, {
         rule: pruneRuleDefault,
         marks: pruneMarksOf(systemConfig(config).folders.state, repository.id),

@@ -7,7 +7,7 @@ import type { RemoteParts } from '../transaction/remote-run.ts'
 import type { RemoteUndo } from '../transaction/remote-undo.ts'
 import { openTransactionContents } from '../transaction/transaction-contents.ts'
 import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
-import { listTransactions, type ListedTransaction } from '../transaction/transactions.ts'
+import { type ListedTransaction, transactionsOn } from '../transaction/transactions.ts'
 import type { Machine } from '../model/machine.ts'
 import { openShellSource } from '../source/shell-source.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -69,16 +69,6 @@ export async function openRemoteParts(
 
 function sshOptions({ sshConfig }: Config): { readonly configFile?: string } {
   return sshConfig === undefined ? {} : { configFile: sshConfig.value }
-}
-
-/** Those of one machine, oldest first. */
-export async function transactionsOn(
-  logbook: Logbook,
-  machine: string,
-  { signal, reporter }: Pick<TransactionContext, 'signal' | 'reporter'>,
-): Promise<readonly ListedTransaction[]> {
-  const all = await listTransactions(logbook, { signal, reporter })
-  return all.filter(({ entry }) => entry.machine === machine)
 }
 
 export interface OpenRemoteUndo {

@@ -15,7 +15,7 @@ import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-
 import { openFolder } from '../transaction/workplace.ts'
 import { dnfAgainVariable } from '../packages/rpm-hook-scripts.ts'
 import { withFileLock } from './file-lock.ts'
-import { commandOf, titleOf } from './package-hooks.ts'
+import { commandOf, titleOf } from './begin-package-run.ts'
 import { keepRpmOut } from './packages-kept-out.ts'
 import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'

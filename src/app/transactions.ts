@@ -2,42 +2,26 @@
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import type { Clock } from '../base/clock.ts'
-import { rawFromBytes, rawFromString } from '../base/raw-text.ts'
+import { rawFromBytes } from '../base/raw-text.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
-import type { UndoRun } from '../transaction/run-undo.ts'
 import type { StageNote } from '../transaction/stage-note.ts'
-import { lookForHandChanges } from '../transaction/hand-changes.ts'
-import { openTransactionContents } from '../transaction/transaction-contents.ts'
-import {
-  readTransaction,
-  type ReadTransaction,
-  type RecordedMachine,
-} from '../transaction/transaction-entry.ts'
-import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
+import type { RecordedMachine } from '../transaction/transaction-entry.ts'
 import { openWorkplace, pathIn } from '../transaction/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
-import type { StateHook } from '../model/state-hook.ts'
 import type { ServiceAction } from '../model/transaction-record.ts'
 import { openPackageSystems } from '../packages/all.ts'
-import { hasServices, reloadServices, startedOf, startServices, stopServices } from '../packages/services.ts'
+import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
-import { applyDelta } from '../wire/zstd-delta.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
-import { keepRecords } from '../transaction/keep-records.ts'
 import { type Config, readMachineSettings } from './config.ts'
-import { fetchOldPackages } from './old-packages.ts'
-import type { WantedPackage } from '../packages/package-sources.ts'
-import { configuredSources, openReferencedContents, referenceFinder } from './package-archives.ts'
-import { budgetDefault, recordBudgetOf, recordKeepingOf } from './record-keeping.ts'
 import type { Logbook } from './open.ts'
-import { listStateHooks } from './state-hooks.ts'
+import { configuredSources, referenceFinder } from './package-archives.ts'
 import { machineSettingsFile, systemFolder } from './system-logbook.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import type { TransactionSettings } from './settings.ts'
 import type { TransactionContext } from './transaction-context.ts'
-import { pinPath } from '../transaction/pins.ts'
 import type { Shell } from '../wire/shell.ts'
 
 export const rootOfMachine: RawPath = rootPath
@@ -70,89 +54,19 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     ...place,
     findReferences: referenceFinder({ context, settings, shell }),
     packageSources: configuredSources({ context, settings, shell }),
-    afterRecord: async () =>
-      await keepRecords(
-        recordKeepingOf(place),
-        // Where nobody knows what was meant, nothing goes.
-        isRead || context.budget
-          ? recordBudgetOf(context, place, context.budget ?? settings.budget ?? budgetDefault)
-          : undefined,
-      ),
+    afterRecord: async () => {
+      const { lookAfterRecords } = await import('./record-keeping.ts')
+      await lookAfterRecords(context, place, isRead ? settings : undefined)
+    },
     machine: recordedMachine(config),
     restartServices: async (queue) => await restartServices(shell, context, queue),
     beforeChange: async (index) => {
+      const { lookForHandChanges } = await import('../transaction/hand-changes.ts')
       const stored = await lookForHandChanges(parts, index)
       if (stored) reporter.note?.(`Recorded #${stored.number}: ${stored.title}`)
     },
   }
   return parts
-}
-
-export interface OpenUndo extends AsyncDisposable {
-  readonly run: UndoRun
-  /** How data of services goes from version to version. Fails with `usage` for a file of them with a mistake. */
-  stateHooks(): readonly StateHook[]
-  /** Exact versions of packages, as files that a stage sees until this is disposed of: see `fetchOldPackages`. */
-  oldPackages(wanted: readonly WantedPackage[]): Promise<readonly string[]>
-  readonly listed: readonly ListedTransaction[]
-}
-
-export async function openUndoRun(
-  context: TransactionContext,
-  logbook: Logbook,
-  command: readonly string[],
-): Promise<OpenUndo> {
-  const parts = openTransactionParts(context, logbook)
-  const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
-  let read: Promise<readonly ReadTransaction[]> | undefined
-  const transactions = () =>
-    (read ??= Promise.all(
-      listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
-    ))
-  const fetched = openReferencedContents({
-    asking: {
-      context,
-      settings: machineSettings(context).settings,
-      shell: parts.shell,
-    },
-    state: systemFolder,
-    transactions,
-  })
-  const contents = openTransactionContents({
-    repository: logbook.repository,
-    transactions,
-    pinned: (sha256) => pinPath(parts, sha256),
-    applyDelta: (delta, base) => applyDelta({ delta, base }),
-    fromPackage: async (reference, sha256) => await fetched.read(reference, sha256),
-    signal: context.signal,
-  })
-  const { clock } = context
-  const run: UndoRun = {
-    ...parts,
-    contents,
-    user: whoIsAtWork(context.config),
-    command: command.map(rawFromString),
-    processId: process.pid,
-    stopServices: async (units, onStop) => {
-      onStop(await startedOf(parts.shell, units))
-      return await stopServicesBy(parts.shell, units, clock)
-    },
-  }
-  const stateHooks = () => listStateHooks(rootOfMachine)
-  const owned = new AsyncDisposableStack()
-  owned.use(fetched)
-  const asking = { context, settings: machineSettings(context).settings, shell: parts.shell }
-  const oldPackages = async (wanted: readonly WantedPackage[]) => {
-    const found = owned.use(await fetchOldPackages(asking, wanted))
-    return found.files
-  }
-  return {
-    run,
-    listed,
-    stateHooks,
-    oldPackages,
-    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
-  }
 }
 
 /** Gives back a function that starts those that ran again. */
@@ -175,7 +89,7 @@ export async function stopServicesBy(
 }
 
 /** A file with a mistake must not keep apt from working. */
-function machineSettings({ reporter }: TransactionContext): {
+export function machineSettings({ reporter }: TransactionContext): {
   readonly settings: TransactionSettings
   readonly isRead: boolean
 } {

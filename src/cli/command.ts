@@ -83,10 +83,15 @@ export interface NounSpec {
   readonly description: string
   /** The way through its verbs. Default: those of the first. */
   readonly examples?: readonly Example[]
-  /** `hidden`: called by programs of ours, and offered to nobody. */
-  readonly verbs: Readonly<
-    Record<string, { readonly summary: string; readonly command: Command; readonly hidden?: boolean }>
-  >
+  readonly verbs: Readonly<Record<string, Verb>>
+}
+
+export interface Verb {
+  readonly summary: string
+  /** Called by programs of ours, and offered to nobody. */
+  readonly hidden?: boolean
+  /** Where each verb is a file of its own, only that of the one that is asked for is imported. */
+  load(): Promise<Command>
 }
 
 /** A command whose options were checked: the frame's view, in which values have lost their types. */

@@ -60,7 +60,7 @@ async function suggest(
     return Object.entries(loaded.noun.verbs)
       .filter(([, { hidden }]) => hidden !== true)
       .map(([word, { summary }]) => ({ word, about: summary }))
-  const command = loaded.noun.verbs[verb]?.command
+  const command = await loaded.noun.verbs[verb]?.load()
   return command ? await suggestFor(context, command, after.slice(after.indexOf(verb) + 1), current) : []
 }
 

@@ -246,8 +246,8 @@ async function allCommands(): Promise<{ name: string; command: Command }[]> {
     const loaded = await entry.load()
     if (loaded.kind === 'verb') all.push({ name: entry.name, command: loaded.command })
     else
-      for (const [verb, { command }] of Object.entries(loaded.noun.verbs))
-        all.push({ name: `${entry.name} ${verb}`, command })
+      for (const [verb, { load }] of Object.entries(loaded.noun.verbs))
+        all.push({ name: `${entry.name} ${verb}`, command: await load() })
   }
   return all
 }

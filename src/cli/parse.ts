@@ -60,11 +60,12 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
     if (loaded.kind === 'verb') declare(child, loaded.command, take)
     else {
       child.description(loaded.noun.description).usage('VERB [options]')
-      for (const [name, { summary, command, hidden = false }] of Object.entries(loaded.noun.verbs))
-        declare(child.command(name, { hidden }).summary(summary), command, take)
+      const verbs = Object.entries(loaded.noun.verbs)
+      for (const [name, { summary, load, hidden = false }] of verbs)
+        declare(child.command(name, { hidden }).summary(summary), await load(), take)
       verb = argv.slice(argv.indexOf(asked) + 1).find((word) => Object.hasOwn(loaded.noun.verbs, word))
-      const [first] = Object.values(loaded.noun.verbs)
-      addExamples(child, loaded.noun.examples ?? first?.command.examples ?? [])
+      const first = await verbs[0]?.[1].load()
+      addExamples(child, loaded.noun.examples ?? first?.examples ?? [])
     }
   }
 

@@ -26,10 +26,12 @@ async function allVerbs(): Promise<
     const found =
       loaded.kind === 'verb'
         ? [{ words: [entry.name], command: loaded.command }]
-        : Object.entries(loaded.noun.verbs).map(([name, { command }]) => ({
-            words: [entry.name, name],
-            command,
-          }))
+        : await Promise.all(
+            Object.entries(loaded.noun.verbs).map(async ([name, { load }]) => ({
+              words: [entry.name, name],
+              command: await load(),
+            })),
+          )
     for (const { words, command } of found)
       verbs.push({ words, flags: Object.values(command.options).map(({ flags }) => flags) })
   }

@@ -25,10 +25,8 @@ export async function readPlainLine(argv: readonly string[]): Promise<Parsed | u
   const line: Line = { operands: [], globals: {}, own: {} }
   const rest = [...argv]
   if (!readOptions(rest, known, line)) return undefined
-  let command = await takeVerb(rest)
-  if (command?.verbs) command = await takeVerb(rest, command.verbs)
-  if (!command?.command) return undefined
-  const { command: chosen } = command
+  const chosen = await takeCommand(rest)
+  if (chosen === undefined) return undefined
   for (const [name, { flags, takes }] of Object.entries(chosen.options)) {
     if (!learn(known, flags, { takes, isGlobal: false, name })) return undefined
     if (/--no-/.test(flags)) line.own[name] = true
@@ -61,18 +59,12 @@ interface Line {
   readonly own: Record<string, unknown>
 }
 
-interface Verb {
-  readonly command?: Command
-  readonly verbs?: Readonly<Record<string, { readonly command: Command }>>
-}
-
-async function takeVerb(rest: string[], verbs?: NonNullable<Verb['verbs']>): Promise<Verb | undefined> {
+async function takeCommand(rest: string[]): Promise<Command | undefined> {
+  const loaded = await findCommand(rest.shift() ?? '')?.load()
+  if (loaded?.kind !== 'noun') return loaded?.command
+  const { verbs } = loaded.noun
   const word = rest.shift()
-  if (word === undefined) return undefined
-  if (verbs) return Object.hasOwn(verbs, word) ? { ...verbs[word] } : undefined
-  const loaded = await findCommand(word)?.load()
-  if (!loaded) return undefined
-  return loaded.kind === 'verb' ? { command: loaded.command } : { verbs: loaded.noun.verbs }
+  return word !== undefined && Object.hasOwn(verbs, word) ? await verbs[word]?.load() : undefined
 }
 
 /** Takes the options at the beginning of `rest`. False where one is not plain. */

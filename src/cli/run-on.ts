@@ -1,6 +1,5 @@
 // `vml tx run --on MACHINE` and `vml tx recover --on MACHINE`: the same as here, on a machine over ssh.
 import { openRemoteParts } from '../app/remote-transactions.ts'
-import { VmlError } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { describeRemoteRecovered, recoverRemote } from '../transaction/remote-recover.ts'
 import { runRemoteTransaction } from '../transaction/remote-run.ts'
@@ -12,15 +11,6 @@ const failedStatus = 1
 
 export interface RunOnOptions extends NamedCommand {
   readonly keepFailed: boolean
-}
-
-/** Options that need VML on the machine itself. */
-export function requireNoneOf(given: Readonly<Record<string, boolean>>): void {
-  const found = Object.keys(given).find((name) => given[name])
-  if (found === undefined) return
-  throw new VmlError('usage', `Cannot take ${found} with --on: it needs VML on the machine itself`, {
-    hint: 'Nothing was changed. Leave one of them away',
-  })
 }
 
 export async function runOn(

@@ -1,5 +1,6 @@
 // `vml tx undo --scripts`: what it asks for, and what it says when it is done.
-import { policyScriptOf, type OpenUndo } from '../app/transactions.ts'
+import { policyScriptOf } from '../app/transactions.ts'
+import type { OpenUndo } from '../app/undo-run.ts'
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { runScriptedUndo, scriptedWork } from '../transaction/scripted-undo.ts'

@@ -24,9 +24,14 @@ import { asRaw, printableText, rawFromBytes, type RawText } from '../base/raw-te
  * Any other status of `begin`, `live` and `dpkg-begin` lets apt and dpkg go on without a record; `journal/recover.sh` in `stage` is run before,
  * and `enter` is put out of reach. Where a run of apt is given up after `begin`, there is no `end`: whoever begins next finds its `stage`.
  */
-export type HookCall =
-  | { readonly verb: 'begin' | 'plan' | 'live' | 'end' | 'dpkg-begin' | 'dpkg-end'; readonly pid: number }
+export type HookCall = { readonly verb: 'begin' | 'dpkg-begin'; readonly pid: number } | BegunCall | RpmCall
+
+/** Of a run of apt or dpkg that has begun. */
+export type BegunCall =
+  | { readonly verb: 'plan' | 'live' | 'end' | 'dpkg-end'; readonly pid: number }
   | { readonly verb: 'redo-live'; readonly number: number; readonly status: number }
+
+export type RpmCall =
   | { readonly verb: 'dnf-begin' | 'dnf-end' | 'rpm-begin' | 'rpm-end'; readonly pid: number }
   | { readonly verb: 'dnf-staged' }
   | { readonly verb: 'dnf-run'; readonly argv: readonly string[] }

@@ -4,11 +4,10 @@ import { mapOrdered } from '../base/pool.ts'
 import { printable } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { droppedReason } from '../model/transaction-record.ts'
-import { openGrowth } from '../store/entry-sizes.ts'
 import { type ChainedChange, followDeltas } from './delta-chains.ts'
 import { entryName, type OpenLogbook } from '../engine/entries.ts'
 import { transactionEntries } from './transactions.ts'
-import { alteredPins, dropPins, listPins, notePins } from './pins.ts'
+import { dropPins, listPins, notePins } from './pins.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
@@ -41,20 +40,6 @@ export async function readTransactions({ logbook, place }: RecordKeeping): Promi
   )
 }
 
-/**
- * Files that deltas were made against and that were written into are found by inode, size and time, or with `all` by their content; records that
- * stand on them are said to be incomplete. Gives the number of records that were.
- */
-export async function checkPins(keeping: RecordKeeping, { all = false } = {}): Promise<number> {
-  const { place } = keeping
-  const altered = await alteredPins(place, { all })
-  const count = altered.length === 0 && !all ? 0 : await settleDeltas(keeping, new Set(altered))
-  // Once it is marked: cut off before, they are found again.
-  dropPins(place, altered)
-  await notePins(place)
-  return count
-}
-
 /** After a record was made. Deltas that would keep a replaced file alive become blobs; pins that nothing needs go. */
 export async function keepRecords(keeping: RecordKeeping, budget: RecordBudget | undefined): Promise<void> {
   const { place } = keeping
@@ -64,7 +49,7 @@ export async function keepRecords(keeping: RecordKeeping, budget: RecordBudget |
 }
 
 /** Order: the new records first, then what they need no more. Gives the number of records that became incomplete. */
-async function settleDeltas(
+export async function settleDeltas(
   keeping: RecordKeeping,
   altered: ReadonlySet<string> = new Set(),
 ): Promise<number> {
@@ -190,6 +175,7 @@ async function tooMuch(
   limitBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<ReadTransaction[]> {
+  const { openGrowth } = await import('../store/entry-sizes.ts')
   const growth = await openGrowth(repository, { signal })
   const newestFirst = transactions.toReversed()
   const made = newestFirst.findIndex(({ document }) => document.source !== 'hand')

@@ -42,6 +42,16 @@ export async function listTransactions(
   return documents.map(({ entry, document }) => ({ entry, document, undoneBy: undoneBy.get(entry.id) }))
 }
 
+/** Those of one machine, oldest first. */
+export async function transactionsOn(
+  logbook: OpenLogbook,
+  machine: string,
+  options: EntriesOptions = {},
+): Promise<readonly ListedTransaction[]> {
+  const all = await listTransactions(logbook, options)
+  return all.filter(({ entry }) => entry.machine === machine)
+}
+
 /**
  * Oldest first, as they were made: by their numbers, which are given one after the other, since a clock may have been set back between two of them. Where one
  * has none, another program wrote it, and only the times are left.

@@ -127,8 +127,8 @@ const pull = defineCommand({
 export const noun: NounSpec = {
   description: 'Base images that virtual machines start from, kept here by their digest.',
   verbs: {
-    list: { summary: 'list them', command: list },
-    pull: { summary: 'fetch one', command: pull },
+    list: { summary: 'list them', load: async () => list },
+    pull: { summary: 'fetch one', load: async () => pull },
   },
 }
 

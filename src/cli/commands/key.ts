@@ -172,10 +172,10 @@ const password = defineCommand({
 export const noun: NounSpec = {
   description: 'Keys of a logbook: passwords that open it, one for each computer and one for you.',
   verbs: {
-    list: { summary: 'list them', command: list },
-    add: { summary: 'one for this computer, or a password', command: add },
-    remove: { summary: 'take one away', command: remove },
-    password: { summary: 'change the recovery key', command: password },
+    list: { summary: 'list them', load: async () => list },
+    add: { summary: 'one for this computer, or a password', load: async () => add },
+    remove: { summary: 'take one away', load: async () => remove },
+    password: { summary: 'change the recovery key', load: async () => password },
   },
 }
 

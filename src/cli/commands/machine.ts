@@ -100,9 +100,9 @@ const rm = defineCommand({
 export const noun: NounSpec = {
   description: 'Machines that are logged. They stand in your config.toml.',
   verbs: {
-    add: { summary: 'add one', command: add },
-    list: { summary: 'list them', command: list },
-    rm: { summary: 'take one out', command: rm },
+    add: { summary: 'add one', load: async () => add },
+    list: { summary: 'list them', load: async () => list },
+    rm: { summary: 'take one out', load: async () => rm },
   },
 }
 

@@ -89,9 +89,9 @@ const update = defineCommand({
 export const noun: NounSpec = {
   description: 'Recovery data: what brings damaged and lost packs of the logbook back.',
   verbs: {
-    show: { summary: 'how much is protected', command: show },
-    set: { summary: 'how much of it to keep, or off', command: set },
-    update: { summary: 'protect what is not protected yet', command: update },
+    show: { summary: 'how much is protected', load: async () => show },
+    set: { summary: 'how much of it to keep, or off', load: async () => set },
+    update: { summary: 'protect what is not protected yet', load: async () => update },
   },
 }
 

@@ -213,12 +213,12 @@ export const noun: NounSpec = {
   description:
     'Policies: how often machines are saved, which of their entries stay, how much room they may take. They stand in your config.toml.',
   verbs: {
-    set: { summary: 'set one', command: set },
-    show: { summary: 'show them', command: show },
-    rm: { summary: 'take one away', command: rm },
-    apply: { summary: 'remove the entries that the rules do not keep', command: apply },
-    run: { summary: 'save what is due, then thin: what a timer calls', command: run },
-    install: { summary: 'have a timer of this computer call it', command: install },
+    set: { summary: 'set one', load: async () => set },
+    show: { summary: 'show them', load: async () => show },
+    rm: { summary: 'take one away', load: async () => rm },
+    apply: { summary: 'remove the entries that the rules do not keep', load: async () => apply },
+    run: { summary: 'save what is due, then thin: what a timer calls', load: async () => run },
+    install: { summary: 'have a timer of this computer call it', load: async () => install },
   },
 }
 

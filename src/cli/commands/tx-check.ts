@@ -1,7 +1,7 @@
 // `vml tx check`: whether what the records need is there: pins of deltas by their content, then the budget.
 import { recordKeepingOf } from '../../app/record-keeping.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { checkPins } from '../../transaction/keep-records.ts'
+import { checkPins } from '../../transaction/check-pins.ts'
 import { listTransactions } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { defineCommand } from '../command.ts'

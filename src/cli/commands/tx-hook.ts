@@ -1,15 +1,13 @@
 // `vml tx hook`: what the hooks of apt, dpkg, dnf and rpm call; not for people.
-import { beginPackageRun, considerPlan, endPackageRun, goLive, redoLive } from '../../app/package-hooks.ts'
-import { beginRpmRun, canStageDnf, endDnfRun, endEndedRpm, runStagedDnf } from '../../app/rpm-runs.ts'
+import { beginPackageRun } from '../../app/begin-package-run.ts'
 import { openTransactionParts, whoIsAtWork } from '../../app/transactions.ts'
-import { yieldTried } from '../../app/tried.ts'
 import { isFailure, messageOf } from '../../base/failure.ts'
-import type { TransactionParts } from '../../transaction/end-stage.ts'
-import { type HookCall, parseHookCall } from '../../packages/hook-calls.ts'
+import type { StageEnd, TransactionParts } from '../../transaction/end-stage.ts'
+import { type BegunCall, type HookCall, parseHookCall, type RpmCall } from '../../packages/hook-calls.ts'
 import { refusedStatus } from '../../packages/hook-scripts.ts'
+import { openFolder } from '../../transaction/workplace.ts'
 import { type Context, defineCommand, operand } from '../command.ts'
-import { printRecorded } from '../print-transaction.ts'
-import { recoverFirst } from './tx-run.ts'
+import { recoverFirst } from '../recover-first.ts'
 
 export const hook = defineCommand({
   description:
@@ -59,15 +57,16 @@ const partStatus = 1
 
 /** What was tried is thrown away, and what was cut off is mended. */
 async function makeWay(context: Context, parts: TransactionParts): Promise<void> {
-  const yielded = await yieldTried(parts)
-  if (yielded !== undefined) context.out.note(`vml: ${yielded}`)
+  if (parts.disk.look(openFolder(parts))) {
+    const { yieldTried } = await import('../../app/tried.ts')
+    const yielded = await yieldTried(parts)
+    if (yielded !== undefined) context.out.note(`vml: ${yielded}`)
+  }
   await recoverFirst(context, parts)
 }
 
+/** Each imports what it needs: apt waits for two of them, and what a run of dnf needs is none of theirs. */
 async function answer(context: Context, parts: TransactionParts, call: HookCall): Promise<number> {
-  const { out } = context
-  const tellLive = (reason: string) =>
-    out.note(`vml: ${reason}. It is done again on the machine itself, and recorded live`)
   switch (call.verb) {
     case 'begin':
     case 'dpkg-begin': {
@@ -79,30 +78,58 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
       })
       return 0
     }
+    case 'plan':
+    case 'live':
+    case 'redo-live':
+    case 'end':
+    case 'dpkg-end':
+      return await answerBegun(context, parts, call)
+    case 'dnf-staged':
+    case 'dnf-run':
+    case 'dnf-begin':
+    case 'rpm-begin':
+    case 'dnf-end':
+    case 'rpm-end':
+      return await answerRpm(context, parts, call)
+  }
+}
+
+async function answerBegun(context: Context, parts: TransactionParts, call: BegunCall): Promise<number> {
+  const { considerPlan, endPackageRun, goLive, redoLive } = await import('../../app/package-hooks.ts')
+  switch (call.verb) {
     case 'plan': {
       const reason = await considerPlan(parts, call.pid)
-      if (reason !== undefined) out.note(`vml: ${reason}. It is recorded live`)
+      if (reason !== undefined) context.out.note(`vml: ${reason}. It is recorded live`)
       return 0
     }
     case 'live':
       await goLive(parts, call.pid)
       return 0
     case 'redo-live':
-      return await redoLive(parts, call, tellLive)
+      return await redoLive(parts, call, (reason) => tellLive(context, reason))
     case 'end':
     case 'dpkg-end': {
-      const done = await endPackageRun(parts, call.pid, tellLive)
-      if (done?.end.kind === 'recorded') printRecorded(out, done.end.transaction)
+      const done = await endPackageRun(parts, call.pid, (reason) => tellLive(context, reason))
+      if (done) await tellEnd(context, done.end)
       return done?.redoStatus ?? 0
     }
+  }
+}
+
+async function answerRpm(context: Context, parts: TransactionParts, call: RpmCall): Promise<number> {
+  const { beginRpmRun, canStageDnf, endDnfRun, endEndedRpm, runStagedDnf } =
+    await import('../../app/rpm-runs.ts')
+  switch (call.verb) {
     case 'dnf-staged':
-      if (canStageDnf(parts, process.ppid)) out.line('staged')
+      if (canStageDnf(parts, process.ppid)) context.out.line('staged')
       return 0
     case 'dnf-run': {
       await makeWay(context, parts)
       const user = whoIsAtWork(context.config)
-      const { status, end } = await runStagedDnf(context, parts, { argv: call.argv, user }, tellLive)
-      if (end?.kind === 'recorded') printRecorded(out, end.transaction)
+      const { status, end } = await runStagedDnf(context, parts, { argv: call.argv, user }, (reason) =>
+        tellLive(context, reason),
+      )
+      await tellEnd(context, end)
       return status
     }
     case 'dnf-begin':
@@ -114,10 +141,18 @@ async function answer(context: Context, parts: TransactionParts, call: HookCall)
       return begun === 'part' ? partStatus : 0
     }
     case 'dnf-end':
-    case 'rpm-end': {
-      const end = await (call.verb === 'dnf-end' ? endDnfRun : endEndedRpm)(parts, call.pid)
-      if (end?.kind === 'recorded') printRecorded(out, end.transaction)
+    case 'rpm-end':
+      await tellEnd(context, await (call.verb === 'dnf-end' ? endDnfRun : endEndedRpm)(parts, call.pid))
       return 0
-    }
   }
+}
+
+function tellLive({ out }: Context, reason: string): void {
+  out.note(`vml: ${reason}. It is done again on the machine itself, and recorded live`)
+}
+
+async function tellEnd({ out }: Context, end: StageEnd | undefined): Promise<void> {
+  if (end?.kind !== 'recorded') return
+  const { printRecorded } = await import('../print-transaction.ts')
+  printRecorded(out, end.transaction)
 }

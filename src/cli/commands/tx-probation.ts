@@ -6,7 +6,7 @@ import { VmlError } from '../../base/failure.ts'
 import { defineCommand } from '../command.ts'
 import { shown } from '../options.ts'
 import { tellEnd } from '../probation.ts'
-import { recoverFirst } from './tx-run.ts'
+import { recoverFirst } from '../recover-first.ts'
 
 export const confirm = defineCommand({
   description:

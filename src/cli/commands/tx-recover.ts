@@ -5,7 +5,6 @@ import { describeRecovered, recoverStage } from '../../transaction/recover-stage
 import { dropOutlived } from '../../transaction/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
 import { onOption } from '../on-option.ts'
-import { recoverOn } from '../run-on.ts'
 import { printRecorded } from '../print-transaction.ts'
 
 export const recover = defineCommand({
@@ -26,7 +25,10 @@ export const recover = defineCommand({
     },
   ],
   async run(context, { options }) {
-    if (options.on !== undefined) return await recoverOn(context, options.on, options.backward)
+    if (options.on !== undefined) {
+      const { recoverOn } = await import('../run-on.ts')
+      return await recoverOn(context, options.on, options.backward)
+    }
     const { out } = context
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)

@@ -1,24 +1,18 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { keepRpmOut } from '../../app/packages-kept-out.ts'
-import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
-import { describeRecovered, isLeftBehind, recoverStage } from '../../transaction/recover-stage.ts'
 import { runLive } from '../../transaction/run-live.ts'
 import { runTransaction } from '../../transaction/run-transaction.ts'
 import { requirePassed } from '../../transaction/stage-checks.ts'
-import { dropOutlived } from '../../transaction/waiting-stage.ts'
-import { recordKeepingOf } from '../../app/record-keeping.ts'
-import { checkPins } from '../../transaction/keep-records.ts'
-import { type Context, defineCommand, flag, text, texts } from '../command.ts'
+import { defineCommand, flag, text, texts } from '../command.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
 import { countsText, describeRecorded, printNotKept, printRecorded } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
-import type { TransactionParts } from '../../transaction/end-stage.ts'
 import { commandTransaction } from '../command-transaction.ts'
-import { onOption } from '../on-option.ts'
-import { requireNoneOf, runOn } from '../run-on.ts'
+import { onOption, requireNoneOf } from '../on-option.ts'
+import { recoverFirst } from '../recover-first.ts'
 
 export const command = defineCommand({
   description:
@@ -69,6 +63,7 @@ export const command = defineCommand({
         '--confirm': confirm,
         '--budget': budget !== undefined,
       })
+      const { runOn } = await import('../run-on.ts')
       return await runOn(context, options.on, operands, options)
     }
     requireRoot('make a transaction')
@@ -136,21 +131,3 @@ export const command = defineCommand({
 })
 
 const failedStatus = 1
-
-/** What an earlier one left when it was cut off is mended before anything new begins. */
-export async function recoverFirst(context: Context, parts: TransactionParts): Promise<void> {
-  const outlived = dropOutlived(parts)
-  if (outlived !== undefined) context.reporter.warn({ warning: outlived })
-  await endEndedRpm(parts)
-  if (isLeftBehind(parts)) {
-    const told = describeRecovered(await recoverStage(parts))
-    if (told !== undefined) context.reporter.warn({ warning: told })
-  }
-  try {
-    await checkPins(recordKeepingOf(parts))
-  } catch (error) {
-    // Whoever uses the logbook now is no reason to upgrade nothing; it is looked at again the next time.
-    context.signal.throwIfAborted()
-    context.reporter.warn({ warning: `Older records could not be checked: ${messageOf(error)}` })
-  }
-}

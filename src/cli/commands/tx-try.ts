@@ -14,7 +14,7 @@ import type { Validation } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { printRecorded } from '../print-transaction.ts'
 import { printPreview } from '../print-tried.ts'
-import { recoverFirst } from './tx-run.ts'
+import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { commandTransaction } from '../command-transaction.ts'
 

@@ -1,5 +1,6 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
-import { openTransactionParts, openUndoRun } from '../../app/transactions.ts'
+import { openTransactionParts } from '../../app/transactions.ts'
+import { openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
@@ -15,14 +16,11 @@ import { plural } from '../format.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { shown } from '../options.ts'
-import { onOption } from '../on-option.ts'
+import { onOption, requireNoneOf } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
 import { describePlan, printUndoPlan } from '../print-transaction.ts'
-import { requireNoneOf } from '../run-on.ts'
-import { takeBackOn } from '../undo-on.ts'
-import { recoverFirst } from './tx-run.ts'
+import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
-import { requireScripts, takeBackByScripts } from '../scripted-undo.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const needed = {
@@ -116,6 +114,7 @@ async function takeBack(
     })
   if (options.on !== undefined) {
     requireNoneOf({ '--scripts': options.scripts, '--pinned': options.pinned })
+    const { takeBackOn } = await import('../undo-on.ts')
     return await takeBackOn(context, options.on, { kind, choose, options })
   }
   const { out } = context
@@ -147,7 +146,8 @@ async function takeBack(
       : error
   })
   const names = plan.subject.map(entryName).join(', ')
-  if (options.scripts) requireScripts(plan)
+  const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
+  scripted?.requireScripts(plan)
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   const together = listed.filter(
     ({ entry, undoneBy }) =>
@@ -182,7 +182,7 @@ async function takeBack(
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
     return
   }
-  if (options.scripts) return await takeBackByScripts(context, opened, plan, { data: options.data })
+  if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
   context.whenCancelled(
     'the undo may be under way: vml tx list tells whether it was made, vml tx recover mends it',
   )

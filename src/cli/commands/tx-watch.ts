@@ -7,7 +7,7 @@ import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
 import type { WatchRound } from '../../transaction/watch-round.ts'
 import { type Context, defineCommand, dryRun, flag } from '../command.ts'
 import { shown } from '../options.ts'
-import { recoverFirst } from './tx-run.ts'
+import { recoverFirst } from '../recover-first.ts'
 
 export const command = defineCommand({
   description:

@@ -1,18 +1,5 @@
 // `vml tx`: changes of the machine's software as transactions, each of which can be taken back alone.
 import type { NounSpec } from '../command.ts'
-import { check } from './tx-check.ts'
-import { disable, enable } from './tx-enable.ts'
-import { hook } from './tx-hook.ts'
-import { command as list } from './tx-list.ts'
-import { pin, unpin } from './tx-pin.ts'
-import { recover } from './tx-recover.ts'
-import { command as run } from './tx-run.ts'
-import { command as show } from './tx-show.ts'
-import { commit, discard, tryCommand } from './tx-try.ts'
-import { confirm, resumeProbation } from './tx-probation.ts'
-import { command as watch } from './tx-watch.ts'
-import { redo, undo } from './tx-undo.ts'
-import { owner, verify } from './tx-verify.ts'
 
 export const noun: NounSpec = {
   description:
@@ -28,26 +15,67 @@ export const noun: NounSpec = {
       does: 'see what it would do, then vml tx commit or discard',
     },
   ],
+  // apt waits for two of them, one before and one after: what the others import is not for them to load.
   verbs: {
-    enable: { summary: 'record what package managers do', command: enable },
-    disable: { summary: 'record it no more', command: disable },
-    run: { summary: 'make a transaction of a command', command: run },
-    try: { summary: 'see what a command would do', command: tryCommand },
-    commit: { summary: 'have exactly what was tried', command: commit },
-    discard: { summary: 'throw away what was tried', command: discard },
-    list: { summary: 'the transactions', command: list },
-    show: { summary: 'one transaction in full', command: show },
-    undo: { summary: 'take exactly one back, or several', command: undo },
-    redo: { summary: 'bring it back', command: redo },
-    confirm: { summary: 'keep one that is watched', command: confirm },
-    'resume-probation': { summary: 'go on watching what was committed', command: resumeProbation },
-    recover: { summary: 'mend what was cut off', command: recover },
-    watch: { summary: 'record what is changed by hand', command: watch },
-    check: { summary: 'whether all can be taken back', command: check },
-    verify: { summary: 'files against their packages', command: verify },
-    owner: { summary: 'whose a path is', command: owner },
-    pin: { summary: 'keep packages at their version', command: pin },
-    unpin: { summary: 'let them change again', command: unpin },
-    hook: { summary: 'for the hooks of package managers', command: hook, hidden: true },
+    enable: {
+      summary: 'record what package managers do',
+      load: async () => (await import('./tx-enable.ts')).enable,
+    },
+    disable: { summary: 'record it no more', load: async () => (await import('./tx-enable.ts')).disable },
+    run: {
+      summary: 'make a transaction of a command',
+      load: async () => (await import('./tx-run.ts')).command,
+    },
+    try: {
+      summary: 'see what a command would do',
+      load: async () => (await import('./tx-try.ts')).tryCommand,
+    },
+    commit: {
+      summary: 'have exactly what was tried',
+      load: async () => (await import('./tx-try.ts')).commit,
+    },
+    discard: {
+      summary: 'throw away what was tried',
+      load: async () => (await import('./tx-try.ts')).discard,
+    },
+    list: { summary: 'the transactions', load: async () => (await import('./tx-list.ts')).command },
+    show: { summary: 'one transaction in full', load: async () => (await import('./tx-show.ts')).command },
+    undo: {
+      summary: 'take exactly one back, or several',
+      load: async () => (await import('./tx-undo.ts')).undo,
+    },
+    redo: { summary: 'bring it back', load: async () => (await import('./tx-undo.ts')).redo },
+    confirm: {
+      summary: 'keep one that is watched',
+      load: async () => (await import('./tx-probation.ts')).confirm,
+    },
+    'resume-probation': {
+      summary: 'go on watching what was committed',
+      load: async () => (await import('./tx-probation.ts')).resumeProbation,
+    },
+    recover: {
+      summary: 'mend what was cut off',
+      load: async () => (await import('./tx-recover.ts')).recover,
+    },
+    watch: {
+      summary: 'record what is changed by hand',
+      load: async () => (await import('./tx-watch.ts')).command,
+    },
+    check: {
+      summary: 'whether all can be taken back',
+      load: async () => (await import('./tx-check.ts')).check,
+    },
+    verify: {
+      summary: 'files against their packages',
+      load: async () => (await import('./tx-verify.ts')).verify,
+    },
+    owner: { summary: 'whose a path is', load: async () => (await import('./tx-verify.ts')).owner },
+    pin: { summary: 'keep packages at their version', load: async () => (await import('./tx-pin.ts')).pin },
+    unpin: { summary: 'let them change again', load: async () => (await import('./tx-pin.ts')).unpin },
+    hook: {
+      summary: 'for the hooks of package managers',
+      load: async () => (await import('./tx-hook.ts')).hook,
+      hidden: true,
+    },
   },
 }

@@ -1,0 +1,87 @@
+// What an undo needs beside the machine: contents from before, old packages, hooks of services.
+import { rawFromString } from '../base/raw-text.ts'
+import type { StateHook } from '../model/state-hook.ts'
+import type { WantedPackage } from '../packages/package-sources.ts'
+import { startedOf } from '../packages/services.ts'
+import { pinPath } from '../transaction/pins.ts'
+import type { UndoRun } from '../transaction/run-undo.ts'
+import { openTransactionContents } from '../transaction/transaction-contents.ts'
+import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
+import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
+import { applyDelta } from '../wire/zstd-delta.ts'
+import type { Logbook } from './open.ts'
+import { openReferencedContents } from './package-archives.ts'
+import { listStateHooks } from './state-hooks.ts'
+import { systemFolder } from './system-logbook.ts'
+import type { TransactionContext } from './transaction-context.ts'
+import {
+  machineSettings,
+  openTransactionParts,
+  rootOfMachine,
+  stopServicesBy,
+  whoIsAtWork,
+} from './transactions.ts'
+
+export interface OpenUndo extends AsyncDisposable {
+  readonly run: UndoRun
+  /** How data of services goes from version to version. Fails with `usage` for a file of them with a mistake. */
+  stateHooks(): readonly StateHook[]
+  /** Exact versions of packages, as files that a stage sees until this is disposed of: see `fetchOldPackages`. */
+  oldPackages(wanted: readonly WantedPackage[]): Promise<readonly string[]>
+  readonly listed: readonly ListedTransaction[]
+}
+
+export async function openUndoRun(
+  context: TransactionContext,
+  logbook: Logbook,
+  command: readonly string[],
+): Promise<OpenUndo> {
+  const parts = openTransactionParts(context, logbook)
+  const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
+  let read: Promise<readonly ReadTransaction[]> | undefined
+  const transactions = () =>
+    (read ??= Promise.all(
+      listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
+    ))
+  const asking = { context, settings: machineSettings(context).settings, shell: parts.shell }
+  const fetched = openReferencedContents({
+    asking,
+    state: systemFolder,
+    transactions,
+  })
+  const contents = openTransactionContents({
+    repository: logbook.repository,
+    transactions,
+    pinned: (sha256) => pinPath(parts, sha256),
+    applyDelta: (delta, base) => applyDelta({ delta, base }),
+    fromPackage: async (reference, sha256) => await fetched.read(reference, sha256),
+    signal: context.signal,
+  })
+  const { clock } = context
+  const run: UndoRun = {
+    ...parts,
+    contents,
+    user: whoIsAtWork(context.config),
+    command: command.map(rawFromString),
+    processId: process.pid,
+    stopServices: async (units, onStop) => {
+      onStop(await startedOf(parts.shell, units))
+      return await stopServicesBy(parts.shell, units, clock)
+    },
+  }
+  const stateHooks = () => listStateHooks(rootOfMachine)
+  const owned = new AsyncDisposableStack()
+  owned.use(fetched)
+  const oldPackages = async (wanted: readonly WantedPackage[]) => {
+    const { fetchOldPackages } = await import('./old-packages.ts')
+    const found = owned.use(await fetchOldPackages(asking, wanted))
+    return found.files
+  }
+  return {
+    run,
+    listed,
+    stateHooks,
+    oldPackages,
+    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  }
+}
