@@ -151,11 +151,7 @@ function parseConffiles(value: string): Map<RawPath, string | undefined> {
 
 /** The paths of a package's list, in their one form. */
 export function* pathsOf(list: string): Iterable<RawPath> {
-  for (let start = 0; start < list.length;) {
-    const newline = list.indexOf('\n', start)
-    const end = newline === -1 ? list.length : newline
-    const line = list.slice(start, end)
-    start = end + 1
+  for (const line of list.split('\n')) {
     // dpkg writes paths in their one form already, but for the root.
     const path =
       line === '/.' ? ('/' as RawPath) : isPlain(line) ? (line as RawPath) : parseRawPath(line as RawText)

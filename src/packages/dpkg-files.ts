@@ -55,11 +55,13 @@ export function dpkgFilesOf(database: DpkgDatabase, aliases: ReadonlySet<string>
   const { records } = database
   const placeOf = (path: RawPath) => underAliases(path, aliases)
   const diversions = readDiversions(database.diversions, placeOf)
-  const owners = readOwners(records, placeOf)
+  // Of packages before a change, only what goes is asked for.
+  let known: ReturnType<typeof readOwners> | undefined
+  const owners = () => (known ??= readOwners(records, placeOf))
   const byKey = new Map(records.map((record) => [record.package.key, record]))
 
   function listing(place: RawPath): Owning[] {
-    const found = owners.get(place)
+    const found = owners().get(place)
     if (found === undefined) return []
     return (typeof found === 'number' ? [found] : found).flatMap((code) => {
       const record = records[code >> 1]

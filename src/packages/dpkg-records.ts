@@ -1,4 +1,5 @@
 // What a transaction did to packages: two states of dpkg's and apt's databases, compared.
+import { differingParagraphs } from '../model/control-differences.ts'
 import { sourceOf, controlParagraphs, type ControlParagraph } from '../model/control-paragraph.ts'
 import type { PackageFate, PackageOrigin, PackageRecord, PackageVersion } from '../model/package-record.ts'
 import { compareRaw } from '../model/raw-path.ts'
@@ -33,8 +34,13 @@ export function packageRecords({
   readonly after: DpkgState
   readonly origins?: ReadonlyMap<string, PackageOrigin>
 }): PackageRecord[] {
-  const old = readState(before, origins)
-  const now = readState(after, origins)
+  // A mark of apt's may differ where the paragraph is the same.
+  const differing =
+    before.extendedStates === after.extendedStates
+      ? differingParagraphs(before.status, after.status)
+      : { before: before.status, after: after.status }
+  const old = readState({ ...before, status: differing.before }, origins)
+  const now = readState({ ...after, status: differing.after }, origins)
   const changed: Changed[] = []
   for (const key of new Set([...old.keys(), ...now.keys()])) {
     const [was, is] = [old.get(key), now.get(key)]

@@ -1,4 +1,5 @@
 // What packages need that was offered before a change and is not after it: by a package's own name, or by its `Provides`.
+import { differingParagraphs } from '../model/control-differences.ts'
 import { controlParagraphs, type ControlParagraph } from '../model/control-paragraph.ts'
 import {
   allowsVersion,
@@ -26,6 +27,8 @@ const withoutFiles: ReadonlySet<string> = new Set(['not-installed', 'config-file
 
 /** Two texts of `/var/lib/dpkg/status`. Pure. What was not met before is no loss, and is not told. */
 export function lostDependencies(before: string, after: string): LostDependency[] {
+  // What nobody offers any more was offered by somebody who is not the same: where none is gone or altered, nothing is lost.
+  if (installed(differingParagraphs(before, after).before).length === 0) return []
   const now = installed(after)
   const offersBefore = offersOf(installed(before))
   const offersNow = offersOf(now)
@@ -40,8 +43,17 @@ export function lostDependencies(before: string, after: string): LostDependency[
   )
 }
 
+const keys: ReadonlySet<string> = new Set([
+  'package',
+  'status',
+  'version',
+  'provides',
+  'pre-depends',
+  'depends',
+])
+
 function installed(status: string): ControlParagraph[] {
-  return [...controlParagraphs(status, { what: 'the database of dpkg' })].filter(
+  return [...controlParagraphs(status, { keys, what: 'the database of dpkg' })].filter(
     (paragraph) => !withoutFiles.has(paragraph.get('status')?.split(/\s+/)[2] ?? 'not-installed'),
   )
 }

@@ -34,7 +34,8 @@ export function aliasesAmong(target: (path: RawPath) => string | undefined): Rea
 
 /** Where the path lies: `/bin/ls` is `/usr/bin/ls` on a merged machine. The links themselves stay what they are. */
 export function underAliases(path: RawPath, aliases: ReadonlySet<string>): RawPath {
-  if (aliases.size === 0) return path
+  // Nearly all are below it already.
+  if (aliases.size === 0 || path.startsWith('/usr/')) return path
   const slash = path.indexOf('/', 1)
   if (slash === -1 || slash > 8 || !aliases.has(path.slice(1, slash))) return path
   return `/usr${path}` as RawPath

@@ -1,4 +1,4 @@
-// The index of a root as a file: paths front-coded, columns as they are, compressed, with a checksum.
+// The index of a root as a file: paths, then columns as they are, compressed, with a checksum.
 import { hash } from 'node:crypto'
 import { constants as zlib, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { VmlError } from '../base/failure.ts'
@@ -7,22 +7,22 @@ import { pathBytesMax, type RawPath } from '../model/raw-path.ts'
 import { indexPathsMax, makeColumns, type IndexColumns, type RootIndex } from './root-index.ts'
 
 /** The number is the version: another one is not read, and the root is scanned anew. */
-const magic = Buffer.from('VMLIDX1\n')
+const magic = Buffer.from('VMLIDX2\n')
 const sumBytes = 32
-/** Magic, count of paths, bytes of the coded paths, SHA-256 of what was compressed. */
+/** Magic, count of paths, bytes of all paths, SHA-256 of what was compressed. */
 const headerBytes = magic.length + 4 + 4 + sumBytes
 const rowBytes = 4 * 4 + 5 * 8
-/** Paths of an index this long would be longer than 100 bytes each, front-coded, in the largest one. */
-const codedBytesMax = 1024 * 1024 * 1024
+/** Paths of an index this long would be longer than 100 bytes each in the largest one. */
+const pathsBytesMax = 1024 * 1024 * 1024
 
 /** To be written with `writeFileDurable`. Little-endian, as the systems are that a stage can be had on. */
 export function encodeIndex({ paths, columns }: RootIndex): Buffer {
-  const coded = codePaths(paths)
-  const body = Buffer.concat([coded, ...columnsOf(columns).map(bytesOf)])
+  const joined = joinPaths(paths)
+  const body = Buffer.concat([joined, ...columnsOf(columns).map(bytesOf)])
   const header = Buffer.alloc(headerBytes)
   magic.copy(header)
   header.writeUInt32LE(paths.length, magic.length)
-  header.writeUInt32LE(coded.length, magic.length + 4)
+  header.writeUInt32LE(joined.length, magic.length + 4)
   header.write(hash('sha256', body, 'hex'), magic.length + 8, 'hex')
   const packed = zstdCompressSync(body, { params: { [zlib.ZSTD_c_compressionLevel]: 1 } })
   return Buffer.concat([header, packed])
@@ -34,17 +34,17 @@ export function decodeIndex(file: Uint8Array): RootIndex {
   if (bytes.length < headerBytes || !bytes.subarray(0, magic.length).equals(magic))
     throw damaged('it does not begin as one')
   const count = bytes.readUInt32LE(magic.length)
-  const codedBytes = bytes.readUInt32LE(magic.length + 4)
+  const joinedBytes = bytes.readUInt32LE(magic.length + 4)
   const sum = bytes.toString('hex', magic.length + 8, headerBytes)
-  if (count > indexPathsMax || codedBytes > codedBytesMax) throw damaged('it is larger than one can be')
-  const length = codedBytes + count * rowBytes
+  if (count > indexPathsMax || joinedBytes > pathsBytesMax) throw damaged('it is larger than one can be')
+  const length = joinedBytes + count * rowBytes
   const body = unpacked(bytes.subarray(headerBytes), length)
   if (body.length !== length) throw damaged('its length is wrong')
   if (hash('sha256', body, 'hex') !== sum)
     throw new VmlError('integrity.hash', 'Cannot read the index of the system: its checksum is wrong')
-  const paths = decodePaths(body.subarray(0, codedBytes), count)
+  const paths = splitPaths(body.subarray(0, joinedBytes), count)
   const columns = makeColumns(count)
-  let at = codedBytes
+  let at = joinedBytes
   for (const column of columnsOf(columns)) {
     const target = bytesOf(column)
     body.copy(target, 0, at, at + target.length)
@@ -79,60 +79,35 @@ function bytesOf(column: {
   return Buffer.from(column.buffer, column.byteOffset, column.byteLength)
 }
 
-/** Of each path: how many bytes it has in common with the one before it, how many follow (both as LEB128), and those. */
-function codePaths(paths: readonly RawPath[]): Buffer {
-  let bytes = Buffer.allocUnsafe(64 * 1024)
-  let at = 0
-  let before = ''
-  const number = (value: number): void => {
-    for (let rest = value; ; rest >>>= 7) {
-      bytes[at++] = rest < 0x80 ? rest : (rest & 0x7f) | 0x80
-      if (rest < 0x80) return
-    }
-  }
-  for (const path of paths) {
-    let shared = 0
-    while (shared < before.length && before.charCodeAt(shared) === path.charCodeAt(shared)) shared++
-    const rest = rawToBytes(asRaw(path.slice(shared)))
-    if (at + rest.length + 10 > bytes.length)
-      bytes = Buffer.concat([bytes.subarray(0, at)], (at + rest.length + 10) * 2)
-    number(shared)
-    number(rest.length)
-    at += rest.copy(bytes, at)
-    before = path
-  }
-  return bytes.subarray(0, at)
+/** So many paths become one text at a time: none is longer than JavaScript allows. */
+const pathsAtOnce = 64 * 1024
+
+/** A path after the other, each with the NUL that no path has. */
+function joinPaths(paths: readonly RawPath[]): Buffer {
+  const parts: Buffer[] = []
+  for (let from = 0; from < paths.length; from += pathsAtOnce)
+    parts.push(rawToBytes(asRaw(`${paths.slice(from, from + pathsAtOnce).join('\0')}\0`)))
+  return Buffer.concat(parts)
 }
 
 /** What `parseRawPath` would leave as it is. */
 const wholePath = /^(?:\/|(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+)$/
+const textBytesMax = 16 * 1024 * 1024
 
-function decodePaths(bytes: Buffer, count: number): RawPath[] {
+function splitPaths(bytes: Buffer, count: number): RawPath[] {
   const paths: RawPath[] = []
-  let at = 0
   let before = ''
-  const number = (): number => {
-    let value = 0
-    for (let shift = 0; shift < 28; shift += 7) {
-      const byte = bytes[at++]
-      if (byte === undefined) break
-      value |= (byte & 0x7f) << shift
-      if (byte < 0x80) return value
+  for (let at = 0; at < bytes.length;) {
+    const end = bytes.lastIndexOf(0, Math.min(at + textBytesMax, bytes.length) - 1)
+    if (end < at) throw damaged('a path in it is longer than it can be')
+    for (const text of bytes.latin1Slice(at, end).split('\0')) {
+      if (text.length > pathBytesMax) throw damaged('a path in it is longer than it can be')
+      if (!wholePath.test(text) || text <= before) throw damaged('a path in it is none, or not in order')
+      paths.push(text as RawPath)
+      before = text
     }
-    throw damaged('a length in it is none')
+    at = end + 1
   }
-  for (let row = 0; row < count; row++) {
-    const shared = number()
-    const length = number()
-    if (shared > before.length || at + length > bytes.length || shared + length > pathBytesMax)
-      throw damaged('a path in it is longer than it can be')
-    const text = before.slice(0, shared) + bytes.toString('latin1', at, at + length)
-    at += length
-    if (!wholePath.test(text) || (row > 0 && text <= before))
-      throw damaged('a path in it is none, or not in order')
-    paths.push(text as RawPath)
-    before = text
-  }
-  if (at !== bytes.length) throw damaged('it has more paths than it says')
+  if (paths.length !== count) throw damaged('it has more or fewer paths than it says')
   return paths
 }

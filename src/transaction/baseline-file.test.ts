@@ -3,9 +3,19 @@ import { hash } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { isFailure } from '../base/failure.ts'
+import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Fingerprint } from '../model/transaction.ts'
-import { type Baseline, contentIn, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
+import {
+  type Baseline,
+  contentBytes,
+  contentIn,
+  decodeBaseline,
+  encodeBaseline,
+  fingerprintIn,
+  lineOf,
+  packContent,
+} from './baseline-file.ts'
 
 const attributes = { mode: 0o644, uid: 0, gid: 0, mtimeNs: 1n, ctimeNs: 2n, inode: 3n } as const
 const contents = fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 100 }), {
@@ -23,7 +33,8 @@ function baselineOf(files: Readonly<Record<string, Uint8Array>>): Baseline {
     fingerprints.set(`/etc/${name}` as RawPath, { ...attributes, type: 'file', size: content.length, sha256 })
     packed.set(sha256, packContent(content))
   }
-  return { fingerprints, contents: packed }
+  const lines = new Map([...fingerprints].map(([path, is]) => [path, lineOf(path, is)]))
+  return { lines, contents: packed }
 }
 
 test('what is kept reads back as it was written, without contents that nobody has any more', () => {
@@ -33,10 +44,15 @@ test('what is kept reads back as it was written, without contents that nobody ha
       const unused = packContent(Buffer.from('unused and longer than any of the others'))
       const withUnused = { ...baseline, contents: new Map([['0'.repeat(64), unused], ...baseline.contents]) }
       const back = decodeBaseline(encodeBaseline(withUnused))
-      assert.deepEqual(back.fingerprints, baseline.fingerprints)
+      assert.deepEqual(back.lines, baseline.lines)
       assert.deepEqual(new Set(back.contents.keys()), new Set(baseline.contents.keys()))
-      for (const [path, is] of back.fingerprints)
-        if (is.type === 'file')
+      const sizes = Object.values(files).map(({ length }) => length)
+      assert.equal(
+        contentBytes(back),
+        sizes.reduce((sum, size) => sum + size, 0),
+      )
+      for (const [path, is] of fingerprintsOf(back))
+        if (is?.type === 'file')
           assert.deepEqual(contentIn(back, is), Buffer.from(files[path.slice('/etc/'.length)] ?? []))
     }),
   )
@@ -61,12 +77,43 @@ test('what is cut off or altered is refused, or a content is told to be gone; ne
           return
         }
         assert.ok(!cut)
-        for (const [path, is] of back.fingerprints) {
-          if (is.type !== 'file') continue
+        for (const [path, is] of fingerprintsOf(back)) {
+          if (is?.type !== 'file') continue
           const content = contentIn(back, is)
           if (content) assert.deepEqual(content, Buffer.from(files[path.slice('/etc/'.length)] ?? []))
         }
       },
     ),
+  )
+})
+
+function fingerprintsOf(baseline: Baseline): [RawPath, Fingerprint | undefined][] {
+  return [...baseline.lines.keys()].map((path) => [path, fingerprintIn(baseline, path)])
+}
+
+test('a line is found by its path, whatever bytes it has and whatever its target says', () => {
+  const segment = fc.oneof(
+    fc.constantFrom('a', 'b"c', '","sha256":"', '\\', '\n', 'é', '\u00ff'),
+    fc.stringMatching(/^[a-z "{}:,]{1,8}$/),
+  )
+  const names = fc.array(fc.array(segment, { minLength: 1, maxLength: 3 }), { maxLength: 6 })
+  fc.assert(
+    fc.property(names, fc.string({ maxLength: 20 }), (paths, target) => {
+      const link = {
+        ...attributes,
+        type: 'symlink',
+        linkTarget: rawFromString(`"sha256":"${target}`),
+      } as const
+      const lines = new Map(
+        paths.map((parts) => {
+          const path = rawFromString(`/${parts.join('')}`) as string as RawPath
+          return [path, lineOf(path, link)]
+        }),
+      )
+      const back = decodeBaseline(encodeBaseline({ lines, contents: new Map() }))
+      assert.deepEqual(new Map([...back.lines].toSorted()), new Map([...lines].toSorted()))
+      assert.equal(contentBytes(back), 0)
+      for (const path of lines.keys()) assert.deepEqual(fingerprintIn(back, path), link)
+    }),
   )
 })

@@ -2,12 +2,17 @@
 import { hash } from 'node:crypto'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { VmlError } from '../base/failure.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { asRaw } from '../base/raw-text.ts'
+import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { encodeChanges, parseChanges } from '../model/transaction-record.ts'
 
 export interface Baseline {
-  readonly fingerprints: ReadonlyMap<RawPath, Fingerprint>
+  /**
+   * Of each path a line of JSON, as `lineOf` makes it. It is read when it is asked for: each run of apt asks for a few of thousands, and
+   * writes all.
+   */
+  readonly lines: ReadonlyMap<RawPath, string>
   /** By SHA-256, as `packContent` gives them. */
   readonly contents: ReadonlyMap<string, Uint8Array>
 }
@@ -31,13 +36,33 @@ const undecided = {
   afterKept: false,
 } as const
 
+export function lineOf(path: RawPath, after: Fingerprint): string {
+  return Buffer.concat([...encodeChanges([{ path, after, ...undecided }])]).toString('utf8')
+}
+
+/** Undefined where nothing is known of the path. */
+export function fingerprintIn({ lines }: Pick<Baseline, 'lines'>, path: RawPath): Fingerprint | undefined {
+  const line = lines.get(path)
+  return line === undefined ? undefined : parseChanges(Buffer.from(line, 'utf8'))[0]?.after
+}
+
+/** What all contents together have. A name within a line cannot be taken for a field: its quotation marks are escaped. */
+export function contentBytes({ lines }: Pick<Baseline, 'lines'>): number {
+  let bytes = 0
+  for (const line of lines.values())
+    if (sumOf(line) !== undefined) bytes += Number(/"size":(\d+)/.exec(line)?.[1] ?? 0)
+  return bytes
+}
+
+function sumOf(line: string): string | undefined {
+  return /"sha256":"([0-9a-f]{64})"/.exec(line)?.[1]
+}
+
 /** To be written with `writeFileDurable`. Contents that no path has are left out. */
-export function encodeBaseline({ fingerprints, contents }: Baseline): Buffer {
-  const sorted = [...fingerprints].toSorted(([one], [other]) => (one < other ? -1 : 1))
-  const list = packContent(
-    Buffer.concat([...encodeChanges(sorted.map(([path, after]) => ({ path, after, ...undecided })))]),
-  )
-  const needed = new Set(sorted.flatMap(([, { sha256 }]) => sha256 ?? []))
+export function encodeBaseline({ lines, contents }: Baseline): Buffer {
+  const sorted = [...lines].toSorted(([one], [other]) => (one < other ? -1 : 1))
+  const list = packContent(Buffer.from(sorted.map(([, line]) => line).join(''), 'utf8'))
+  const needed = new Set(sorted.flatMap(([, line]) => sumOf(line) ?? []))
   const frames = [...contents].filter(([sum]) => needed.has(sum))
   const table = Buffer.from(frames.map(([sum, { length }]) => `${sum} ${length}\n`).join(''))
   const header = Buffer.alloc(headerBytes)
@@ -70,10 +95,23 @@ export function decodeBaseline(file: Uint8Array): Baseline {
     contents.set(name, bytes.subarray(at, end))
     at = end
   }
-  const fingerprints = new Map<RawPath, Fingerprint>()
-  for (const { path, after } of parseChanges(unpacked(head.subarray(0, listBytes), listBytesMax)))
-    if (after) fingerprints.set(path, after)
-  return { fingerprints, contents }
+  return { lines: linesOf(unpacked(head.subarray(0, listBytes), listBytesMax)), contents }
+}
+
+const plainPath = /^\{"path":"([^"\\\u0080-\uffff]*)",/
+
+function linesOf(list: Buffer): Map<RawPath, string> {
+  const lines = new Map<RawPath, string>()
+  const text = list.toString('utf8')
+  for (let start = 0; start < text.length;) {
+    const end = text.indexOf('\n', start) + 1 || text.length
+    const line = text.slice(start, end)
+    const plain = parseRawPath(asRaw(plainPath.exec(line)?.[1] ?? ''))
+    const path = plain ?? parseChanges(Buffer.from(line, 'utf8'))[0]?.path
+    if (path !== undefined) lines.set(path, line)
+    start = end
+  }
+  return lines
 }
 
 /** Undefined where it was not kept, or is not what it was. */

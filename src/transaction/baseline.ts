@@ -17,7 +17,15 @@ import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { tryRecordLock } from '../wire/record-lock.ts'
-import { type Baseline, decodeBaseline, encodeBaseline, packContent } from './baseline-file.ts'
+import {
+  type Baseline,
+  contentBytes,
+  decodeBaseline,
+  encodeBaseline,
+  fingerprintIn,
+  lineOf,
+  packContent,
+} from './baseline-file.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { readIfThere } from './open-stage.ts'
 import { ownersOf, packageHostOf } from './packages-now.ts'
@@ -63,8 +71,10 @@ export function readBaseline(place: Workplace): Baseline {
   } catch (error) {
     place.reporter.warn({ warning: messageOf(error) })
   }
-  return { fingerprints: new Map(), contents: new Map() }
+  return noBaseline
 }
+
+const noBaseline: Baseline = { lines: new Map(), contents: new Map() }
 
 export async function watchRules(place: Workplace): Promise<WatchRules> {
   const others: PackageState[] = []
@@ -106,7 +116,7 @@ export async function takeStock(
   place.reporter.progress({ phase: 'taking stock of the system' })
   await learn(place, index, {
     index,
-    draft: openDraft(place, { fingerprints: new Map(), contents: new Map() }),
+    draft: openDraft(place, noBaseline),
   })
 }
 
@@ -216,13 +226,12 @@ interface Draft {
 }
 
 function openDraft(place: Workplace, from: Baseline): Draft {
-  const fingerprints = new Map(from.fingerprints)
+  const lines = new Map(from.lines)
   const contents = new Map(from.contents)
   let isChanged = false
-  let bytes = 0
-  for (const { size = 0, sha256 } of fingerprints.values()) if (sha256 !== undefined) bytes += size
+  let bytes = contentBytes(from)
   const put = (path: RawPath, known: Fingerprint): void => {
-    fingerprints.set(path, known)
+    lines.set(path, lineOf(path, known))
     isChanged = true
   }
   const contentOf = (
@@ -261,14 +270,14 @@ function openDraft(place: Workplace, from: Baseline): Draft {
       }
     },
     forget(path) {
-      const known = fingerprints.get(path)
+      const known = fingerprintIn({ lines }, path)
       if (known === undefined) return
       if (known.sha256 !== undefined) bytes -= known.size ?? 0
-      fingerprints.delete(path)
+      lines.delete(path)
       isChanged = true
     },
     changed: () => isChanged,
-    end: () => ({ fingerprints, contents }),
+    end: () => ({ lines, contents }),
   }
 }
 

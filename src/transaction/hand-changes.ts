@@ -10,7 +10,7 @@ import { isWithin } from '../model/raw-path.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { otherMounts, rowOfStatus } from '../stage/index-rows.ts'
 import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
-import type { Baseline } from './baseline-file.ts'
+import { type Baseline, fingerprintIn } from './baseline-file.ts'
 import {
   lockBaseline,
   noteChanges,
@@ -133,7 +133,7 @@ async function findChanges(
     const at = inRoot(place, path)
     const status = statusAt(place.libc, at)
     rows.set(path, status && rowOfStatus(status))
-    const kept = baseline().fingerprints.get(path)
+    const kept = fingerprintIn(baseline(), path)
     const before = row && beforeOf(row, kept)
     if (status === undefined) {
       if (before) changes.push({ path, before })

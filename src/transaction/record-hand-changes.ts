@@ -6,7 +6,7 @@ import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
 import { extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
-import { type Baseline, contentIn } from './baseline-file.ts'
+import { type Baseline, contentIn, fingerprintIn } from './baseline-file.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
 import { packagedContents } from './packaged-contents.ts'
 import { packageSetOf, readPackagesNow, transitionsOf } from './packages-now.ts'
@@ -111,7 +111,7 @@ export async function storeHandChanges(
   async function packagesBefore(of: Baseline) {
     if (!found.some(({ path }) => path === statusPath || path === extendedStatesPath)) return after
     return await readPackagesNow(parts, (path) => {
-      const was = of.fingerprints.get(path)
+      const was = fingerprintIn(of, path)
       return was && contentIn(of, was)
     })
   }
