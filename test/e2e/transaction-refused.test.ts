@@ -67,3 +67,22 @@ test('a transaction within a transaction is refused: its record would be gone wi
   )
   assert.equal((await transactionsOf(chroot)).length, 1)
 })
+
+test('both sides of a conflict at the longest name lie beside it, under names that are told (issue 4)', async () => {
+  await using chroot = await openChroot()
+  const name = `/etc/${'n'.repeat(255)}`
+  const write = (content: string) => ['sh', '-c', `echo ${content} >${name}`]
+  await chroot.run(write('one'))
+  await chroot.vml(['tx', 'run', '--', ...write('two')])
+  await chroot.run(write('three'))
+  const undo = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(undo.status, 3)
+  for (const [beside, content] of [
+    [`${'n'.repeat(250)}.mine`, 'three\n'],
+    [`${'n'.repeat(251)}.old`, 'one\n'],
+  ] as const) {
+    assert.ok(undo.stdout.includes(`"${beside}"`))
+    assert.equal((await chroot.sh(`cat /etc/${beside}`)).stdout, content)
+  }
+  assert.match(undo.stderr, /where no other names are told above/)
+})
