@@ -12,6 +12,7 @@ import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
+import { noteMountedFiles } from './mounted-files.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 
@@ -61,6 +62,7 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
     const note = noteOf(place, request, plan)
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)
+    await noteMountedFiles(place, plan, note.source)
     const { policy } = request
     const made = makeStage(
       plan,

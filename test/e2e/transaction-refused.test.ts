@@ -86,3 +86,25 @@ test('both sides of a conflict at the longest name lie beside it, under names th
   }
   assert.match(undo.stderr, /where no other names are told above/)
 })
+
+test('a file that is mounted by itself is told before, and as not kept when it was written (issue 4)', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo 127.0.0.1 me >/run/hosts; mount --bind /run/hosts /etc/hosts')
+  const told = /"\/etc\/hosts" was written on the machine itself/
+  const calm = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  assert.match(
+    calm.stderr,
+    /"\/etc\/hosts": mounted each by itself. What is written there is written at once/,
+  )
+  assert.doesNotMatch(calm.stderr, told)
+  const script = 'echo more >>/etc/hosts; touch /etc/two'
+  const tried = await chroot.vml(['tx', 'try', '--discard', '--', 'sh', '-c', script])
+  assert.match(tried.stderr, told)
+  for (const [at, way] of [[], ['--live']].entries()) {
+    const run = await chroot.vml(['tx', 'run', ...way, '--', 'sh', '-c', `${script}${at}`])
+    assert.match(run.stderr, told)
+    const { stdout } = await chroot.vml(['tx', 'show', String(at + 2)])
+    assert.match(stdout, /not kept +\/etc\/hosts +a file that is mounted by itself was written at once/)
+  }
+  assert.match((await chroot.sh('cat /etc/hosts')).stdout, /^127.0.0.1 me\nmore\nmore\nmore\n$/)
+})
