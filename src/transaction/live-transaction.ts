@@ -55,7 +55,7 @@ import { openFolder, pathIn, type Workplace } from './workplace.ts'
  */
 export async function beginLive(place: Workplace, request: StageRequest, reason: string): Promise<StageNote> {
   const scan = planLive(place, request.source)
-  const folder = await beginStage(place)
+  const folder = await beginStage(place, scan)
   const note: StageNote = { ...noteOf(place, request), scan, modeReason: reason }
   try {
     keepOutside(place)

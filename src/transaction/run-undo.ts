@@ -67,7 +67,7 @@ export function isNothing({ paths }: UndoPlan): boolean {
 export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
   requireSpace(`${plan.kind} it`, undoNeeds(parts, plan))
   const mounts = planTransferStage(parts, plan.transfers)
-  const folder = await beginStage(parts)
+  const folder = await beginStage(parts, mounts)
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
   try {

@@ -108,3 +108,25 @@ test('a file that is mounted by itself is told before, and as not kept when it w
   }
   assert.match((await chroot.sh('cat /etc/hosts')).stdout, /^127.0.0.1 me\nmore\nmore\nmore\n$/)
 })
+
+test('what was left of a stage on a file system that was away is removed by the next one, but nothing that a commit kept (issue 4)', async () => {
+  await using chroot = await openChroot({ apart: ['/home'] })
+  await chroot.sh('mkdir /run/disk; mount --bind /home /run/disk')
+  for (const next of [['run', '--', 'touch', '/home/new'], ['recover']]) {
+    await chroot.vml(['tx', 'try', '--', 'touch', '/home/tried'])
+    await chroot.sh('umount /home')
+    await chroot.vml(['tx', 'discard'])
+    await chroot.sh('mount --bind /run/disk /home; ls -d /home/.vml-stage')
+    const { stderr } = await chroot.vml(['tx', ...next])
+    assert.match(
+      stderr,
+      /"\/home\/.vml-stage" was removed: .* while the file system of "\/home" was not mounted/,
+    )
+    assert.equal((await chroot.sh('ls -A /home')).stdout, 'new\n')
+  }
+  await chroot.sh('mkdir -m 700 -p /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file')
+  const refused = await chroot.vml(['tx', 'run', '--', 'touch', '/home/other'], failed)
+  assert.equal(refused.status, 5)
+  assert.match(refused.stderr, /"\/home\/.vml-stage" holds what a commit has kept\n.*remove the folder/)
+  assert.equal((await chroot.sh('cat /home/.vml-stage/keep/file; ls /home')).stdout, 'kept\nnew\n')
+})
