@@ -7,6 +7,8 @@ import { listPins, pinPath } from '../transaction/pins.ts'
 import { openTransactionContents } from '../transaction/transaction-contents.ts'
 import { rootPath } from '../model/raw-path.ts'
 import type { RecordRemover } from '../transaction/remove-transactions.ts'
+import { readKnownIndex } from '../transaction/baseline.ts'
+import { bytesOfIndex } from '../stage/index-bytes.ts'
 import { pathIn } from '../transaction/workplace.ts'
 import type { Budget } from '../model/span.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
@@ -68,14 +70,17 @@ export function recordRemoverOf(
 
 export function recordBudgetOf(
   context: TransactionContext,
-  parts: Pick<TransactionParts, 'state' | 'logbook'>,
+  parts: Pick<TransactionParts, 'state' | 'logbook' | 'reporter'>,
   budget: Budget,
 ): RecordBudget {
   const { config, reporter, signal } = context
   const { repository } = parts.logbook
   const usedBytes = () => Promise.resolve(takenBytes(systemLogbook) + alonePinBytes(parts))
   return {
-    limitBytes: budget.kind === 'bytes' ? budget.bytes : shareOf(budget.percent),
+    limitBytes:
+      budget.kind === 'bytes'
+        ? budget.bytes
+        : Math.max(0, Math.floor((systemBytes(parts) * budget.percent) / 100)),
     usedBytes,
     async prune() {
       const { pruneMarksOf, runPruning } = await import('../engine/prune.ts')
@@ -91,12 +96,16 @@ export function recordBudgetOf(
   }
 }
 
-/** Of what is in use on the file system of `/`, without what VML itself has there. */
-function shareOf(percent: number): number {
-  const { blocks, bfree, bsize } = statfsSync('/')
-  const used = (blocks - bfree) * bsize - takenBytes(systemFolder)
-  return Math.max(0, Math.floor((used * percent) / 100))
+/** In use on the file system of `/`, without what VML itself has there. */
+function systemBytes(parts: Pick<TransactionParts, 'state' | 'reporter'>): number {
+  const { type, blocks, bfree, bsize } = statfsSync('/')
+  // An overlay tells of the disk that it lies on, which is that of the whole host: what a container has is what was seen there.
+  const known = type === overlayType ? readKnownIndex(parts) : undefined
+  return known ? bytesOfIndex(known.index) : (blocks - bfree) * bsize - takenBytes(systemFolder)
 }
+
+/** OVERLAYFS_SUPER_MAGIC (statfs(2)). */
+const overlayType = 0x794c7630
 
 function alonePinBytes(parts: Pick<TransactionParts, 'state'>): number {
   return listPins(parts).reduce((sum, { isAlone, bytes }) => sum + (isAlone ? bytes : 0), 0)

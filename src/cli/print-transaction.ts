@@ -8,6 +8,7 @@ import { countChanges, type PathChange } from '../model/transaction.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
 import type { Output } from './output.ts'
+import { besideText } from './print-beside.ts'
 import { table } from './style.ts'
 
 const pathsShown = 20
@@ -83,10 +84,8 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
     out.line(
       `  ${plural(merged.length, 'path')} changed since and merged: ${someOf(merged.map(({ path }) => printable(path)))}`,
     )
-  for (const { path, reason, old } of paths.conflicts)
-    out.line(
-      `  ${style.red('stays')}  ${printable(path)}: ${reason}${old === undefined ? '' : '; both sides are put beside it as .mine and .old'}`,
-    )
+  for (const { path, reason } of paths.conflicts)
+    out.line(`  ${style.red('stays')}  ${printable(path)}: ${reason}${besideText(plan, path)}`)
   const kept = paths.kept.filter(({ why }) => why !== 'transferred by a hook')
   for (const [why, some] of Map.groupBy(kept, ({ why: each }) => each))
     out.line(
@@ -121,7 +120,11 @@ export function describePlan(plan: UndoPlan) {
       change: now === undefined ? 'created' : wanted === undefined ? 'deleted' : 'changed',
       how,
     })),
-    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({ path: printable(path), reason })),
+    conflicts: plan.paths.conflicts.map(({ path, reason }) => ({
+      path: printable(path),
+      reason,
+      beside: plan.beside.filter(({ of }) => of === path).map(({ path: at }) => printable(at)),
+    })),
     kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
     transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
       hook: hook.name,

@@ -7,8 +7,8 @@ import { isNothing } from '../transaction/run-undo.ts'
 import type { ListedTransaction } from '../transaction/transactions.ts'
 import type { UndoRequest } from '../transaction/undo.ts'
 import type { Context } from './command.ts'
-import { plural } from './format.ts'
 import { partialStatus } from './partial-status.ts'
+import { stayedNote } from './print-beside.ts'
 import { describePlan, printUndoPlan } from './print-transaction.ts'
 
 export interface TakeBackOn {
@@ -68,10 +68,7 @@ export async function takeBackOn(
     `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name: check, message }) => `${check} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
   )
   out.note(`To bring it back: vml tx undo ${number} --on ${name}`)
-  const { conflicts } = plan.paths
-  if (conflicts.length === 0) return
-  out.note(
-    `${plural(conflicts.length, 'path')} stayed as before; beside lie .mine (as it is) and .old (as it would have become): edit the file as you want it, and remove these`,
-  )
+  if (plan.paths.conflicts.length === 0) return
+  out.note(stayedNote(plan))
   return partialStatus
 }

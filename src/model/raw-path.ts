@@ -14,6 +14,8 @@ export const rootPath = '/' as RawPath
 /** Linux: PATH_MAX and NAME_MAX bound what one system call takes; deeper trees exist, hence the larger bound. */
 export const pathBytesMax = 64 * 1024
 export const nameBytesMax = 255
+/** What one call takes: PATH_MAX counts the NUL at the end (limits.h). */
+export const callPathBytesMax = 4095
 /** Of one entry: about 1.5 KiB of memory each while it is saved or restored, so that more would end the process instead. */
 export const entryPathsMax = 2_500_000
 

@@ -69,6 +69,12 @@ export function isDropped({ gaps }: Pick<TransactionDocument, 'gaps'>): boolean 
   return gaps.some(({ reason }) => reason === droppedReason)
 }
 
+/** What was written meanwhile and is no part of the transaction: an undo does not take it back. */
+export interface NotKept {
+  readonly path: RawText
+  readonly reason: string
+}
+
 /** `/.vml/transaction.json`, schema 1. Fields are only ever added. */
 export interface TransactionDocument {
   readonly schema: 1
@@ -93,6 +99,8 @@ export interface TransactionDocument {
   /** Every pre-image can be had; where not, `gaps` says what is missing. */
   readonly complete: boolean
   readonly gaps: readonly { readonly path: RawText; readonly reason: string }[]
+  /** Absent where there is none. */
+  readonly notKept?: readonly NotKept[]
   readonly counts: ChangeCounts
   /** What it costs: bytes that it added to the logbook. */
   readonly storedBytes: number
@@ -119,6 +127,8 @@ export const validationsCheck: Check<readonly Validation[]> = listOf(
   }),
   actionsMax,
 )
+
+const reasonedPaths = listOf(objectOf({ path: bytesText(pathBytesMax), reason: line }), listMax)
 
 const documentCheck: Check<TransactionDocument> = objectOf({
   schema: oneOf(1),
@@ -163,7 +173,8 @@ const documentCheck: Check<TransactionDocument> = objectOf({
     actionsMax,
   ),
   complete: flag,
-  gaps: listOf(objectOf({ path: bytesText(pathBytesMax), reason: line }), listMax),
+  gaps: reasonedPaths,
+  notKept: optional(reasonedPaths),
   counts: objectOf({ created: count, changed: count, deleted: count }),
   storedBytes: count,
   preImageBytes: count,
@@ -173,9 +184,14 @@ export function encodeTransaction(document: TransactionDocument): Buffer {
   const json = {
     ...document,
     command: document.command.map(encodeBytes),
-    gaps: document.gaps.map(({ path, reason }) => ({ path: encodeBytes(path), reason })),
+    gaps: document.gaps.map(encodeReasoned),
+    notKept: document.notKept?.map(encodeReasoned),
   }
   return Buffer.from(`${JSON.stringify(json, undefined, 2)}\n`, 'utf8')
+}
+
+function encodeReasoned({ path, reason }: NotKept): unknown {
+  return { path: encodeBytes(path), reason }
 }
 
 /** `integrity.format` names the field that is wrong. */

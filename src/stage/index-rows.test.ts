@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { RawPath } from '../model/raw-path.ts'
-import { mountTopsOf, otherMounts, withRows } from './index-rows.ts'
+import { mountTopsOf, onKnownDevices, otherMounts, withRows } from './index-rows.ts'
 import { entryOf, makeColumns, type IndexEntry, type RootIndex } from './root-index.ts'
 
 const nothing: RootIndex = { paths: [], columns: makeColumns(0) }
@@ -74,4 +74,35 @@ test('a folder whose device only has another number since the last start is no o
   assert.deepEqual(otherMounts(known, unmounted), ['/home'])
   const another = indexOf({ '/': [9n, 2n], '/home': [1n, 2n], '/opt': [3n, 2n], '/opt/new': [3n, 6n] })
   assert.deepEqual(otherMounts(known, another), ['/opt'])
+})
+
+test('a folder that was made since the devices got other numbers, and is gone again, was never a mount (issue 4)', () => {
+  const rowOf = (deviceId: bigint, inode: bigint): IndexEntry => ({
+    ...{ mode: 0o040755, uid: 0, gid: 0, links: 2, size: 0, mtimeNs: 0n, ctimeNs: 0n },
+    deviceId,
+    inode,
+  })
+  const known = withRows(
+    nothing,
+    new Map([
+      ['/' as RawPath, rowOf(1n, 2n)],
+      ['/home' as RawPath, rowOf(7n, 2n)],
+    ]),
+  )
+  // Since the last start `/` has the number 9, and `/home` that which `/` had.
+  const now: Readonly<Record<string, bigint>> = {
+    '/': 9n,
+    '/home': 1n,
+    '/new': 9n,
+    '/new/in': 9n,
+    '/new/disk': 5n,
+  }
+  const made = new Map([
+    ['/new/in' as RawPath, rowOf(9n, 4n)],
+    ['/new/disk' as RawPath, rowOf(5n, 2n)],
+    ['/new' as RawPath, rowOf(9n, 3n)],
+    ['/home' as RawPath, rowOf(1n, 2n)],
+  ])
+  const rows = onKnownDevices(known, made, (folder) => now[folder])
+  assert.deepEqual([...mountTopsOf(withRows(known, rows))], ['/home', '/new/disk'])
 })

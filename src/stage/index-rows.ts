@@ -34,6 +34,28 @@ export function withRows(index: RootIndex, rows: ReadonlyMap<RawPath, IndexEntry
   return { paths, columns: columnsOf(index, kept) }
 }
 
+/**
+ * Rows that were looked at now, for an index of which the numbers of devices may be older: a folder on the file system of the one above it gets the
+ * number that this one has there, or it would look like a mount of its own from then on; a mount keeps another one.
+ */
+export function onKnownDevices(
+  index: RootIndex,
+  rows: ReadonlyMap<RawPath, IndexEntry | undefined>,
+  deviceNow: (folder: RawPath) => bigint | undefined,
+): ReadonlyMap<RawPath, IndexEntry | undefined> {
+  const known = new Map(rows)
+  for (const [path, row] of [...rows].toSorted(([one], [other]) => (one < other ? -1 : 1))) {
+    if (row === undefined || row.mode >>> 12 !== folderType || path === rootPath) continue
+    const above = parentPath(path)
+    const deviceId = (known.get(above) ?? entryOf(index, above))?.deviceId
+    if (deviceId === undefined) continue
+    if (deviceNow(above) === row.deviceId) known.set(path, { ...row, deviceId })
+    else if (deviceId === row.deviceId)
+      known.set(path, { ...row, deviceId: BigInt.asUintN(64, ~row.deviceId) })
+  }
+  return known
+}
+
 function columnsOf({ columns: from }: RootIndex, rows: readonly (number | IndexEntry)[]) {
   const columns = makeColumns(rows.length)
   for (const [at, row] of rows.entries()) {

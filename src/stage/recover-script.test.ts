@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
+  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -130,6 +133,58 @@ test('nothing is done while a file system that has something of the commit is no
   }
 })
 
+for (const shell of ['/bin/dash', '/bin/bash', '/bin/busybox sh'])
+  for (const [state, folder] of [
+    ['COMMITTING', 'changed'],
+    ['COMMITTING', 'made'],
+    ['COMMITTING', 'gone'],
+    ['TAKING-BACK', 'changed'],
+  ] as const)
+    test(`a link in the place of the folder "${folder}" does not lead ${shell} elsewhere, ${state} (issue 4)`, () => {
+      using bench = openBench(state)
+      const [program = '', ...own] = shell.split(' ')
+      const [place, aside, elsewhere] = [`/etc/${folder}`, `/etc/${folder}.aside`, '/elsewhere']
+      cpSync(bench.at(place).toString('latin1'), bench.at(elsewhere).toString('latin1'), { recursive: true })
+      renameSync(bench.at(place), bench.at(aside))
+      symlinkSync('../elsewhere', bench.at(place))
+      const before = contentsOf(bench.at(elsewhere))
+      const { status, said } = bench.run(program, ...own, bench.root)
+      assert.equal(status, 1)
+      assert.match(said, new RegExp(`/etc/${folder}" leads to "[^"]*/elsewhere" now`))
+      assert.deepEqual(contentsOf(bench.at(elsewhere)), before)
+      assert.equal(bench.state(), `${state}\n`)
+      rmSync(bench.at(place))
+      renameSync(bench.at(aside), bench.at(place))
+      assert.equal(bench.run(program, ...own, bench.root).status, 0)
+      for (const name of names)
+        assert.equal(bench.look(name)[0], state === 'COMMITTING' ? 'new' : 'old', name)
+    })
+
+test('a folder that becomes a link right before mv is called is still the one that was looked at', () => {
+  using bench = openBench('COMMITTING')
+  mkdirSync(bench.at('/elsewhere'))
+  mkdirSync(bench.at('/bin'))
+  const [changed, aside] = [bench.at('/etc/changed').toString(), bench.at('/etc/changed.aside').toString()]
+  const mv = bench.at('/bin/mv').toString()
+  writeFileSync(
+    mv,
+    `#!/bin/sh
+if [ "$(pwd -P)" = '${changed}' ] && [ ! -e '${aside}' ]; then /bin/mv '${changed}' '${aside}'; ln -s ../elsewhere '${changed}'; fi
+exec /bin/mv "$@"
+`,
+    { mode: 0o755 },
+  )
+  bench.run('/usr/bin/env', `PATH=${bench.at('/bin')}:${process.env['PATH']}`, '/bin/sh', bench.root)
+  assert.deepEqual(contentsOf(bench.at('/elsewhere')), [])
+  assert.ok(contentsOf(bench.at('/etc/changed.aside')).every(([, content]) => content === 'new'))
+})
+
+function contentsOf(folder: Buffer): (readonly [name: string, content: string])[] {
+  return readdirSync(folder, { encoding: 'latin1' })
+    .toSorted()
+    .map((name) => [name, readFileSync(Buffer.from(`${folder.toString()}/${name}`, 'latin1'), 'utf8')])
+}
+
 /** Of a system whose root is `/` in the journal, and lies in a folder here. */
 function openBench(state: string, keeps: 'under its own name' | 'under a number' = 'under its own name') {
   const root = mkdtempSync(join(tmpdir(), 'vml-script-'))
@@ -193,7 +248,7 @@ function openBench(state: string, keeps: 'under its own name' | 'under a number'
     ],
     /** Words before those of the script are the shell's own. */
     run(shell: string, ...args: readonly string[]) {
-      const isOwn = (word: string) => word === '-x' || word === 'sh'
+      const isOwn = (word: string) => /^(?:-x|sh|\/bin\/sh|PATH=.*)$/.test(word)
       const own = args.filter(isOwn)
       const words = args.filter((word) => !isOwn(word))
       const { status, stderr } = spawnSync(shell, [...own, join(folder, 'recover.sh'), ...words], {

@@ -11,6 +11,11 @@ import type { FolderState, FolderTime, Journal, Step } from './journal.ts'
  * cannot do: change places of a folder and something else in one call, so that the name is gone between two calls of mv; attributes of
  * folders without setfattr (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
  * the kernel does.
+ *
+ * A user who puts a link in the place of a folder leads it nowhere: it changes into each folder without links (cd -P), compares where it is
+ * (getcwd(3)) with where it was to be, and calls what lies there by its name alone; a folder that was swapped later is still the same one.
+ * What remains: the times of folders are set by their paths, right after such a look; where what is kept lies is only seen to be root's
+ * own when it begins, which says nothing of a mount point that lies in a folder of a user; and root's own links are not followed, either.
  */
 export function recoverScript(journal: Journal): Buffer {
   const places = placeNames(journal)
@@ -37,12 +42,15 @@ function placeNames({ root, keeps }: Journal): PlaceNames {
     assignments: () =>
       [
         `[ -n "$root_given" ] || R=${quoted(root === rootPath ? '' : root)}`,
+        // Without links, as what is compared with it.
+        'R=$(cd -P "$R/" && pwd -P) || exit 2',
+        '[ "$R" != / ] || R=',
         ...names.map(
           ({ folder, name }) =>
             `${name}=${inRoot(root, folder) ? '"$R"' : ''}${quoted(withoutRoot(root, folder))}`,
         ),
         // Before anything is done: steps of a file system that is not mounted would look as if they were done already.
-        ...names.map(({ name }) => `[ -d "$${name}" ] || away "$${name}"`),
+        ...names.map(({ name }) => `[ -d "$${name}" ] && [ -O "$${name}" ] || away "$${name}"`),
       ].join('\n'),
   }
 }
@@ -189,6 +197,7 @@ unset IFS
 say() { printf 'recover.sh: %s\\n' "$*" >&2; }
 away() { say "Cannot begin: \\"$1\\" is not there; nothing was changed: mount the file system that has it, and repeat"; exit 1; }
 case $0 in */*) D=\${0%/*} ;; *) D=. ;; esac
+D=$(cd -P "$D/" && pwd -P) || exit 2
 direction= R= root_given=
 for word; do
   case $word in
@@ -217,6 +226,25 @@ enter() {
   [ ! -f "$D/state.$1" ] || mv -f "$D/state.$1" "$D/state" || stop "$D/state"
   sync -f "$D" 2>/dev/null || sync
 }
+# In these shells PWD is what getcwd(3) tells after the folder was changed; others work it out before.
+case \${BASH_VERSION-}\${KSH_VERSION-}\${ZSH_VERSION-} in
+  '') here() { now=$PWD; } ;;
+  *) here() { now=$(env pwd -P && echo x) && now=\${now%?x}; } ;;
+esac
+# Into a folder of the root: from then on it is this one, whatever becomes of its name. 1: there is none; 2: a link leads elsewhere.
+go() {
+  [ "$1" != / ] || set -- ''
+  cd -P "$R$1/" 2>/dev/null || return 1
+  here && { [ "$now" = "$R$1" ] || [ "$now$R$1" = / ]; } || return 2
+}
+# Into the folder of a path, of which n is then the name.
+at() {
+  go "\${1%/*}" || case $? in
+    2) say "\\"$R\${1%/*}\\" leads to \\"$now\\" now"; stop "$R$1" ;;
+    *) stop "$R$1" ;;
+  esac
+  n=./\${1##*/}
+}
 # mv to a link that leads to a folder would move into that folder; not every mv that knows -T then replaces the link.
 try() { rm -rf "$D/${trialFolder}" && mkdir "$D/${trialFolder}" && mkdir "$D/${trialFolder}/folder" && ln -s folder "$D/${trialFolder}/link" && : >"$D/${trialFolder}/file"; }
 try || stop "$D/${trialFolder}"
@@ -234,16 +262,19 @@ for touch in 'touch -m -d @1.5' 'touch -m -d @1' 'touch -d @1' :; do ! $touch "$
 rm -rf "$D/${trialFolder}"
 # In this place nothing stands yet.
 move_new() {
-  if there "$2"; then say "\\"$2\\" is there already"; return 1; fi
+  if there "$2"; then
+    case $2 in ./*) say "\\"$now/\${2#./}\\" is there already" ;; *) say "\\"$2\\" is there already" ;; esac
+    return 1
+  fi
   move "$1" "$2"
 }
-# What is not there any more is named by touch, and no failure.
+# What is not there any more is no failure.
 touch_at() {
   time=$1
   shift
   for at; do
     shift
-    [ ! -d "$R$at" ] || set -- "$@" "$R$at"
+    ! go "$at" || set -- "$@" "$R$at/"
   done
   [ $# = 0 ] || case $touch in
     *.5) touch -m -d "@$time" "$@" || : ;;
@@ -258,26 +289,36 @@ into() {
   [ $# = 0 ] || mv -f "$@" "$to/" 2>/dev/null
 }
 set_folder() {
-  folder "$1" || stop "$1"
-  chown "$3" "$1" && chmod "$2" "$1" || stop "$1"
+  at "$1/"
+  chown "$3" . && chmod "$2" . || stop "$R$1"
 }
 set_attribute() {
+  at "$1/"
   if ! command -v setfattr >/dev/null 2>&1; then
-    say "The attribute $2 of \\"$1\\" stays as it is: setfattr (package attr) is missing"
+    say "The attribute $2 of \\"$R$1\\" stays as it is: setfattr (package attr) is missing"
   elif [ -n "$3" ]; then
-    setfattr -h -n "$2" -v "$3" "$1" || stop "$1"
+    setfattr -n "$2" -v "$3" . || stop "$R$1"
   else
-    setfattr -h -x "$2" "$1" 2>/dev/null || :
+    setfattr -x "$2" . 2>/dev/null || :
   fi
 }
 if [ $direction = forward ]; then
   enter COMMITTING
-  c() { if there "$2"; then move_new "$2" "$R$1" || stop "$R$1"; fi; }
-  d() { if ! there "$2"; then move "$R$1" "$2" || stop "$R$1"; fi; }
+  c() {
+    there "$2" || return 0
+    at "$1"
+    move_new "$2" "$n" || stop "$R$1"
+  }
+  d() {
+    ! there "$2" || return 0
+    at "$1"
+    move "$n" "$2" || stop "$R$1"
+  }
   r() {
     there "$2" || return 0
     there "$3" || stop "$R$1"
-    move "$2" "$R$1" || stop "$R$1"
+    at "$1"
+    move "$2" "$n" || stop "$R$1"
   }
   x() {
     if [ "$4" = folder ]; then is_new() { folder "$1"; }; else is_new() { there "$1" && ! folder "$1"; }; fi
@@ -286,33 +327,37 @@ if [ $direction = forward ]; then
     # Exchanged: the old thing lies where the new one was made.
     if there "$2" && ! is_new "$2"; then move_new "$2" "$3" || stop "$R$1"; fi
     there "$2" || return 0
-    if ! there "$3"; then move_new "$R$1" "$3" || stop "$R$1"; fi
-    move_new "$2" "$R$1" || stop "$R$1"
+    at "$1"
+    if ! there "$3"; then move_new "$n" "$3" || stop "$R$1"; fi
+    move_new "$2" "$n" || stop "$R$1"
   }
-  f() { set_folder "$R$1" "$2" "$3"; }
-  a() { set_attribute "$R$1" "$2" "$3"; }
+  f() { set_folder "$1" "$2" "$3"; }
+  a() { set_attribute "$1" "$2" "$3"; }
   cs_at_once() {
-    live=$R$1 made=$2
+    go "$1" || return
+    made=$2
     shift 2
     for name; do
       shift
       there "$made/$name" || continue
-      ! there "$live/$name" || return 1
+      ! there "./$name" || return 1
       set -- "$@" "$made/$name"
     done
-    into "$live" "$@"
+    into . "$@"
   }
   ds_at_once() {
-    live=$R$1 kept=$2
+    go "$1" || return
+    kept=$2
     shift 2
     for name; do
       shift
-      there "$kept/$name" || set -- "$@" "$live/$name"
+      there "$kept/$name" || set -- "$@" "./$name"
     done
     into "$kept" "$@"
   }
   rs_at_once() {
-    live=$R$1 made=$2 kept=$3
+    go "$1" || return
+    made=$2 kept=$3
     shift 3
     for name; do
       shift
@@ -320,23 +365,34 @@ if [ $direction = forward ]; then
       there "$kept/$name" || return 1
       set -- "$@" "$made/$name"
     done
-    into "$live" "$@"
+    into . "$@"
   }
   ta() { touch_at "$@"; }
   tb() { :; }
 else
   enter TAKING-BACK
-  c() { if ! there "$2" && there "$R$1"; then move "$R$1" "$2" || stop "$R$1"; fi; }
-  d() { if there "$2"; then move_new "$2" "$R$1" || stop "$R$1"; fi; }
+  c() {
+    ! there "$2" || return 0
+    # The folder may have gone back already, with all that was put into it.
+    go "\${1%/*}" || [ $? = 2 ] || return 0
+    at "$1"
+    ! there "$n" || move "$n" "$2" || stop "$R$1"
+  }
+  d() {
+    there "$2" || return 0
+    at "$1"
+    move_new "$2" "$n" || stop "$R$1"
+  }
   r() {
     there "$3" || return 0
+    at "$1"
     # Not replaced yet: the old thing has two names, between which mv does nothing.
-    if there "$2" && there "$R$1"; then
-      if [ -L "$R$1" ] || { [ ! -L "$3" ] && [ "$R$1" -ef "$3" ]; }; then rm -f "$3"; return; fi
+    if there "$2" && there "$n"; then
+      if [ -L "$n" ] || { [ ! -L "$3" ] && [ "$n" -ef "$3" ]; }; then rm -f "$3"; return; fi
       # Neither the old nor the new thing: what came since stays.
-      [ "$R$1" -ef "$2" ] || return 0
+      [ "$n" -ef "$2" ] || return 0
     fi
-    move "$3" "$R$1" || stop "$R$1"
+    move "$3" "$n" || stop "$R$1"
   }
   x() {
     if [ "$4" = folder ]; then is_new() { folder "$1"; }; else is_new() { there "$1" && ! folder "$1"; }; fi
@@ -344,49 +400,53 @@ else
     # Exchanged: the old thing lies where the new one was made.
     if ! there "$3" && there "$2" && ! is_new "$2"; then move_new "$2" "$3" || stop "$R$1"; fi
     there "$3" || return 0
-    if there "$R$1"; then move_new "$R$1" "$2" || stop "$R$1"; fi
-    move_new "$3" "$R$1" || stop "$R$1"
+    at "$1"
+    if there "$n"; then move_new "$n" "$2" || stop "$R$1"; fi
+    move_new "$3" "$n" || stop "$R$1"
   }
-  f() { set_folder "$R$1" "$4" "$5"; }
-  a() { set_attribute "$R$1" "$2" "$4"; }
+  f() { set_folder "$1" "$4" "$5"; }
+  a() { set_attribute "$1" "$2" "$4"; }
   cs_at_once() {
-    live=$R$1 made=$2
+    go "$1" || return
+    made=$2
     shift 2
     for name; do
       shift
-      ! there "$made/$name" && there "$live/$name" && set -- "$@" "$live/$name"
+      ! there "$made/$name" && there "./$name" && set -- "$@" "./$name"
     done
     into "$made" "$@"
   }
   ds_at_once() {
-    live=$R$1 kept=$2
+    go "$1" || return
+    kept=$2
     shift 2
     for name; do
       shift
       there "$kept/$name" || continue
-      ! there "$live/$name" || return 1
+      ! there "./$name" || return 1
       set -- "$@" "$kept/$name"
     done
-    into "$live" "$@"
+    into . "$@"
   }
   # As r tells each: those that were not replaced yet lose their second name, then the others are put back.
   rs_at_once() {
-    live=$R$1 made=$2 kept=$3
+    go "$1" || return
+    made=$2 kept=$3
     shift 3
     second_names "$@"
     for name; do
       shift
       there "$kept/$name" || continue
-      if there "$made/$name" && there "$live/$name"; then [ "$live/$name" -ef "$made/$name" ] || continue; fi
+      if there "$made/$name" && there "./$name"; then [ "./$name" -ef "$made/$name" ] || continue; fi
       set -- "$@" "$kept/$name"
     done
-    into "$live" "$@"
+    into . "$@"
   }
   second_names() {
     for name; do
       shift
-      there "$kept/$name" && there "$made/$name" && there "$live/$name" || continue
-      if [ -L "$live/$name" ] || { [ ! -L "$kept/$name" ] && [ "$live/$name" -ef "$kept/$name" ]; }; then set -- "$@" "$kept/$name"; fi
+      there "$kept/$name" && there "$made/$name" && there "./$name" || continue
+      if [ -L "./$name" ] || { [ ! -L "$kept/$name" ] && [ "./$name" -ef "$kept/$name" ]; }; then set -- "$@" "$kept/$name"; fi
     done
     [ $# = 0 ] || rm -f "$@"
   }

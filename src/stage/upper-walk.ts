@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
 import { printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
-import { joinPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { callPathBytesMax, joinPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus, Libc } from '../wire/libc.ts'
 import { overlayPrefix, statusAt, typeOf } from './fingerprint.ts'
 import { overlaysOf, viewOf, type MountPlan, type StagedMount } from './mount-plan.ts'
@@ -34,10 +34,20 @@ export interface UpperLook {
 
 export function lookHere(libc: Libc): UpperLook {
   return {
-    at: (place) => placed(libc, place),
+    at: (place) => placed(libc, requireShort(place)),
     names: namesIn,
     isOpaque: (place, path) => isOpaque(libc, place, path),
   }
+}
+
+/** In a stage a path has that of the upper folder before it. */
+function requireShort(place: RawPath): RawPath {
+  if (place.length <= callPathBytesMax) return place
+  throw new VmlError(
+    'unsupported',
+    `Cannot read the change set of the stage: "${printable(place)}" is longer than the ${callPathBytesMax} bytes that a call takes`,
+    { hint: 'Nothing was changed. vml tx run --live makes such a change on the machine itself' },
+  )
 }
 
 /** All paths of which the upper folder says anything; also folders that are in it for what they hold, and copies that are equal. */

@@ -10,7 +10,7 @@ import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths
 import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import type { PackageState } from '../packages/package-system.ts'
-import { rowOfStatus, withRows } from '../stage/index-rows.ts'
+import { onKnownDevices, rowOfStatus, withRows } from '../stage/index-rows.ts'
 import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
 import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
@@ -52,7 +52,9 @@ const lockWaitMs = 120_000
 const lockPollMs = 50
 
 /** Undefined where stock was never taken, or what was kept of it cannot be read. */
-export function readKnownIndex(place: Workplace): { index: RootIndex; takenMs: number } | undefined {
+export function readKnownIndex(
+  place: Pick<Workplace, 'state' | 'reporter'>,
+): { index: RootIndex; takenMs: number } | undefined {
   const file = indexFile(place)
   const bytes = readIfThere(file)
   if (bytes === undefined) return undefined
@@ -187,7 +189,8 @@ export async function noteChanges(
     const limits = { ...rules, isPackaged: options.byHand ? () => false : isPackaged }
     draft.keepAs(path, after, () => keptBytesMax(path, limits))
   }
-  await writeKnown(place, withRows(index, rows), draft.changed() ? draft.end() : undefined)
+  const known = onKnownDevices(index, rows, (folder) => statusAt(place.libc, inRoot(place, folder))?.deviceId)
+  await writeKnown(place, withRows(index, known), draft.changed() ? draft.end() : undefined)
 }
 
 /**
@@ -315,7 +318,7 @@ function rowOf(is: Fingerprint): IndexEntry {
   return { mode: (typeBits[type] << 12) | mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs }
 }
 
-function indexFile({ state }: Workplace): RawPath {
+function indexFile({ state }: Pick<Workplace, 'state'>): RawPath {
   return pathIn(state, 'index')
 }
 

@@ -26,6 +26,7 @@ import { noteOrForget } from './baseline.ts'
 import { nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
+import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
 import {
   keepPackages,
   packageRecords,
@@ -105,6 +106,7 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
         hint: 'Nothing was changed. End it, then vml tx recover',
       },
     )
+  await tellMountedFiles(place)
   const { plan, index } = stage
   const changeSet = await readChangeSet({
     plan,
@@ -223,6 +225,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     ruleOf: usableRules(parts, all, before),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
+  const notKept = await mountedFilesWritten(parts)
   const looked = new Map<RawPath, FileStatus>()
   const settled = changes.map((change) => withoutPlace(settle(parts, change, looked)))
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal, thorough: true })
@@ -251,6 +254,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         services,
         complete: gaps.length === 0,
         gaps,
+        ...(notKept.length === 0 ? {} : { notKept }),
         counts: countChanges(all),
         storedBytes: 0,
         preImageBytes,

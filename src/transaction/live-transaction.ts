@@ -45,6 +45,7 @@ import {
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
 import { ownerBy } from './record-changes.ts'
+import { noteMountedFiles, tellMountedFiles } from './mounted-files.ts'
 import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -54,10 +55,11 @@ import { openFolder, pathIn, type Workplace } from './workplace.ts'
  */
 export async function beginLive(place: Workplace, request: StageRequest, reason: string): Promise<StageNote> {
   const scan = planLive(place, request.source)
-  const folder = await beginStage(place)
+  const folder = await beginStage(place, scan)
   const note: StageNote = { ...noteOf(place, request), scan, modeReason: reason }
   try {
     keepOutside(place)
+    await noteMountedFiles(place, scan, note.source)
     // Before anything is linked, which touches every file.
     await place.beforeChange?.()
     const mark = markOf(note.process.id)
@@ -177,6 +179,7 @@ export async function endLive(
       signal,
       report: (event) => parts.reporter.progress(event),
     })
+    await tellMountedFiles(parts)
     const changes = found.filter(({ path }) => !outsidePaths.includes(path))
     if (isNothingMeant(changes) && outside.length === 0) {
       dropStage(parts, plan)

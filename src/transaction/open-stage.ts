@@ -12,6 +12,8 @@ import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
+import { removeLeftStores } from './left-stores.ts'
+import { noteMountedFiles } from './mounted-files.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 
@@ -54,13 +56,14 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
       hint: 'Nothing was run. Where no stage can be had, the same can be recorded live',
     })
   const { plan } = planned
-  const folder = await beginStage(place)
+  const folder = await beginStage(place, plan)
   try {
     // Any other command writes nothing outside: what changes there meanwhile is somebody else's.
     if (request.source === 'apt') keepOutside(place)
     const note = noteOf(place, request, plan)
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)
+    await noteMountedFiles(place, plan, note.source)
     const { policy } = request
     const made = makeStage(
       plan,
@@ -153,13 +156,31 @@ export function keepOutside(place: Workplace): void {
   writeFileSync(pathIn(folder, 'complete'), '', { mode: 0o600 })
 }
 
-/** The folder is the lock: it is made by one process. */
-export async function beginStage(place: Workplace): Promise<RawPath> {
+/** The folder is the lock: it is made by one process. `plan` says where else something will be made. */
+export async function beginStage(place: Workplace, plan?: MountPlan): Promise<RawPath> {
   const folder = openFolder(place)
   mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
+  makeOpenFolder(folder)
+  try {
+    if (plan) removeLeftStores(place, plan)
+    return folder
+  } catch (error) {
+    removeOpenFolder(place)
+    throw error
+  }
+}
+
+/** What is left of stages on file systems that were not mounted then; where none is open. */
+export async function sweepStores(place: Workplace): Promise<void> {
+  const planned = planMountsNow(place, { live: true })
+  if (planned.kind === 'unsupported') return
+  await beginStage(place, planned.plan)
+  removeOpenFolder(place)
+}
+
+function makeOpenFolder(folder: RawPath): void {
   try {
     mkdirSync(folder, { mode: 0o700 })
-    return folder
   } catch (error) {
     if (systemErrorCode(error) !== 'EEXIST') throw error
     const note = readStageNote(pathOfNote(folder))

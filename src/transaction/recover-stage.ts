@@ -20,6 +20,7 @@ import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
+import { tellMountedFiles } from './mounted-files.ts'
 import { pathOfNote, readStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -126,6 +127,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   if (note?.source === 'apt') await restoreOutside(parts)
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
+  await tellMountedFiles(parts)
   dropStage(parts, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }

@@ -13,7 +13,7 @@ import { finishRemote, forgetRemote, type PreparedRemote, prepareRemote } from '
 import { readRemoteContents } from './remote-contents.ts'
 import { remoteFingerprints } from './remote-fingerprints.ts'
 import { NotLookedAt, openRemoteLook } from './remote-look.ts'
-import { type RemoteMachine, remoteOpen, statusesOf, tryWork } from './remote-machine.ts'
+import { type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
 import { remotePlace } from './remote-place.ts'
 import { commitOrTakeBack, recordCommittedRemote, type RemoteParts, writeRemoteIntent } from './remote-run.ts'
 import { dropRemote, lockRemote, readMountInfo } from './remote-stage.ts'
@@ -176,19 +176,9 @@ async function makeReady(parts: RemoteUndo, plan: UndoPlan): Promise<Ready> {
     if (wanted) things.push({ path, wanted, content, from: path })
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
-  for (const { path, now, old } of plan.paths.conflicts) {
-    // Where there was nothing before, what is there now stays, and has no other side.
-    if (old?.kind !== 'before') continue
-    const sides = [
-      ['mine', now, undefined],
-      ['old', old.change.before, old],
-    ] as const
-    for (const [name, state, content] of sides) {
-      if (state?.type !== 'file') continue
-      const free = await freePath(machine, path, name)
-      things.push({ path: free, wanted: state, content, from: path })
-      changes.push({ path: free, after: state })
-    }
+  for (const { path, of, wanted, content } of plan.beside) {
+    things.push({ path, wanted, content, from: of })
+    changes.push({ path, after: wanted })
   }
   things.sort((one, other) => (one.path < other.path ? -1 : 1))
   changes.sort((one, other) => (one.path < other.path ? -1 : 1))
@@ -292,13 +282,6 @@ async function contentNow(machine: RemoteMachine, path: RawPath): Promise<Buffer
       hint: 'Nothing was changed. Repeat it',
     },
   )
-}
-
-async function freePath(machine: RemoteMachine, path: RawPath, name: string): Promise<RawPath> {
-  for (let number = 0; ; number++) {
-    const candidate = asRaw(`${path}.${name}${number === 0 ? '' : `.${number}`}`) as RawPath
-    if ((await statusesOf(machine, [candidate])).size === 0) return candidate
-  }
 }
 
 /** dpkg's locks are the kernel's: a shell cannot take them, but see them (proc(5), "/proc/locks"). */

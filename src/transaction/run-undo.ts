@@ -67,7 +67,7 @@ export function isNothing({ paths }: UndoPlan): boolean {
 export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
   requireSpace(`${plan.kind} it`, undoNeeds(parts, plan))
   const mounts = planTransferStage(parts, plan.transfers)
-  const folder = await beginStage(parts)
+  const folder = await beginStage(parts, mounts)
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
   try {
@@ -228,17 +228,9 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
     else fill?.remove(path)
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
-  for (const { path, now, old } of plan.paths.conflicts) {
-    const beside = async (name: string, state: Fingerprint | undefined, content: PlannedPath['content']) => {
-      if (state?.type !== 'file') return
-      const free = freePath(parts, path, name)
-      await put(free, state, content, path)
-      changes.push({ path: free, after: state })
-    }
-    // Where there was nothing before, what is there now stays, and has no other side.
-    if (old?.kind !== 'before') continue
-    await beside('mine', now, undefined)
-    await beside('old', old.change.before, old)
+  for (const { path, of, wanted, content } of plan.beside) {
+    await put(path, wanted, content, of)
+    changes.push({ path, after: wanted })
   }
   const sorted = changes.toSorted((one, other) => (one.path < other.path ? -1 : 1))
   const folderTimes = new Map(
@@ -325,13 +317,6 @@ const nodeTypes = {
   chardev: 0o020000,
   irregular: 0o100000,
 } as const
-
-function freePath(place: Workplace, path: RawPath, name: string): RawPath {
-  for (let number = 0; ; number++) {
-    const candidate = `${path}.${name}${number === 0 ? '' : `.${number}`}` as RawPath
-    if (outlineNow(place, candidate) === undefined) return candidate
-  }
-}
 
 export async function regenerate(
   { shell, signal, reporter }: Pick<Workplace, 'shell' | 'signal' | 'reporter'>,

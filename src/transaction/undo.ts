@@ -8,6 +8,7 @@ import type { PackageTransition } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
+import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { readPackagesNow } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
@@ -51,6 +52,8 @@ export interface UndoPlan {
   /** Those that are taken back: what was asked for, and what was taken along. Newest first. */
   readonly transactions: readonly ReadTransaction[]
   readonly paths: UndoPaths
+  /** Both sides of what stays as it is. */
+  readonly beside: readonly BesideFile[]
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
@@ -154,7 +157,8 @@ async function planOnce(
     throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
       hint: 'Nothing was changed',
     })
-  return { plan: finish(request, { transactions, planned, staying, due }) }
+  const beside = planBeside(planned.paths, view.now)
+  return { plan: finish(request, { transactions, planned, beside, staying, due }) }
 }
 
 function finish(
@@ -162,6 +166,7 @@ function finish(
   work: {
     readonly transactions: readonly ReadTransaction[]
     readonly planned: PackageUndo
+    readonly beside: readonly BesideFile[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
   },
@@ -183,6 +188,7 @@ function finish(
     subject: request.kind === 'redo' ? request.subject : work.transactions.map(({ entry }) => entry),
     transactions: work.transactions,
     paths,
+    beside: work.beside,
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
@@ -194,7 +200,7 @@ function finish(
       ]),
     ].toSorted(),
     transfers,
-    bytes: bytesWritten(paths) + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
+    bytes: bytesWritten(paths, work.beside) + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }
 
@@ -209,14 +215,9 @@ function isStillDue({ package: name, to }: StateTransfer, packages: readonly Pac
   )
 }
 
-function bytesWritten({ paths, conflicts }: UndoPaths): number {
-  const sizes = [
-    ...paths.map(({ content, wanted }) => (content ? (wanted?.size ?? 0) : 0)),
-    ...conflicts.map(({ now, old }) =>
-      old?.kind === 'before' ? (now?.size ?? 0) + (old.change.before?.size ?? 0) : 0,
-    ),
-  ]
-  return sizes.reduce((sum, size) => sum + size, 0)
+function bytesWritten({ paths }: UndoPaths, beside: readonly BesideFile[]): number {
+  const taken = paths.filter(({ content }) => content !== undefined)
+  return [...taken, ...beside].reduce((sum, { wanted }) => sum + (wanted?.size ?? 0), 0)
 }
 
 /** A file of dpkg that cannot be merged leaves no consistent database: then nothing is done. */

@@ -67,3 +67,66 @@ test('a transaction within a transaction is refused: its record would be gone wi
   )
   assert.equal((await transactionsOf(chroot)).length, 1)
 })
+
+test('both sides of a conflict at the longest name lie beside it, under names that are told (issue 4)', async () => {
+  await using chroot = await openChroot()
+  const name = `/etc/${'n'.repeat(255)}`
+  const write = (content: string) => ['sh', '-c', `echo ${content} >${name}`]
+  await chroot.run(write('one'))
+  await chroot.vml(['tx', 'run', '--', ...write('two')])
+  await chroot.run(write('three'))
+  const undo = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(undo.status, 3)
+  for (const [beside, content] of [
+    [`${'n'.repeat(250)}.mine`, 'three\n'],
+    [`${'n'.repeat(251)}.old`, 'one\n'],
+  ] as const) {
+    assert.ok(undo.stdout.includes(`"${beside}"`))
+    assert.equal((await chroot.sh(`cat /etc/${beside}`)).stdout, content)
+  }
+  assert.match(undo.stderr, /where no other names are told above/)
+})
+
+test('a file that is mounted by itself is told before, and as not kept when it was written (issue 4)', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo 127.0.0.1 me >/run/hosts; mount --bind /run/hosts /etc/hosts')
+  const told = /"\/etc\/hosts" was written on the machine itself/
+  const calm = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  assert.match(
+    calm.stderr,
+    /"\/etc\/hosts": mounted each by itself. What is written there is written at once/,
+  )
+  assert.doesNotMatch(calm.stderr, told)
+  const script = 'echo more >>/etc/hosts; touch /etc/two'
+  const tried = await chroot.vml(['tx', 'try', '--discard', '--', 'sh', '-c', script])
+  assert.match(tried.stderr, told)
+  for (const [at, way] of [[], ['--live']].entries()) {
+    const run = await chroot.vml(['tx', 'run', ...way, '--', 'sh', '-c', `${script}${at}`])
+    assert.match(run.stderr, told)
+    const { stdout } = await chroot.vml(['tx', 'show', String(at + 2)])
+    assert.match(stdout, /not kept +\/etc\/hosts +a file that is mounted by itself was written at once/)
+  }
+  assert.match((await chroot.sh('cat /etc/hosts')).stdout, /^127.0.0.1 me\nmore\nmore\nmore\n$/)
+})
+
+test('what was left of a stage on a file system that was away is removed by the next one, but nothing that a commit kept (issue 4)', async () => {
+  await using chroot = await openChroot({ apart: ['/home'] })
+  await chroot.sh('mkdir /run/disk; mount --bind /home /run/disk')
+  for (const next of [['run', '--', 'touch', '/home/new'], ['recover']]) {
+    await chroot.vml(['tx', 'try', '--', 'touch', '/home/tried'])
+    await chroot.sh('umount /home')
+    await chroot.vml(['tx', 'discard'])
+    await chroot.sh('mount --bind /run/disk /home; ls -d /home/.vml-stage')
+    const { stderr } = await chroot.vml(['tx', ...next])
+    assert.match(
+      stderr,
+      /"\/home\/.vml-stage" was removed: .* while the file system of "\/home" was not mounted/,
+    )
+    assert.equal((await chroot.sh('ls -A /home')).stdout, 'new\n')
+  }
+  await chroot.sh('mkdir -m 700 -p /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file')
+  const refused = await chroot.vml(['tx', 'run', '--', 'touch', '/home/other'], failed)
+  assert.equal(refused.status, 5)
+  assert.match(refused.stderr, /"\/home\/.vml-stage" holds what a commit has kept\n.*remove the folder/)
+  assert.equal((await chroot.sh('cat /home/.vml-stage/keep/file; ls /home')).stdout, 'kept\nnew\n')
+})

@@ -1,6 +1,7 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
 import { endEndedRpm } from '../../app/rpm-runs.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
+import { sweepStores } from '../../transaction/open-stage.ts'
 import { describeRecovered, recoverStage } from '../../transaction/recover-stage.ts'
 import { dropOutlived } from '../../transaction/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
@@ -36,6 +37,7 @@ export const recover = defineCommand({
     if (outlived !== undefined) context.reporter.warn({ warning: outlived })
     await endEndedRpm(parts)
     const recovered = await recoverStage(parts, { backward: options.backward })
+    if (recovered.kind === 'nothing') await sweepStores(parts)
     out.document({ schema: 1, outcome: recovered.kind })
     out.note(describeRecovered(recovered) ?? 'Nothing was left behind')
     if (recovered.kind === 'recorded' && recovered.end.kind === 'recorded')

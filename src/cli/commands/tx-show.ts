@@ -49,6 +49,7 @@ export const command = defineCommand({
       services: document.services,
       validations: document.validations,
       gaps: document.gaps.map(({ path, reason }) => ({ path: printable(path), reason })),
+      not_kept: (document.notKept ?? []).map(({ path, reason }) => ({ path: printable(path), reason })),
       paths: changes.map(describeChange),
     })
     if (out.json) return
@@ -91,6 +92,8 @@ export const command = defineCommand({
     printPackages(out, document.packages)
     for (const { path, reason } of isDropped(document) ? [] : document.gaps.slice(0, gapsShown))
       out.line(`  ${out.style.red('cannot be had')}  ${printable(path)}  ${shown(reason)}`)
+    for (const { path, reason } of document.notKept?.slice(0, gapsShown) ?? [])
+      out.line(`  ${out.style.red('not kept')}  ${printable(path)}  ${shown(reason)}`)
     for (const { unit, action, outcome, stoppedMs } of document.services)
       out.line(
         `  ${shown(unit)}  ${action} ${outcome}${stoppedMs === undefined ? '' : `, stopped for ${formatDuration(stoppedMs)}`}`,

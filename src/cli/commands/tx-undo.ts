@@ -12,7 +12,7 @@ import { planUndo, type UndoPlan, type UndoRequest } from '../../transaction/und
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
-import { plural } from '../format.ts'
+import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { shown } from '../options.ts'
@@ -200,12 +200,8 @@ async function takeBack(
     `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name, message }) => `${name} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
   )
   out.note(`To bring it back: vml tx undo ${number}`)
-  const { conflicts } = plan.paths
-  if (conflicts.length === 0) return
-  const beside = conflicts.some(({ old }) => old !== undefined)
-  out.note(
-    `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? '; beside lie .mine (as it is) and .old (as it would have become): edit the file as you want it, and remove these' : ''}`,
-  )
+  if (plan.paths.conflicts.length === 0) return
+  out.note(stayedNote(plan))
   return partialStatus
 }
 
