@@ -25,7 +25,7 @@ import { extendedStatesPath, readDpkgPackages, statusPath } from '../packages/dp
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
 import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import { packagedContents } from './packaged-contents.ts'
-import { packageSetOf, readPackagesNow, transitionsOf } from './packages-now.ts'
+import { packageSetOf, readPackagesNow, sourcedFiles, transitionsOf } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
 import { type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
@@ -233,11 +233,10 @@ async function record(
 ) {
   const after = await readPackagesNow(parts)
   const { manager, packages } = transitionsOf(parts, await packagesBefore(baseline), after)
-  const dpkg = after.find(({ files }) => files !== undefined)
   const { signal } = parts
   const missing = found.filter(({ before: was }) => was?.type === 'file' && was.sha256 === undefined)
   const packaged = await packagedContents(parts, missing, {
-    files: dpkg?.files,
+    files: sourcedFiles(after),
     folder,
     sources: parts.packageSources,
   })
