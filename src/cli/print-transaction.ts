@@ -43,12 +43,19 @@ export function countsText(changes: readonly PathChange[]): string {
     .join(', ')
 }
 
+const actionsDone = { start: 'started', stop: 'stopped', restart: 'restarted', reload: 'read anew' } as const
+
 /** `machine`: that it was made on, over ssh. */
 export function printRecorded(out: Output, { number, document }: StoredTransaction, machine?: string): void {
   const { created, changed, deleted } = document.counts
   out.note(
     `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}${machine === undefined ? '' : ` --on ${machine}`}`,
   )
+  const seenTo = document.services.filter(({ outcome }) => outcome === 'done')
+  if (seenTo.length > 0)
+    out.note(
+      `Services: ${seenTo.map(({ unit, action }) => `${shown(unit)} ${actionsDone[action]}`).join(', ')}`,
+    )
   if (document.mode === 'live' && document.source !== 'hand')
     for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)
   if (!document.complete)

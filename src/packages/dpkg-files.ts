@@ -11,7 +11,7 @@ import {
   underRoot,
 } from './dpkg-database.ts'
 import { readDiversions, type Diversion } from './dpkg-diversions.ts'
-import { readAliases, underAliases } from './merged-folders.ts'
+import { readAliases, underAliases, withoutUsr } from './merged-folders.ts'
 
 /** A path as one package has it. */
 export interface PackagedPath {
@@ -137,10 +137,6 @@ function readOwners(
         )
     }
   return owners
-}
-
-function withoutUsr(path: RawPath): RawPath {
-  return path.slice('/usr'.length) as RawPath
 }
 
 const infoFolder = '/var/lib/dpkg/info' as RawPath

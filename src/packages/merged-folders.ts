@@ -32,6 +32,11 @@ export function aliasesAmong(target: (path: RawPath) => string | undefined): Rea
   )
 }
 
+/** The old name of what lies below /usr. */
+export function withoutUsr(path: RawPath): RawPath {
+  return path.slice('/usr'.length) as RawPath
+}
+
 /** Where the path lies: `/bin/ls` is `/usr/bin/ls` on a merged machine. The links themselves stay what they are. */
 export function underAliases(path: RawPath, aliases: ReadonlySet<string>): RawPath {
   // Nearly all are below it already.

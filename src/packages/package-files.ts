@@ -1,13 +1,22 @@
-// Single files out of a .deb, as many as are wanted in one pass.
+// Single files out of a .deb or an .rpm, as many as are wanted in one pass.
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { parentPath, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, Segment } from '../model/tree.ts'
 import { openDeb } from '../wire/deb-file.ts'
+import { openRpmFile } from '../wire/rpm-file.ts'
 import type { Shell } from '../wire/shell.ts'
 
-/** A .deb that can be read from its beginning, more than once. */
+export type PackageFormat = 'deb' | 'rpm'
+
+/** By the ending of a file's name. */
+export function packageFormatOf(name: string): PackageFormat | undefined {
+  return name.endsWith('.deb') ? 'deb' : name.endsWith('.rpm') ? 'rpm' : undefined
+}
+
+/** A package that can be read from its beginning, more than once. */
 export interface OpenablePackage {
+  readonly format: PackageFormat
   open(): AsyncIterable<Uint8Array>
 }
 
@@ -35,6 +44,42 @@ const controlAttributes: Attributes = { type: 'file', mode: 0o644, uid: 0, gid: 
  * be read a second time. Ends as soon as everything was found.
  */
 export async function* readPackageFiles(
+  from: OpenablePackage,
+  wanted: ReadonlySet<RawPath>,
+  reading: Reading,
+): AsyncGenerator<FileOfPackage, void, undefined> {
+  yield* from.format === 'deb' ? readDebFiles(from, wanted, reading) : readRpmFiles(from, wanted, reading)
+}
+
+/** An .rpm has what its header says, or it is a failure; it has no files of control. */
+async function* readRpmFiles(
+  rpm: OpenablePackage,
+  wanted: ReadonlySet<RawPath>,
+  { signal }: Reading,
+): AsyncGenerator<FileOfPackage, void, undefined> {
+  const missing = new Set(wanted)
+  const file = await openRpmFile(rpm.open(), { signal })
+  try {
+    for await (const { files, sizeBytes, bytes } of file.contents()) {
+      const names = files.filter(({ path }) => missing.delete(path))
+      const of = ({ mode, mtimeSeconds }: (typeof files)[number]): Attributes => ({
+        ...controlAttributes,
+        mode,
+        mtimeNs: BigInt(mtimeSeconds) * 1_000_000_000n,
+        size: sizeBytes,
+      })
+      yield* underAll(
+        names.map((one) => ({ inside: one.path, attributes: of(one) })),
+        () => segmentsOf(bytes),
+      )
+      if (missing.size === 0) break
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+async function* readDebFiles(
   deb: OpenablePackage,
   wanted: ReadonlySet<RawPath>,
   reading: Reading,
@@ -50,7 +95,7 @@ export async function* readPackageFiles(
       missing.delete(inside)
       if (bytes === undefined) continue
       const attributes = { ...controlAttributes, size: bytes.length }
-      yield { inside, attributes, segments: () => segmentsOf(bytes) }
+      yield { inside, attributes, segments: () => segmentsOf([bytes]) }
     }
     if (missing.size > 0)
       for await (const { path, attributes, hardLinkTo, segments } of file.entries()) {
@@ -63,20 +108,29 @@ export async function* readPackageFiles(
   if (again.size === 0) return
   await using file = await openDeb(deb.open(), reading)
   for await (const { path, attributes, segments } of file.entries()) {
-    const [first, ...others] = again.get(path) ?? []
+    const names = again.get(path) ?? []
     again.delete(path)
-    if (first === undefined) continue
     const { size } = attributes
-    const of = (one: typeof first) => ({ ...one.attributes, ...(size === undefined ? {} : { size }) })
-    if (others.length === 0) yield { inside: first.inside, attributes: of(first), segments }
-    else {
-      if ((size ?? 0) > fileBytesMax) throw tooLarge(path)
-      const kept = await Array.fromAsync(segments(), copied)
-      for (const one of [first, ...others])
-        yield { inside: one.inside, attributes: of(one), segments: () => iterate(kept) }
-    }
+    const sized = names.map((one) => ({
+      ...one,
+      attributes: { ...one.attributes, ...(size === undefined ? {} : { size }) },
+    }))
+    yield* underAll(sized, segments)
     if (again.size === 0) return
   }
+}
+
+/** One content under each of its names. */
+async function* underAll(
+  names: readonly Omit<FileOfPackage, 'segments'>[],
+  segments: FileOfPackage['segments'],
+): AsyncGenerator<FileOfPackage, void, undefined> {
+  const [first, ...others] = names
+  if (first === undefined) return
+  if (others.length === 0) return yield { ...first, segments }
+  if ((first.attributes.size ?? 0) > fileBytesMax) throw tooLarge(first.inside)
+  const kept = await Array.fromAsync(segments(), copied)
+  for (const one of names) yield { ...one, segments: () => iterate(kept) }
 }
 
 /** Views of a stream's chunks do not outlive the next chunk's turn. */
@@ -84,9 +138,10 @@ function copied(segment: Segment): Segment {
   return segment.kind === 'data' ? { kind: 'data', bytes: Buffer.from(segment.bytes) } : segment
 }
 
-// oxlint-disable-next-line typescript/require-await -- the same face as content that comes from a stream
-async function* segmentsOf(bytes: Buffer): AsyncGenerator<Segment, void, undefined> {
-  yield { kind: 'data', bytes }
+async function* segmentsOf(
+  pieces: AsyncIterable<Buffer> | Iterable<Buffer>,
+): AsyncGenerator<Segment, void, undefined> {
+  for await (const bytes of pieces) yield { kind: 'data', bytes }
 }
 
 async function* iterate(segments: readonly Segment[]): AsyncGenerator<Segment, void, undefined> {

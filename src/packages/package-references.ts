@@ -4,17 +4,17 @@ import type { PackageOrigin } from '../model/package-record.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PathChange, PreImage } from '../model/transaction.ts'
 import type { Shell } from '../wire/shell.ts'
-import type { DpkgFiles, PackagedFile } from './dpkg-files.ts'
 import { versionKey } from './dpkg-records.ts'
 import { readPackageFiles } from './package-files.ts'
 import type { FoundPackage, PackageSources } from './package-sources.ts'
+import type { SourcedFile, SourcedFiles } from './package-system.ts'
 
 export type Reference = Extract<PreImage, { kind: 'reference' }>
 
 export interface ReferenceInquiry {
   readonly changes: Iterable<PathChange>
-  /** The database as it was before the transaction. */
-  readonly files: Pick<DpkgFiles, 'fileOf'>
+  /** As it was before the transaction. */
+  readonly files: SourcedFiles
   readonly sources: PackageSources
   readonly shell: Shell
   /** MD5 of the content before it, lower-case hex: asked only of what a service alone has. */
@@ -28,7 +28,7 @@ interface Candidate {
   readonly path: RawPath
   readonly sha256: string
   readonly size: number
-  readonly file: PackagedFile
+  readonly file: SourcedFile
 }
 
 /**
@@ -108,12 +108,12 @@ async function provenByList(
   for (const candidate of candidates) {
     const { path, file, sha256 } = candidate
     const control = file.inside.startsWith('/DEBIAN/')
-      ? found.control.files.get(file.inside.slice('/DEBIAN/'.length))
+      ? found.control?.files.get(file.inside.slice('/DEBIAN/'.length))
       : undefined
     const isProven =
       control === undefined
         ? file.md5 !== undefined &&
-          found.control.md5sums.get(file.inside) === file.md5 &&
+          found.control?.md5sums.get(file.inside) === file.md5 &&
           (await md5Of(path)) === file.md5
         : createHash('sha256').update(control).digest('hex') === sha256
     if (isProven) proven.push(candidate)

@@ -105,7 +105,7 @@ describe('a pool', () => {
       const found = await sources({ pools: [pathOf(pool)] }).find(wanted)
       assert.equal(found?.from, `pool ${pool}`)
       assert.equal(found?.sha256, sumOf(join(pool, name)))
-      assert.equal(found?.control.paragraph.get('version'), wanted.version)
+      assert.equal(found?.control?.paragraph.get('version'), wanted.version)
     }
   })
 
@@ -150,7 +150,7 @@ describe('a snapshot service', () => {
     assert.equal(found?.from, `snapshot ${address}/`)
     assert.equal(found?.place, 'snapshot')
     assert.equal(
-      found?.control.md5sums.get(pathOf('/usr/bin/thing')),
+      found?.control?.md5sums.get(pathOf('/usr/bin/thing')),
       createHash('md5').update(big).digest('hex'),
     )
     const to = mkdtempSync(join(folder, 'fetched-'))

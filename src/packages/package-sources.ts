@@ -7,35 +7,38 @@ import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { openDeb, type DebControl } from '../wire/deb-file.ts'
+import { openRpmFile } from '../wire/rpm-file.ts'
+import { rpmVersion } from '../wire/rpm-package.ts'
 import type { Shell } from '../wire/shell.ts'
-import { listPool, poolNames } from './deb-pool.ts'
+import { listPool, poolNames } from './package-pool.ts'
 import { type HttpRequest, httpRequest } from '../wire/http-request.ts'
-import type { OpenablePackage } from './package-files.ts'
+import { type OpenablePackage, packageFormatOf } from './package-files.ts'
 import { addressOf, askSnapshot, type SnapshotFile, type SnapshotService } from './snapshot-service.ts'
 
 export interface WantedPackage {
   readonly name: string
   readonly version: string
   readonly architecture: string
-  /** Of the .deb, where a list of the archive told it: then no other file is taken. */
+  /** Of the package's file, where a list of the archive told it: then no other file is taken. */
   readonly sha256?: string
   /** Below the archive's address, as its lists tell it. */
   readonly file?: string
 }
 
-/** A .deb that was looked into: it is the version that is wanted. */
+/** A package that was looked into: it is the version that is wanted. */
 export interface FoundPackage extends OpenablePackage {
   readonly place: 'logbook' | 'pool' | 'snapshot'
   /** For a record: `logbook`, `pool /srv/debs`, `snapshot http://snapshot.debian.org`. */
   readonly from: string
-  readonly control: DebControl
-  /** Of the .deb. Of a snapshot service only where a list of the archive told it. */
+  /** Of a .deb. */
+  readonly control?: DebControl
+  /** Of its file. Of a snapshot service only where a list of the archive told it. */
   readonly sha256?: string
-  /** Of the .deb, where the service told it; checked when it is fetched. */
+  /** Of its file, where the service told it; checked when it is fetched. */
   readonly sha1?: string
 }
 
-/** A .deb at hand: it can be read without a network. */
+/** A package at hand: it can be read without a network. */
 export interface FetchedPackage extends OpenablePackage {
   readonly sha256: string
 }
@@ -46,7 +49,7 @@ export interface PackageSources {
 }
 
 export interface PackageSourcesOptions {
-  /** A .deb that the logbook keeps. */
+  /** A package that the logbook keeps. */
   readonly kept?: (wanted: WantedPackage) => Promise<FetchedPackage | undefined>
   /** Folders of this host. */
   readonly pools?: readonly RawPath[]
@@ -75,11 +78,11 @@ export function openPackageSources({
     { name, version, architecture, sha256: wantedSha256 }: WantedPackage,
     candidate: Omit<FoundPackage, 'control'>,
   ): Promise<FoundPackage | undefined> => {
-    const control = await readControl(candidate, { shell, signal: http.signal })
-    const is = ['package', 'version', 'architecture'].map((key) => control.paragraph.get(key))
+    const { is, control } = await lookInto(candidate, { shell, signal: http.signal })
     const isOther =
       wantedSha256 !== undefined && candidate.sha256 !== undefined && candidate.sha256 !== wantedSha256
-    if (!isOther && is.join(' ') === `${name} ${version} ${architecture}`) return { ...candidate, control }
+    if (!isOther && is === `${name} ${version} ${architecture}`)
+      return { ...candidate, ...(control === undefined ? {} : { control }) }
     throw new VmlError(
       'integrity.format',
       `Cannot take ${name} ${version} from ${candidate.from}: it is another package`,
@@ -119,6 +122,7 @@ export function openPackageSources({
         yield async () =>
           await look(wanted, {
             place: 'snapshot',
+            format: 'deb',
             from: `snapshot ${service.address}`,
             ...(sha1 === undefined ? {} : { sha1 }),
             ...(wanted.sha256 === undefined ? {} : { sha256: wanted.sha256 }),
@@ -152,20 +156,30 @@ async function keep<Key, Value>(
 }
 
 /** Of a service no more is read than what comes before the files. */
-async function readControl(
-  deb: OpenablePackage,
+async function lookInto(
+  candidate: OpenablePackage,
   { shell, signal }: { shell: Shell; signal: AbortSignal | undefined },
-): Promise<DebControl> {
-  await using file = await openDeb(deb.open(), { shell, signal })
-  return file.control
+): Promise<{ readonly is: string; readonly control?: DebControl }> {
+  if (candidate.format === 'rpm') {
+    const rpm = await openRpmFile(candidate.open(), { signal })
+    await rpm.close()
+    return { is: `${rpm.package.name} ${rpmVersion(rpm.package)} ${rpm.package.architecture}` }
+  }
+  await using file = await openDeb(candidate.open(), { shell, signal })
+  const { control } = file
+  const is = ['package', 'version', 'architecture'].map((key) => control.paragraph.get(key)).join(' ')
+  return { is, control }
 }
 
-/** A .deb of this host, read once for its checksum. */
+/** A package of this host, read once for its checksum. */
 export async function openLocalPackage(path: RawPath): Promise<FetchedPackage> {
-  const deb = { open: () => createReadStream(rawToBytes(path)) as AsyncIterable<Uint8Array> }
+  const local = {
+    format: packageFormatOf(path) ?? 'deb',
+    open: () => createReadStream(rawToBytes(path)) as AsyncIterable<Uint8Array>,
+  }
   const sha256 = createHash('sha256')
-  for await (const chunk of deb.open()) sha256.update(chunk)
-  return { ...deb, sha256: sha256.digest('hex') }
+  for await (const chunk of local.open()) sha256.update(chunk)
+  return { ...local, sha256: sha256.digest('hex') }
 }
 
 async function* download(url: string, http: HttpRequest): AsyncGenerator<Uint8Array, void, undefined> {
@@ -179,7 +193,7 @@ async function* download(url: string, http: HttpRequest): AsyncGenerator<Uint8Ar
 const packageBytesMax = 8 * 1024 * 1024 * 1024
 
 /**
- * The .deb at hand: what is on this host already stays where it is; what a service has comes into `folder`, a private one, under the
+ * The package at hand: what is on this host already stays where it is; what a service has comes into `folder`, a private one, under the
  * name of its checksum. `integrity.hash` where a checksum that was known is not the one that came.
  */
 export async function fetchPackage(
@@ -187,9 +201,9 @@ export async function fetchPackage(
   { folder }: { readonly folder: string },
 ): Promise<FetchedPackage> {
   const { sha256: known, sha1: knownSha1, place } = found
-  if (place !== 'snapshot' && known !== undefined) return { open: () => found.open(), sha256: known }
-  const name = ['package', 'version', 'architecture'].map((key) => found.control.paragraph.get(key)).join('_')
-  const partial = join(folder, `.fetching-${encodeURIComponent(name)}`)
+  const { format } = found
+  if (place !== 'snapshot' && known !== undefined) return { format, open: () => found.open(), sha256: known }
+  const partial = join(folder, '.fetching')
   const sums = { sha256: createHash('sha256'), sha1: createHash('sha1') }
   const file = await open(partial, 'w', 0o600)
   try {
@@ -217,9 +231,9 @@ export async function fetchPackage(
         'integrity.hash',
         `Cannot take a package from ${found.from}: its checksum is another one`,
       )
-    const path = join(folder, `${sha256}.deb`)
+    const path = join(folder, `${sha256}.${format}`)
     await rename(partial, path)
-    return { open: () => createReadStream(path), sha256 }
+    return { format, open: () => createReadStream(path), sha256 }
   } catch (error) {
     await unlink(partial).catch(() => {})
     throw error

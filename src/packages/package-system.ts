@@ -7,7 +7,6 @@ import type { PackageTransition, Validation } from '../model/transaction-record.
 import type { LockHolder } from '../wire/record-lock.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { BrokenDependency } from './broken-dependency.ts'
-import type { DpkgFiles } from './dpkg-files.ts'
 
 /** Where its programs are asked, and its files lie. */
 export interface PackageHost {
@@ -17,6 +16,20 @@ export interface PackageHost {
   /** A folder of ours: private folders are made in it, and taken away again. */
   readonly state: RawPath
   readonly signal?: AbortSignal | undefined
+}
+
+/** A file as sources of old packages know it. */
+export interface SourcedFile {
+  readonly package: { readonly name: string; readonly version: string; readonly architecture: string }
+  /** As the package names it. */
+  readonly inside: RawPath
+  /** Of the content in the package, where the system keeps that. */
+  readonly md5?: string
+}
+
+export interface SourcedFiles {
+  /** The file that lies there, where a package says that it brought it; whether it is as it came has to be compared. */
+  fileOf(path: RawPath): SourcedFile | undefined
 }
 
 /** What it says of all packages at one moment. */
@@ -32,8 +45,7 @@ export interface PackageState {
   packageOf(path: RawPath): string | undefined
   /** Whether a package's own list says so. */
   isConfiguration(path: RawPath): boolean
-  /** Checksums and names inside of packages, where there are sources of old ones. */
-  readonly files?: DpkgFiles
+  readonly files: SourcedFiles
 }
 
 /** What became of the packages in one transaction, beside its paths: documents of its record. */

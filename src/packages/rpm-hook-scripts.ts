@@ -5,6 +5,8 @@ export const rpmHookFolder = '/usr/lib/vml'
 /** How VML is started; written for all package managers alike. */
 export const programFile = `${rpmHookFolder}/program`
 export const rpmHookFile = `${rpmHookFolder}/rpm-hook`
+/** The first folder of the search path that scripts of packages have in a stage: its `systemctl` is that of systemctl-queue.ts. */
+export const servicesFolder = `${rpmHookFolder}/services`
 
 /**
  * What `tx hook dnf-begin` ends with when nothing may be changed now: dnf then stops before it has begun. Any other failure lets dnf and rpm
@@ -12,14 +14,14 @@ export const rpmHookFile = `${rpmHookFolder}/rpm-hook`
  */
 export const refusedStatus = 99
 
-const firstLine = 'Written by "vml tx enable"; "vml tx disable" removes it.'
+export const hookMark = 'Written by "vml tx enable"; "vml tx disable" removes it.'
 
 /** Of a dnf that was begun anew, so that it is not once more: `1`, or a file that it makes when it begins to change packages. */
 export const dnfAgainVariable = 'VML_DNF_AGAIN'
 
 /** Whether a file is one of ours. */
 export function isRpmHookText(text: string): boolean {
-  return text.split('\n', 3).some((line) => line.endsWith(firstLine))
+  return text.split('\n', 3).some((line) => line.endsWith(hookMark))
 }
 
 /**
@@ -28,27 +30,54 @@ export function isRpmHookText(text: string): boolean {
  * command in it runs, and rpm waits for it (rpm, docs/manual/macros.md, "Shell expansion").
  */
 export const hookMacro = '_netsharedpath'
-export const rpmMacros = `# ${firstLine}
+export const rpmMacros = `# ${hookMark}
 %${hookMacro} %([ ! -x ${rpmHookFile} ] || exec ${rpmHookFile} rpm-begin >/dev/null)
 `
 
 /**
  * \`resolved\` comes when dnf knows what it will do, and before it asks, downloads or locks: there the whole command is begun anew in a
  * stage. Where that cannot be, \`pre_transaction\` and \`transaction\` stand around rpm's run on the live system.
+ *
+ * In a stage rpm is told to let scripts find our systemctl first. One that names it by its path would get past: it is for the machine itself. To mount ours on the
+ * real one instead would keep rpm from replacing that, and bring ours into whatever is made of the system's programs there, such as a boot image.
  */
-export const dnfPlugin = `# ${firstLine}
+export const dnfPlugin = `# ${hookMark}
 # Has what dnf changes recorded by VML. Nothing that is wrong here, or missing, keeps dnf from working: a refusal of VML's alone does.
 import atexit
 import os
+import re
 import subprocess
 import sys
 
 import dnf
+import rpm
 
 HOOK = '${rpmHookFile}'
 REFUSED = ${refusedStatus}
 # Of a dnf that was begun anew, so that it is not once more; a file is made when it goes on from questions to deeds.
 AGAIN = '${dnfAgainVariable}'
+INSIDE = '/var/lib/vml/inside'
+SERVICES = '${servicesFolder}'
+# What is said of services past the search path: systemctl by its path, and what is for old init scripts, which names it so.
+ASKS = rb'(?:--now\\b|(?<![\\w-])(?:stop|(?:try-|cond|force-)?(?:re)?(?:start|load))\\b)'
+BY_PATH = re.compile(
+    rb'/bin/systemctl\\b[^\\n]*?' + ASKS
+    + rb'|(?:^|[;&|(]|\\b(?:then|do|else))[ \\t]*(?:(?:/usr)?/sbin/service[ \\t]|service[ \\t]|/etc/(?:rc\\.d/)?init\\.d/)[^\\n]*?' + ASKS,
+    re.MULTILINE,
+)
+SCRIPTS = [
+    getattr(rpm, 'RPMTAG_' + name)
+    for name in ('PRETRANS', 'PREIN', 'POSTIN', 'PREUN', 'POSTUN', 'POSTTRANS', 'PREUNTRANS', 'POSTUNTRANS')
+    if hasattr(rpm, 'RPMTAG_' + name)
+]
+
+
+def reaches_past(header):
+    scripts = (header[tag] or '' for tag in SCRIPTS)
+    return any(
+        BY_PATH.search(script if isinstance(script, bytes) else script.encode('utf-8', 'surrogateescape'))
+        for script in scripts
+    )
 
 
 class Vml(dnf.Plugin):
@@ -104,10 +133,37 @@ class Vml(dnf.Plugin):
         except OSError:
             pass
 
+    def headers(self):
+        database = rpm.TransactionSet()
+        # Signatures were checked by dnf.
+        database.setVSFlags(-1)
+        for package in self.base.transaction.install_set:
+            with open(package.localPkg()) as file:
+                yield database.hdrFromFdno(file.fileno())
+        for package in self.base.transaction.remove_set:
+            yield from database.dbMatch('name', package.name)
+
+    def queue_services(self):
+        # Where systemd does not run there is nobody to be asked.
+        if not os.path.isdir('/run/systemd/system') or not os.access(SERVICES + '/systemctl', os.X_OK):
+            return
+        try:
+            past = next((header['name'] for header in self.headers() if reaches_past(header)), None)
+        except (OSError, rpm.error):
+            past = None
+        if past is not None:
+            raise dnf.exceptions.Error(
+                'vml: a script of %s asks systemctl by its path to change what runs, which a stage cannot put off' % past
+            )
+        rpm.addMacro('_install_script_path', SERVICES + ':' + rpm.expandMacro('%{_install_script_path}'))
+
     def pre_transaction(self):
         if not self.changes_this_system():
             return
         self.attempt()
+        if os.path.exists(INSIDE):
+            self.queue_services()
+            return
         status = self.call('dnf-begin', str(os.getpid()))
         if status == REFUSED:
             raise dnf.exceptions.Error('vml: nothing may be changed now')
@@ -130,7 +186,7 @@ class Vml(dnf.Plugin):
  * it starts must not hold rpm's pipe, or rpm would wait for it.
  */
 export const rpmHookScript = `#!/bin/sh
-# ${firstLine}
+# ${hookMark}
 # Called by rpm and dnf. Answers at once what needs no VML; where VML is gone or broken, rpm and dnf go on without it.
 program=${programFile} inside=/var/lib/vml/inside verb=$1 words=
 shift
@@ -148,9 +204,9 @@ case $verb in
   *) exit 1 ;;
 esac
 
-# As root, outside of a stage, and called by rpm itself: dnf and others that use its library have their own ways.
+# As root, and called by rpm itself: dnf and others that use its library have their own ways.
 { read -r name <"/proc/$PPID/comm" && read -r words <"/proc/$PPID/cmdline"; } 2>/dev/null || [ "$words" ] || exit 0
-[ "$name" = rpm ] && [ ! -e $inside ] && [ -x $program ] || exit 0
+[ "$name" = rpm ] && [ -x $program ] || exit 0
 # Most of what rpm is started for is a question, whose first word says so: here without the zeros between them, and with no program started.
 case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac
 
@@ -179,6 +235,11 @@ for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
 done
 IFS=$old_ifs
 [ "$changes" ] && [ "$(id -u)" = 0 ] || exit 0
+if [ -e $inside ]; then
+  # dnf's plugin has them put off; nothing does for rpm by itself, and systemctl lets be in a stage what it is asked for.
+  [ ! -d /run/systemd/system ] || echo 'vml: rpm in a stage restarts no service: that is left to you, or to dnf' >&2
+  exit 0
+fi
 
 $program tx hook rpm-begin "$PPID" </dev/null || exit 0
 # rpm says nothing when it has done. The number of a process is used anew only after some ten thousand others.

@@ -15,7 +15,9 @@ import {
   rpmHookFolder,
   rpmHookScript,
   rpmMacros,
+  servicesFolder,
 } from './rpm-hook-scripts.ts'
+import { systemctlScript } from './systemctl-queue.ts'
 
 export interface RpmHookFile {
   /** From the root of the machine. */
@@ -35,6 +37,7 @@ export interface RpmHooks {
 const macroFolders = ['/etc/rpm', '/usr/lib/rpm/macros.d'] as const
 const macroName = 'macros.vml'
 const pluginName = 'vml.py'
+const systemctlFile = `${servicesFolder}/systemctl`
 /** The words of one answer about dnf's folders. */
 const answerBytesMax = 64 * 1024
 
@@ -61,7 +64,10 @@ export async function planRpmHooks(
   const shared = said.get('shared') ?? ''
   const files = [{ path: rpmHookFile, mode: 0o755, text: rpmHookScript }]
   if (plugins !== undefined && /^\/[^\0]*\/dnf-plugins$/.test(plugins))
-    files.push({ path: `${plugins}/${pluginName}`, mode: 0o644, text: dnfPlugin })
+    files.push(
+      { path: systemctlFile, mode: 0o755, text: systemctlScript() },
+      { path: `${plugins}/${pluginName}`, mode: 0o644, text: dnfPlugin },
+    )
   // Ours is empty when it is expanded: an administrator's list of shared folders would be lost.
   const isFree = shared === '' || said.has('ours')
   const macroFolder = said.has('etc') ? macroFolders[0] : macroFolders[1]
@@ -127,6 +133,7 @@ export async function removeRpmHooks(root: string): Promise<{ readonly left: rea
   const files = [
     ...macroFolders.map((folder) => `${folder}/${macroName}`),
     ...plugins.map((folder) => `${folder}/${pluginName}`),
+    systemctlFile,
     rpmHookFile,
     programFile,
   ]
@@ -140,7 +147,7 @@ export async function removeRpmHooks(root: string): Promise<{ readonly left: rea
     else if (path !== programFile) left.push(path)
   }
   for (const folder of plugins) await removeCompiled(join(root, folder))
-  await removeEmpty(join(root, rpmHookFolder))
+  for (const folder of [servicesFolder, rpmHookFolder]) await removeEmpty(join(root, folder))
   return { left }
 }
 

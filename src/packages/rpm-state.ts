@@ -7,7 +7,7 @@ import { openRpmHeader } from '../wire/rpm-header.ts'
 import { readListedFiles } from '../wire/rpm-listed-files.ts'
 import { rpmVersion } from '../wire/rpm-package.ts'
 import { underRoot } from './dpkg-database.ts'
-import { readAliases, underAliases } from './merged-folders.ts'
+import { readAliases, underAliases, withoutUsr } from './merged-folders.ts'
 import type { PackageHost, PackageState } from './package-system.ts'
 import { copyRpmDatabase } from './rpm-database.ts'
 import type { RpmListed } from './rpm-database-change.ts'
@@ -79,25 +79,32 @@ export async function readRpmPackages(host: PackageHost, source: RawPath): Promi
   const { shell, signal, root } = host
   const aliases = readAliases((path) => rawToBytes(asRaw(underRoot(root, path))))
   const listed = new Map<string, RpmListed>()
-  const names: string[] = []
+  const entries: RpmListed[] = []
   const owners = new Map<RawPath, number | number[]>()
   await withScratch(host, async (scratch) => {
     const copy = `${scratch}/database`
     await copyRpmDatabase(shell, { from: source, to: copy, signal })
     for await (const { header, ...entry } of exportRpmDatabase(shell, copy, { signal })) {
       listed.set(entry.id, entry)
-      const at = names.push(entry.name) - 1
+      const at = entries.push(entry) - 1
       for (const { path, isConfiguration } of readListedFiles(
         openRpmHeader(header, 'a header of the database'),
-      ))
-        addOwner(owners, underAliases(path, aliases), at * 2 + (isConfiguration ? 1 : 0))
+      )) {
+        const place = underAliases(path, aliases)
+        addOwner(
+          owners,
+          place,
+          at * flags + (isConfiguration ? configurationFlag : 0) + (place === path ? 0 : oldNameFlag),
+        )
+      }
     }
   })
   const codesOf = (path: RawPath): readonly number[] => {
     const found = owners.get(underAliases(path, aliases))
     return found === undefined ? [] : typeof found === 'number' ? [found] : found
   }
-  const ownersOf = (path: RawPath) => codesOf(path).flatMap((code) => names[code >> 1] ?? [])
+  const entryOf = (code: number) => entries[Math.floor(code / flags)]
+  const ownersOf = (path: RawPath) => codesOf(path).flatMap((code) => entryOf(code)?.name ?? [])
   return {
     manager: 'rpm',
     listed,
@@ -107,10 +114,25 @@ export async function readRpmPackages(host: PackageHost, source: RawPath): Promi
     unfinished: [],
     ownersOf,
     packageOf: (path) => ownersOf(path)[0],
-    // The low bit says that the package calls it configuration.
-    isConfiguration: (path) => codesOf(path).some((code) => (code & 1) === 1),
+    isConfiguration: (path) => codesOf(path).some((code) => (code & configurationFlag) !== 0),
+    files: {
+      // Of those that share a file each has the same.
+      fileOf(path) {
+        const [code] = codesOf(path)
+        const entry = code === undefined ? undefined : entryOf(code)
+        if (code === undefined || entry === undefined) return undefined
+        const place = underAliases(path, aliases)
+        return {
+          package: packageOf(entry),
+          inside: (code & oldNameFlag) === 0 ? place : withoutUsr(place),
+        }
+      },
+    },
   }
 }
+
+/** An owner is the place of its package in the list, and two bits: it calls the path configuration; it lists it by the folder's old name. */
+const [flags, configurationFlag, oldNameFlag] = [4, 1, 2]
 
 function addOwner(owners: Map<RawPath, number | number[]>, path: RawPath, code: number): void {
   const there = owners.get(path)
@@ -119,9 +141,13 @@ function addOwner(owners: Map<RawPath, number | number[]>, path: RawPath, code: 
   else there.push(code)
 }
 
+function packageOf(entry: RpmListed): InstalledPackage {
+  return { name: entry.name, version: rpmVersion(entry), architecture: entry.architecture }
+}
+
 function installedOf(listed: ReadonlyMap<string, RpmListed>): InstalledPackage[] {
   return [...listed.values()]
-    .map((entry) => ({ name: entry.name, version: rpmVersion(entry), architecture: entry.architecture }))
+    .map(packageOf)
     .toSorted(
       (one, other) =>
         compare(one.name, other.name) ||

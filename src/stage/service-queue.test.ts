@@ -64,6 +64,28 @@ test('two requests to one service come to what the machine would be in after bot
   assert.deepEqual(one('stop start'), ['restart'])
 })
 
+test('what systemctl was asked for is asked of systemctl again, patterns and the manager itself included', () => {
+  assert.deepEqual(
+    commands([
+      'old.service\tstop\tsystemctl',
+      '\tdaemon-reload\tsystemctl',
+      'web.service\treload\tsystemctl',
+      'worker@*.service\ttry-restart\tsystemctl',
+      'cron.service\trestart',
+    ]),
+    [
+      'systemctl stop -- old.service',
+      'systemctl daemon-reload',
+      'systemctl try-reload-or-restart -- web.service',
+      'systemctl try-restart -- worker@*.service',
+      'deb-systemd-invoke restart cron.service',
+    ],
+  )
+  assert.deepEqual(commands(['\tdaemon-reexec\tsystemctl', '\tdaemon-reload\tsystemctl']), [
+    'systemctl daemon-reexec',
+  ])
+})
+
 test('a line that asks for nothing we know becomes no command, and is told', () => {
   const lines = [
     'a',
@@ -73,6 +95,9 @@ test('a line that asks for nothing we know becomes no command, and is told', () 
     'a\tdestroy',
     '\xff\tstart',
     'a\tstart\tmore',
+    'a\tstart\tsystemctl\tmore',
+    '\tpoweroff\tsystemctl',
+    '\tdaemon-reload',
   ]
   const { stops, starts, unknown } = planServices(lines.join('\n') as ReturnType<typeof rawFromString>, {
     systemd: true,

@@ -14,7 +14,7 @@ export interface ServiceStep {
 export interface ServicePlan {
   /** Each service once. What ends comes first: systemd knows a unit until it is told to look again, its file may be gone by now. */
   readonly stops: readonly ServiceStep[]
-  /** `systemctl daemon-reload` between the two; absent where systemd does not run. */
+  /** `systemctl daemon-reload`, or `daemon-reexec` where that was asked for, between the two; absent where systemd does not run. */
   readonly reload?: readonly string[]
   /** In the order in which they were last asked for. */
   readonly starts: readonly ServiceStep[]
@@ -22,10 +22,13 @@ export interface ServicePlan {
   readonly unknown: readonly RawText[]
 }
 
-/** The policy script writes some fifty bytes for each request; a full upgrade makes hundreds. */
+/** Scripts write some fifty bytes for each request; a full upgrade makes hundreds. */
 export const queueBytesMax = 4 * 1024 * 1024
-/** Units and init scripts (systemd.unit(5), "Description"): nothing that a program could take for an option or a path. */
-const serviceName = /^[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,255}$/
+/** Units and init scripts (systemd.unit(5), "Description"), or patterns of them: nothing that a program could take for an option or a path. */
+const serviceName = /^[A-Za-z0-9_][A-Za-z0-9:_.\\@*-]{0,255}$/
+/** Who was asked for it, where it is not Debian's invoke-rc.d, and is asked again. */
+const askedOfSystemctl = 'systemctl'
+const daemonReexec = 'daemon-reexec'
 
 /** Actions of invoke-rc.d(8) and deb-systemd-invoke(1p). */
 const actions: ReadonlyMap<string, ServiceAction> = new Map([
@@ -40,18 +43,27 @@ const actions: ReadonlyMap<string, ServiceAction> = new Map([
   ['rotate', 'reload'],
 ])
 
-/** Pure. `queue` is what the policy script wrote; more than `queueBytesMax` of it is not looked at. */
+/** Pure. `queue` is what the policy script or the stand-in of systemctl wrote; more than `queueBytesMax` of it is not looked at. */
 export function planServices(queue: RawText, { systemd }: { readonly systemd: boolean }): ServicePlan {
   const asked: { readonly service: string; readonly known: readonly ServiceAction[] }[] = []
   const unknown: RawText[] = []
+  const bySystemctl = new Set<string>()
+  let reload = 'daemon-reload'
   for (const line of queue.slice(0, queueBytesMax).split('\n') as RawText[]) {
     if (line === '') continue
-    const [service = '', words = '', ...rest] = (rawToUtf8(line) ?? '').split('\t')
+    const [service = '', words = '', asker, ...rest] = (rawToUtf8(line) ?? '').split('\t')
+    if (service === '' && asker === askedOfSystemctl && managerWords.has(words)) {
+      // It reads all units, too.
+      if (words === daemonReexec) reload = words
+      continue
+    }
     const known = words.split(' ').flatMap((word) => actions.get(word) ?? [])
-    if (!serviceName.test(service) || known.length === 0 || rest.length > 0) {
+    const isKnownAsker = asker === undefined || asker === askedOfSystemctl
+    if (!serviceName.test(service) || known.length === 0 || !isKnownAsker || rest.length > 0) {
       unknown.push(line)
       continue
     }
+    if (asker !== undefined) bySystemctl.add(service)
     asked.push({ service, known })
   }
   const names = new Set(asked.map(({ service }) => service))
@@ -69,11 +81,11 @@ export function planServices(queue: RawText, { systemd }: { readonly systemd: bo
   const steps = [...wanted].map(([service, action]): ServiceStep => ({
     service,
     action,
-    command: commandOf(service, action),
+    command: bySystemctl.has(service) ? systemctlCommand(service, action) : commandOf(service, action),
   }))
   return {
     stops: steps.filter(({ action }) => action === 'stop'),
-    ...(systemd ? { reload: ['systemctl', 'daemon-reload'] } : {}),
+    ...(systemd ? { reload: ['systemctl', reload] } : {}),
     starts: steps.filter(({ action }) => action !== 'stop'),
     unknown,
   }
@@ -97,6 +109,13 @@ function combined(before: ServiceAction | undefined, now: ServiceAction): Servic
     case 'reload':
       return now === 'start' ? 'restart' : now
   }
+}
+
+const managerWords: ReadonlySet<string> = new Set(['daemon-reload', daemonReexec])
+
+/** Of what does not run nothing is to be read anew; what cannot read anew is restarted. */
+function systemctlCommand(service: string, action: ServiceAction): readonly string[] {
+  return ['systemctl', action === 'reload' ? 'try-reload-or-restart' : action, '--', service]
 }
 
 /** Both ask the machine's own policy, which may forbid it. An unknown ending is an init script's name with a dot in it. */

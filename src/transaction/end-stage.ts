@@ -15,8 +15,8 @@ import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
-import type { DpkgFiles } from '../packages/dpkg-files.ts'
 import type { PackageSources } from '../packages/package-sources.ts'
+import type { SourcedFiles } from '../packages/package-system.ts'
 import type { Reference } from '../packages/package-references.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
@@ -34,6 +34,7 @@ import {
   type PackagesNow,
   readKeptPackages,
   readPackagesNow,
+  sourcedFiles,
   transitionsOf,
 } from './packages-now.ts'
 import { pinContent } from './pins.ts'
@@ -47,7 +48,7 @@ import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export type FindReferences = (inquiry: {
   readonly changes: readonly PathChange[]
-  readonly files: DpkgFiles
+  readonly files: SourcedFiles
   /** Where the content before it lies now. */
   before(path: RawPath): RawText | undefined
 }) => Promise<ReadonlyMap<RawPath, Reference>>
@@ -145,7 +146,8 @@ export async function commitStage(
   }
   const packages = await readPackagesNow(parts, outsideContents(parts))
   // dpkg's checksums are read when they are asked for, and are other ones after the commit.
-  if (parts.findReferences) for (const { path } of changeSet.changes) filesOf(packages)?.fileOf(path)
+  const files = sourcedFiles(packages)
+  if (parts.findReferences) for (const { path } of changeSet.changes) files.fileOf(path)
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
@@ -297,20 +299,15 @@ async function findReferencesFor(
   packages: PackagesNow,
   before: (path: RawPath) => RawText | undefined,
 ): Promise<ReadonlyMap<RawPath, Reference>> {
-  const files = filesOf(packages)
-  if (findReferences === undefined || files === undefined) return new Map()
+  if (findReferences === undefined) return new Map()
   try {
-    return await findReferences({ changes, files, before })
+    return await findReferences({ changes, files: sourcedFiles(packages), before })
   } catch (error) {
     reporter.warn({
       warning: `Sources that do not forget could not be asked (${messageOf(error)}): what was there before is kept here`,
     })
     return new Map()
   }
-}
-
-function filesOf(packages: PackagesNow): DpkgFiles | undefined {
-  return packages.find(({ files }) => files !== undefined)?.files
 }
 
 function isUndo({ source }: StageNote): boolean {

@@ -332,6 +332,7 @@ const allPackaged: PackageState = {
   ownersOf: () => ['x'],
   packageOf: () => 'x',
   isConfiguration: () => false,
+  files: { fileOf: () => undefined },
 }
 
 function fingerprint(content: Buffer): Fingerprint {

@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs'
 import { type RawText, rawToBytes } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
-import type { DpkgFiles, PackagedFile } from '../packages/dpkg-files.ts'
+import { versionKey } from '../packages/dpkg-records.ts'
 import { readPackageFiles } from '../packages/package-files.ts'
 import { openPackageSources, type PackageSources } from '../packages/package-sources.ts'
+import type { SourcedFile, SourcedFiles } from '../packages/package-system.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
 
 export interface PackagedContents {
@@ -32,7 +33,7 @@ export async function packagedContents(
     folder,
     sources: more,
   }: {
-    readonly files: DpkgFiles | undefined
+    readonly files: SourcedFiles
     readonly folder: RawPath
     /** Asked after what apt keeps. */
     readonly sources?: PackageSources | undefined
@@ -79,18 +80,20 @@ export async function packagedContents(
 }
 
 interface Wanted {
-  readonly package: PackagedFile['package']
-  readonly files: { readonly change: PathChange; readonly file: PackagedFile }[]
+  readonly package: SourcedFile['package']
+  readonly files: { readonly change: PathChange; readonly file: SourcedFile }[]
 }
 
-function byPackage(missing: readonly PathChange[], files: DpkgFiles | undefined): Iterable<Wanted> {
+function byPackage(missing: readonly PathChange[], files: SourcedFiles): Iterable<Wanted> {
   const found = new Map<string, Wanted>()
   for (const change of missing) {
-    const file = files?.fileOf(change.path)
+    const file = files.fileOf(change.path)
     if (file?.md5 === undefined) continue
-    const wanted = found.get(file.package.key) ?? { package: file.package, files: [] }
+    const { name, architecture, version } = file.package
+    const key = versionKey(name, architecture, version)
+    const wanted = found.get(key) ?? { package: file.package, files: [] }
     wanted.files.push({ change, file })
-    found.set(file.package.key, wanted)
+    found.set(key, wanted)
   }
   return found.values()
 }

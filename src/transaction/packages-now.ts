@@ -2,7 +2,13 @@
 import type { PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
-import type { PackageHost, PackageRecords, PackageState, PackageSystem } from '../packages/package-system.ts'
+import type {
+  PackageHost,
+  PackageRecords,
+  PackageState,
+  PackageSystem,
+  SourcedFiles,
+} from '../packages/package-system.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /** One for each system that the machine has; none where it has none. */
@@ -26,6 +32,19 @@ export async function readPackagesNow(
     if (state) found.push(state)
   }
   return found
+}
+
+/** Of whichever system has it. */
+export function sourcedFiles(packages: PackagesNow): SourcedFiles {
+  return {
+    fileOf(path) {
+      for (const { files } of packages) {
+        const file = files.fileOf(path)
+        if (file !== undefined) return file
+      }
+      return undefined
+    },
+  }
 }
 
 export function systemOf({ packageSystems }: Systems, { manager }: PackageState): PackageSystem {

@@ -9,7 +9,7 @@ import { extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { type Baseline, contentIn, fingerprintIn } from './baseline-file.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
 import { packagedContents } from './packaged-contents.ts'
-import { packageSetOf, readPackagesNow, transitionsOf } from './packages-now.ts'
+import { packageSetOf, readPackagesNow, sourcedFiles, transitionsOf } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
 import { storeTransaction } from './transaction-entry.ts'
 import { inRoot, pathIn } from './workplace.ts'
@@ -26,11 +26,10 @@ export async function storeHandChanges(
 ) {
   const after = await readPackagesNow(parts)
   const { manager, packages } = transitionsOf(parts, await packagesBefore(baseline), after)
-  const dpkg = after.find(({ files }) => files !== undefined)
   const { signal } = parts
   const missing = found.filter(({ before: was }) => was?.type === 'file' && was.sha256 === undefined)
   const packaged = await packagedContents(parts, missing, {
-    files: dpkg?.files,
+    files: sourcedFiles(after),
     folder,
     sources: parts.packageSources,
   })

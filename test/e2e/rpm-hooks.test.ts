@@ -220,9 +220,6 @@ test('files of somebody else’s are neither replaced nor removed, and a list of
   await chroot.sh('cp /etc/rpm/macros /root/macros; echo "%_netsharedpath /srv" >>/etc/rpm/macros')
   const planned = await planRpmHooks(prefixedShell(chroot.prefix, 'the chroot'))
   await chroot.sh('mv /root/macros /etc/rpm/macros')
-  assert.deepEqual(
-    planned.files.map(({ path }) => path.includes('macros')),
-    [false, false],
-  )
+  assert.ok(planned.files.every(({ path }) => !path.includes('macros')))
   assert.match(planned.unseen.join(), /_netsharedpath/)
 })

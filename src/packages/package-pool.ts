@@ -1,8 +1,9 @@
-// A folder of .deb files on this host that somebody keeps: by name, at any depth.
+// A folder of .deb and .rpm files on this host that somebody keeps: by name, at any depth.
 import { opendir } from 'node:fs/promises'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import { isRawName, joinPath, type RawPath } from '../model/raw-path.ts'
+import { packageFormatOf } from './package-files.ts'
 import type { WantedPackage } from './package-sources.ts'
 
 /** Debian's own pool of one architecture has 65,000. */
@@ -22,7 +23,7 @@ export async function listPool(folder: RawPath): Promise<ReadonlyMap<string, rea
         if (!isRawName(entry.name)) continue
         const below = joinPath(path, entry.name)
         if (entry.isDirectory() && depth < depthMax) pending.push({ path: below, depth: depth + 1 })
-        else if (entry.isFile() && entry.name.endsWith('.deb')) {
+        else if (entry.isFile() && packageFormatOf(entry.name) !== undefined) {
           if (++count > filesMax)
             throw new VmlError(
               'unsupported',
@@ -38,8 +39,15 @@ export async function listPool(folder: RawPath): Promise<ReadonlyMap<string, rea
   return files
 }
 
-/** Archives leave the epoch out of names; apt keeps it, with `%3a` for the colon; dpkg-name may have a plain one. */
+/**
+ * Archives leave the epoch out of names; apt keeps it, with `%3a` for the colon; dpkg-name may have a plain one. Names and versions do not tell a .deb from an
+ * .rpm: what is in it does.
+ */
 export function poolNames({ name, version, architecture }: WantedPackage): string[] {
-  const versions = [version.replace(/^\d+:/, ''), version.replaceAll(':', '%3a'), version]
-  return [...new Set(versions)].map((text) => `${name}_${text}_${architecture}.deb`)
+  const plain = version.replace(/^\d+:/, '')
+  const versions = [plain, version.replaceAll(':', '%3a'), version]
+  return [
+    ...[...new Set(versions)].map((text) => `${name}_${text}_${architecture}.deb`),
+    `${name}-${plain}.${architecture}.rpm`,
+  ]
 }
