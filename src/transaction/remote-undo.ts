@@ -295,11 +295,22 @@ async function contentNow(machine: RemoteMachine, path: RawPath): Promise<Buffer
 }
 
 async function freePath(machine: RemoteMachine, path: RawPath, name: string): Promise<RawPath> {
-  for (let number = 0; ; number++) {
-    const candidate = asRaw(`${path}.${name}${number === 0 ? '' : `.${number}`}`) as RawPath
-    if ((await statusesOf(machine, [candidate])).size === 0) return candidate
-  }
+  const candidates = Array.from(
+    { length: besideMax },
+    (_, number) => asRaw(`${path}.${name}${number === 0 ? '' : `.${number}`}`) as RawPath,
+  )
+  const there = await statusesOf(machine, candidates)
+  const free = candidates.find((candidate) => !there.has(candidate))
+  if (free !== undefined) return free
+  throw new VmlError(
+    'conflict',
+    `Cannot put both sides of "${printable(path)}" beside it on ${machine.name}: ${besideMax} of them are there already`,
+    { hint: `Nothing was changed. Remove those that end with .${name}` },
+  )
 }
+
+/** From as many undos that met a conflict at one path. */
+const besideMax = 100
 
 /** dpkg's locks are the kernel's: a shell cannot take them, but see them (proc(5), "/proc/locks"). */
 async function requireNoPackageRun(machine: RemoteMachine): Promise<void> {
