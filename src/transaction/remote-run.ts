@@ -40,6 +40,8 @@ import {
   type RemoteRequest,
   type RemoteStage,
 } from './remote-stage.ts'
+import { remoteCommitNeeds } from './remote-space.ts'
+import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { readToldChanges } from './storable-changes.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
@@ -93,6 +95,7 @@ export async function runRemoteTransaction(
       return { kind: isNothing && exitStatus === 0 ? 'nothing' : 'discarded', exitStatus }
     }
     await requireBootImagesThere(machine, looked.changes)
+    requireSpace(`commit the transaction on ${machine.name}`, await remoteCommitNeeds(machine, looked))
   } catch (error) {
     throw await thrownAway(machine, discard, error)
   }
