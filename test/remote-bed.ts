@@ -58,14 +58,21 @@ const variables = {
   DEBIAN_FRONTEND: 'noninteractive',
 }
 
-export async function openRemoteBed(options: ChrootOptions = {}): Promise<RemoteBed> {
+export interface RemoteBedOptions extends ChrootOptions {
+  /** A user of the machine whose login it is, in place of root's. It must be there when the login is used first. */
+  readonly login?: string
+}
+
+export async function openRemoteBed({ login, ...options }: RemoteBedOptions = {}): Promise<RemoteBed> {
   await using resources = new AsyncDisposableStack()
   const chroot = resources.use(await openChroot(options))
   const pid = /^\/proc\/(\d+)\/root$/.exec(chroot.path)?.[1] ?? ''
   const words = Object.entries(variables).map(([name, value]) => `${name}=${value}`)
-  const entering = `nsenter --target=${pid} --mount --pid --uts --ipc --net --wdns=/root -- env -i ${words.join(' ')} sh -c "$SSH_ORIGINAL_COMMAND"`
+  const entering = `nsenter --target=${pid} --mount --pid --uts --ipc --net --wdns=/ -- ${login === undefined ? '' : `setpriv --reuid=${login} --regid=${login} --init-groups `}env -i ${words.join(' ')} sh -c "$SSH_ORIGINAL_COMMAND"`
+  // A machine that greets whoever comes is not misunderstood.
+  const greeting = 'echo Welcome; echo Welcome >&2'
   const sshd: Sshd = resources.use(
-    await startSshd({ config: [`ForceCommand ${entering}`, 'MaxSessions 20'] }),
+    await startSshd({ config: [`ForceCommand ${greeting}; ${entering}`, 'MaxSessions 20'] }),
   )
   const home = resources.use(await openTestHome())
   const env = { VML_SSH_CONFIG: sshd.sshConfigFile }

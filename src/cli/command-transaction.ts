@@ -2,6 +2,7 @@
 import { fstatSync } from 'node:fs'
 import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
 import { rawFromString } from '../base/raw-text.ts'
+import { requireTag } from '../engine/edit.ts'
 import type { StageRequest } from '../transaction/open-stage.ts'
 import type { CommandRun } from '../transaction/run-transaction.ts'
 import { titleCharactersMax } from '../model/transaction.ts'
@@ -20,6 +21,7 @@ export function commandRequest(
   words: readonly string[],
   { message, tag }: NamedCommand,
 ) {
+  for (const each of tag) requireTag(each)
   return {
     source: 'command' as const,
     title: message ?? words.join(' ').slice(0, titleCharactersMax),

@@ -2,6 +2,7 @@
 import { openRemoteParts, openRemoteUndo } from '../app/remote-transactions.ts'
 import { entryName } from '../engine/entries.ts'
 import { recoverRemote, describeRemoteRecovered } from '../transaction/remote-recover.ts'
+import { remoteUndoNeeds } from '../transaction/remote-space.ts'
 import { planRemoteUndo, runRemoteUndo } from '../transaction/remote-undo.ts'
 import { isNothing } from '../transaction/run-undo.ts'
 import type { ListedTransaction } from '../transaction/transactions.ts'
@@ -10,6 +11,7 @@ import type { Context } from './command.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { describePlan, printUndoPlan } from './print-transaction.ts'
+import { printNeeds } from './print-tried.ts'
 
 export interface TakeBackOn {
   readonly kind: UndoRequest['kind']
@@ -49,6 +51,7 @@ export async function takeBackOn(
   const names = plan.subject.map(entryName).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
   printUndoPlan(out, plan, out.verbose)
+  if (options.dryRun && !isNothing(plan)) printNeeds(out, await remoteUndoNeeds(parts.machine, plan))
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, machine: name, dry_run: options.dryRun, ...describePlan(plan) })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')

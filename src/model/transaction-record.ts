@@ -180,6 +180,7 @@ const documentCheck: Check<TransactionDocument> = objectOf({
   preImageBytes: count,
 })
 
+/** Fails with `unsupported` where it could not be read again: one such record would hide all others from every list. */
 export function encodeTransaction(document: TransactionDocument): Buffer {
   const json = {
     ...document,
@@ -187,7 +188,15 @@ export function encodeTransaction(document: TransactionDocument): Buffer {
     gaps: document.gaps.map(encodeReasoned),
     notKept: document.notKept?.map(encodeReasoned),
   }
-  return Buffer.from(`${JSON.stringify(json, undefined, 2)}\n`, 'utf8')
+  const bytes = Buffer.from(`${JSON.stringify(json, undefined, 2)}\n`, 'utf8')
+  const read = documentCheck(parseDocumentJson('transaction.json', bytes))
+  if (!isMisfit(read)) return bytes
+  const field = read.path.join('.')
+  throw new VmlError(
+    'unsupported',
+    `Cannot record the transaction: its field "${field}" is longer than a record takes, or is none`,
+    { details: { field, problem: read.problem } },
+  )
 }
 
 function encodeReasoned({ path, reason }: NotKept): unknown {

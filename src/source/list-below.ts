@@ -1,5 +1,5 @@
 // Lists everything below some folders of a machine with all that find tells of it, whatever file systems it lies on.
-import type { RawPath } from '../model/raw-path.ts'
+import { entryPathsMax, nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { Shell } from '../wire/shell.ts'
 import { VmlError } from '../base/failure.ts'
@@ -25,17 +25,20 @@ const listSilenceMs = 300_000
 
 /**
  * The starts, and all below them but what is closed. One that is not there gives nothing. Needs GNU find, and root: what cannot be read is
- * not told. Fails where the list did not come to its end.
+ * not told. Fails where the list did not come to its end, with `remote.protocol` where it has other paths or more than `pathsMax`: a machine may
+ * name the same ones for ever.
  */
 export async function* listBelow(
   shell: Shell,
   request: {
     readonly starts: readonly RawPath[]
     readonly closed?: Iterable<RawPath>
+    /** Default: as many as an entry has. */
+    readonly pathsMax?: number
     readonly signal?: AbortSignal | undefined
   },
 ): AsyncIterable<Listed> {
-  const { starts, closed = [], signal } = request
+  const { starts, closed = [], pathsMax = entryPathsMax, signal } = request
   if (starts.length === 0) return
   const words = gnuFindWords({ starts, prune: [...closed], across: true })
   if (words.reduce((bytes, word) => bytes + word.length + 1, 0) > wordsAtOnceBytesMax)
@@ -46,11 +49,19 @@ export async function* listBelow(
     idleTimeoutMs: listSilenceMs,
     signal,
   })
+  const tops = new Set(starts)
   let ended = false
+  let paths = 0
   for await (const { verdict, isEnd, path, attributes } of readWalk(shell, process.stdout, undefined)) {
     if (ended) throw protocolFailure(shell, 'its list of files does not end where it should')
-    if (isEnd) ended = true
-    else if (verdict !== 'pruned') yield { path, attributes }
+    if (isEnd) {
+      ended = true
+      continue
+    }
+    if (++paths > pathsMax) throw protocolFailure(shell, `it lists more than ${pathsMax} files`)
+    if (nearestIn(path, tops) === undefined)
+      throw protocolFailure(shell, 'it lists a file that was not asked for')
+    if (verdict !== 'pruned') yield { path, attributes }
   }
   const outcome = await process.outcome
   if (!ended) throw commandFailure(shell, 'list files', outcome)

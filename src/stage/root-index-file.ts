@@ -100,7 +100,7 @@ function splitPaths(bytes: Buffer, count: number): RawPath[] {
   for (let at = 0; at < bytes.length;) {
     const end = bytes.lastIndexOf(0, Math.min(at + textBytesMax, bytes.length) - 1)
     if (end < at) throw damaged('a path in it is longer than it can be')
-    for (const text of bytes.latin1Slice(at, end).split('\0')) {
+    for (const text of bytes.toString('latin1', at, end).split('\0')) {
       if (text.length > pathBytesMax) throw damaged('a path in it is longer than it can be')
       if (!wholePath.test(text) || text <= before) throw damaged('a path in it is none, or not in order')
       paths.push(text as RawPath)

@@ -2,9 +2,11 @@
 import { existsSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
-import { rootPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
+
+type Changes = readonly Pick<PathChange, 'path' | 'after'>[]
 
 /** dracut(8): by itself it takes what this host needs, told by the mounts. */
 const madeByDracut = /^\/boot\/(?:initramfs-[^/]+\.img|initrd-[^/]+)$/
@@ -17,22 +19,29 @@ const madeByInitramfsTools = /^\/boot\/initrd\.img-[^/]+$/
 const asksForDevice = pathIn(rootPath, '/usr/share/initramfs-tools/hooks/cryptroot')
 
 /** Fails with `conflict`, before anything is changed, where an image would be committed that may not start the machine. */
-export function requireBootImages(
-  place: Pick<Workplace, 'root'>,
-  changes: readonly Pick<PathChange, 'path' | 'after'>[],
-): void {
-  const made = changes.filter(({ after }) => after?.type === 'file')
-  const asks = () =>
-    existsSync(rawToBytes(inRoot(place, asksForDevice))) || made.some(({ path }) => path === asksForDevice)
-  const blind = made.find(
-    ({ path }) => madeByDracut.test(path) || (madeByInitramfsTools.test(path) && asks()),
-  )
-  if (blind === undefined) return
-  throw new VmlError(
+export function requireBootImages(place: Pick<Workplace, 'root'>, changes: Changes): void {
+  const unsure = madeBlind(changes)
+  if (unsure && (!unsure.dependsOn || existsSync(rawToBytes(inRoot(place, unsure.dependsOn)))))
+    throw madeInStage(unsure.path)
+}
+
+/** An image that may not start the machine, where the other path is there, too. */
+export function madeBlind(
+  changes: Changes,
+): { readonly path: RawPath; readonly dependsOn?: RawPath } | undefined {
+  const made = changes.filter(({ after }) => after?.type === 'file').map(({ path }) => path)
+  const byDracut = made.find((path) => madeByDracut.test(path))
+  if (byDracut !== undefined) return { path: byDracut }
+  const path = made.find((each) => madeByInitramfsTools.test(each))
+  return path && { path, ...(made.includes(asksForDevice) ? {} : { dependsOn: asksForDevice }) }
+}
+
+export function madeInStage(path: RawPath): VmlError {
+  return new VmlError(
     'conflict',
-    `Cannot commit the transaction: ${printable(blind.path)} was made in a stage, where a boot image cannot know on what "/" lies`,
+    `Cannot commit the transaction: ${printable(path)} was made in a stage, where a boot image cannot know on what "/" lies`,
     {
-      details: { path: printable(blind.path) },
+      details: { path: printable(path) },
       hint: 'Nothing of it was committed. On the machine itself: vml tx run --live',
     },
   )

@@ -2,6 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable } from '../base/raw-text.ts'
 import { compareRaw, nearestOf, parentPath, type RawName, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isMereWriting } from '../model/mere-writing.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { Attributes } from '../model/tree.ts'
 import { listBelow } from '../source/list-below.ts'
@@ -80,16 +81,13 @@ export async function readRemoteChanges(
   const read = candidates.map((candidate) => {
     const before = candidate.lower && lowerThings.get(candidate.lower.place)?.state
     const after = candidate.upper && upperThings.get(candidate.upper.place)?.state
-    return { ...candidate, before, after, isChange: isChange(before, after) }
+    const change = changeOf(candidate.path, before, after)
+    return { ...candidate, before, after, isChange: isChange(before, after) && !isMereWriting(change) }
   })
   for (const { path, lower, before } of read)
     if (lower !== undefined && before === undefined) throw changedMeanwhile([path])
   const changed = read.filter((each) => each.isChange)
-  const changes = changed.map(({ path, before, after }): PathChange => ({
-    path,
-    ...(before ? { before } : {}),
-    ...(after ? { after } : {}),
-  }))
+  const changes = changed.map(({ path, before, after }) => changeOf(path, before, after))
   const conflicts = lowerConflicts({ changes, linked: new Set() }, index)
   if (conflicts.length > 0) throw changedMeanwhile(conflicts)
   await requireNothingMore(machine, changes)
@@ -107,6 +105,14 @@ export async function readRemoteChanges(
       return found?.type === 'dir' ? found.mtimeNs : undefined
     },
   }
+}
+
+function changeOf(
+  path: RawPath,
+  before: Fingerprint | undefined,
+  after: Fingerprint | undefined,
+): PathChange {
+  return { path, ...(before ? { before } : {}), ...(after ? { after } : {}) }
 }
 
 /** Where a path lies in a folder of the layer of its mount. */

@@ -3,6 +3,8 @@ import { createHash } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
+import type { Segment } from '../model/tree.ts'
+import type { Source } from '../source/source.ts'
 import type { StoredFile, Writer } from '../store/store.ts'
 import type { RemoteMachine } from './remote-machine.ts'
 
@@ -49,46 +51,66 @@ export interface ContentToStore {
 
 /**
  * What of it could be stored, by its hash. One that is not there, or is another one, is not in it: nothing but what was seen is kept. None is
- * read further than it was long.
+ * read much further than it was long.
  */
 export async function storeRemoteContents(
-  machine: RemoteMachine,
-  writer: Writer,
+  machine: { readonly source: Pick<Source, 'read'>; readonly signal?: AbortSignal | undefined },
+  writer: Pick<Writer, 'openFile'>,
   wanted: readonly ContentToStore[],
 ): Promise<Map<string, StoredFile>> {
   const stored = new Map<string, StoredFile>()
-  const byPlace = new Map<RawPath, ContentToStore>()
+  const left = new Map<RawPath, ContentToStore>()
   const sums = new Set<string>()
   for (const each of wanted) {
     if (sums.has(each.sha256)) continue
     sums.add(each.sha256)
-    byPlace.set(each.place, each)
+    left.set(each.place, each)
   }
-  for await (const record of machine.source.read([...byPlace.keys()], machine.signal)) {
-    const content = byPlace.get(record.path)
-    if (content === undefined || record.kind === 'problem') continue
-    const { size, sha256 } = content
-    const hash = createHash('sha256')
-    const sink = writer.openFile()
-    let bytes = 0
-    try {
-      for await (const segment of record.segments()) {
-        bytes += segment.kind === 'data' ? segment.bytes.length : segment.length
-        // The rest is read, since the next one comes after it, and is not kept.
-        if (bytes > size) continue
-        if (segment.kind === 'data') hash.update(segment.bytes)
-        else for (const zeros of zeroPieces(segment.length)) hash.update(zeros)
-        await sink.write(segment)
-      }
-      const isWhole = bytes === size && hash.digest('hex') === sha256
-      if (isWhole) stored.set(sha256, await sink.finish())
-      else sink.abort()
-    } catch (error) {
-      sink.abort()
-      throw error
+  // Once, and once more for each that is much longer than it was: what comes after that one is asked for anew.
+  while (left.size > 0) {
+    let isCutOff = false
+    for await (const record of machine.source.read([...left.keys()], machine.signal)) {
+      const content = left.get(record.path)
+      left.delete(record.path)
+      if (content === undefined || record.kind === 'problem') continue
+      const { file, isTooLong } = await storeContent(writer, content, record.segments())
+      if (file) stored.set(content.sha256, file)
+      isCutOff = isTooLong
+      if (isCutOff) break
     }
+    if (!isCutOff) break
   }
   return stored
+}
+
+/** A log that grows is read to its end, since the next file comes after it. */
+const surplusBytesMax = 1024 * 1024 * 1024
+
+async function storeContent(
+  writer: Pick<Writer, 'openFile'>,
+  { size, sha256 }: ContentToStore,
+  segments: AsyncIterable<Segment>,
+): Promise<{ readonly file: StoredFile | undefined; readonly isTooLong: boolean }> {
+  const hash = createHash('sha256')
+  const sink = writer.openFile()
+  let bytes = 0
+  try {
+    for await (const segment of segments) {
+      bytes += segment.kind === 'data' ? segment.bytes.length : segment.length
+      if (bytes > size + surplusBytesMax) break
+      if (bytes > size) continue
+      if (segment.kind === 'data') hash.update(segment.bytes)
+      else for (const zeros of zeroPieces(segment.length)) hash.update(zeros)
+      await sink.write(segment)
+    }
+    if (bytes === size && hash.digest('hex') === sha256)
+      return { file: await sink.finish(), isTooLong: false }
+    sink.abort()
+    return { file: undefined, isTooLong: bytes > size + surplusBytesMax }
+  } catch (error) {
+    sink.abort()
+    throw error
+  }
 }
 
 const zeros = Buffer.alloc(64 * 1024)

@@ -39,7 +39,10 @@ export interface RemoteWork {
 }
 
 /** What a script prints that ends well; `remote.command` for any other. */
-export async function work({ shell, signal }: RemoteMachine, wanted: RemoteWork): Promise<RawText> {
+export async function work(
+  { shell, signal }: Pick<RemoteMachine, 'shell' | 'signal'>,
+  wanted: RemoteWork,
+): Promise<RawText> {
   const { outputBytesMax = answerBytesMax, ...rest } = wanted
   return rawFromBytes(
     await runScript(shell, { ...rest, outputBytesMax, idleTimeoutMs: workSilenceMs, signal }),
@@ -48,7 +51,7 @@ export async function work({ shell, signal }: RemoteMachine, wanted: RemoteWork)
 
 /** The same, with its status: also of one that does not end well. It goes on where this is cancelled. */
 export async function tryWork(
-  { shell }: RemoteMachine,
+  { shell }: Pick<RemoteMachine, 'shell'>,
   { script, words = [], stdin, outputBytesMax = answerBytesMax }: Omit<RemoteWork, 'doing'>,
 ): Promise<{ readonly status: number; readonly stdout: RawText; readonly stderr: RawText }> {
   const { status, stdout, stderr } = await shell.run({
@@ -68,7 +71,7 @@ export function remoteOpen({ state }: Pick<RemoteMachine, 'state'>, ...names: re
 
 /** Its bytes; undefined where it is not there. Fails where it is larger than anything that VML wrote. */
 export async function readRemoteFile(
-  machine: RemoteMachine,
+  machine: Pick<RemoteMachine, 'name' | 'shell'>,
   path: RawPath,
   bytesMax: number,
 ): Promise<Buffer | undefined> {

@@ -1,6 +1,6 @@
 // `vml tx recover --on MACHINE`: what a transaction left on a machine over ssh is thrown away, or ended there, or taken back, and recorded here.
 import { VmlError } from '../base/failure.ts'
-import { parseChanges } from '../model/transaction-record.ts'
+import { printableText } from '../base/raw-text.ts'
 import { parseIntent } from './commit-intent.ts'
 import { tokenTag } from './end-stage.ts'
 import { entryName, listEntries, type LoggedEntry } from '../engine/entries.ts'
@@ -11,6 +11,7 @@ import { readKeptPackages } from './packages-now.ts'
 import { recordCommittedRemote, type RemoteParts } from './remote-run.ts'
 import { dropRemote, isRemoteInUse, readRemoteNote } from './remote-stage.ts'
 import type { StageNote } from './stage-note.ts'
+import { readToldChanges } from './storable-changes.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
 
 export type RemoteRecovered =
@@ -107,7 +108,7 @@ async function record(
     note,
     plan: note.plan,
     prepared: { journal },
-    changes: parseChanges(changes),
+    changes: readToldChanges(machine.name, changes),
     exitStatus,
     packages: await readKeptPackages(remotePlace(machine)),
     validations: [],
@@ -130,8 +131,8 @@ export function describeRemoteRecovered(recovered: RemoteRecovered, machine: str
     case 'known':
       return `${entryName(recovered.entry)} had been recorded; what was left of it on ${machine} was removed`
     case 'discarded':
-      return `"${recovered.title}" was cut off on ${machine}: nothing of it was kept`
+      return `"${printableText(recovered.title)}" was cut off on ${machine}: nothing of it was kept`
     case 'recorded':
-      return `"${recovered.title}" was cut off on ${machine} when it was committed there: it was recorded`
+      return `"${printableText(recovered.title)}" was cut off on ${machine} when it was committed there: it was recorded`
   }
 }

@@ -1,11 +1,13 @@
 // `vml tx run --on MACHINE -- COMMAND`: a command in a stage of a machine over ssh, and what it changed there as one transaction, committed there and recorded here.
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { asRaw, printable } from '../base/raw-text.ts'
+import { isNothingMeant } from '../model/mere-writing.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { ServiceAction, TransactionDocument, Validation } from '../model/transaction-record.ts'
 import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
+import { madeBlind, madeInStage } from './boot-images.ts'
 import { encodeIntended } from './commit-intent.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
 import { keepPackages, type PackagesNow, readPackagesNow } from './packages-now.ts'
@@ -22,6 +24,7 @@ import {
   readRemoteFile,
   type RemoteMachine,
   remoteOpen,
+  statusesOf,
   tryWork,
   work,
   writeRemoteFile,
@@ -37,7 +40,10 @@ import {
   type RemoteRequest,
   type RemoteStage,
 } from './remote-stage.ts'
+import { remoteCommitNeeds } from './remote-space.ts'
+import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
+import { readToldChanges } from './storable-changes.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
 
 export interface RemoteParts {
@@ -83,10 +89,13 @@ export async function runRemoteTransaction(
     exitStatus = await readExit(machine)
     await requireNobody(machine, note)
     looked = await readRemoteChanges(machine, stage)
-    if (looked.changes.length === 0 || run.decide(exitStatus, looked.changes) === 'discard') {
+    const isNothing = isNothingMeant(looked.changes)
+    if (isNothing || run.decide(exitStatus, looked.changes) === 'discard') {
       await discard()
-      return { kind: looked.changes.length === 0 && exitStatus === 0 ? 'nothing' : 'discarded', exitStatus }
+      return { kind: isNothing && exitStatus === 0 ? 'nothing' : 'discarded', exitStatus }
     }
+    await requireBootImagesThere(machine, looked.changes)
+    requireSpace(`commit the transaction on ${machine.name}`, await remoteCommitNeeds(machine, looked))
   } catch (error) {
     throw await thrownAway(machine, discard, error)
   }
@@ -219,7 +228,10 @@ export async function writeRemoteIntent(
   changes: readonly PathChange[],
   intent: { readonly exitStatus: number; readonly takesBack?: TransactionDocument['takesBack'] },
 ): Promise<void> {
-  await writeRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), encodeIntended(changes))
+  const intended = encodeIntended(changes)
+  // What could not be recorded must not be committed: most of it is what the machine said.
+  readToldChanges(machine.name, intended)
+  await writeRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), intended)
   await writeRemoteFile(
     machine,
     remoteOpen(machine, 'result.json'),
@@ -238,6 +250,13 @@ export async function dropUppers(machine: RemoteMachine, plan: MountPlan | undef
     script: `rm -rf --one-file-system ${folders.map(singleQuoted).join(' ')}`,
     doing: 'remove what was staged',
   })
+}
+
+/** As `requireBootImages` has it for this host. */
+async function requireBootImagesThere(machine: RemoteMachine, changes: readonly PathChange[]): Promise<void> {
+  const unsure = madeBlind(changes)
+  if (unsure && (!unsure.dependsOn || (await statusesOf(machine, [unsure.dependsOn])).size > 0))
+    throw madeInStage(unsure.path)
 }
 
 /** How the command ended, as the machine wrote it down: what does not stand there was cut off. */

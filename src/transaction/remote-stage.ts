@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, rawToBytes, type RawText } from '../base/raw-text.ts'
+import { requireTag } from '../engine/edit.ts'
 import { nulTerminated } from '../source/guest-script.ts'
 import { listBelow } from '../source/list-below.ts'
 import { rootPath, type RawPath } from '../model/raw-path.ts'
@@ -9,7 +10,7 @@ import { enterScript } from '../stage/enter-script.ts'
 import { readListedIndex } from '../stage/listed-index.ts'
 import { type MountPlan, type MountRequest, planMounts, viewOf } from '../stage/mount-plan.ts'
 import { policyScript } from '../stage/policy-rc.ts'
-import type { RootIndex } from '../stage/root-index.ts'
+import { indexPathsMax, type RootIndex } from '../stage/root-index.ts'
 import {
   beginScript,
   dropScript,
@@ -43,6 +44,8 @@ export interface RemoteStage {
 }
 
 const mountInfoBytesMax = 32 * 1024 * 1024
+/** A host of containers has some hundreds. A stage is planned by comparing each with each. */
+const mountsMax = 4000
 /** Questions that a plan asks come from the table of mounts. */
 const planTurnsMax = 10
 
@@ -134,12 +137,20 @@ export async function planRemoteMounts(
   throw new VmlError('remote.protocol', `Cannot understand ${machine.name}: its mounts change all the time`)
 }
 
-export async function readMountInfo(machine: RemoteMachine): Promise<RawText> {
-  return await work(machine, {
+export async function readMountInfo(
+  machine: Pick<RemoteMachine, 'name' | 'shell' | 'signal'>,
+): Promise<RawText> {
+  const text = await work(machine, {
     script: 'cat /proc/self/mountinfo',
     outputBytesMax: mountInfoBytesMax,
     doing: 'read the table of mounts',
   })
+  if (text.split('\n', mountsMax + 1).length <= mountsMax) return text
+  throw new VmlError(
+    'unsupported',
+    `Cannot make a transaction on ${machine.name}: it has more than ${mountsMax} mounts`,
+    { hint: 'Nothing was changed' },
+  )
 }
 
 /** Order: the layers, the script, the index of the root as it is then. The lock is held. Whoever calls drops it where this fails. */
@@ -158,16 +169,34 @@ export async function openRemoteStage(
   })
   const view = viewOf(plan)
   const index = await readListedIndex(
-    listBelow(machine.shell, { starts: view.tops, closed: view.closed, signal: machine.signal }),
+    listBelow(machine.shell, {
+      starts: view.tops,
+      closed: view.closed,
+      // One more, so that a system that is too large is told as that.
+      pathsMax: indexPathsMax + 1,
+      signal: machine.signal,
+    }),
   )
   return { note, plan, mountInfo, index }
 }
 
 /** Undefined where none is open; one without a note was cut off before it had begun. */
-export async function readRemoteNote(machine: RemoteMachine): Promise<StageNote | undefined> {
+export async function readRemoteNote(
+  machine: Pick<RemoteMachine, 'name' | 'shell' | 'state'>,
+): Promise<StageNote | undefined> {
   const file = remoteOpen(machine, noteFile)
   const bytes = await readRemoteFile(machine, file, noteBytesMax)
-  return bytes && parseStageNote(bytes, file)
+  const note = bytes && parseStageNote(bytes, file)
+  try {
+    for (const tag of note?.tags ?? []) requireTag(tag)
+  } catch (cause) {
+    throw new VmlError(
+      'remote.protocol',
+      `Cannot understand ${machine.name}: the note of its open transaction has tags that nobody can have given`,
+      { cause, hint: `Nothing was changed. See there who wrote to ${file}` },
+    )
+  }
+  return note
 }
 
 /** Whether the process there that the stage is for still runs. */

@@ -16,8 +16,10 @@ import { NotLookedAt, openRemoteLook } from './remote-look.ts'
 import { type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
 import { remotePlace } from './remote-place.ts'
 import { commitOrTakeBack, recordCommittedRemote, type RemoteParts, writeRemoteIntent } from './remote-run.ts'
+import { remoteUndoNeeds } from './remote-space.ts'
 import { dropRemote, lockRemote, readMountInfo } from './remote-stage.ts'
 import { provePackages, regenerate, undoTitle } from './run-undo.ts'
+import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
@@ -68,6 +70,7 @@ export async function planRemoteUndo(
  */
 export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<StoredTransaction> {
   const { machine, user, command } = parts
+  requireSpace(`${plan.kind} it on ${machine.name}`, await remoteUndoNeeds(machine, plan))
   const mountInfo = await readMountInfo(machine)
   await using lock = await lockRemote(machine, {
     source: plan.kind,

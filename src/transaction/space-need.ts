@@ -27,30 +27,51 @@ export function commitNeeds(place: Workplace, { changeSet: { changes } }: Looked
   return [needOf(place.state, recordMarginBytes + storedBytes(changes))]
 }
 
-/** What comes back is made ready in VML's folder, and copied where another file system is its place. */
-export function undoNeeds(place: Workplace, { paths: { paths }, bytes, transfers }: UndoPlan): SpaceNeed[] {
+export type Room = Omit<SpaceNeed, 'freeBytes'>
+
+/** A folder that is there, and what tells its file system from others. */
+export interface Standing<Device> {
+  readonly folder: RawText
+  readonly device: Device
+}
+
+export function undoNeeds(place: Workplace, plan: UndoPlan): SpaceNeed[] {
+  const { dev: device } = statSync(rawToBytes(place.state))
+  const own = { folder: place.state, device }
+  const rooms = undoRooms(plan, { own, standing: (path) => standing(place, parentPath(path)) })
+  return rooms.map(({ folder, neededBytes }) => needOf(folder, neededBytes))
+}
+
+/** What comes back is made ready in VML's folder, and copied where another file system is its place. `standing` tells where a path lies. */
+export function undoRooms<Device>(
+  { paths: { paths }, bytes, transfers }: UndoPlan,
+  {
+    own,
+    standing: standingOf,
+  }: { readonly own: Standing<Device>; readonly standing: (path: RawPath) => Standing<Device> },
+): Room[] {
   const changes = paths.map(({ path, now, wanted }) => ({
     path,
     ...(now ? { before: now } : {}),
     ...(wanted ? { after: wanted } : {}),
   }))
-  const own = statSync(rawToBytes(place.state)).dev
   // Exported, and what was there in the record; what is made of it is among `bytes`.
   const transferred = transfers.reduce((sum, { bytes: size }) => sum + size * (1 + storedShare), 0)
-  const needs = new Map<number, { folder: RawText; neededBytes: number }>([
+  const { folder: ownFolder, device: ownDevice } = own
+  const needs = new Map<Device, Room>([
     [
-      own,
-      { folder: place.state, neededBytes: recordMarginBytes + bytes + storedBytes(changes) + transferred },
+      ownDevice,
+      { folder: ownFolder, neededBytes: recordMarginBytes + bytes + storedBytes(changes) + transferred },
     ],
   ])
   for (const { path, wanted } of paths) {
     if (wanted?.type !== 'file') continue
-    const { folder, device } = standing(place, parentPath(path))
-    if (device === own) continue
+    const { folder, device } = standingOf(path)
+    if (device === ownDevice) continue
     const need = needs.get(device) ?? { folder, neededBytes: 0 }
     needs.set(device, { ...need, neededBytes: need.neededBytes + (wanted.size ?? 0) })
   }
-  return [...needs.values()].map(({ folder, neededBytes }) => needOf(folder, neededBytes))
+  return [...needs.values()]
 }
 
 /** `unavailable.space`, with the numbers. `what` follows "Cannot". */

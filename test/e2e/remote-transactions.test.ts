@@ -137,6 +137,53 @@ test('a commit that is cut off with all connections is ended by its recover.sh a
   await bed.nothingLeft()
 })
 
+test('a machine that is nearly full is told how much it lacks: nothing is committed, and nothing taken back', async () => {
+  const change = ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', 'echo y >/etc/room']
+  await bed.well(...change)
+  const number = String(await bed.last())
+  await bed.chroot.sh(
+    'fallocate -l $(($(stat -f -c "%a * %S" /) - 8000000)) /var/fill; mv /etc/room /etc/roomy; cp /etc/roomy /etc/room',
+  )
+  const from = bed.tree()
+  for (const args of [
+    ['tx', 'run', '--on', 'lab', '--', 'rm', '/etc/room'],
+    ['tx', 'undo', number, '--on', 'lab'],
+  ]) {
+    const refused = await bed.vml(args)
+    assert.equal(refused.status, 31, refused.stderr)
+    assert.match(refused.stderr, /on lab: it needs \d+ MB where "\/var\/lib\/vml" lies, and \d MB are free/)
+  }
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+  await bed.chroot.sh('rm /var/fill /etc/room /etc/roomy')
+})
+
+test('a machine that lies is not believed: neither a path that nobody asked for nor a hash that is not the content’s', async () => {
+  const lie = (tool: string, script: string) =>
+    writeFileSync(join(bed.chroot.path, 'usr/local/bin', tool), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
+  const from = bed.tree()
+  lie(
+    'find',
+    `case "$*" in */upper*) /usr/bin/find "$@" | sed -z 's,^/.*/upper/etc/lied$,/etc/shadow,' ;; *) exec /usr/bin/find "$@" ;; esac`,
+  )
+  const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--', 'sh', '-c', 'echo x >/etc/lied'])
+  await bed.chroot.sh('rm /usr/local/bin/find')
+  assert.equal(refused.status, 40, refused.stderr)
+  assert.match(refused.stderr, /it lists a file that was not asked for/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+  // What was before it is not what was said: it cannot be taken back, and the record says so.
+  lie(
+    'sha256sum',
+    `case "$*" in */etc/issue*) printf '%064d  %s\\0' 7 /etc/issue ;; *) exec /usr/bin/sha256sum "$@" ;; esac`,
+  )
+  const run = await bed.vml(['tx', 'run', '--on', 'lab', '--', 'rm', '/etc/issue'])
+  await bed.chroot.sh('rm /usr/local/bin/sha256sum')
+  assert.equal(run.status, 0, run.stderr)
+  assert.match(run.stderr, /Incomplete: 1 pre-image could not be kept/)
+  await bed.nothingLeft()
+})
+
 test('--on takes no option that needs VML on the machine', async () => {
   const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--live', '--', 'true'])
   assert.equal(refused.status, 2)
