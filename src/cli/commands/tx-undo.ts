@@ -22,7 +22,7 @@ import { requireNoneOf } from '../run-on.ts'
 import { takeBackOn } from '../undo-on.ts'
 import { recoverFirst } from './tx-run.ts'
 import { endOverdueProbations } from '../probation.ts'
-import { requireScripts, takeBackByScripts } from '../scripted-undo.ts'
+import { printScriptedPlan, requireScripts, takeBackByScripts, tryByScripts } from '../scripted-undo.ts'
 import { transactionOperand } from './tx-show.ts'
 
 const needed = {
@@ -159,8 +159,11 @@ async function takeBack(
     out.line(
       `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
     )
-  printUndoPlan(out, plan, out.verbose)
-  printNeeds(out, undoNeeds(run, plan))
+  if (options.scripts) printScriptedPlan(out, plan)
+  else {
+    printUndoPlan(out, plan, out.verbose)
+    printNeeds(out, undoNeeds(run, plan))
+  }
   const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
   if (pinned.length > 0) {
     if (!options.pinned && !options.dryRun)
@@ -174,6 +177,7 @@ async function takeBack(
       )
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
   }
+  if (options.scripts && options.dryRun) return await tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
     printChoices(out, choices, words)
