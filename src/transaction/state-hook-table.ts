@@ -181,6 +181,9 @@ export const stateHookTable: Readonly<Record<string, StateHookFields>> = {
     units: ['postgresql@.service'],
     export: postgresqlExport,
     import: postgresqlImport,
+    // The other one's clusters stay as they are. An older psql does not know all that a newer pg_dumpall writes, and says so.
+    by_hand:
+      'pg_createcluster --start {to} from{from} && runuser -u postgres -- pg_dumpall --cluster {from}/main | runuser -u postgres -- psql -Xq --cluster {to}/from{from}',
     export_seconds: 86_400,
     import_seconds: 86_400,
   },

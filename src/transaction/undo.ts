@@ -11,6 +11,7 @@ import { requireMounted } from './away-mounts.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { readPackagesNow } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
+import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
@@ -62,6 +63,8 @@ export interface UndoPlan {
   readonly units: readonly string[]
   /** Data of services that is brought to the form of another version. */
   readonly transfers: readonly StateTransfer[]
+  /** Data of services that stays, and that nothing reads any more: see `requireNoneStranded`. */
+  readonly stranded: readonly StrandedData[]
   /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
 }
@@ -154,7 +157,11 @@ async function planOnce(
     throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
       hint: 'Nothing was changed',
     })
-  return { plan: finish(request, { transactions, planned, staying, due }) }
+  const stranded = await findStrandedData(place, hooks, transactions, {
+    packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
+    transitions: planned.systems.flatMap((system) => system.transitions),
+  })
+  return { plan: finish(request, { transactions, planned, staying, due, stranded }) }
 }
 
 function finish(
@@ -164,6 +171,7 @@ function finish(
     readonly planned: PackageUndo
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
+    readonly stranded: readonly StrandedData[]
   },
 ): UndoPlan {
   const { paths, systems } = work.planned
@@ -194,6 +202,7 @@ function finish(
       ]),
     ].toSorted(),
     transfers,
+    stranded: work.stranded,
     bytes: bytesWritten(paths) + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }

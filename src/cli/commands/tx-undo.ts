@@ -6,6 +6,7 @@ import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../transaction/run-undo.ts'
 import { undoNeeds } from '../../transaction/space-need.ts'
+import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
@@ -177,6 +178,7 @@ async function takeBack(
       )
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
   }
+  if (!options.dryRun) requireNoneStranded(`${kind} ${names}`, plan.stranded)
   if (options.scripts && options.dryRun) return await tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
