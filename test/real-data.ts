@@ -19,6 +19,8 @@ export interface RealServer {
   readonly ask: string
   /** A line of shell that starts it, gives it what it reads, and stops it. */
   readonly run: string
+  /** Other packages that these need. */
+  readonly besides?: readonly string[]
 }
 
 export const postgresql: RealServer = {
@@ -45,6 +47,58 @@ create trigger shop.three before insert on shop.one for each row set new.c = coa
 mariadb --default-character-set=utf8mb4 -N; mariadb-admin shutdown; wait`,
 }
 
+/** Its statements are lines of shell. A setting, a second database, and what the server itself writes on each entry are state, too. */
+export const slapd: RealServer = {
+  package: 'slapd',
+  besides: ['ldap-utils'],
+  hook: 'slapd',
+  make: `install -d -m 0750 -o openldap -g openldap /var/lib/ldap/second
+ldapmodify -QY EXTERNAL <<end
+dn: olcDatabase={1}mdb,cn=config
+changetype: modify
+replace: olcRootPW
+olcRootPW: x
+-
+add: olcDbIndex
+olcDbIndex: mail eq
+
+dn: olcDatabase=mdb,cn=config
+changetype: add
+objectClass: olcMdbConfig
+olcDbDirectory: /var/lib/ldap/second
+olcSuffix: dc=second
+olcRootDN: cn=admin,dc=second
+olcRootPW: x
+end
+ldapadd -x -D cn=admin,dc=second -w x <<end
+dn: dc=second
+objectClass: organization
+objectClass: dcObject
+o: Zweite Straße
+end
+${addPerson(1)}`,
+  add: addPerson,
+  ask: `search() { ldapsearch -LLL -x -o ldif-wrap=no "$@"; }
+search -D cn=admin,dc=nodomain -w x -b dc=nodomain | sed -n 's/^cn: //p'
+search -D cn=admin,dc=nodomain -w x -b dc=nodomain '(cn=*)' + userPassword
+search -D cn=admin,dc=second -w x -b dc=second '*' +
+ldapsearch -LLL -QY EXTERNAL -b 'olcDatabase={1}mdb,cn=config' olcDbIndex
+stat -c '%A %U %n' /var/lib/ldap/second /var/lib/ldap/second/data.mdb`,
+  run: `export LDAPURI=ldapi:///; slapd -h ldapi:/// -u openldap -g openldap -F /etc/ldap/slapd.d
+until ldapwhoami -QY EXTERNAL >/dev/null 2>&1; do sleep 0.2; done
+sh -e 2>&1; id=$(cat /run/slapd/slapd.pid); kill "$id"; while kill -0 "$id" 2>/dev/null; do sleep 0.2; done`,
+}
+
+function addPerson(row: number): string {
+  return `ldapadd -x -D cn=admin,dc=nodomain -w x <<end
+dn: cn=${row},dc=nodomain
+objectClass: person
+cn: ${row}
+sn: ü
+userPassword: {SSHA}2yQ
+end`
+}
+
 export interface ServerStates {
   /** What it answers: with the new version; after the undo; with a further row; after the redo. */
   readonly answers: readonly string[]
@@ -54,10 +108,11 @@ export interface ServerStates {
 export async function handOver(server: RealServer): Promise<ServerStates> {
   await using chroot = await openChroot({ flavour: 'full' })
   const archive = await openPackageArchive(chroot)
-  const files = await mirrorPackages(chroot, ['install', server.package])
+  const words = ['install', server.package, ...(server.besides ?? [])]
+  const files = await mirrorPackages(chroot, words)
   await archive.publishFiles(files)
-  await apt(chroot, ['install', server.package])
-  await chroot.sh('service postgresql stop || true; service mariadb stop || true', { mayFail: true })
+  await apt(chroot, words)
+  await chroot.sh('for name in postgresql mariadb slapd; do service $name stop; done', { mayFail: true })
   await archive.publishFiles([await nextVersion(files, server.package)])
   const ask = async (statements: string) => (await chroot.sh(server.run, { input: `${statements}\n` })).stdout
   await ask(server.make)

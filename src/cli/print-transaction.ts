@@ -105,6 +105,10 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
     out.line(
       `  state of ${shown(name)}: exported with ${shown(from)}, imported with ${shown(to)}; ${formatBytes(bytes)} of data`,
     )
+  for (const { package: name, others, data, bytes } of plan.stranded)
+    out.line(
+      `  data of ${shown(name)} stays in ${data.map(printable).join(', ')}, ${formatBytes(bytes)}: ${others.map(shown).join(', ')} does not read it`,
+    )
   if (plan.units.length > 0)
     out.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
   if (!verbose) return
@@ -138,6 +142,12 @@ export function describePlan(plan: UndoPlan) {
       package: name,
       from,
       to,
+      data: data.map(printable),
+      bytes,
+    })),
+    stranded: plan.stranded.map(({ package: name, others, data, bytes }) => ({
+      package: name,
+      others,
       data: data.map(printable),
       bytes,
     })),

@@ -3,12 +3,16 @@ import { policyScriptOf } from '../app/transactions.ts'
 import type { OpenUndo } from '../app/undo-run.ts'
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { runScriptedUndo, scriptedWork } from '../transaction/scripted-undo.ts'
+import { runScriptedUndo, scriptedCommands, scriptedWork } from '../transaction/scripted-undo.ts'
+import type { WantedPackage } from '../packages/package-sources.ts'
 import { undoTitle } from '../transaction/run-undo.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { Context } from './command.ts'
 import { plural } from './format.ts'
+import { shown } from './options.ts'
+import type { Output } from './output.ts'
 import { partialStatus } from './partial-status.ts'
+import { packageLines } from './print-transaction.ts'
 
 /** Before anything is asked of a network. */
 export function requireScripts(plan: UndoPlan): void {
@@ -32,6 +36,44 @@ export function requireScripts(plan: UndoPlan): void {
     )
 }
 
+/** Which paths it leaves otherwise than the exact undo nobody knows before the scripts have run. */
+export function printScriptedPlan(out: Output, plan: UndoPlan): void {
+  for (const line of packageLines(out, plan.packages)) out.line(`  ${line}`)
+  out.line("  by the packages' scripts, in a stage:")
+  for (const command of namedCommands(plan)) out.line(`    ${command.map(shown).join(' ')}`)
+}
+
+/** With names for the files of old packages. */
+function namedCommands(plan: UndoPlan): readonly (readonly string[])[] {
+  const work = scriptedWork(plan)
+  return scriptedCommands(
+    work,
+    work.install.map(({ name, architecture, to }) => `${name}_${to}_${architecture}.deb`),
+  )
+}
+
+/** `--dry-run`: old packages are got, and go again, so that one that cannot be had is told now. */
+export async function tryByScripts(
+  { out }: Context,
+  { oldPackages }: OpenUndo,
+  plan: UndoPlan,
+): Promise<void> {
+  await oldPackages(wantedPackages(plan))
+  out.document({
+    schema: 1,
+    dry_run: true,
+    scripts: true,
+    packages: plan.packages,
+    commands: namedCommands(plan),
+  })
+}
+
+function wantedPackages(plan: UndoPlan): readonly WantedPackage[] {
+  return scriptedWork(plan).install.flatMap(({ name, architecture, to }) =>
+    to === undefined ? [] : [{ name, architecture, version: to }],
+  )
+}
+
 export async function takeBackByScripts(
   context: Context,
   { run, oldPackages }: OpenUndo,
@@ -39,12 +81,7 @@ export async function takeBackByScripts(
   { data }: { readonly data: boolean },
 ): Promise<number | undefined> {
   const { out, config } = context
-  const { install } = scriptedWork(plan)
-  const files = await oldPackages(
-    install.flatMap(({ name, architecture, to }) =>
-      to === undefined ? [] : [{ name, architecture, version: to }],
-    ),
-  )
+  const files = await oldPackages(wantedPackages(plan))
   context.whenCancelled('nothing was changed, or it is being committed: vml tx list tells')
   const policy = policyScriptOf()
   const { end, differences } = await runScriptedUndo(run, plan, {

@@ -69,3 +69,9 @@ test('a hook with a field that is missing, wrong or unknown is none', () => {
   }
   assert.equal(parseStateHook('base', { ...fields, enabled: false }), undefined)
 })
+
+test('what a person is told to type has the names of both packages', () => {
+  const { byHand } = hookOf({ by_hand: 'move {from} {to} {from}' })
+  assert.equal(byHand?.({ from: 'base-17', to: 'base-15' }), 'move 17 15 17')
+  assert.equal(hookOf().byHand, undefined)
+})

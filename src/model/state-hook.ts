@@ -35,6 +35,8 @@ export interface StateHook {
   readonly import: string
   readonly exportSeconds: number
   readonly importSeconds: number
+  /** What a person types to bring the data of one package to another one that the pattern names, where that has data of its own. */
+  readonly byHand?: ((packages: { readonly from: string; readonly to: string }) => string) | undefined
 }
 
 const lineCharactersMax = 64 * 1024
@@ -68,6 +70,7 @@ const fields = {
   import: command,
   export_seconds: optional(seconds),
   import_seconds: optional(seconds),
+  by_hand: optional(textOf({ charactersMax: 1000 })),
   enabled: optional(flag),
 }
 const check = objectOf(fields)
@@ -96,19 +99,35 @@ export function parseStateHook(name: string, given: StateHookFields): StateHook 
     import: read.import,
     exportSeconds: read.export_seconds ?? secondsDefault,
     importSeconds: read.import_seconds ?? secondsDefault,
+    byHand: byHandOf(read.package, read.by_hand),
   }
+}
+
+/** `{from}` and `{to}` stand for what the pattern's star stands for. */
+function byHandOf(pattern: string, line: string | undefined): StateHook['byHand'] {
+  if (line === undefined) return undefined
+  return ({ from, to }) =>
+    line
+      .replaceAll('{from}', () => starOf(pattern, from) ?? from)
+      .replaceAll('{to}', () => starOf(pattern, to) ?? to)
 }
 
 /** The folders that a package of that name has its data in; undefined where the hook is not about it. */
 export function dataOf({ package: pattern, data }: StateHook, name: string): readonly string[] | undefined {
-  const [head = '', tail] = pattern.split('*')
-  if (tail === undefined) return name === pattern ? data : undefined
-  if (name.length < head.length + tail.length || !name.startsWith(head) || !name.endsWith(tail))
-    return undefined
-  const star = name.slice(head.length, name.length - tail.length)
+  if (!pattern.includes('*')) return name === pattern ? data : undefined
+  const star = starOf(pattern, name)
   // No name of a package has a slash; these two would be other folders.
-  if (star === '.' || star === '..') return undefined
+  if (star === undefined || star === '.' || star === '..') return undefined
   return data.map((folder) => folder.replaceAll('*', star))
+}
+
+/** What the pattern's `*` stands for in a name; undefined where it does not fit, or has none. */
+function starOf(pattern: string, name: string): string | undefined {
+  const [head = '', tail] = pattern.split('*')
+  const fits = tail !== undefined && name.length >= head.length + tail.length
+  return fits && name.startsWith(head) && name.endsWith(tail)
+    ? name.slice(head.length, name.length - tail.length)
+    : undefined
 }
 
 /** Whether data of the one version has another form than that of the other. */

@@ -24,5 +24,7 @@ test('a hook of VML is due where its service changes the form of its data, and o
   assert.deepEqual(due('mariadb-server-core', '1:11.8.2-1', '1:10.11.14-0+deb12u2'), [])
   assert.deepEqual(due('postgresql-15', '15.20-0+deb12u1', '15.5-0+deb12u1'), [])
   assert.deepEqual(due('postgresql-18', '18~rc1-1', '18~beta2-1'), ['postgresql'])
+  assert.deepEqual(due('slapd', '2.6.10+dfsg-1', '2.5.13+dfsg-5'), ['slapd'])
+  assert.deepEqual(due('slapd', '2.5.13+dfsg-5', '2.5.12+dfsg-2'), [])
   assert.deepEqual(due('postgresql-18', '18.0-1', '18~rc1-1'), ['postgresql'])
 })

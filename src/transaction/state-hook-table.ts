@@ -105,6 +105,73 @@ mariadb --no-defaults --socket="$run/socket" --default-character-set=utf8mb4 >&2
 end
 `
 
+/**
+ * Configuration and each database that has files, by its number, as an archive of NUMBER.ldif (slapcat(8), slapadd(8)), with the folders that those need. Nothing of a
+ * database that lies elsewhere would go into the stage's empty folders: it is named. A folder of configuration is handed over; a file is one of /etc as any other.
+ */
+const slapdCommon = `set -eu
+PATH=$PATH:/usr/sbin
+${privateFolder}
+mkdir "$run/out"
+SLAPD_CONF= SLAPD_USER= SLAPD_GROUP=
+[ ! -e /etc/default/slapd ] || . /etc/default/slapd
+conf=\${SLAPD_CONF:-/etc/ldap/slapd.d}
+if [ -d "$conf" ]; then from=-F; else from=-f; fi
+as_slapd() {
+  setpriv --reuid="\${SLAPD_USER:-openldap}" --regid="\${SLAPD_GROUP:-openldap}" --init-groups --inh-caps=-all "$@"
+}
+inside() {
+  folder=$1
+  shift
+  for each; do case $folder/ in "$each"/*) return ;; esac; done
+  echo "$folder is none of the data folders: name it in /etc/vml/state.d/slapd.toml" >&2
+  exit 1
+}
+dump() { slapcat $from "$conf" -o ldif-wrap=no -n "$@"; }
+count() { grep -c '^dn:' "$1" || :; }
+`
+
+const slapdExport = `${slapdCommon}
+if [ $from = -F ]; then
+  inside "$conf" "$@"
+  dump 0 >"$run/out/0.ldif"
+  [ "$(count "$run/out/0.ldif")" != 0 ] || { echo "slapcat gave no configuration" >&2; exit 1; }
+  folder=$conf
+else
+  # slapcat reads no configuration from a file.
+  folder=$run/config
+  mkdir "$folder"
+  slaptest -f "$conf" -F "$folder" >&2
+fi
+slapcat -F "$folder" -o ldif-wrap=no -n 0 -a '(olcDbDirectory=*)' >"$run/databases"
+! grep -q '^olcDbDirectory::' "$run/databases" || { echo "A database has a folder with an odd name" >&2; exit 1; }
+# What a database within another one has is a cache.
+awk '/^dn: / { number = "-"; if (/^dn: olcDatabase=[{][0-9]+[}][a-z]+,cn=config$/) { split($0, part, /[{}]/); number = part[2] } }
+  /^olcDbDirectory: / { print number, substr($0, 17) }' "$run/databases" | while read -r number folder; do
+  inside "$folder" "$@"
+  stat -c '%a %U %G %n' "$folder" >>"$run/out/folders"
+  [ "$number" = - ] || dump "$number" >"$run/out/$number.ldif"
+done
+tar -C "$run/out" -cf - .
+`
+
+const slapdImport = `${slapdCommon}
+tar -C "$run/out" -xf -
+touch "$run/out/folders"
+while read -r mode user group folder; do
+  mkdir -p "$folder"
+  chown "$user:$group" "$folder"
+  chmod "$mode" "$folder"
+done <"$run/out/folders"
+for number in $(ls "$run/out" | sed -n 's/[.]ldif$//p' | sort -n); do
+  as_slapd slapadd $from "$conf" -n "$number" <"$run/out/$number.ldif" >&2
+  dump "$number" >"$run/again"
+  [ "$(count "$run/again")" = "$(count "$run/out/$number.ldif")" ] ||
+    { echo "database $number has another number of entries than were exported" >&2; exit 1; }
+  rm "$run/again"
+done
+`
+
 export const stateHookTable: Readonly<Record<string, StateHookFields>> = {
   // The major version is part of the name; within it only versions before the first release differ in form.
   postgresql: {
@@ -114,6 +181,9 @@ export const stateHookTable: Readonly<Record<string, StateHookFields>> = {
     units: ['postgresql@.service'],
     export: postgresqlExport,
     import: postgresqlImport,
+    // The other one's clusters stay as they are. An older psql does not know all that a newer pg_dumpall writes, and says so.
+    by_hand:
+      'pg_createcluster --start {to} from{from} && runuser -u postgres -- pg_dumpall --cluster {from}/main | runuser -u postgres -- psql -Xq --cluster {to}/from{from}',
     export_seconds: 86_400,
     import_seconds: 86_400,
   },
@@ -124,6 +194,16 @@ export const stateHookTable: Readonly<Record<string, StateHookFields>> = {
     units: ['mariadb.service'],
     export: mariadbExport,
     import: mariadbImport,
+    export_seconds: 86_400,
+    import_seconds: 86_400,
+  },
+  slapd: {
+    package: 'slapd',
+    format: '^(?:\\d+:)?(\\d+\\.\\d+)',
+    data: ['/var/lib/ldap', '/etc/ldap/slapd.d'],
+    units: ['slapd.service'],
+    export: slapdExport,
+    import: slapdImport,
     export_seconds: 86_400,
     import_seconds: 86_400,
   },

@@ -40,9 +40,8 @@ export async function planStateTransfers(
   for (const { name, from, to } of versionsOf(transactions)) {
     if (stays(name)) continue
     for (const hook of hooks) {
-      const named = dataOf(hook, name)
-      if (named === undefined || !changesForm(hook, from, to)) continue
-      const data = outermost(named.flatMap((folder) => dataFolder(place, hook, folder) ?? []))
+      if (!changesForm(hook, from, to)) continue
+      const data = dataFolders(place, hook, name)
       // Two packages of one service have its data in common: it goes once.
       if (data.length === 0 || data.some((folder) => taken.has(folder))) continue
       const { bytes, isUsed } = await lookAtData(place, data, transactions)
@@ -71,6 +70,12 @@ function versionsOf(transactions: readonly ReadTransaction[]): { name: string; f
   )
 }
 
+/** Those of a package's data that are there and hold something; none where the hook is not about it. */
+export function dataFolders(place: Workplace, hook: StateHook, name: string): readonly RawPath[] {
+  const named = dataOf(hook, name) ?? []
+  return outermost(named.flatMap((folder) => dataFolder(place, hook, folder) ?? []))
+}
+
 function dataFolder(place: Workplace, hook: StateHook, text: string): RawPath | undefined {
   const path = parseRawPath(rawFromString(text))
   if (path === undefined) return undefined
@@ -96,7 +101,7 @@ const folderBits = 0o040000
  * Used: a path is not as the transactions left it, or one that they did not touch was written after the oldest of them began. What a service did at its start, right
  * after a commit, counts. Of folders only what was put in or taken out after the newest one ended is seen.
  */
-async function lookAtData(
+export async function lookAtData(
   place: Workplace,
   folders: readonly RawPath[],
   transactions: readonly ReadTransaction[],

@@ -12,6 +12,7 @@ import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { readPackagesNow } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
+import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
@@ -65,6 +66,8 @@ export interface UndoPlan {
   readonly units: readonly string[]
   /** Data of services that is brought to the form of another version. */
   readonly transfers: readonly StateTransfer[]
+  /** Data of services that stays, and that nothing reads any more: see `requireNoneStranded`. */
+  readonly stranded: readonly StrandedData[]
   /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
 }
@@ -158,7 +161,11 @@ async function planOnce(
       hint: 'Nothing was changed',
     })
   const beside = planBeside(planned.paths, view.now)
-  return { plan: finish(request, { transactions, planned, beside, staying, due }) }
+  const stranded = await findStrandedData(place, hooks, transactions, {
+    packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
+    transitions: planned.systems.flatMap((system) => system.transitions),
+  })
+  return { plan: finish(request, { transactions, planned, beside, staying, due, stranded }) }
 }
 
 function finish(
@@ -169,6 +176,7 @@ function finish(
     readonly beside: readonly BesideFile[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
+    readonly stranded: readonly StrandedData[]
   },
 ): UndoPlan {
   const { paths, systems } = work.planned
@@ -200,6 +208,7 @@ function finish(
       ]),
     ].toSorted(),
     transfers,
+    stranded: work.stranded,
     bytes: bytesWritten(paths, work.beside) + transfers.reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
 import { keptStates, rowsOf, setHook, tinyDataHook, upgradedData } from '../tiny-data.ts'
-import { transactionsOf, until } from '../transaction-bed.ts'
+import { apt, transactionsOf, until } from '../transaction-bed.ts'
 import { killAndRecover } from '../transaction-kill.ts'
 import { compareTrees, renderComparison } from '../tree-compare.ts'
 import { readTree } from '../tree-read.ts'
@@ -100,4 +102,31 @@ esac
   await chroot.vml(['tx', 'undo', number])
   assert.equal(await rowsOf(chroot), 'one two three')
   assert.equal(keptStates(chroot).length, known + 1)
+})
+
+test('a major version that is a package of its own does not go and leave what was written since to no program, but is refused by name, unless that is asked for', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const tiny = (name: string) => ({ name, version: '1', files: { [`/usr/lib/${name}`]: name } })
+  await archive.publish(tiny('tiny-1'), tiny('tiny-2'), tiny('tiny-common'))
+  await setHook(chroot, { ...tinyDataHook, by_hand: 'bring {from} to {to}' })
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'tiny-common'])
+  await apt(chroot, ['install', 'tiny-1'])
+  await apt(chroot, ['install', 'tiny-2'])
+  const unused = await chroot.vml(['tx', 'undo', '3', '--dry-run'])
+  assert.doesNotMatch(unused.stdout, /does not read it/)
+  await chroot.sh('cd /var/lib; mkdir tiny-1 tiny-2; echo one >tiny-1/rows; echo two >tiny-2/rows')
+  const planned = await chroot.vml(['tx', 'undo', '3', '--dry-run'])
+  assert.match(planned.stdout, /data of tiny-2 stays in \/var\/lib\/tiny-2, 4 B: tiny-1 does not read it/)
+  const refused = await chroot.vml(['tx', 'undo', '3'], failed)
+  assert.equal(refused.status, 14, refused.stderr)
+  assert.match(refused.stderr, /Cannot undo #3: tiny-2 would go, .*\/var\/lib\/tiny-2, where tiny-1 does not/)
+  assert.match(refused.stderr, /Nothing was changed\. --leave-data .* in tiny-1 first: bring 2 to 1/)
+  assert.ok(existsSync(join(chroot.path, 'usr/lib/tiny-2')))
+  await chroot.vml(['tx', 'undo', '3', '--leave-data'])
+  assert.ok(!existsSync(join(chroot.path, 'usr/lib/tiny-2')))
+  // tiny-common is no other version of it.
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal((await chroot.sh('cat /var/lib/tiny-?/rows')).stdout, 'one\ntwo\n')
 })

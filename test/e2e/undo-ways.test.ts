@@ -65,6 +65,21 @@ test('--scripts runs the scripts of the packages in a stage and names what is no
   await apt(chroot, ['install', 'maker'])
   const before = readTree(chroot.path)
   await chroot.sh('rm -f /run/ran')
+  const planned = await chroot.vml(['tx', 'undo', '2', '--scripts', '--dry-run'])
+  assert.match(
+    planned.stdout,
+    /^Would undo #2\n.*extra:all.*\n.*maker:all +2 → 1 .*\n.*scripts.*\n +apt-get .* install .*maker_1_all\.deb extra-\n +apt-get .* purge extra\n$/,
+  )
+  const described = await chroot.vml(['tx', 'undo', '2', '--scripts', '--dry-run', '--json'])
+  const { commands }: { commands: readonly (readonly string[])[] } = JSON.parse(
+    // Lines of progress come before it.
+    described.stdout.slice(described.stdout.indexOf('{\n')),
+  )
+  assert.deepEqual(
+    commands.map((command) => command.at(-1)),
+    ['extra-', 'extra'],
+  )
+  assert.equal(renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated })), '')
   const undo = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
   assert.equal(undo.status, 3, undo.stderr)
   assert.match(undo.stderr, /left over +\/opt\/made-by-2/)
@@ -87,6 +102,8 @@ test('--scripts runs the scripts of the packages in a stage and names what is no
   const gone = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
   assert.equal(gone.status, 20, gone.stderr)
   assert.match(gone.stderr, /Cannot get maker 1: no source has it any more/)
+  const plannedGone = await chroot.vml(['tx', 'undo', '2', '--scripts', '--dry-run'], failed)
+  assert.equal(plannedGone.stderr, gone.stderr)
   assert.equal(
     (await chroot.sh('dpkg-query -W maker; cat /var/lib/maker/data; ls /var/tmp')).stdout,
     'maker\t2\nmine\n',

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Chroot } from '../chroot.ts'
-import { handOver, mariadb, postgresql } from '../real-data.ts'
+import { handOver, mariadb, postgresql, slapd } from '../real-data.ts'
 import { keptStates, rowsOf, setHook, tinyDataHook, upgradedData } from '../tiny-data.ts'
 import { until } from '../transaction-bed.ts'
 import { compareTrees, renderComparison } from '../tree-compare.ts'
@@ -18,7 +18,7 @@ const failed = { mayFail: true }
 const changed = (chroot: Chroot, before: ReturnType<typeof readTree>) =>
   renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated }))
 
-for (const server of [postgresql, mariadb])
+for (const server of [postgresql, mariadb, slapd])
   test(`${server.package}: the databases go to the old version and back with all that was added since`, async () => {
     const { answers, versions } = await handOver(server)
     const [upgraded = '', undone, later = '', redone] = answers

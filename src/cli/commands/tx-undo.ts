@@ -7,6 +7,7 @@ import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../transaction/run-undo.ts'
 import { undoNeeds } from '../../transaction/space-need.ts'
+import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
 import { planUndo, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
@@ -159,8 +160,11 @@ async function takeBack(
     out.line(
       `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
     )
-  printUndoPlan(out, plan, out.verbose)
-  printNeeds(out, undoNeeds(run, plan))
+  if (scripted) scripted.printScriptedPlan(out, plan)
+  else {
+    printUndoPlan(out, plan, out.verbose)
+    printNeeds(out, undoNeeds(run, plan))
+  }
   const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
   if (pinned.length > 0) {
     if (!options.pinned && !options.dryRun)
@@ -174,6 +178,8 @@ async function takeBack(
       )
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
   }
+  if (!options.dryRun) requireNoneStranded(`${kind} ${names}`, plan.stranded)
+  if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
     printChoices(out, choices, words)
