@@ -1,5 +1,5 @@
 // What mends a commit that a crash cut off when the machine starts, before its services do, by plain sh (systemd.service(5), bootup(7)).
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { absent } from '../packages/hook-file.ts'
 import { hookFolder } from '../packages/hook-scripts.ts'
@@ -33,6 +33,17 @@ export async function removeBootRescue(signal: AbortSignal): Promise<readonly st
   // It is made where nothing else is wanted by that target.
   await absent(rmdir(wants)).catch(() => {})
   return found
+}
+
+/** Those that are already what they would be after `installBootRescue`. */
+export function rightBootRescueFiles(): readonly string[] {
+  const texts = new Map(
+    plan.install.flatMap((step) => (step.kind === 'write' ? [[step.path, step.content]] : [])),
+  )
+  // systemd's own link has the text of what it leads to.
+  return bootRescueFiles.filter(
+    (path) => existsSync(path) && readFileSync(path, 'utf8') === (texts.get(path) ?? unitText),
+  )
 }
 
 export function findsBootRescue(): boolean {

@@ -1,7 +1,14 @@
 // The hooks of every package system that this machine has: put in place and taken away together.
 import { rmdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { findHooks, hookFiles, hookLinks, installHooks, removeHooks } from '../packages/apt-hooks.ts'
+import {
+  findHooks,
+  hookFiles,
+  hookLinks,
+  installHooks,
+  removeHooks,
+  rightHooks,
+} from '../packages/apt-hooks.ts'
 import { dpkgSystem } from '../packages/dpkg-system.ts'
 import {
   findRpmHooks,
@@ -9,6 +16,7 @@ import {
   planRpmHooks,
   programHookOf,
   removeRpmHooks,
+  rightRpmHooks,
 } from '../packages/rpm-hooks.ts'
 import { rpmFolderOf } from '../packages/rpm-state.ts'
 import { isFailure } from '../base/failure.ts'
@@ -23,6 +31,8 @@ export interface MachineHooks {
   install(): Promise<void>
   /** `part`: some of it is missing, or not what it is to be. */
   find(): Promise<'all' | 'part' | 'none'>
+  /** The paths that are already what they would be after `install`. */
+  right(): Promise<readonly string[]>
   /** Files in their places that are not ours stay, and are told. */
   remove(): Promise<{ readonly left: readonly string[] }>
 }
@@ -39,6 +49,7 @@ export async function planMachineHooks(
     paths: [...files.map(({ path }) => path), ...(await hookLinks(rootOfMachine))],
     install: async () => await installHooks(rootOfMachine, files),
     find: async () => await findHooks(rootOfMachine, files),
+    right: async () => await rightHooks(rootOfMachine, files),
     remove: async () => await removeHooks(rootOfMachine),
   }
   const hasDpkg = dpkgSystem.isThere(rootOfMachine)
@@ -49,6 +60,7 @@ export async function planMachineHooks(
     paths: planned.files.map(({ path }) => path),
     install: async () => await installRpmHooks(rootOfMachine, planned),
     find: async () => await findRpmHooks(rootOfMachine, planned),
+    right: async () => await rightRpmHooks(rootOfMachine, planned),
     async remove() {
       const removed = await removeRpmHooks(rootOfMachine)
       for (const { path } of planned.files) await removeUnowned(shell, dirname(path))
@@ -68,6 +80,7 @@ export async function planMachineHooks(
       const [only, ...others] = found
       return others.length > 0 ? 'part' : (only ?? 'none')
     },
+    right: async () => (await Promise.all(all.map(async (hooks) => await hooks.right()))).flat(),
     async remove() {
       const left: string[] = []
       for (const hooks of all.toReversed()) left.push(...(await hooks.remove()).left)

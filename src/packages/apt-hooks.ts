@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { explainDenied } from '../base/denied.ts'
 import { VmlError, messageOf, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
-import { absent, textOf, writeHookFile } from './hook-file.ts'
+import { absent, isWritten, textOf, writeHookFile } from './hook-file.ts'
 import {
   aptConfiguration,
   dpkgConfiguration,
@@ -131,21 +131,20 @@ async function remove(root: string): Promise<{ readonly left: readonly string[] 
 
 /** `part`: some of it is missing, or not what these files say. Records are complete with `all` only. */
 export async function findHooks(root: string, files: readonly HookFile[]): Promise<'all' | 'part' | 'none'> {
-  let [right, there, possible] = [0, 0, files.length]
-  for (const file of files) {
-    const text = await textOf(join(root, file.path))
-    if (text !== undefined) there++
-    if (text === file.text && (await modeOf(join(root, file.path))) === file.mode) right++
-  }
-  for (const link of links) {
-    if ((await kindOf(join(root, dirname(link.path)))) !== 'folder') continue
-    possible++
-    const owner = await ownerOf(root, link)
-    if (owner === 'link' || owner === 'copy') there++
-    if (owner === 'link') right++
-  }
-  if (there === 0) return 'none'
-  return right === possible ? 'all' : 'part'
+  const right = (await rightHooks(root, files)).length
+  if (right === files.length + (await hookLinks(root)).length) return 'all'
+  if (right > 0) return 'part'
+  for (const { path } of files) if ((await textOf(join(root, path))) !== undefined) return 'part'
+  for (const link of links) if ((await ownerOf(root, link)) === 'copy') return 'part'
+  return 'none'
+}
+
+/** The paths that are already what they would be after `installHooks`. */
+export async function rightHooks(root: string, files: readonly HookFile[]): Promise<readonly string[]> {
+  const right: string[] = []
+  for (const file of files) if (await isWritten(join(root, file.path), file)) right.push(file.path)
+  for (const link of links) if ((await ownerOf(root, link)) === 'link') right.push(link.path)
+  return right
 }
 
 async function named<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
@@ -189,11 +188,6 @@ async function kindOf(path: string): Promise<'file' | 'folder' | 'link' | 'none'
   if (stat === undefined) return 'none'
   if (stat.isSymbolicLink()) return 'link'
   return stat.isFile() ? 'file' : stat.isDirectory() ? 'folder' : 'other'
-}
-
-async function modeOf(path: string): Promise<number | undefined> {
-  const stat = await absent(lstat(path))
-  return stat === undefined ? undefined : stat.mode & 0o7777
 }
 
 async function removeEmpty(folder: string): Promise<boolean> {

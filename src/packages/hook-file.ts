@@ -1,6 +1,6 @@
 // Files of hooks that a package manager reads: written whole, readable by everybody; and what may not be there.
 import { constants } from 'node:fs'
-import { open, readFile, rename, rm } from 'node:fs/promises'
+import { open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { systemErrorCode } from '../base/failure.ts'
 
 /**
@@ -21,6 +21,16 @@ export async function writeHookFile(
     await file.close()
   }
   await rename(temporary, place)
+}
+
+/** Whether it is there as it would be written. */
+export async function isWritten(
+  place: string,
+  { mode, text }: { readonly mode: number; readonly text: string },
+): Promise<boolean> {
+  if ((await textOf(place)) !== text) return false
+  const status = await absent(stat(place))
+  return status !== undefined && (status.mode & 0o7777) === mode
 }
 
 /** Undefined where nothing is. */

@@ -112,6 +112,21 @@ test('apt is recorded with no further action; disable leaves no trace (M7)', asy
   assert.equal(changed(chroot, before), '')
 })
 
+test('tx enable tells what it wrote and what was there already, tx disable what it took away', async () => {
+  await using chroot = await openChroot()
+  const enable = async (...words: string[]) => (await chroot.vml(['tx', 'enable', ...words])).stdout
+  const first = (await enable()).trim().split('\n')
+  assert.ok(first.length > 2 && first.every((line) => line.startsWith('Wrote /')), first.join('\n'))
+  assert.equal(await enable(), `Already there: ${first.length} files\n`)
+  await chroot.sh('rm /usr/lib/vml/hook; chmod 600 /usr/lib/vml/program')
+  const wrong = ['/usr/lib/vml/program', '/usr/lib/vml/hook']
+  const said = (word: string) => `${[...wrong.map((path) => `${word} ${path}`), there].join('\n')}\n`
+  const there = `Already there: ${first.length - wrong.length} files`
+  assert.equal(await enable('--dry-run'), said('Would write'))
+  assert.equal(await enable(), said('Wrote'))
+  assert.match((await chroot.vml(['tx', 'disable'])).stderr, /^Removed the hooks\. What was recorded stays/m)
+})
+
 test('what a later transaction needs is named; it is taken along, or left (M2, N09)', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)

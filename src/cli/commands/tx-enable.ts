@@ -6,6 +6,7 @@ import {
   findsBootRescue,
   installBootRescue,
   removeBootRescue,
+  rightBootRescueFiles,
 } from '../../app/boot-rescue.ts'
 import { planMachineHooks } from '../../app/machine-hooks.ts'
 import { requirePackagesOut } from '../../app/packages-kept-out.ts'
@@ -17,6 +18,7 @@ import { aptReaders } from '../../packages/apt-readers.ts'
 import { policyScript } from '../../stage/policy-rc.ts'
 import { openLocalShell } from '../../wire/local-shell.ts'
 import { defineCommand, dryRun } from '../command.ts'
+import { plural } from '../format.ts'
 import { shown } from '../options.ts'
 
 export const enable = defineCommand({
@@ -34,6 +36,8 @@ export const enable = defineCommand({
     const hooks = await ownHooks()
     const atBoot = canRescueAtBoot()
     const paths = [...hooks.paths, ...(atBoot ? bootRescueFiles : [])]
+    const right = new Set([...(await hooks.right()), ...(atBoot ? rightBootRescueFiles() : [])])
+    const wrong = paths.filter((path) => !right.has(path))
     if (!options.dryRun) {
       requireRoot('put hooks of package managers in place')
       await using _locks = await requirePackagesOut(context, lockWaitMs)
@@ -51,10 +55,12 @@ export const enable = defineCommand({
       schema: 1,
       dry_run: options.dryRun,
       files: paths,
+      written: wrong,
       unseen: hooks.unseen,
       logbook: systemLogbook,
     })
-    for (const path of paths) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    for (const path of wrong) out.line(`${options.dryRun ? 'Would write' : 'Wrote'} ${path}`)
+    if (right.size > 0) out.line(`Already there: ${plural(right.size, 'file')}`)
     for (const sentence of hooks.unseen) context.reporter.warn({ warning: `Not seen: ${sentence}` })
     out.note(
       options.dryRun
@@ -86,7 +92,7 @@ export const disable = defineCommand({
       out.note(
         isNothing
           ? 'No hooks are in place: nothing was changed'
-          : `Would remove ${listed([...(found === 'none' ? [] : ['the hooks']), ...removedBeside(hasTimer, hasUnit)])}; nothing was changed`,
+          : `Would remove ${listed(removable(found, { hasTimer, hasUnit }))}; nothing was changed`,
       )
       return
     }
@@ -104,16 +110,20 @@ export const disable = defineCommand({
       boot_unit: unitFiles.length > 0,
     })
     for (const path of left) context.reporter.warn({ warning: `Not removed, since it is not VML's: ${path}` })
-    const beside = removedBeside(hasTimer, hasUnit)
-    if (beside.length > 0) out.note(`Removed ${listed(beside)}, too`)
-    out.note('Removed. What was recorded stays: vml tx list')
+    out.note(
+      `Removed ${listed(removable(found, { hasTimer, hasUnit }))}. What was recorded stays: vml tx list`,
+    )
   },
 })
 
-function removedBeside(timer: boolean, unit: boolean): readonly string[] {
+function removable(
+  found: 'all' | 'part' | 'none',
+  { hasTimer, hasUnit }: { readonly hasTimer: boolean; readonly hasUnit: boolean },
+): readonly string[] {
   return [
-    ...(timer ? ['the timer of vml tx watch'] : []),
-    ...(unit ? ['the unit that mends what a crash cut off'] : []),
+    ...(found === 'none' ? [] : ['the hooks']),
+    ...(hasTimer ? ['the timer of vml tx watch'] : []),
+    ...(hasUnit ? ['the unit that mends what a crash cut off'] : []),
   ]
 }
 
