@@ -126,17 +126,18 @@ function readEntry(reading: Reading, path: RawText): TreeEntry {
   const stat = lstatSync(bytes, { bigint: true })
   const type = fileTypes[Number(stat.mode) & constants.S_IFMT]
   if (type === undefined) throw new Error(`A type of file that is not known, at ${bytes.toString()}`)
+  const content = contentOf(reading, place, { stat, type })
   const entry = {
     type,
     mode: type === 'symlink' ? 0 : Number(stat.mode) & 0o7777,
     uid: Number(stat.uid),
     gid: Number(stat.gid),
     mtimeNs: stat.mtimeNs,
-    xattrs: readAttributes(reading.libc, place),
+    xattrs: content.xattrs,
     ...namesOf(reading, stat, path, type),
   }
   if (type === 'file') {
-    const sha256 = hashOf(bytes, stat, reading.buffer)
+    const { sha256 } = content
     const meaning = meaningOf(path, bytes.toString())
     return { ...entry, size: stat.size, sha256, ...(meaning === undefined ? {} : { meaning }) }
   }
@@ -159,6 +160,36 @@ function namesOf(
   if (first !== undefined) return { sameFileAs: first }
   firstNames.set(number, path)
   return {}
+}
+
+interface Content {
+  readonly xattrs: readonly string[]
+  readonly sha256: string
+}
+
+/** By device, inode, size and time of change. */
+const remembered = new Map<string, Content>()
+/** The kernel's clock moves in steps of some milliseconds: within one, a second change has the same time. */
+const settledMs = 2000
+
+/**
+ * A tree is read again and again, and most of it is as it was: nothing but the kernel sets the time of change, and it does with every change of a
+ * content or an attribute.
+ */
+function contentOf(
+  { libc, buffer }: Reading,
+  place: RawText,
+  { stat, type }: { readonly stat: BigIntStats; readonly type: TreeNodeType },
+): Content {
+  const key = `${stat.dev} ${stat.ino} ${stat.size} ${stat.ctimeNs}`
+  const known = remembered.get(key)
+  if (known) return known
+  const content = {
+    xattrs: readAttributes(libc, place),
+    sha256: type === 'file' ? hashOf(rawToBytes(place), stat, buffer) : '',
+  }
+  if (stat.ctimeMs < Date.now() - settledMs) remembered.set(key, content)
+  return content
 }
 
 function readAttributes(libc: Libc, place: RawText): string[] {
