@@ -50,7 +50,8 @@ function whyNot(file: string, specifier: string): string | undefined {
   const to = layerOf(target)
   if (from === undefined) return `src/${file.split('/')[1]} is not a folder that the design knows`
   if (to === undefined) return `src/${target.split('/')[1]} is not a folder that the design knows`
-  if (target.endsWith('/all.ts') && from.name !== 'app') return 'a table of drivers is opened only by app/'
+  if (/\/all(?:-systems)?\.ts$/.test(target) && from.name !== 'app')
+    return 'a table of drivers is opened only by app/'
   if (from.name === to.name) return undefined
   if (from.name === 'web' && !webMay.includes(to.name))
     return 'web/ runs in a browser and imports only model/'

@@ -1,6 +1,6 @@
 // Keeps apt, dpkg, dnf and rpm out while a transaction changes what is theirs.
 import { isFailure, VmlError } from '../base/failure.ts'
-import { openPackageSystems } from '../packages/all.ts'
+import { openPackageSystems } from '../packages/all-systems.ts'
 import type { PackageSystem } from '../packages/package-system.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import { rootOfMachine } from './transactions.ts'

@@ -24,7 +24,7 @@ import { warnOfForeignHost } from '../../engine/other-host.ts'
 import { readForRestore, requireDocument, type RestoreDocuments } from '../../engine/restore-documents.ts'
 import type { MissingPath } from '../../engine/restore-missing.ts'
 import type { Destination } from '../../engine/restore-request.ts'
-import { chooseBase, type OpenMachine, type Saved, saveSafety } from '../../engine/save.ts'
+import type { OpenMachine, Saved } from '../../engine/save.ts'
 import type { Machine } from '../../model/machine.ts'
 import { isWithin, parseRawPath, type RawPath } from '../../model/raw-path.ts'
 import type { Attributes } from '../../model/tree.ts'
@@ -356,6 +356,8 @@ async function keepSafety(
   title: string,
 ): Promise<Saved> {
   const entries = await listEntries(logbook, context)
+  // Into a folder, and where nothing changes, nothing is saved.
+  const { chooseBase, saveSafety } = await import('../../engine/save.ts')
   const entry = chooseBase(entries, open.machine.name, 'incremental')
   return await saveSafety(
     {
