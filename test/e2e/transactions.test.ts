@@ -1,15 +1,22 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
-import { type Chroot, openChroot } from '../chroot.ts'
+import { after, beforeEach, test } from 'node:test'
+import { openChroot } from '../chroot.ts'
 import { openPackageArchive } from '../package-archive.ts'
 import type { TinyPackage } from '../tiny-packages.ts'
 import { compareTrees, renderComparison } from '../tree-compare.ts'
 import { readTree } from '../tree-read.ts'
 import { regenerated } from '../tree-rules.ts'
 
-const listed = async (chroot: Chroot) => {
+// One machine for all of them: what VML knew of it goes before each, and what a test leaves on it, each takes as it is.
+const chroot = await openChroot()
+after(async () => await chroot[Symbol.asyncDispose]())
+const archive = await openPackageArchive(chroot)
+beforeEach(async () => await chroot.sh('rm -rf /var/lib/vml'))
+
+const listed = async () => {
   const { stdout } = await chroot.vml(['tx', 'list', '--json'])
   const {
     transactions,
@@ -19,13 +26,12 @@ const listed = async (chroot: Chroot) => {
   return transactions.toReversed()
 }
 
-const changed = (chroot: Chroot, before: ReturnType<typeof readTree>) =>
+const changed = (before: ReturnType<typeof readTree>) =>
   renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated }))
 
 const failed = { mayFail: true }
 
 test('a command is one transaction: undone alone, redone, and later work stays (M1, M2, E6)', async () => {
-  await using chroot = await openChroot()
   const before = readTree(chroot.path)
   const script =
     'echo hello >/etc/hello; mkdir -p /opt/tool/bin; echo x >/opt/tool/bin/tool; echo 1.2.3.4 tool >>/etc/hosts'
@@ -38,11 +44,11 @@ test('a command is one transaction: undone alone, redone, and later work stays (
   await chroot.vml(['tx', 'undo', '1'])
   assert.equal((await chroot.sh('tail -1 /etc/hosts')).stdout, '5.6.7.8 mine\n')
   await chroot.sh('sed -i "/mine/d" /etc/hosts')
-  assert.equal(changed(chroot, before), '')
+  assert.equal(changed(before), '')
   await chroot.vml(['tx', 'redo', '1'])
-  assert.equal(changed(chroot, after), '')
+  assert.equal(changed(after), '')
   assert.deepEqual(
-    (await listed(chroot)).map(({ title, undone_by }) => [title, undone_by]),
+    (await listed()).map(({ title, undone_by }) => [title, undone_by]),
     [
       ['a tool', null],
       ['changes by hand: /etc/hosts', null],
@@ -58,7 +64,6 @@ test('a command is one transaction: undone alone, redone, and later work stays (
 })
 
 test('several are taken back in one step, and what was done between them stays', async () => {
-  await using chroot = await openChroot()
   for (const [name, text] of [
     ['one', 'a'],
     ['two', 'b'],
@@ -68,7 +73,7 @@ test('several are taken back in one step, and what was done between them stays',
   await chroot.vml(['tx', 'undo', '3', '1', '1'])
   assert.equal((await chroot.sh('cat /etc/one /etc/two', failed)).stdout, 'b\n')
   assert.deepEqual(
-    (await listed(chroot)).map(({ undone_by }) => undone_by),
+    (await listed()).map(({ undone_by }) => undone_by),
     [4, null, 4, null],
   )
   const again = await chroot.vml(['tx', 'undo', '2', '3'], failed)
@@ -78,7 +83,6 @@ test('several are taken back in one step, and what was done between them stays',
 })
 
 test('a command that fails changes nothing, one that changes nothing is no transaction (A9)', async () => {
-  await using chroot = await openChroot()
   const before = readTree(chroot.path)
   const run = await chroot.vml(
     ['tx', 'run', '--', 'sh', '-c', 'rm -rf /etc/apt; echo x >/etc/passwd; exit 7'],
@@ -87,13 +91,11 @@ test('a command that fails changes nothing, one that changes nothing is no trans
   assert.equal(run.status, 1)
   assert.match(run.stderr, /ended with status 7: nothing of it was kept/)
   await chroot.vml(['tx', 'run', '--', 'true'])
-  assert.equal(changed(chroot, before), '')
-  assert.deepEqual(await listed(chroot), [])
+  assert.equal(changed(before), '')
+  assert.deepEqual(await listed(), [])
 })
 
 test('apt is recorded with no further action; disable leaves no trace (M7)', async () => {
-  await using chroot = await openChroot()
-  const archive = await openPackageArchive(chroot)
   await archive.publish(tool('1'), tool('2'))
   const before = readTree(chroot.path)
   await chroot.vml(['tx', 'enable'])
@@ -109,7 +111,7 @@ test('apt is recorded with no further action; disable leaves no trace (M7)', asy
   await chroot.sh('sed -i s/last=5/last=4/ /etc/tool.conf')
   await chroot.vml(['tx', 'undo', '1'])
   await chroot.vml(['tx', 'disable'])
-  assert.equal(changed(chroot, before), '')
+  assert.equal(changed(before), '')
 })
 
 test('tx enable tells what it wrote and what was there already, tx disable what it took away', async () => {
@@ -128,8 +130,6 @@ test('tx enable tells what it wrote and what was there already, tx disable what 
 })
 
 test('what a later transaction needs is named; it is taken along, or left (M2, N09)', async () => {
-  await using chroot = await openChroot()
-  const archive = await openPackageArchive(chroot)
   await archive.publish(
     { name: 'lib', version: '1', files: { '/usr/lib/lib-one': '1\n' } },
     { name: 'other', version: '1', files: { '/usr/lib/other-one': '1\n' } },
@@ -143,7 +143,7 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   assert.equal(refused.status, 14)
   assert.match(refused.stderr, /user : Depends: lib, which is not installed \(user came with #2\)/)
   assert.match(refused.stderr, /--with-dependents/)
-  assert.equal(changed(chroot, before), '')
+  assert.equal(changed(before), '')
 
   await chroot.vml(['tx', 'undo', '1', '--keep-needed'])
   assert.match(
@@ -156,10 +156,10 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   assert.equal(gone.stdout, '')
   const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
   assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
+  await chroot.vml(['tx', 'disable'])
 })
 
 test('a transaction that was cut off is thrown away, or finished and recorded, by the next one (I6)', async () => {
-  await using chroot = await openChroot()
   const before = readTree(chroot.path)
   const child = chroot.start([
     '/usr/bin/vml',
@@ -177,21 +177,21 @@ test('a transaction that was cut off is thrown away, or finished and recorded, b
   assert.match(next.stderr, /was cut off: nothing of it was kept/)
   assert.ok(!existsSync(join(chroot.path, 'etc/cut')))
   await chroot.vml(['tx', 'undo', '1'])
-  assert.equal(changed(chroot, before), '')
+  assert.equal(changed(before), '')
 })
 
 test('while a transaction is open another one is refused, and says which process has it', async () => {
-  await using chroot = await openChroot()
   const child = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', 'echo ready; read end'])
   for await (const data of child.stdout) if (String(data).includes('ready')) break
   const second = await chroot.vml(['tx', 'run', '--', 'true'], failed)
   assert.equal(second.status, 11)
   assert.match(second.stderr, /another one is open, of process \d+/)
+  const ended = once(child, 'exit')
   child.stdin.end('\n')
+  assert.deepEqual(await ended, [0, null])
 })
 
 test('a transaction that is not there, and one that was undone, are named failures', async () => {
-  await using chroot = await openChroot()
   const none = await chroot.vml(['tx', 'list'], failed)
   assert.equal(none.status, 10)
   assert.match(none.stderr, /none were recorded/)

@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { type Chroot, openChroot } from '../chroot.ts'
 import { openPackageArchive } from '../package-archive.ts'
 import { compareTrees, renderComparison } from '../tree-compare.ts'
 import { readTree } from '../tree-read.ts'
 import { regenerated } from '../tree-rules.ts'
+
+let plain: Chroot | undefined
+after(async () => await plain?.[Symbol.asyncDispose]())
+
+/** One for all that install no package: VML has recorded nothing of it yet. */
+async function plainMachine(): Promise<Chroot> {
+  plain ??= await openChroot()
+  await plain.sh('rm -rf /var/lib/vml /etc/vml')
+  return plain
+}
 
 const tool = (version: string, fields: Readonly<Record<string, string>> = {}) => ({
   name: 'tool',
@@ -74,7 +84,7 @@ test('C03, U2: what was tried is thrown away when asked, at once with --discard,
 })
 
 test('C03: what was changed below what was tried is never overwritten by its commit', async () => {
-  await using chroot = await openChroot()
+  const chroot = await plainMachine()
   await chroot.sh('echo one >/etc/shared; echo one >/etc/other')
   await chroot.vml(['tx', 'try', '--', 'sh', '-c', 'echo tried >/etc/shared; echo tried >/etc/other'])
   await chroot.sh('echo mine >/etc/other')
@@ -119,7 +129,7 @@ test('C02: libraries and provisions that others need and nobody offers any more 
 })
 
 test("C03: root's own checks decide and leave nothing behind; those that others may write are not run", async () => {
-  await using chroot = await openChroot()
+  const chroot = await plainMachine()
   await chroot.sh(
     'install -d /etc/vml/checks.d && cat >/etc/vml/checks.d/no-bad && chmod 755 /etc/vml/checks.d/*',
     {
@@ -152,7 +162,7 @@ test("C03: root's own checks decide and leave nothing behind; those that others 
 })
 
 test('A4: where there is no room for a commit or an undo, nothing is changed and the need is told', async () => {
-  await using chroot = await openChroot()
+  const chroot = await plainMachine()
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 40000000 /dev/urandom >/etc/large'])
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'rm /etc/large'])
   const dry = await chroot.vml(['tx', 'undo', '2', '--dry-run'])
