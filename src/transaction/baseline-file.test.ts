@@ -111,7 +111,7 @@ test('a line is found by its path, whatever bytes it has and whatever its target
         }),
       )
       const back = decodeBaseline(encodeBaseline({ lines, contents: new Map() }))
-      assert.deepEqual(new Map([...back.lines].toSorted()), new Map([...lines].toSorted()))
+      assert.deepEqual(new Map(back.lines), lines)
       assert.equal(contentBytes(back), 0)
       for (const path of lines.keys()) assert.deepEqual(fingerprintIn(back, path), link)
     }),
