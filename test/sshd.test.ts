@@ -34,7 +34,7 @@ test('a server ends when the process that started it is killed', async () => {
   const pid = Number(String(line))
   child.kill('SIGKILL')
   for (let tries = 0; isAlive(pid); tries++) {
-    assert.ok(tries < 100, 'sshd is still there')
+    assert.ok(tries < 1200, 'sshd is still there')
     await sleep(50)
   }
 })

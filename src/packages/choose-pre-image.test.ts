@@ -219,7 +219,7 @@ describe('a reference', () => {
   const pool = () =>
     openPackageSources({
       kept: async () => await openLocalPackage(pathOf(deb)),
-      http: { fetch, idleTimeoutMs: 1000 },
+      http: { fetch, idleTimeoutMs: 30_000 },
       shell,
     })
 

@@ -25,7 +25,7 @@ before(() => {
   })
   sources = openPackageSources({
     kept: async ({ name }) => (name === 'a' ? await openLocalPackage(pathOf(deb)) : undefined),
-    http: { fetch, idleTimeoutMs: 1000 },
+    http: { fetch, idleTimeoutMs: 30_000 },
     shell,
   })
 })

@@ -63,7 +63,7 @@ after(() => {
 function sources(options: Partial<PackageSourcesOptions>, problems: VmlError[] = []) {
   return openPackageSources({
     shell,
-    http: { fetch, idleTimeoutMs: 5000 },
+    http: { fetch, idleTimeoutMs: 30_000 },
     onProblem: (problem) => void problems.push(problem),
     ...options,
   })

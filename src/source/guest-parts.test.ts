@@ -11,6 +11,8 @@ const part = (script: string, more: Partial<GuestPart> = {}): GuestPart => ({
   outputBytesMax: 1000,
   ...more,
 })
+// A shell on a busy computer has said its word by then.
+const enoughMs = 3000
 const told = ({ status, limit, skipped, stdout }: PartOutcome) => [
   skipped === true ? 'skipped' : (limit ?? status),
   stdout.length > 100 ? stdout.length : stdout.toString('latin1'),
@@ -28,9 +30,9 @@ for (const name of ['gnu', 'busybox'] as const) {
     await withShell(async (shell) => {
       const outcomes = await runParts(shell, [
         part('printf one'),
-        part('echo before; exec sleep 60', { timeoutMs: 1000 }),
-        part('trap "" TERM; echo stubborn; while :; do sleep 1; done', { timeoutMs: 1000 }),
-        part('sleep 60 & printf left', { timeoutMs: 1000 }),
+        part('echo before; exec sleep 60', { timeoutMs: enoughMs }),
+        part('trap "" TERM; echo stubborn; while :; do sleep 1; done', { timeoutMs: enoughMs }),
+        part('sleep 60 & printf left', { timeoutMs: enoughMs }),
         part('exec cat /dev/zero'),
         part('printf a; kill -KILL $$'),
         part('cat; exit 3'),

@@ -133,7 +133,7 @@ test('silence beyond the limit is a failure, and our own slowness is not', async
   await assert.rejects(shell.run({ argv: ['sleep', '1000'], idleTimeoutMs: 100 }), (error) =>
     isFailure(error, 'unavailable.timeout'),
   )
-  const { stdout } = await shell.run({ argv: ['cat'], stdin: slow(), idleTimeoutMs: 100 })
+  const { stdout } = await shell.run({ argv: ['cat'], stdin: slow(), idleTimeoutMs: 2000 })
   assert.equal(stdout.toString(), 'late')
 })
 
@@ -160,7 +160,7 @@ async function* failing() {
 }
 
 async function* slow() {
-  await sleep(400)
+  await sleep(2500)
   yield Buffer.from('late')
 }
 

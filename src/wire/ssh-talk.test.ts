@@ -175,8 +175,9 @@ test('cancelling ends the program on the machine with its children, and the next
 
 test('silence beyond the limit is a failure of that program, which ends; before and after it nothing is limited', async () => {
   await using shell = await open(sshd)
-  await shell.run(whole(['true'], { idleTimeoutMs: 500 }))
-  await sleep(1000)
+  // Long enough for a busy computer to answer, and shorter than the pause after it.
+  await shell.run(whole(['true'], { idleTimeoutMs: 3000 }))
+  await sleep(3500)
   const word = `1${randomBytes(4).readUInt32LE()}`
   await failsWith(shell.run(whole(['sleep', word], { idleTimeoutMs: 500 })), 'unavailable.timeout')
   while (readdirSync('/proc').some((pid) => commandOf(pid) === `sleep\0${word}\0`)) await sleep(10)

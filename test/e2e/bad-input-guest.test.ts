@@ -71,12 +71,12 @@ test('a find that never ends is ended with the save, on both sides', async () =>
   try {
     const cancel = new AbortController()
     const saving = vml(['save', 'lab', '--only', machine.work], { signal: cancel.signal }).catch(() => {})
-    for (let tries = 0; tries < 200 && !pidIn(mark); tries++) await sleep(50)
+    for (let tries = 0; tries < 1200 && !pidIn(mark); tries++) await sleep(50)
     const pid = pidIn(mark)
     assert.ok(pid > 0)
     cancel.abort()
     await saving
-    for (let tries = 0; tries < 200 && isAlive(pid); tries++) await sleep(50)
+    for (let tries = 0; tries < 1200 && isAlive(pid); tries++) await sleep(50)
     assert.ok(!isAlive(pid), 'the find of the guest is still there')
   } finally {
     machine.honest()

@@ -162,7 +162,7 @@ test('a program at work outlives the SIGHUP of restic unlock, and ends when its 
   inTerminal.kill('SIGKILL')
   await closed
   let gone = false
-  for (let tries = 0; tries < 100 && !gone; tries++) {
+  for (let tries = 0; tries < 600 && !gone; tries++) {
     await sleep(100)
     gone = spawnSync('ps', ['-p', children]).status !== 0
   }

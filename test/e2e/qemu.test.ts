@@ -24,7 +24,7 @@ test('a tiny guest of a downloaded image starts, keeps its disk, and reaches thi
     assert.deepEqual(access.seededUsers, ['root'])
     assert.equal((await ssh(access, 'root', 'id -un; echo kept > /root/mark; sync')).output, 'root')
     assert.notEqual((await ssh(access, 'root', knock)).output, 'reached')
-    const pressed = await hypervisor.stop('tiny', { mode: 'acpi', timeoutMs: 10_000 })
+    const pressed = await hypervisor.stop('tiny', { mode: 'acpi', timeoutMs: 60_000 })
     assert.equal(pressed.state, 'stopped')
 
     await hypervisor.start('tiny')

@@ -85,7 +85,7 @@ function told(): string[] {
 }
 
 async function untilTold(word: string): Promise<string[]> {
-  for (let tries = 0; tries < 300 && !told().some((line) => line.startsWith(word)); tries++) await sleep(20)
+  for (let tries = 0; tries < 3000 && !told().some((line) => line.startsWith(word)); tries++) await sleep(20)
   return told()
 }
 
