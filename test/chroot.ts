@@ -1,5 +1,6 @@
 // A real Debian to change at will: `await using chroot = await openChroot()` is there in half a second, on a file system of its own.
 import { execFile, spawn, type ChildProcessByStdio } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { homedir, constants, tmpdir } from 'node:os'
@@ -82,7 +83,9 @@ export async function openChroot(options: ChrootOptions = {}): Promise<Chroot> {
   const archiveFolder = join(folder, 'archive')
   for (const made of [mountPoint, archiveFolder]) mkdirSync(made)
   const image = await ownImage(flavour, fileSystem, join(folder, 'image'))
-  const codeCache = process.env['NODE_COMPILE_CACHE'] ?? join(cacheFolder(), 'code')
+  // Each working tree lies at the same place in its chroots: in one cache they would overwrite each other's code at every start.
+  const tree = createHash('sha256').update(project).digest('hex').slice(0, 16)
+  const codeCache = join(process.env['NODE_COMPILE_CACHE'] ?? join(cacheFolder(), 'code'), `tree-${tree}`)
   mkdirSync(codeCache, { recursive: true })
   const { pid } = resources.use(
     await holdNamespace({ image, mountPoint, project, codeCache, archiveFolder }, { ...options, fileSystem }),

@@ -8,7 +8,7 @@ import type { Chroot } from './chroot.ts'
 import { buildPackage, type TinyPackage } from './tiny-packages.ts'
 
 export interface PackageArchive {
-  /** New versions; `apt-get update` tells the chroot of them. Gives their file names, which lie in `/srv/archive` there. */
+  /** New versions, which apt of the chroot knows from then on. Gives their file names, which lie in `/srv/archive` there. */
   publish(...packages: readonly TinyPackage[]): Promise<string[]>
   /** The same for packages of others, by the paths of their files on this computer. */
   publishFiles(paths: readonly string[]): Promise<void>

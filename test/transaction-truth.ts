@@ -49,9 +49,9 @@ async function play(truth: TruthCase, withIt: boolean): Promise<Chroot> {
   if (truth.prepare !== undefined) await chroot.sh(`set -e; ${truth.prepare}`)
   const archive = await openPackageArchive(chroot, options)
   await archive.publish(...kinds.flatMap((kind) => kind.packages(action === 'downgrade' ? 2 : 1)), later)
-  await chroot.run(['apt-get', 'update', '-qq'])
   if (mode === 'live') await chroot.sh('mkdir /etc/vml && echo "* for a test" >/etc/vml/live-packages')
-  await chroot.vml(['tx', 'enable'])
+  // The other machine never had VML at all.
+  if (withIt) await chroot.vml(['tx', 'enable'])
   const base = action === 'install' ? undefined : action === 'downgrade' ? 2 : 1
   if (base !== undefined) await apt(chroot, ['install', ...kinds.flatMap((kind) => exactly(kind, base))])
   if (action === 'upgrade') await publish(chroot, archive, kinds, 2)
@@ -70,7 +70,7 @@ async function play(truth: TruthCase, withIt: boolean): Promise<Chroot> {
   )
   if (withIt) await requireModes(chroot, numbers, truth)
   for (const number of order?.(numbers) ?? numbers) await chroot.vml(['tx', 'undo', String(number)])
-  await chroot.vml(['tx', 'disable'])
+  if (withIt) await chroot.vml(['tx', 'disable'])
   await chroot.sh('rm -rf /var/lib/vml /root/.local /root/.cache')
   resources.move()
   return chroot
@@ -96,7 +96,6 @@ async function publish(
   version: number,
 ): Promise<void> {
   await archive.publish(...kinds.flatMap((kind) => kind.packages(version)))
-  await chroot.run(['apt-get', 'update', '-qq'])
 }
 
 function wordsOf(kind: TinyKind, action: TruthAction): string[] {

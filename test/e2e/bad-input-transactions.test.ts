@@ -39,7 +39,6 @@ test('what cannot be done is refused by name, nothing is changed, and the next s
     { name: 'joe', version: '1.0', files: { '/usr/bin/joe': 'joe\n' } },
     { name: 'half', version: '1.0', files: { '/usr/share/half': 'x\n' }, scripts: { postinst: 'exit 7' } },
   )
-  await chroot.run(['apt-get', '-qq', 'update'])
   await chroot.vml(['tx', 'enable'])
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 3000 /dev/urandom >/etc/made'])
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 3000 /dev/urandom >/etc/made'])
