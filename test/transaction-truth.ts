@@ -54,8 +54,8 @@ async function play(truth: TruthCase, withIt: boolean): Promise<Chroot> {
   if (withIt) await chroot.vml(['tx', 'enable'])
   const base = action === 'install' ? undefined : action === 'downgrade' ? 2 : 1
   if (base !== undefined) await apt(chroot, ['install', ...kinds.flatMap((kind) => exactly(kind, base))])
-  if (action === 'upgrade') await publish(chroot, archive, kinds, 2)
-  if (action === 'downgrade') await publish(chroot, archive, kinds, 1)
+  if (action === 'upgrade') await publish(archive, kinds, 2)
+  if (action === 'downgrade') await publish(archive, kinds, 1)
   const numbers: number[] = []
   if (withIt)
     for (const kind of kinds) {
@@ -90,7 +90,6 @@ async function requireModes(
 }
 
 async function publish(
-  chroot: Chroot,
   archive: Awaited<ReturnType<typeof openPackageArchive>>,
   kinds: readonly TinyKind[],
   version: number,

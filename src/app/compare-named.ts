@@ -4,18 +4,21 @@ import { VmlError } from '../base/failure.ts'
 import { compareEntries } from '../engine/compare.ts'
 import { readContent } from '../engine/compare-content.ts'
 import { entrySide, type Side } from '../engine/compare-side.ts'
-import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import { describeEntryFully, readPath } from '../engine/look.ts'
 import { lookAtNow } from '../engine/now.ts'
 import { chooseProven } from '../engine/proven-entries.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Comparison, FileChange } from '../model/compare.ts'
 import { parseEntryPath, resolveEntry } from '../model/entry-reference.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { printable } from '../base/raw-text.ts'
+import { isWithin, type RawPath } from '../model/raw-path.ts'
+import { readTransaction } from '../transaction/transaction-entry.ts'
 import type { Segment } from '../model/tree.ts'
 import { findMachine } from './config.ts'
 import type { Logbook } from './open.ts'
 import { type MachineContext, openMachine } from './open-machine.ts'
+import { isKeptOtherwise } from './recorded-files.ts'
 
 export interface CompareContext extends MachineContext {
   readonly reporter: Reporter
@@ -50,6 +53,8 @@ export async function compareNamed(
       hint: 'Name one path; to compare two files use vml cat with diff',
     })
   const path = left.path ?? right.path
+  for (const { entry } of [left, right])
+    if (entry?.kind === 'transaction') await requireComparable(context, logbook, { entry, path })
   const known = left.entry ?? right.entry
   if (!known)
     throw new VmlError('usage', 'Cannot compare "now" with "now": one side must be an entry', {
@@ -94,6 +99,31 @@ export async function compareNamed(
     await opened.disposeAsync()
     throw error
   }
+}
+
+/** Its tree is no state: it has what single paths were before it, and of those only what is kept as content. */
+async function requireComparable(
+  context: CompareContext,
+  logbook: Logbook,
+  { entry, path }: { readonly entry: LoggedEntry; readonly path: RawPath | undefined },
+): Promise<void> {
+  const [name, word] = [entryName(entry), entryWord(entry)]
+  if (path === undefined)
+    throw new VmlError('usage', `Cannot compare all of ${name}: it is a transaction, and no state`, {
+      hint: `vml tx show ${word} --paths tells what it did; with a path, what that was before it is compared: vml diff ${word}:/PATH`,
+    })
+  const other = (await readTransaction(logbook.repository, entry, context)).changes.find(
+    (change) => isWithin(change.path, path) && isKeptOtherwise(change),
+  )
+  if (other === undefined) return
+  const shown = printable(other.path)
+  throw new VmlError(
+    'unsupported',
+    `Cannot compare "${shown}" of ${name}: it is kept as a difference or a package`,
+    {
+      hint: `Get both and compare them: vml cat ${word}:${shown} >old`,
+    },
+  )
 }
 
 function nameSide(entries: readonly LoggedEntry[], name: string): Named {

@@ -1,7 +1,7 @@
 // What the package manager of this machine knows of files: whether they are as they came, and whose they are.
-import { existsSync } from 'node:fs'
+import { existsSync, lstatSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
-import { rawFromString } from '../base/raw-text.ts'
+import { rawFromString, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { readDpkgFiles } from '../packages/dpkg-files.ts'
 import { openPackagePins, type PackagePins } from '../packages/package-pins.ts'
@@ -110,6 +110,11 @@ export async function findOwners(
       (owners.get(path) ?? []).map((one) => ({ package: one.package, version: '', architecture: '' })),
     ]),
   )
+}
+
+/** Whether anything stands there, whatever it is. */
+export function isThere(path: RawPath): boolean {
+  return lstatSync(rawToBytes(path), { throwIfNoEntry: false }) !== undefined
 }
 
 /** As it was typed, made absolute; undefined for what can be no path. */

@@ -15,12 +15,12 @@ import { openPackageSystems } from '../packages/all-systems.ts'
 import { hasServices, reloadServices, startServices, stopServices } from '../packages/services.ts'
 import { planServices, type ServiceStep } from '../stage/service-queue.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
-import { type Config, readMachineSettings } from './config.ts'
+import type { Config } from './config.ts'
+import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
 import { configuredSources, referenceFinder } from './package-archives.ts'
-import { machineSettingsFile, systemFolder } from './system-logbook.ts'
-import { isFailure, VmlError } from '../base/failure.ts'
-import type { TransactionSettings } from './settings.ts'
+import { systemFolder } from './system-logbook.ts'
+import { VmlError } from '../base/failure.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import type { Shell } from '../wire/shell.ts'
 
@@ -64,6 +64,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
       const { lookForHandChanges } = await import('../transaction/hand-changes.ts')
       const stored = await lookForHandChanges(parts, index)
       if (stored) reporter.note?.(`Recorded #${stored.number}: ${stored.title}`)
+      return stored !== undefined
     },
   }
   return parts
@@ -85,22 +86,6 @@ export async function stopServicesBy(
       outcome: failure === undefined ? 'done' : 'failed',
       stoppedMs: stoodMs,
     }))
-  }
-}
-
-/** A file with a mistake must not keep apt from working. */
-export function machineSettings({ reporter }: TransactionContext): {
-  readonly settings: TransactionSettings
-  readonly isRead: boolean
-} {
-  try {
-    const { transactions: settings, warnings } = readMachineSettings(machineSettingsFile)
-    for (const warning of warnings) reporter.warn({ warning })
-    return { settings, isRead: true }
-  } catch (error) {
-    if (!isFailure(error, 'usage')) throw error
-    reporter.warn({ warning: `Done without settings: ${error.message}` })
-    return { settings: { pools: [], snapshots: [] }, isRead: false }
   }
 }
 

@@ -3,24 +3,16 @@ import { rawFromString } from '../base/raw-text.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { WantedPackage } from '../packages/package-sources.ts'
 import { startedOf } from '../packages/services.ts'
-import { pinPath } from '../transaction/pins.ts'
 import type { UndoRun } from '../transaction/run-undo.ts'
-import { openTransactionContents } from '../transaction/transaction-contents.ts'
 import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
 import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
-import { applyDelta } from '../wire/zstd-delta.ts'
+import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
-import { openReferencedContents } from './package-archives.ts'
+import { openRecordedContents } from './recorded-contents.ts'
 import { listStateHooks } from './state-hooks.ts'
 import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
-import {
-  machineSettings,
-  openTransactionParts,
-  rootOfMachine,
-  stopServicesBy,
-  whoIsAtWork,
-} from './transactions.ts'
+import { openTransactionParts, rootOfMachine, stopServicesBy, whoIsAtWork } from './transactions.ts'
 
 export interface OpenUndo extends AsyncDisposable {
   readonly run: UndoRun
@@ -44,23 +36,11 @@ export async function openUndoRun(
       listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
     ))
   const asking = { context, settings: machineSettings(context).settings, shell: parts.shell }
-  const fetched = openReferencedContents({
-    asking,
-    state: systemFolder,
-    transactions,
-  })
-  const contents = openTransactionContents({
-    repository: logbook.repository,
-    transactions,
-    pinned: (sha256) => pinPath(parts, sha256),
-    applyDelta: (delta, base) => applyDelta({ delta, base }),
-    fromPackage: async (reference, sha256) => await fetched.read(reference, sha256),
-    signal: context.signal,
-  })
+  const recorded = openRecordedContents({ asking, logbook, transactions, folder: systemFolder })
   const { clock } = context
   const run: UndoRun = {
     ...parts,
-    contents,
+    contents: recorded.contents,
     user: whoIsAtWork(context.config),
     command: command.map(rawFromString),
     processId: process.pid,
@@ -71,7 +51,7 @@ export async function openUndoRun(
   }
   const stateHooks = () => listStateHooks(rootOfMachine)
   const owned = new AsyncDisposableStack()
-  owned.use(fetched)
+  owned.use(recorded)
   const oldPackages = async (wanted: readonly WantedPackage[]) => {
     const { fetchOldPackages } = await import('./old-packages.ts')
     const found = owned.use(await fetchOldPackages(asking, wanted))

@@ -65,7 +65,7 @@ export async function reportFailure(
         `${toJson({ message_type: 'exit_error', code: status, failure: code, message, hint, details: error.details })}\n`,
       )
     } else {
-      print(`${style.red('vml:')} ${message}\n`)
+      print(`${style.red('vml:')} ${message.replaceAll('\n', '\n     ')}\n`)
       if (hint !== undefined) print(`     ${hint.replaceAll('\n', '\n     ')}\n`)
     }
     return status

@@ -9,8 +9,11 @@ import { table } from './style.ts'
 export function printChoices(out: Output, choices: readonly UndoChoice[], options: readonly string[]): void {
   if (choices.length < 2) return
   out.line('Ways to do it, the one that writes least first:')
-  for (const line of table(choices.map((choice) => [lineOf(choice, options), costOf(choice)])))
-    out.line(`  ${line}`)
+  for (const line of waysOf(choices, options)) out.line(line)
+}
+
+function waysOf(choices: readonly UndoChoice[], options: readonly string[]): string[] {
+  return table(choices.map((choice) => [lineOf(choice, options), costOf(choice)])).map((line) => `  ${line}`)
 }
 
 export function describeChoices(choices: readonly UndoChoice[], options: readonly string[]) {
@@ -30,12 +33,12 @@ export function refusalWith(
   options: readonly string[],
 ): VmlError {
   if (choices.length === 0) return refusal
-  const ways = choices.map((choice) => `${lineOf(choice, options)} (${costOf(choice)})`)
+  const ways = waysOf(choices, options)
   const first = ways.length === 1 ? 'This can be done' : 'What can be done, the one that writes least first'
   return new VmlError(refusal.code, refusal.message, {
     cause: refusal,
     details: { ...refusal.details, plans: describeChoices(choices, options) },
-    hint: `Nothing was changed. ${first}: ${ways.join('; ')}`,
+    hint: [`Nothing was changed. ${first}:`, ...ways].join('\n'),
   })
 }
 

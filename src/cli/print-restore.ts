@@ -16,13 +16,13 @@ const shownMax = 20
 
 export function printPlan(
   context: Context,
-  { plan, request, endangered, missing, damaged }: PreparedEntryRestore,
+  { plan, request, endangered, missing, damaged, rebuilt }: PreparedEntryRestore,
   notes: readonly string[],
   dry: boolean,
 ): void {
   const { out } = context
   const { created, replaced, removed, unchanged } = plan.counts
-  const what = `${formatCount(created)} new, ${formatCount(replaced)} changed, ${formatCount(removed)} deleted, ${formatCount(unchanged)} as they are; ${formatBytes(plan.bytes)} to write`
+  const what = `${formatCount(created)} new, ${formatCount(replaced)} changed, ${formatCount(removed)} deleted, ${formatCount(unchanged)} as they are; ${formatBytes(plan.bytes)} to write${rebuilt.length === 0 ? '' : `, and ${plural(rebuilt.length, 'file')} rebuilt`}`
   for (const note of notes) out.note(`  ${note}`)
   if (!dry) {
     out.note(`  ${request.destination.label}: ${what}`)
@@ -35,6 +35,7 @@ export function printPlan(
       .map(({ path, node, reason }) =>
         reason === 'missing' ? `+ ${printable(path)}` : `M ${printable(path)} (${reasonOf(node, reason)})`,
       ),
+    ...rebuilt.map((path) => `${endangered.includes(path) ? 'M' : '+'} ${printable(path)} (rebuilt)`),
   ]
   for (const line of out.verbose ? changes : changes.slice(0, shownMax)) out.line(line)
   if (!out.verbose && changes.length > shownMax)
@@ -51,6 +52,7 @@ export function printPlan(
     safety_paths: endangered.length,
     removals: plan.removals.map(({ path, why }) => ({ path: printable(path), why })),
     writes: plan.writes.map(({ path, reason }) => ({ path: printable(path), reason })),
+    rebuilt: rebuilt.map(printable),
     ...untouchedFacts(plan),
     missing: missingFacts(missing),
     damaged: damagedFacts(damaged),

@@ -7,13 +7,14 @@ import {
   baseName,
   isWithin,
   joinPath,
+  nearestIn,
   outermost,
   parseRawPath,
   type RawName,
   type RawPath,
   rootPath,
 } from '../model/raw-path.ts'
-import type { TreeNode } from '../model/tree.ts'
+import type { Attributes, TreeNode } from '../model/tree.ts'
 import { entryName, entryWord, type LoggedEntry } from './entries.ts'
 import { openProtection, rawPathOf } from './protection.ts'
 import {
@@ -53,13 +54,24 @@ export interface RestoreEntryRequest extends Pick<
   readonly destination: Destination
   /** Of this computer, where the destination is this computer. */
   readonly ownPaths: OpenMachine['ownPaths']
+  /** What comes of `paths` besides what the tree has. */
+  readonly rebuilt?: readonly RebuiltFile[]
   /** Names of cache parts that come along; `all` by default. */
   readonly caches: 'all' | 'none' | readonly string[]
+}
+
+/** A file that an entry has in another form than as a content of its tree; `path` is the entry's. */
+export interface RebuiltFile {
+  readonly path: RawPath
+  readonly bytes: Buffer
+  readonly attributes: Attributes
 }
 
 export interface PreparedEntryRestore extends PreparedRestore {
   /** What the entry knows that it does not have, of what is restored. */
   readonly missing: readonly MissingPath[]
+  /** On the target: what is put there besides the plan. */
+  readonly rebuilt: readonly RawPath[]
 }
 
 /** Looks and plans; nothing is changed. */
@@ -76,7 +88,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     )
   const pathsOnly = holdsPathsOnly(document?.kind)
   const missing = await readMissing(repository, { entry, document, unread }, { signal })
-  const restored = await pathsOf(request, missing)
+  const restored = await inTree(request, await pathsOf(request, missing))
   const without = document ? cacheParts(document, request.caches) : []
   const protectedBy =
     request.remove && document && !pathsOnly
@@ -87,6 +99,8 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
           signal,
         })
       : () => undefined
+  const never = neverOn(destination, document, request.ownPaths)
+  const rebuilt = rebuiltOn(request, never)
   const prepared = await prepareRestore({
     repository,
     tree: entry.snapshot.tree,
@@ -95,7 +109,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     paths: restored.paths,
     // The entry knows what stood at single paths, and nothing of what lies beside them.
     ...(document && pathsOnly ? { exactly: await exactPaths(request, document) } : {}),
-    never: neverOn(destination, document, request.ownPaths),
+    never,
     settledBeforeNs: document ? settledBefore(document.scan, destination.source.fidelity) : 0n,
     without,
     missing,
@@ -103,7 +117,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     remove: request.remove,
     removeWithin: withinBoth(restored.whole, request.removeWithin),
     protectedBy,
-    extras: request.extras,
+    extras: [...request.extras, ...rebuilt],
     reporter: request.reporter,
     signal,
   })
@@ -111,6 +125,7 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
     ...prepared,
     damaged: [...(unread ? [unread] : []), ...prepared.damaged],
     missing: missingWithin(missing, { paths: request.paths, without }),
+    rebuilt: rebuilt.map(({ path }) => path),
   }
 }
 
@@ -260,6 +275,29 @@ async function pathsOf(request: RestoreEntryRequest, missing: MissingPaths): Pro
   const inner = roots.filter((root) => paths.some((path) => isWithin(root, path)))
   const whole = paths.filter((path) => roots.some((root) => isWithin(path, root)))
   return { paths: [...paths, ...inner], whole: [...whole, ...inner] }
+}
+
+/** Of a path that is rebuilt the tree may have nothing. */
+async function inTree(
+  { repository, entry, rebuilt = [], signal }: RestoreEntryRequest,
+  restored: RestoredPaths,
+): Promise<RestoredPaths> {
+  if (rebuilt.length === 0) return restored
+  const reader = openTreeReader(repository, entry.snapshot.tree, signal)
+  const paths: RawPath[] = []
+  for (const path of restored.paths)
+    if ((await mayHave(reader, path)) || !rebuilt.some((file) => isWithin(file.path, path))) paths.push(path)
+  return { ...restored, paths }
+}
+
+function rebuiltOn(
+  { rebuilt = [], destination: { map } }: RestoreEntryRequest,
+  never: RestoreRequest['never'],
+): RestoreRequest['extras'] {
+  const own = new Set(never.map(({ path }) => path))
+  return rebuilt
+    .map((file) => ({ ...file, path: map.forward(file.path) }))
+    .filter(({ path }) => nearestIn(path, own) === undefined)
 }
 
 /** A folder that the entry began with may be lost: then it is named as that, and the rest is restored. */

@@ -287,11 +287,24 @@ function laterWith(
     )
 }
 
+/** All of them are in the details. */
+const reasonsToldMax = 10
+
 function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
   const names = subject.map(entryName).join(', ')
   const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
-  return new VmlError('conflict', `Cannot ${kind} ${names} alone: ${sentences.join('; ')}`, {
+  const [only] = sentences
+  const told =
+    sentences.length === 1
+      ? ` ${only}`
+      : [
+          ...sentences.slice(0, reasonsToldMax),
+          ...(sentences.length > reasonsToldMax ? [`and ${sentences.length - reasonsToldMax} more`] : []),
+        ]
+          .map((sentence) => `\n  ${sentence}`)
+          .join('')
+  return new VmlError('conflict', `Cannot ${kind} ${names} alone:${told}`, {
     details: {
       blocks: blocks.map(({ sentence, by }) => ({ sentence, transaction: by?.entry.number ?? null })),
     },

@@ -25,8 +25,11 @@ export interface Workplace {
   readonly clock: Clock
   readonly reporter: Reporter
   readonly signal?: AbortSignal | undefined
-  /** Told of the root right before a transaction changes it: what was changed by hand until then is recorded. Never fails but when it is cancelled. */
-  beforeChange?(index?: RootIndex): Promise<void>
+  /**
+   * Told of the root right before a transaction changes it: what was changed by hand until then is recorded, and whether there was any is told. Never fails but
+   * when it is cancelled.
+   */
+  beforeChange?(index?: RootIndex): Promise<boolean>
 }
 
 export function openWorkplace(

@@ -52,6 +52,9 @@ test('what was edited between two runs of apt is a record of its own, and its un
     'changes by hand: /etc/hosts and 6 more',
     'apt-get install -y joe',
   ])
+  // It was made by nobody's transaction, and is not told as one without a stage.
+  assert.doesNotMatch((await chroot.vml(['tx', 'list'])).stdout, /live/)
+  assert.match((await chroot.vml(['tx', 'show', '2'])).stdout, /how +by hand, found by comparison/)
   assert.deepEqual(await paths(chroot, 2), [
     'M /etc/hosts',
     'M /etc/issue',

@@ -134,16 +134,28 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
     { name: 'lib', version: '1', files: { '/usr/lib/lib-one': '1\n' } },
     { name: 'other', version: '1', files: { '/usr/lib/other-one': '1\n' } },
     { name: 'user', version: '1', fields: { Depends: 'lib' }, files: { '/usr/bin/user-of-lib': '1\n' } },
+    { name: 'viewer', version: '1', fields: { Depends: 'lib' }, files: { '/usr/bin/viewer': '1\n' } },
   )
   await chroot.vml(['tx', 'enable'])
   await chroot.run(['apt-get', 'install', '-y', 'lib', 'other'])
-  await chroot.run(['apt-get', 'install', '-y', 'user'])
+  await chroot.run(['apt-get', 'install', '-y', 'user', 'viewer'])
+  // A refused undo records nothing, prints no plan, and tells what is wrong with the settings once.
+  await chroot.sh(
+    'echo 10.0.0.7 lab >>/etc/hosts; mkdir -p /etc/vml; echo "transactions = 7" >/etc/vml/config.toml',
+  )
   const before = readTree(chroot.path)
   const refused = await chroot.vml(['tx', 'undo', '1'], failed)
   assert.equal(refused.status, 14)
-  assert.match(refused.stderr, /user : Depends: lib, which is not installed \(user came with #2\)/)
-  assert.match(refused.stderr, /--with-dependents/)
+  assert.match(
+    refused.stderr,
+    /^vml: Cannot undo #1 alone:\n {7}user : Depends: lib, which is not installed \(user came with #2\)\n {7}viewer : .*\n {5}Nothing was changed\. .*:\n {7}vml tx undo 1 --keep-needed /m,
+  )
+  assert.match(refused.stderr, /^ {7}vml tx undo 1 --with-dependents /m)
+  assert.equal(refused.stdout, '')
+  assert.equal(refused.stderr.match(/^warning:/gm)?.length, 1, refused.stderr)
+  assert.equal((await listed()).length, 2)
   assert.equal(changed(before), '')
+  await chroot.sh('rm /etc/vml/config.toml')
 
   await chroot.vml(['tx', 'undo', '1', '--keep-needed'])
   assert.match(

@@ -8,7 +8,13 @@ import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
 import { FAILURES, systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
-import { entryName, isImported, listEntries, nextEntryNumber } from '../../engine/entries.ts'
+import {
+  entryName,
+  isImported,
+  listEntries,
+  type LoggedEntry,
+  nextEntryNumber,
+} from '../../engine/entries.ts'
 import { findEntry } from '../../engine/look.ts'
 import {
   cacheParts,
@@ -18,6 +24,7 @@ import {
   mapBelow,
   mapHome,
   prepareEntryRestore,
+  type RebuiltFile,
 } from '../../engine/restore-entry.ts'
 import { type DamagedPath, damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
 import { warnOfForeignHost } from '../../engine/other-host.ts'
@@ -25,6 +32,7 @@ import { readForRestore, requireDocument, type RestoreDocuments } from '../../en
 import type { MissingPath } from '../../engine/restore-missing.ts'
 import type { Destination } from '../../engine/restore-request.ts'
 import type { OpenMachine, Saved } from '../../engine/save.ts'
+import { vmlPath } from '../../engine/vml-path.ts'
 import type { Machine } from '../../model/machine.ts'
 import { isWithin, parseRawPath, type RawPath } from '../../model/raw-path.ts'
 import type { Attributes } from '../../model/tree.ts'
@@ -80,6 +88,8 @@ export const command = defineCommand({
     const { entry, path } = await findEntry(logbook, typed, context)
     const details = await readForRestore(logbook.repository, entry, { ...context, variables: options.env })
     const paths = path === undefined ? [] : [path]
+    const rebuilt = await rebuiltOf(context, logbook, { entry, path })
+    if (rebuilt.length > 0) requirePlainRestore(options)
     if (machineName !== undefined && options.to !== undefined) {
       throw new VmlError('usage', 'Cannot restore to a machine and to a folder at once', {
         hint: 'Give one of them',
@@ -121,6 +131,7 @@ export const command = defineCommand({
       destination,
       ownPaths: open.ownPaths,
       caches,
+      rebuilt,
       overwrite: options.overwrite ?? 'always',
       remove: options.delete,
       extras: options.env ? environmentExtra(details, target.environmentFolder, open) : [],
@@ -146,6 +157,40 @@ export const command = defineCommand({
     return statusOf(prepared.missing)
   },
 })
+
+/** The tree of a transaction's entry has what is kept as content only. */
+async function rebuiltOf(
+  context: Context,
+  logbook: Logbook,
+  { entry, path }: { readonly entry: LoggedEntry; readonly path: RawPath | undefined },
+): Promise<readonly RebuiltFile[]> {
+  if (entry.kind !== 'transaction' || path === undefined || isWithin(path, vmlPath)) return []
+  const { rebuildFiles } = await import('../../app/recorded-files.ts')
+  return await rebuildFiles(context, logbook, { entry, path })
+}
+
+/** They are written whole, and compared with nothing that is there. */
+function requirePlainRestore({
+  to,
+  overwrite,
+}: {
+  readonly to: string | undefined
+  readonly overwrite: string | undefined
+}): void {
+  const idle = to?.endsWith('.tar')
+    ? 'an archive'
+    : overwrite === undefined || overwrite === 'always'
+      ? undefined
+      : `--overwrite ${overwrite}`
+  if (idle === undefined) return
+  throw new VmlError(
+    'unsupported',
+    `Cannot use ${idle} with a file that is kept as a difference or a package`,
+    {
+      hint: 'Nothing was written. Restore it into a folder: --to DIR',
+    },
+  )
+}
 
 /** What the entry never had, or lost, is not restored: nobody may take that for all of it. */
 function statusOf(missing: readonly MissingPath[]): number {

@@ -49,6 +49,9 @@ export const check = defineCommand({
         ...(dropped.length === 0 ? [] : [`${dropped.length} without pre-images, for the budget`]),
       ].join('; '),
     )
+    out.note(
+      'What lies in the logbook itself was not read: vml check --logbook /var/lib/vml/logbook --read-data does that',
+    )
     return found === 0 ? 0 : incompleteStatus
   },
 })

@@ -37,7 +37,7 @@ export const command = defineCommand({
         plural(pathsOf(document.counts), 'path'),
         formatBytes(document.storedBytes),
         [
-          document.mode === 'live' ? style.dim('[live]') : '',
+          document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
           isDropped(document)
             ? style.red('[pre-images dropped]')
             : document.complete

@@ -64,9 +64,11 @@ export const command = defineCommand({
       ['command', document.command.map(printable).join(' ')],
       [
         'how',
-        document.mode === 'staged'
-          ? 'in a stage, committed whole'
-          : `live${document.modeReason === undefined ? '' : `: ${shown(document.modeReason)}`}`,
+        document.source === 'hand'
+          ? 'by hand, found by comparison'
+          : document.mode === 'staged'
+            ? 'in a stage, committed whole'
+            : `live${document.modeReason === undefined ? '' : `: ${shown(document.modeReason)}`}`,
       ],
       [
         'paths',

@@ -1,15 +1,16 @@
 // `vml tx undo` and `vml tx redo`: takes exactly one transaction back, or brings it back, and keeps all later work.
+import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { openUndoRun } from '../../app/undo-run.ts'
+import { type OpenUndo, openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../transaction/run-undo.ts'
-import { undoNeeds } from '../../transaction/space-need.ts'
+import { requireSpace, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
-import { planUndo, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
+import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
@@ -94,20 +95,28 @@ export const redo = defineCommand({
   },
 })
 
+interface TakeBackOptions {
+  readonly on: string | undefined
+  readonly withDependents: boolean
+  readonly keepNeeded: boolean
+  readonly data: boolean
+  readonly leaveData: boolean
+  readonly scripts: boolean
+  readonly pinned: boolean
+  readonly dryRun: boolean
+}
+
+interface TakeBackChoice {
+  readonly kind: UndoRequest['kind']
+  readonly choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>
+  readonly options: TakeBackOptions
+}
+
 async function takeBack(
   context: Context,
   kind: UndoRequest['kind'],
   choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>,
-  options: {
-    readonly on: string | undefined
-    readonly withDependents: boolean
-    readonly keepNeeded: boolean
-    readonly data: boolean
-    readonly leaveData: boolean
-    readonly scripts: boolean
-    readonly pinned: boolean
-    readonly dryRun: boolean
-  },
+  options: TakeBackOptions,
 ): Promise<number | void> {
   if (options.withDependents && options.keepNeeded)
     throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
@@ -122,33 +131,22 @@ async function takeBack(
   context.whenCancelled('nothing was changed')
   if (!options.dryRun) requireWritable(`${kind} a transaction`)
   const logbook = await context.openSystemLogbook()
+  const parts = openTransactionParts(context, logbook)
   if (!options.dryRun) {
-    const parts = openTransactionParts(context, logbook)
     await endOverdueProbations(context, logbook, parts)
     await recoverFirst(context, parts)
-    // What was changed by hand until now becomes a transaction of its own, which the plan knows of.
-    await parts.beforeChange?.()
   }
-  await using _locks = options.dryRun ? undefined : await keepPackagesOut(context)
-  await using opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  await using owned = new AsyncDisposableStack()
+  if (!options.dryRun) owned.use(await keepPackagesOut(context))
+  const choosePlan = async () => owned.use(await planTakeBack(context, logbook, { kind, choose, options }))
+  let planned = await choosePlan()
+  // What was changed by hand until now becomes a transaction of its own, which the plan then knows of. Where it is refused, nothing is recorded.
+  if (!options.dryRun && !isNothing(planned.plan) && (await parts.beforeChange?.()))
+    planned = await choosePlan()
+  const { opened, undoParts, request, plan, pinned, words } = planned
   const { run, listed } = opened
-  const stateHooks = options.leaveData ? [] : opened.stateHooks()
-  const undoParts = { place: run, logbook, listed, contents: run.contents, stateHooks }
-  const request: UndoRequest = {
-    kind,
-    ...choose(listed),
-    data: options.data,
-    needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
-  }
-  const words = [...(options.data ? ['--data'] : []), ...(options.leaveData ? ['--leave-data'] : [])]
-  const plan = await planUndo(undoParts, request).catch(async (error: unknown) => {
-    throw isFailure(error, 'conflict')
-      ? refusalWith(error, await listUndoChoices(undoParts, request), words)
-      : error
-  })
   const names = plan.subject.map(entryName).join(', ')
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
-  scripted?.requireScripts(plan)
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   const together = listed.filter(
     ({ entry, undoneBy }) =>
@@ -165,20 +163,8 @@ async function takeBack(
     printUndoPlan(out, plan, out.verbose)
     printNeeds(out, undoNeeds(run, plan))
   }
-  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
-  if (pinned.length > 0) {
-    if (!options.pinned && !options.dryRun)
-      throw new VmlError(
-        'conflict',
-        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which ${pinned.length === 1 ? 'is' : 'are'} pinned`,
-        {
-          details: { pinned },
-          hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${pinned.length === 1 ? 'it' : 'them'} change`,
-        },
-      )
+  if (pinned.length > 0)
     out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
-  }
-  if (!options.dryRun) requireNoneStranded(`${kind} ${names}`, plan.stranded)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
@@ -209,6 +195,66 @@ async function takeBack(
   if (plan.paths.conflicts.length === 0) return
   out.note(stayedNote(plan))
   return partialStatus
+}
+
+interface PlannedTakeBack extends AsyncDisposable {
+  readonly opened: OpenUndo
+  readonly undoParts: UndoParts
+  readonly request: UndoRequest
+  readonly plan: UndoPlan
+  readonly pinned: readonly string[]
+  /** Options that every way to do it is to be given. */
+  readonly words: readonly string[]
+}
+
+/** Reads only, and fails with all that is known to be in the way. */
+async function planTakeBack(
+  context: Context,
+  logbook: Logbook,
+  { kind, choose, options }: TakeBackChoice,
+): Promise<PlannedTakeBack> {
+  const opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+  await using owned = new AsyncDisposableStack()
+  owned.use(opened)
+  const { run, listed } = opened
+  const stateHooks = options.leaveData ? [] : opened.stateHooks()
+  const undoParts = { place: run, logbook, listed, contents: run.contents, stateHooks }
+  const request: UndoRequest = {
+    kind,
+    ...choose(listed),
+    data: options.data,
+    needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
+  }
+  const words = [...(options.data ? ['--data'] : []), ...(options.leaveData ? ['--leave-data'] : [])]
+  const plan = await planUndo(undoParts, request).catch(async (error: unknown) => {
+    throw isFailure(error, 'conflict')
+      ? refusalWith(error, await listUndoChoices(undoParts, request), words)
+      : error
+  })
+  if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
+  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
+  if (!options.dryRun) {
+    if (pinned.length > 0 && !options.pinned) throw keepsPinned(plan, pinned)
+    requireNoneStranded(`${kind} ${plan.subject.map(entryName).join(', ')}`, plan.stranded)
+    if (!options.scripts && !isNothing(plan)) requireSpace(`${kind} it`, undoNeeds(run, plan))
+  }
+  const kept = owned.move()
+  return {
+    ...{ opened, undoParts, request, plan, pinned, words },
+    [Symbol.asyncDispose]: async () => await kept.disposeAsync(),
+  }
+}
+
+function keepsPinned({ kind, subject }: UndoPlan, pinned: readonly string[]): VmlError {
+  const isOne = pinned.length === 1
+  return new VmlError(
+    'conflict',
+    `Cannot ${kind} ${subject.map(entryName).join(', ')}: it would change ${pinned.join(', ')}, which ${isOne ? 'is' : 'are'} pinned`,
+    {
+      details: { pinned },
+      hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${isOne ? 'it' : 'them'} change`,
+    },
+  )
 }
 
 /** The tool may name one with its architecture. */

@@ -1,5 +1,5 @@
 // `vml tx verify` and `vml tx owner`: whether files are as their packages brought them, and whose a file is.
-import { findOwners, pathOfWord, verifyPackages } from '../../app/package-questions.ts'
+import { findOwners, isThere, pathOfWord, verifyPackages } from '../../app/package-questions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { defineCommand, flag } from '../command.ts'
@@ -70,13 +70,18 @@ export const owner = defineCommand({
     const owners = await findOwners(paths, signal)
     out.document({
       schema: 1,
-      paths: [...owners].map(([path, some]) => ({ path: printable(path), owners: some })),
+      paths: [...owners].map(([path, some]) => ({
+        path: printable(path),
+        owners: some,
+        exists: isThere(path),
+      })),
     })
     let unowned = 0
     for (const [path, some] of owners) {
       if (some.length === 0) unowned++
       const names = some.map(({ package: name, version }) => `${shown(name)} ${shown(version)}`.trim())
-      out.line(`${printable(path)}  ${names.length === 0 ? 'no package' : names.join(', ')}`)
+      const nobody = isThere(path) ? 'no package' : 'no such path, here or in any package'
+      out.line(`${printable(path)}  ${names.length === 0 ? nobody : names.join(', ')}`)
     }
     return unowned === 0 ? 0 : foundStatus
   },
