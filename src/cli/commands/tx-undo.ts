@@ -211,10 +211,8 @@ async function takeBack(
   return partialStatus
 }
 
-/** The tool may name one with its architecture. */
 async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
-  const pinned = new Set(await packagePinsHere().list())
-  return packages
-    .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
-    .map(({ name }) => name)
+  const pins = packagePinsHere()
+  const pinned = await pins.list()
+  return packages.filter((change) => pins.holds(pinned, change)).map(({ name }) => name)
 }
