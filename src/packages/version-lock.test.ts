@@ -29,6 +29,7 @@ test('an entry by hand is taken in each form that dnf knows', () => {
 test('versions that are barred stand against a change that brings them, and against no other', () => {
   assert.ok(isLocked('!libtool-c++-2:1.4-1.*', change))
   assert.ok(!isLocked('!libtool-c++-2:1.5-3.*', change))
-  assert.ok(!isLocked('!libtool-c++-2:1.4-1.*', { ...change, to: undefined }))
+  const { to: _, ...removed } = change
+  assert.ok(!isLocked('!libtool-c++-2:1.4-1.*', removed))
   assert.ok(isLocked('!libtool-c++-0:2-1.*', { ...change, to: '2-1' }))
 })
