@@ -46,9 +46,15 @@ export async function beginRpmRun(
   await beginLive(
     parts,
     { source, title: titleOf(withoutPython(command)), note: '', tags: [], command, user, processId },
-    source === 'rpm' ? 'rpm was called by itself, and not by dnf' : whyLive(parts),
+    source === 'rpm' ? whyNotStaged(command) : whyLive(parts),
   )
   return 'live'
+}
+
+function whyNotStaged([program = asRaw('')]: readonly RawText[]): string {
+  return basename(program) === 'rpm'
+    ? 'rpm was called by itself, and not by dnf'
+    : 'dnf5 tells when it begins to change packages, and not before'
 }
 
 function whyLive(parts: TransactionParts): string {

@@ -11,7 +11,7 @@ const writtenAnew =
 
 /** Copies of books before they were written, an update that dpkg had in hand, caches of apt, and the index of SQLite's log: written by each run, and made again by the next one. */
 const scratch =
-  /^\/var\/lib\/dpkg\/(?:[^/]+-old|updates\/tmp\.i)$|^\/var\/cache\/apt\/[^/]+\.bin$|^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\/rpmdb\.sqlite-shm$|^\/var\/lib\/dnf\/history\.sqlite-shm$/
+  /^\/var\/lib\/dpkg\/(?:[^/]+-old|updates\/tmp\.i)$|^\/var\/cache\/apt\/[^/]+\.bin$|^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\/rpmdb\.sqlite-shm$|^\/(?:var\/lib\/dnf\/|usr\/lib\/sysimage\/libdnf5\/transaction_)history\.sqlite-shm$/
 
 /** A file that differs in nothing but its time of change. */
 export function isTimeOnly({

@@ -1,14 +1,25 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { rawFromString } from '../base/raw-text.ts'
 import { mergeFile } from './merge.ts'
 import { mergeSections } from './merge-sections.ts'
-import { rootPath } from './raw-path.ts'
+import { parseRawPath, rootPath } from './raw-path.ts'
 
 test('neighbouring keys of a unit merge by key, where the lines alone are a conflict', () => {
   const unit = (restart: string, limit: string) =>
     `[Service]\nRestart=${restart}\nLimitNOFILE=${limit}\n\n[Install]\nWantedBy=x\n`
   const sides = { base: unit('always', '1'), ours: unit('always', '2'), theirs: unit('no', '1') }
   assert.deepEqual(mergeSections(sides), { kind: 'merged', text: unit('no', '2') })
+})
+
+test('what dnf5 notes of packages merges package by package', () => {
+  const path = parseRawPath(rawFromString('/usr/lib/sysimage/libdnf5/nevras.toml')) ?? rootPath
+  const notes = (...packages: string[]) =>
+    Buffer.from(
+      `version = "1.0"\n\n[nevras]\n${packages.map((name) => `"${name}.noarch" = {from_repo = "test"}\n`).join('')}`,
+    )
+  const sides = { base: notes('a-2-1'), ours: notes('a-2-1', 'b-1-1'), theirs: notes('a-1-1') }
+  assert.deepEqual(mergeFile(path, sides), { kind: 'merged', bytes: notes('a-1-1', 'b-1-1') })
 })
 
 test('a key that both set is named with its section, and the others are taken back', () => {

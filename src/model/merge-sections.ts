@@ -1,4 +1,4 @@
-// Merges configuration of `[sections]` and `key = value` by key, for what the lines alone leave in conflict (systemd.syntax(7), and many like it).
+// Merges configuration of `[sections]` and `key = value` by key, for what the lines alone leave in conflict (systemd.syntax(7), toml.io of one line each, and many like it).
 import { keyWithoutNumber, mergeKeyed, numbered, type KeyedRecord } from './merge-keyed.ts'
 import { linesOf, mergeLinesMax } from './merge-lines.ts'
 import { bothChanged, outcomeOf, type MergeSides, type TextMerge } from './merge-outcome.ts'
@@ -46,7 +46,7 @@ function keyOf(line: string, section: string): string | undefined {
   if (text === '' || /^[#;]/.test(text)) return `\n${text}`
   const header = /^\[[^\]]+\]$/.exec(text)
   if (header !== null) return text
-  const pair = /^([\w.@/-]+(?: [\w.-]+)*)\s*=/.exec(text)
+  const pair = /^("[^"\\]+"|[\w.@/-]+(?: [\w.-]+)*)\s*=/.exec(text)
   if (pair !== null) return `\n=${pair[1] ?? ''}`
   return section !== '' && /^[\w-]+$/.test(text) ? `\n!${text}` : undefined
 }

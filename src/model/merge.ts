@@ -66,6 +66,11 @@ const knownMergers: readonly { readonly path: RegExp; readonly merge: TextMerge 
   { path: /^\/var\/lib\/(?:dpkg\/)?alternatives\/[^/]+$/, merge: mergeAlternative },
   { path: /^\/var\/lib\/ucf\/(?:hashfile|registry)$/, merge: mergePathTable },
   { path: /^\/var\/lib\/systemd\/deb-systemd-(?:user-)?helper-(?:enabled|masked)\/.+$/, merge: mergeLineSet },
+  // dnf5's: why a package is there, and where from, a line for each.
+  {
+    path: /^\/usr\/lib\/sysimage\/libdnf5\/(?:environments|groups|modules|nevras|packages)\.toml$/,
+    merge: mergeSections,
+  },
   { path: /^\/etc\/shells$|^\/var\/lib\/shells\.state$/, merge: mergeLineSet },
 ]
 

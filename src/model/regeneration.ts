@@ -158,6 +158,8 @@ const makers: readonly Maker[] = [
   { path: /^\/var\/lib\/ucf\/(?:hashfile|registry)\.\d+$/, rule: { ...exact('ucf-copies'), path: 'left' } },
   // Made of the headers that the record keeps, with all that came later.
   { path: /^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\//, rule: differs(packageDatabaseRule, 'left', none) },
+  // A sum of rpm's database as dnf5 last knew it; where it is another, dnf5 looks again.
+  { path: /^\/usr\/lib\/sysimage\/libdnf5\/system\.toml$/, rule: differs('dnf5-mark', 'left', none) },
   { path: /^\/var\/log\//, rule: differs('logs', 'left', none) },
   { path: /^\/var\/lib\/apt\/lists\//, rule: differs('package-lists', 'left', none) },
   { path: /^\/var\/cache\/apt\/[^/]+\.bin$/, rule: differs('apt-cache', 'removed', none) },

@@ -1,12 +1,16 @@
 // Packages that are to stay at their version: held by the distribution's own tool, which apt and dnf then heed by themselves.
 import { VmlError } from '../base/failure.ts'
 import { printable, rawFromBytes } from '../base/raw-text.ts'
+import type { PackageTransition } from '../model/transaction-record.ts'
 import type { Shell } from '../wire/shell.ts'
 import { lines } from './package-records.ts'
+import { isLocked } from './version-lock.ts'
 
 export interface PackagePins {
-  /** As the tool names them: `libc6`, `libc6:i386`, or a pattern of dnf's. */
+  /** As the tool names them: `libc6`, `libc6:i386`, or an entry of dnf's: `tool-0:1-1.*`. */
   list(): Promise<readonly string[]>
+  /** Whether one of that list stands against the change. */
+  holds(pins: readonly string[], change: PackageTransition): boolean
   /** Fails with `remote.command` where the tool refuses, as for a package that it does not know. */
   pin(names: readonly string[]): Promise<void>
   unpin(names: readonly string[]): Promise<void>
@@ -52,6 +56,13 @@ export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackageP
   return {
     list: async () =>
       [...lines(await run(all.list))].map((line) => line.trim()).filter((line) => line !== ''),
+    holds: (pins, change) =>
+      pins.some((pin) =>
+        // The tool may name one with its architecture.
+        manager === 'rpm'
+          ? isLocked(pin, change)
+          : [change.name, `${change.name}:${change.architecture}`].includes(pin),
+      ),
     pin: async (names) => void (await run([...all.pin, ...names])),
     unpin: async (names) => void (await run([...all.unpin, ...names])),
   }

@@ -204,19 +204,28 @@ case $verb in
   *) exit 1 ;;
 esac
 
-# As root, and called by rpm itself: dnf and others that use its library have their own ways.
+# As root, and called by rpm itself or dnf5: dnf and others that use its library have their own ways.
 { read -r name <"/proc/$PPID/comm" && read -r words <"/proc/$PPID/cmdline"; } 2>/dev/null || [ "$words" ] || exit 0
-[ "$name" = rpm ] && [ -x $program ] || exit 0
-# Most of what rpm is started for is a question, whose first word says so: here without the zeros between them, and with no program started.
-case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac
+[ -x $program ] || exit 0
+changes= previous=
+case $name in
+  # Most of what rpm is started for is a question, whose first word says so: here without the zeros between them, and with no program started.
+  rpm) case $words in rpm-q*|rpm-V*|rpm--query*|rpm--eval*|/usr/bin/rpm-q*) exit 0 ;; esac ;;
+  # dnf5 has rpm begin for each question, too. When it goes on to deeds it has this lock (libdnf5, Transaction::run).
+  dnf5|dnf|yum|microdnf)
+    case $(readlink "/proc/$PPID/exe") in */dnf5) ;; *) exit 0 ;; esac
+    ls -l "/proc/$PPID/fd" 2>/dev/null | grep -q '/rpmtransaction\\.lock$' || exit 0
+    ! tr '\\0' '\\n' <"/proc/$PPID/cmdline" | grep -q '^--installroot' || exit 0
+    changes=1 ;;
+  *) exit 0 ;;
+esac
 
 # Words without their arguments: -i, -U, -F and -e begin a change unless another word makes them part of a question.
-changes= previous=
 old_ifs=$IFS
 IFS='
 '
 set -f
-for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
+[ "$changes" ] || for word in $(tr '\\0' '\\n' <"/proc/$PPID/cmdline"); do
   # zypper names the root and the database that everybody has; others are not this system's.
   case $previous=$word in
     --root=/|-r=/|--dbpath=/var/lib/rpm|--dbpath=/usr/lib/sysimage/rpm) previous= ; continue ;;
@@ -236,8 +245,8 @@ done
 IFS=$old_ifs
 [ "$changes" ] && [ "$(id -u)" = 0 ] || exit 0
 if [ -e $inside ]; then
-  # dnf's plugin has them put off; nothing does for rpm by itself, and systemctl lets be in a stage what it is asked for.
-  [ ! -d /run/systemd/system ] || echo 'vml: rpm in a stage restarts no service: that is left to you, or to dnf' >&2
+  # dnf's plugin has them put off; nothing does for rpm by itself and dnf5, and systemctl lets be in a stage what it is asked for.
+  [ ! -d /run/systemd/system ] || echo 'vml: In a stage rpm and dnf5 restart no services: that is left to you' >&2
   exit 0
 fi
 

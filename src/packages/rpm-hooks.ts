@@ -77,8 +77,7 @@ export async function planRpmHooks(
     unseen: [
       ...(isFree
         ? []
-        : [`rpm itself: its macro %${hookMacro} is in use here, and is the only place for a hook`]),
-      ...(said.has('dnf5') ? ['dnf5: its plugins are in C++'] : []),
+        : [`rpm itself and dnf5: the macro %${hookMacro} is in use here, and is the only place for a hook`]),
       ...(said.has('packagekit') ? ['PackageKit: it uses the library of dnf, which has no hooks'] : []),
     ],
   }
@@ -96,7 +95,6 @@ echo "rpm yes"
 echo "shared $(rpm --eval '%{?${hookMacro}}' 2>/dev/null)"
 [ ! -d ${macroFolders[0]} ] || echo "etc yes"
 [ ! -f ${macroFolders[0]}/${macroName} ] && [ ! -f ${macroFolders[1]}/${macroName} ] || echo "ours yes"
-[ ! -x /usr/bin/dnf5 ] || echo "dnf5 yes"
 [ ! -x /usr/libexec/packagekitd ] || echo "packagekit yes"
 dnf=$(command -v dnf-3 || command -v dnf) || exit 0
 IFS= read -r first <"$dnf" || exit 0

@@ -48,8 +48,9 @@ test('what has only the name of a database is merged or told as any other file',
 
 test('the history of dnf is known with all its files', () => {
   const history = '/var/lib/dnf/history.sqlite'
-  for (const ending of ['', '-wal', '-shm', '-journal'])
-    assert.ok(isHistory(at(history + ending)) && databaseFileOf(at(history + ending)) === history)
+  for (const one of [history, '/usr/lib/sysimage/libdnf5/transaction_history.sqlite'])
+    for (const ending of ['', '-wal', '-shm', '-journal'])
+      assert.ok(isHistory(at(one + ending)) && databaseFileOf(at(one + ending)) === one)
   assert.ok(!isHistory(at('/var/lib/other/history.sqlite')))
   assert.deepEqual(moved([change(history, '1', '2')], { [history]: '3' }), [history])
 })

@@ -8,7 +8,8 @@ const beside = ['-wal', '-shm', '-journal'] as const
 const besidePattern = /-(?:wal|shm|journal)$/
 const namePattern = /\.(?:sqlite3?|db3?)$/
 /** What dnf did and when: as a log, it tells of the past, and goes on. */
-const historyPattern = /^\/var\/lib\/dnf\/history\.sqlite$/
+const historyPattern =
+  /^\/var\/lib\/dnf\/history\.sqlite$|^\/usr\/lib\/sysimage\/libdnf5\/transaction_history\.sqlite$/
 
 /** The database that a path is a part of: itself, where it is none. */
 export function databaseFileOf(path: RawPath): RawPath {

@@ -156,6 +156,23 @@ test('rpm without dnf is enclosed by a begin, which precedes its first script, a
   assert.deepEqual(await untilTold('rpm-end'), ['rpm-begin rpm', 'preun 2', 'rpm-end'])
 })
 
+test('dnf5 is enclosed from when it has the lock of its deeds, and asked questions before that call nothing', async () => {
+  // A shell by its name does what dnf5 was seen to do: rpm begins for each question, too.
+  await chroot.sh('cp /bin/dash /usr/bin/dnf5; ln -sf dnf5 /usr/bin/microdnf; mkdir -p /run/dnf')
+  const asks = 'rpm() { sh -c "exec /usr/lib/vml/rpm-hook rpm-begin"; }; rpm;'
+  const deeds = `${asks} exec 9>/run/dnf/rpmtransaction.lock; rpm; echo deeds >>/root/log`
+  await chroot.run(['dnf5', '-c', asks])
+  await chroot.run(['dnf5', '-c', deeds, '--installroot=/srv/other'])
+  await chroot.run(['sh', '-c', deeds])
+  assert.deepEqual(told(), ['deeds', 'deeds'])
+  for (const name of ['dnf5', 'microdnf']) {
+    await chroot.run(['rm', '-f', '/root/log'])
+    await chroot.run([name, '-c', deeds, '-q', '-y'])
+    assert.deepEqual(await untilTold('rpm-end'), [`rpm-begin ${name}`, 'deeds', 'rpm-end'])
+  }
+  await chroot.run(['rm', '/usr/bin/dnf5', '/usr/bin/microdnf'])
+})
+
 test('a half-removed or broken VML never makes dnf or rpm fail', async () => {
   const places = [...hooks.files.map(({ path }) => path), '/usr/lib/vml/program', '/usr/lib/vml']
   const broken: readonly (readonly [string, () => void])[] = [

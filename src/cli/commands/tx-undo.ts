@@ -257,10 +257,8 @@ function keepsPinned({ kind, subject }: UndoPlan, pinned: readonly string[]): Vm
   )
 }
 
-/** The tool may name one with its architecture. */
 async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
-  const pinned = new Set(await packagePinsHere().list())
-  return packages
-    .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
-    .map(({ name }) => name)
+  const pins = packagePinsHere()
+  const pinned = await pins.list()
+  return packages.filter((change) => pins.holds(pinned, change)).map(({ name }) => name)
 }
