@@ -60,10 +60,9 @@ export const command = defineCommand({
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
     if (options.on !== undefined) {
-      const { live, strict, validate, within, confirm, budget } = options
+      const { live, validate, within, confirm, budget } = options
       requireNoneOf({
         '--live': live,
-        '--strict': strict,
         '--validate': validate !== undefined,
         '--within': within !== undefined,
         '--confirm': confirm,

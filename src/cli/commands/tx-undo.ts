@@ -7,16 +7,16 @@ import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo } from '../../transaction/run-undo.ts'
 import { undoNeeds } from '../../transaction/space-need.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
-import { planUndo, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
+import { planUndo, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { plural } from '../format.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
-import { shown } from '../options.ts'
 import { onOption } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
+import { lookAtPinned } from '../pinned-packages.ts'
 import { describePlan, printUndoPlan } from '../print-transaction.ts'
 import { requireNoneOf } from '../run-on.ts'
 import { takeBackOn } from '../undo-on.ts'
@@ -115,7 +115,7 @@ async function takeBack(
       hint: 'Give one of them',
     })
   if (options.on !== undefined) {
-    requireNoneOf({ '--scripts': options.scripts, '--pinned': options.pinned })
+    requireNoneOf({ '--scripts': options.scripts })
     return await takeBackOn(context, options.on, { kind, choose, options })
   }
   const { out } = context
@@ -161,19 +161,11 @@ async function takeBack(
     )
   printUndoPlan(out, plan, out.verbose)
   printNeeds(out, undoNeeds(run, plan))
-  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
-  if (pinned.length > 0) {
-    if (!options.pinned && !options.dryRun)
-      throw new VmlError(
-        'conflict',
-        `Cannot ${kind} ${names}: it would change ${pinned.join(', ')}, which ${pinned.length === 1 ? 'is' : 'are'} pinned`,
-        {
-          details: { pinned },
-          hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${pinned.length === 1 ? 'it' : 'them'} change`,
-        },
-      )
-    out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
-  }
+  await lookAtPinned(out, plan, packagePinsHere, {
+    ...options,
+    doing: `${kind} ${names}`,
+    howToUnpin: (pinned) => `vml tx unpin ${pinned}`,
+  })
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
     printChoices(out, choices, words)
@@ -207,12 +199,4 @@ async function takeBack(
     `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}${beside ? '; beside lie .mine (as it is) and .old (as it would have become): edit the file as you want it, and remove these' : ''}`,
   )
   return partialStatus
-}
-
-/** The tool may name one with its architecture. */
-async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
-  const pinned = new Set(await packagePinsHere().list())
-  return packages
-    .filter(({ name, architecture }) => pinned.has(name) || pinned.has(`${name}:${architecture}`))
-    .map(({ name }) => name)
 }
