@@ -52,7 +52,7 @@ export const command = defineCommand({
       line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
       does: 'taken back by itself if nginx does not stay up',
     },
-    { line: 'vml tx run --on lab -- apt-get -y upgrade', does: 'on the machine lab, over ssh' },
+    { line: 'vml tx run --on lab --strict -- apt-get -y upgrade', does: 'on the machine lab, over ssh' },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
