@@ -68,6 +68,18 @@ test('a command that fails, or changes nothing, makes no transaction; its output
   await bed.nothingLeft()
 })
 
+test('a change of the database of rpm is refused by its name, and what to do instead is said', async () => {
+  const from = bed.tree()
+  const refused = await bed.vml([
+    ...['tx', 'run', '--on', 'lab', '--', 'sh', '-c'],
+    'mkdir -p /var/lib/rpm; echo x >/var/lib/rpm/rpmdb.sqlite',
+  ])
+  assert.equal(refused.status, 17, refused.stderr)
+  assert.match(refused.stderr, /changes packages of rpm \(\/var\/lib\/rpm[^]*vml tx enable for dnf/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+})
+
 test('a command has a terminal where ours is one', async () => {
   const words = [
     ...vmlCommand,
