@@ -8,13 +8,26 @@ import { openTransactionLogbook } from './transaction-logbook.ts'
 
 export const onOption = text('--on <machine>', 'a machine over ssh, instead of this one', 'machine')
 
-/** Options that need VML on the machine itself. */
-export function requireNoneOf(given: Readonly<Record<string, boolean>>): void {
-  const found = Object.keys(given).find((name) => given[name])
-  if (found === undefined) return
-  throw new VmlError('usage', `Cannot take ${found} with --on: it needs VML on the machine itself`, {
-    hint: 'Nothing was changed. Leave one of them away',
-  })
+/** Options that cannot be had over ssh, with what does their work there. */
+const notThere = {
+  '--live': 'a command that needs the running system is run on the machine itself: vml tx run --live there',
+  '--validate':
+    'ask the machine afterwards, and take it back where it is not well: vml tx undo ID --on MACHINE',
+  '--within': 'it goes with --validate',
+  '--confirm': 'take it back if it is not what you wanted: vml tx undo ID --on MACHINE',
+  '--budget':
+    'records of other machines stay in your logbook until you remove them: vml rm ID, then vml prune',
+  '--scripts':
+    'run what the scripts shall do as a transaction: vml tx run --on MACHINE -- apt-get install NAME=VERSION',
+}
+
+export function requireNoneOf(given: { readonly [name in keyof typeof notThere]?: boolean }): void {
+  for (const [name, instead] of Object.entries(notThere)) {
+    if (!Object.entries(given).some(([one, isGiven]) => one === name && isGiven)) continue
+    throw new VmlError('usage', `Cannot take ${name} with --on`, {
+      hint: `Nothing was changed. Leave it away; ${instead}`,
+    })
+  }
 }
 
 /** Of the machine that is named, as the logbook here has them; else of this one. */

@@ -11,6 +11,7 @@ const failedStatus = 1
 
 export interface RunOnOptions extends NamedCommand {
   readonly keepFailed: boolean
+  readonly strict: boolean
 }
 
 export async function runOn(
@@ -28,6 +29,7 @@ export async function runOn(
   const terminal = !out.json && process.stdin.isTTY && process.stdout.isTTY
   const outcome = await runRemoteTransaction(parts, commandRequest(config, words, options), {
     argv: words.map(rawFromString),
+    isStrict: options.strict,
     attach: async (argv) =>
       await parts.attach(argv, { terminal, stdio: out.json ? ['inherit', 2, 2] : 'inherit' }),
     decide(exitStatus, changes) {

@@ -1,6 +1,7 @@
 // `vml tx undo --on MACHINE` and `vml tx redo --on MACHINE`: the same as here, on a machine over ssh.
 import { openRemoteParts, openRemoteUndo } from '../app/remote-transactions.ts'
 import { entryName } from '../engine/entries.ts'
+import { openPackagePins } from '../packages/package-pins.ts'
 import { recoverRemote, describeRemoteRecovered } from '../transaction/remote-recover.ts'
 import { remoteUndoNeeds } from '../transaction/remote-space.ts'
 import { planRemoteUndo, runRemoteUndo } from '../transaction/remote-undo.ts'
@@ -10,6 +11,7 @@ import type { UndoRequest } from '../transaction/undo.ts'
 import type { Context } from './command.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
+import { pinnedAmong, printPinned } from './pinned-packages.ts'
 import { describePlan, printUndoPlan } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 
@@ -20,6 +22,7 @@ export interface TakeBackOn {
     readonly withDependents: boolean
     readonly keepNeeded: boolean
     readonly data: boolean
+    readonly pinned: boolean
     readonly dryRun: boolean
   }
 }
@@ -51,6 +54,12 @@ export async function takeBackOn(
   const names = plan.subject.map(entryName).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
   printUndoPlan(out, plan, out.verbose)
+  const pinned = await pinnedAmong(plan, () => openPackagePins(parts.machine.shell, 'dpkg'), {
+    ...options,
+    doing: `${kind} ${names} on ${name}`,
+    howToUnpin: (held) => `there, apt-mark unhold ${held}`,
+  })
+  printPinned(out, pinned, options.pinned)
   if (options.dryRun && !isNothing(plan)) printNeeds(out, await remoteUndoNeeds(parts.machine, plan))
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, machine: name, dry_run: options.dryRun, ...describePlan(plan) })

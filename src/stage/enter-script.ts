@@ -6,7 +6,7 @@ import type { MountPlan, StageMount } from './mount-plan.ts'
 import type { StageSettings } from './stage-folder.ts'
 
 /** The stage could not be mounted, nothing was run: `refusal` in the stage's folder says why, as standard error does. */
-const notEnteredStatus = 97
+export const notEnteredStatus = 97
 
 /**
  * Run as `unshare -m --propagation private /bin/sh SCRIPT COMMAND…`. Keeps descriptors, environment, standard input, the working folder where it is

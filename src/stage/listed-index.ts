@@ -1,21 +1,21 @@
 // The index of a root that another machine listed, and its rows in the form of this host's own calls.
 import { VmlError } from '../base/failure.ts'
-import { compareRaw, type RawPath } from '../model/raw-path.ts'
+import { compareRaw, entryPathsMax, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { typeBits } from './fingerprint.ts'
-import { type IndexEntry, indexPathsMax, makeColumns, type RootIndex } from './root-index.ts'
+import { type IndexEntry, makeColumns, type RootIndex } from './root-index.ts'
 
-/** Each path once, in any order. */
+/** Each path once, in any order. Until they are sorted each is some hundred bytes of memory: of more than an entry may have, it fails with `unsupported`. */
 export async function readListedIndex(
   listed: AsyncIterable<{ readonly path: RawPath; readonly attributes: Attributes }>,
 ): Promise<RootIndex> {
   const rows: { readonly path: RawPath; readonly attributes: Attributes }[] = []
   for await (const row of listed) {
-    if (rows.length >= indexPathsMax)
+    if (rows.length >= entryPathsMax)
       throw new VmlError(
         'unsupported',
-        `Cannot take stock of the system: it has more than ${indexPathsMax} files and folders`,
+        `Cannot take stock of the system: it has more than ${entryPathsMax} files and folders`,
       )
     rows.push(row)
   }

@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -84,4 +94,27 @@ test('a file that was written to since, or came to a name that was free, stops i
     assert.equal(run(forgetScript(journal)).status, 0)
     assert.ok(!existsSync(join(folder, 'journal')))
   }
+})
+
+test('names of one file are names of one file where they are copied to another file system, alone or in a folder', () => {
+  const { journal } = prepare()
+  const from = join(folder, "it's new")
+  mkdirSync(join(from, 'in'), { recursive: true })
+  writeFileSync(join(from, 'a'), 'content', { mode: 0o640 })
+  for (const name of ['-b\nc', 'in/d']) linkSync(join(from, 'a'), join(from, name))
+  writeFileSync(join(folder, 'journal/state'), 'NONE\n')
+  rmSync(join(folder, 'journal/keep'), { recursive: true })
+  writeFileSync(join(folder, 'journal/state.PREPARED'), 'PREPARED\n')
+  const to = (name: string) => join(folder, 'journal/keep/1', name)
+  const copies = [
+    ['a', 'a'],
+    ['-b\nc', 'b'],
+    ['in', 'in'],
+  ].map(([name = '', target = '']) => ({ from: raw(join(from, name)), to: raw(to(target)) }))
+  const { status, stderr } = run(prepareScript(journal, copies))
+  assert.equal(status, 0, stderr)
+  const [first, ...others] = ['a', 'b', 'in/d'].map((name) => statSync(to(name)))
+  assert.deepEqual([first?.nlink, first?.mode, first?.size], [3, 0o100640, 7])
+  for (const other of others) assert.equal(other.ino, first?.ino)
+  assert.deepEqual(readdirSync(join(folder, 'journal/keep')).toSorted(), ['0', '1'])
 })

@@ -2,6 +2,7 @@
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import type { Journal } from './journal.ts'
+import { packOptions, unpackOptions } from './remote-stage-script.ts'
 
 /** Something was changed meanwhile: nothing was done, and the journal is PREPARED. */
 export const changedStatus = 64
@@ -79,17 +80,20 @@ exec /bin/sh "$J/recover.sh"
   return Buffer.from(text, 'latin1')
 }
 
+interface Copy {
+  readonly from: RawText
+  /** In a folder that keeps. */
+  readonly to: RawText
+}
+
 /** Folders to keep things in, copies, and the first state. Nothing of the root is changed. `times` are of the folders above those that are made. */
-export function prepareScript(
-  { folder, keeps, steps }: Journal,
-  copies: readonly { readonly from: RawText; readonly to: RawText }[],
-): RawText {
+export function prepareScript({ folder, keeps, steps }: Journal, copies: readonly Copy[]): RawText {
   // Each kept thing lies in a folder of its own, or of some, within one that keeps.
   const places = [
     ...steps.flatMap((step) => ('kept' in step ? [step.kept] : [])),
     ...copies.map(({ to }) => to),
   ]
-  const placeFolders = new Set(places.map((each) => each.slice(0, each.lastIndexOf('/'))))
+  const placeFolders = new Set(places.map(parentText))
   const lines = [
     ...keeps.flatMap(({ made, aboveMtimeNs }) => {
       const [outermost] = made
@@ -101,7 +105,7 @@ export function prepareScript(
       ]
     }),
     ...[...placeFolders].map((each) => `mkdir -p -m 700 ${singleQuoted(each)}`),
-    ...copies.map(({ from, to }) => `cp -a -T ${singleQuoted(from)} ${singleQuoted(to)}`),
+    ...copyLines(copies, keeps),
     ...keeps.map((keep) => `sync -f ${singleQuoted(keep.folder)}`),
   ]
   const journal = singleQuoted(folder)
@@ -111,6 +115,28 @@ sync -f ${journal}
 ${lines.join('\n')}
 mv -f ${journal}/state.PREPARED ${journal}/state
 sync ${journal}`)
+}
+
+/** For each file system in one go, since names of one file stay that in one archive alone; then each goes to its place. */
+function copyLines(copies: readonly Copy[], keeps: Journal['keeps']): string[] {
+  const keepOf = ({ to }: Copy) =>
+    keeps.find(({ folder }) => to.startsWith(`${folder}/`))?.folder ?? parentText(to)
+  return [...Map.groupBy(copies, keepOf)].flatMap(([folder, some]) => {
+    const copied = `${folder}/copied`
+    const quotedFolder = singleQuoted(asRaw(copied))
+    return [
+      `mkdir -m 700 ${quotedFolder}`,
+      '{',
+      ...some.map(({ from }) => `printf '%s\\0' ${singleQuoted(asRaw(from.slice(1)))}`),
+      `} | tar -c -f - --null --verbatim-files-from --no-unquote ${packOptions} -C / -T - | tar -x -f - ${unpackOptions} -C ${quotedFolder}`,
+      ...some.map(({ from, to }) => `mv -T ${singleQuoted(asRaw(copied + from))} ${singleQuoted(to)}`),
+      `rm -r ${quotedFolder}`,
+    ]
+  })
+}
+
+function parentText(path: RawText): RawText {
+  return asRaw(path.slice(0, path.lastIndexOf('/')))
 }
 
 function secondsOf(ns: bigint): string {

@@ -36,6 +36,9 @@ export interface RemoteChanges {
   folderMtimeNs(path: RawPath): bigint | undefined
 }
 
+/** A source tree of the largest kind; all that is told of each is in memory, some times over. */
+const stagedPathsMax = 1_000_000
+
 /** Nobody may be in the stage. Fails with `conflict` where something that it changes was changed on the machine meanwhile. */
 export async function readRemoteChanges(
   machine: RemoteMachine,
@@ -44,13 +47,13 @@ export async function readRemoteChanges(
   const overlays = overlaysOf(plan)
   const uppers = new Map<RawPath, Attributes>()
   const copies = new Map<StagedMount, Placed[]>()
+  const { shell, signal } = machine
+  const list = (folder: RawPath) => listBelow(shell, { starts: [folder], pathsMax: stagedPathsMax, signal })
   for (const overlay of overlays) {
-    const { shell, signal } = machine
-    for await (const { path, attributes } of listBelow(shell, { starts: [upperOf(plan, overlay)], signal }))
-      uppers.set(path, attributes)
+    for await (const { path, attributes } of list(upperOf(plan, overlay))) uppers.set(path, attributes)
     const found: Placed[] = []
     const folder = asRaw(`${overlay.layer}/work/index`) as RawPath
-    for await (const { path, attributes } of listBelow(shell, { starts: [folder], signal }))
+    for await (const { path, attributes } of list(folder))
       if (path !== folder) found.push({ place: path, status: listedStatus(attributes) })
     copies.set(overlay, found)
   }

@@ -150,8 +150,12 @@ export async function readRemoteXattrs(
           details: { message: record.message },
           hint: 'Nothing was changed. Repeat it',
         })
-      for await (const _ of record.segments());
-      const { xattrs = [], device } = record.attributes
+      const { xattrs = [], device, size = 0 } = record.attributes
+      if (size > 0)
+        throw new VmlError(
+          'remote.protocol',
+          `Cannot understand ${machine.name}: a copy of a file's attributes has a content`,
+        )
       if (xattrs.length > 0 || device !== undefined)
         found.set(path, { xattrs, ...(device === undefined ? {} : { device }) })
     }

@@ -66,7 +66,7 @@ export async function recordRemote(
     const rule = ruleOf(path)
     return rule === undefined || rule.path === 'made' ? undefined : rule.name
   }
-  await using writer = await logbook.repository.beginWrite({ signal: machine.signal })
+  await using writer = await logbook.repository.beginWrite({ signal: machine.signal, thorough: true })
   const wanted = changes.flatMap(({ path, before }): ContentToStore[] => {
     const place = before && keptAt(journal, path)
     if (before?.type !== 'file' || before.sha256 === undefined || place === undefined) return []

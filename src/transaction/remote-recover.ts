@@ -103,7 +103,7 @@ async function record(
         hint: 'The machine is as it is after it. Nothing was removed',
       },
     )
-  const { exitStatus, takesBack } = parseIntent(result)
+  const { exitStatus, takesBack, validations = [] } = parseIntent(result)
   return await recordCommittedRemote(parts, {
     note,
     plan: note.plan,
@@ -111,7 +111,7 @@ async function record(
     changes: readToldChanges(machine.name, changes),
     exitStatus,
     packages: await readKeptPackages(remotePlace(machine)),
-    validations: [],
+    validations,
     ...(takesBack === undefined ? {} : { takesBack }),
   })
 }

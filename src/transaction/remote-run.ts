@@ -8,9 +8,10 @@ import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { madeBlind, madeInStage } from './boot-images.ts'
-import { encodeIntended } from './commit-intent.ts'
+import { type CommitIntent, encodeIntended } from './commit-intent.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
 import { keepPackages, type PackagesNow, readPackagesNow } from './packages-now.ts'
+import { checkRemoteStage } from './remote-checks.ts'
 import { inLayer, readRemoteChanges } from './remote-changes.ts'
 import {
   commitRemote,
@@ -42,6 +43,7 @@ import {
 } from './remote-stage.ts'
 import { remoteCommitNeeds } from './remote-space.ts'
 import { requireSpace } from './space-need.ts'
+import { describeValidation, notPassed, requirePassed } from './stage-checks.ts'
 import type { StageNote } from './stage-note.ts'
 import { readToldChanges } from './storable-changes.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
@@ -57,6 +59,8 @@ export interface RemoteRun {
   readonly argv: readonly string[]
   /** Runs a program of the machine as root, at this process's own terminal where it has one. How it ended is told by the machine itself. */
   attach(argv: readonly string[]): Promise<void>
+  /** Nothing is committed where a check does not pass. */
+  readonly isStrict: boolean
   /** Whether what it changed is kept. */
   decide(exitStatus: number, changes: readonly PathChange[]): 'commit' | 'discard'
 }
@@ -82,6 +86,7 @@ export async function runRemoteTransaction(
   let stage: RemoteStage
   let exitStatus: number
   let looked: Awaited<ReturnType<typeof readRemoteChanges>>
+  let validations: readonly Validation[]
   try {
     stage = await openRemoteStage(machine, planned, note)
     await run.attach(['sh', '-c', enterAndTellScript, 'vml', remoteOpen(machine), ...run.argv])
@@ -96,6 +101,10 @@ export async function runRemoteTransaction(
     }
     await requireBootImagesThere(machine, looked.changes)
     requireSpace(`commit the transaction on ${machine.name}`, await remoteCommitNeeds(machine, looked))
+    requireNoRpm(machine, looked.changes)
+    validations = await checkRemoteStage(machine, stage, looked)
+    if (run.isStrict) requirePassed(validations)
+    for (const bad of notPassed(validations)) machine.reporter.warn({ warning: describeValidation(bad) })
   } catch (error) {
     throw await thrownAway(machine, discard, error)
   }
@@ -112,7 +121,7 @@ export async function runRemoteTransaction(
     const place = remotePlace(machine)
     packages = await readPackagesNow(place)
     await keepPackages(place, packages)
-    await writeRemoteIntent(machine, looked.changes, { exitStatus })
+    await writeRemoteIntent(machine, looked.changes, { exitStatus, validations })
     prepared = await prepareRemote(machine, {
       changes: looked.changes,
       mountInfo: stage.mountInfo,
@@ -131,7 +140,7 @@ export async function runRemoteTransaction(
     changes: looked.changes,
     exitStatus,
     packages,
-    validations: [],
+    validations,
   })
   return { kind: 'recorded', exitStatus, transaction }
 }
@@ -226,17 +235,13 @@ function lostWhileCommitting(machine: RemoteMachine, cause: unknown): VmlError {
 export async function writeRemoteIntent(
   machine: RemoteMachine,
   changes: readonly PathChange[],
-  intent: { readonly exitStatus: number; readonly takesBack?: TransactionDocument['takesBack'] },
+  intent: CommitIntent,
 ): Promise<void> {
   const intended = encodeIntended(changes)
   // What could not be recorded must not be committed: most of it is what the machine said.
   readToldChanges(machine.name, intended)
   await writeRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), intended)
-  await writeRemoteFile(
-    machine,
-    remoteOpen(machine, 'result.json'),
-    JSON.stringify({ ...intent, validations: [] }),
-  )
+  await writeRemoteFile(machine, remoteOpen(machine, 'result.json'), JSON.stringify(intent))
 }
 
 export async function dropUppers(machine: RemoteMachine, plan: MountPlan | undefined): Promise<void> {
@@ -251,6 +256,19 @@ export async function dropUppers(machine: RemoteMachine, plan: MountPlan | undef
     doing: 'remove what was staged',
   })
 }
+
+/** rpm's database is one file: taken back with later work in it, it would be the whole of it or a conflict, and say other things than the files. */
+function requireNoRpm(machine: RemoteMachine, changes: readonly PathChange[]): void {
+  const database = changes.find(({ path }) => rpmDatabase.test(path))
+  if (database === undefined) return
+  throw new VmlError(
+    'unsupported',
+    `Cannot make a transaction of this on ${machine.name}: it changes packages of rpm (${printable(database.path)}), which VML takes back only where it is itself`,
+    { hint: 'Nothing of it was kept. On the machine itself: vml tx run, or vml tx enable for dnf' },
+  )
+}
+
+const rpmDatabase = /^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\//
 
 /** As `requireBootImages` has it for this host. */
 async function requireBootImagesThere(machine: RemoteMachine, changes: readonly PathChange[]): Promise<void> {

@@ -5,12 +5,12 @@ import { asRaw, printable, rawToBytes, type RawText } from '../base/raw-text.ts'
 import { requireTag } from '../engine/edit.ts'
 import { nulTerminated } from '../source/guest-script.ts'
 import { listBelow } from '../source/list-below.ts'
-import { rootPath, type RawPath } from '../model/raw-path.ts'
+import { entryPathsMax, rootPath, type RawPath } from '../model/raw-path.ts'
 import { enterScript } from '../stage/enter-script.ts'
 import { readListedIndex } from '../stage/listed-index.ts'
 import { type MountPlan, type MountRequest, planMounts, viewOf } from '../stage/mount-plan.ts'
 import { policyScript } from '../stage/policy-rc.ts'
-import { indexPathsMax, type RootIndex } from '../stage/root-index.ts'
+import type { RootIndex } from '../stage/root-index.ts'
 import {
   beginScript,
   dropScript,
@@ -173,7 +173,7 @@ export async function openRemoteStage(
       starts: view.tops,
       closed: view.closed,
       // One more, so that a system that is too large is told as that.
-      pathsMax: indexPathsMax + 1,
+      pathsMax: entryPathsMax + 1,
       signal: machine.signal,
     }),
   )

@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { printableText, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath } from '../model/raw-path.ts'
+import type { PathChange } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
 import { lostDependencies } from '../packages/lost-dependencies.ts'
@@ -18,9 +19,9 @@ import { openStageView, type StageView } from './stage-view.ts'
 import { inRoot, type Workplace } from './workplace.ts'
 
 /** A configuration is read in a second; a check that asks the network may wait for it. */
-const checkSecondsMax = 120
+export const checkSecondsMax = 120
 /** What a person reads of it, and what a record keeps. */
-const outputBytesMax = 4096
+export const checkOutputBytesMax = 4096
 const lostShown = 10
 
 /**
@@ -46,7 +47,7 @@ export async function checkStage(place: Workplace, looked: LookedStage): Promise
     if (asked.status === 'fulfilled') add(asked.value)
     else throw asked.reason
   for (const check of stageChecks) {
-    const argv = argvOf(check, view)
+    const argv = dueArgv(check, view.changes.values())
     if (argv === undefined || !isThere(view, check.program)) continue
     progress(check.name)
     add(await ask(place, looked, { name: check.name, argv }))
@@ -93,7 +94,12 @@ async function auditPackages(place: Workplace, looked: LookedStage): Promise<Val
   const staged = await ask(place, looked, { name: audit.join(' '), argv: audit, silent: true })
   if (staged.outcome !== 'failed' || staged.message === undefined) return staged
   const live = await place.shell.run({ argv: audit, signal: place.signal })
-  const isOld = textOf(live.stdout) === staged.message
+  return unlessOld(staged, live.stdout)
+}
+
+/** What it finds on the machine as it is. */
+export function unlessOld(staged: Validation, live: Uint8Array): Validation {
+  const isOld = textOf(live) === staged.message
   return isOld ? { name: staged.name, outcome: 'passed', message: 'it finds what it found before' } : staged
 }
 
@@ -101,7 +107,12 @@ function checkOffers(place: Workplace, view: StageView): Validation | undefined 
   const [before, after] = [inRoot(place, statusPath), view.placeOf(statusPath)]
   if (after === undefined || view.changes.get(statusPath)?.before === undefined) return undefined
   const read = (file: RawText) => rawFromBytes(readFileSync(rawToBytes(file)))
-  const lost = lostDependencies(read(before), read(after))
+  return judgeOffers(read(before), read(after))
+}
+
+/** Of dpkg's list of all packages before and after. */
+export function judgeOffers(before: RawText, after: RawText): Validation {
+  const lost = lostDependencies(before, after)
   const name = 'packages that others need'
   if (lost.length === 0) return { name, outcome: 'passed' }
   const sentences = lost
@@ -112,8 +123,11 @@ function checkOffers(place: Workplace, view: StageView): Validation | undefined 
 }
 
 /** Undefined where it is not due. */
-function argvOf({ due, argv }: StageCheck, view: StageView): readonly string[] | undefined {
-  const changes = [...view.changes.values()].filter(({ path }) => due.test(path))
+export function dueArgv(
+  { due, argv }: StageCheck,
+  all: Iterable<Pick<PathChange, 'path' | 'after'>>,
+): readonly string[] | undefined {
+  const changes = [...all].filter(({ path }) => due.test(path))
   if (changes.length === 0) return undefined
   return argv(changes.flatMap(({ path, after }) => (after && after.type !== 'dir' ? [path] : [])))
 }
@@ -145,7 +159,7 @@ async function ask(
       for (const stream of [child.stdout, child.stderr])
         stream?.on('data', (chunk: Buffer) => {
           // Read to the end, so that it is never stopped by us; kept is its beginning.
-          if (bytes < outputBytesMax) said.push(chunk.subarray(0, outputBytesMax - bytes))
+          if (bytes < checkOutputBytesMax) said.push(chunk.subarray(0, checkOutputBytesMax - bytes))
           bytes += chunk.length
         })
     },
@@ -155,8 +169,22 @@ async function ask(
     return { refusal: messageOf(error) }
   })
   if ('refusal' in outcome) return { name, outcome: 'not run', message: outcome.refusal }
-  const { status } = outcome
-  const output = textOf(Buffer.concat(said))
+  return judgeCheck({ name, silent, status: outcome.status, said: Buffer.concat(said) })
+}
+
+/** `said`: the beginning of what it printed. */
+export function judgeCheck({
+  name,
+  silent,
+  status,
+  said,
+}: {
+  readonly name: string
+  readonly silent: boolean
+  readonly status: number
+  readonly said: Uint8Array
+}): Validation {
+  const output = textOf(said)
   const message = output === '' ? {} : { message: output }
   if (status === notSetApartStatus && output.startsWith('vml: '))
     return { name, outcome: 'not run', ...message }
@@ -169,6 +197,6 @@ async function ask(
 
 /** One line of what a program said. */
 function textOf(bytes: Uint8Array): string {
-  const text = Buffer.from(bytes).subarray(0, outputBytesMax).toString('utf8')
+  const text = Buffer.from(bytes).subarray(0, checkOutputBytesMax).toString('utf8')
   return text.trim().replaceAll(/\s*\n\s*/g, '; ')
 }

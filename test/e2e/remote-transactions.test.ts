@@ -184,8 +184,24 @@ test('a machine that lies is not believed: neither a path that nobody asked for 
   await bed.nothingLeft()
 })
 
-test('--on takes no option that needs VML on the machine', async () => {
+test('what does not stand the checks in the stage is not committed over ssh with --strict; without it the record says so', async () => {
+  const from = bed.tree()
+  const breaking = `sed -i '/^Package: base-files$/,/^$/s/^Status: .*/Status: install ok half-configured/' /var/lib/dpkg/status`
+  const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--strict', '--', 'sh', '-c', breaking])
+  assert.equal(refused.status, 15, refused.stderr)
+  assert.match(refused.stderr, /dpkg --audit failed: .*base-files/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+  assert.match(
+    (await bed.well('tx', 'run', '--on', 'lab', '--', 'sh', '-c', breaking)).stderr,
+    /dpkg --audit failed: .*base-files/,
+  )
+  const shown = await bed.well('tx', 'show', String(await bed.last()), '--on', 'lab')
+  assert.match(shown.stdout, /failed +dpkg --audit|dpkg --audit.*failed/)
+})
+
+test('--on says of each option that cannot be had over ssh what to do instead', async () => {
   const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--live', '--', 'true'])
   assert.equal(refused.status, 2)
-  assert.match(refused.stderr, /--live with --on/)
+  assert.match(refused.stderr, /--live with --on[^]*vml tx run --live there/)
 })

@@ -32,6 +32,11 @@ test('of an upgrade over ssh exactly the upgrade is taken back: dpkg and apt agr
   const number = String(await bed.last())
   assert.match((await bed.well('tx', 'show', number, '--on', 'lab')).stdout, /~ {2}tool:all +1 → 2/)
   await bed.chroot.sh('sed -i s/last=4/last=5/ /etc/tool.conf')
+  await bed.chroot.sh('apt-mark hold tool')
+  const pinned = await bed.vml(['tx', 'undo', number, '--on', 'lab'])
+  assert.equal(pinned.status, 14, pinned.stderr)
+  assert.match(pinned.stderr, /would change tool, which is pinned[^]*apt-mark unhold tool/)
+  await bed.chroot.sh('apt-mark unhold tool')
   const undone = await bed.well('tx', 'undo', number, '--on', 'lab')
   assert.match(undone.stderr, /dpkg --audit ok; apt-get check ok; dpkg --verify ok, 1 package/)
   assert.equal((await bed.chroot.sh('tool; tail -1 /etc/tool.conf')).stdout, '1\nlast=5\n')
@@ -63,6 +68,18 @@ test('a command that fails, or changes nothing, makes no transaction; its output
   await bed.nothingLeft()
 })
 
+test('a change of the database of rpm is refused by its name, and what to do instead is said', async () => {
+  const from = bed.tree()
+  const refused = await bed.vml([
+    ...['tx', 'run', '--on', 'lab', '--', 'sh', '-c'],
+    'mkdir -p /var/lib/rpm; echo x >/var/lib/rpm/rpmdb.sqlite',
+  ])
+  assert.equal(refused.status, 17, refused.stderr)
+  assert.match(refused.stderr, /changes packages of rpm \(\/var\/lib\/rpm[^]*vml tx enable for dnf/)
+  assert.equal(bed.differences(from), '')
+  await bed.nothingLeft()
+})
+
 test('a command has a terminal where ours is one', async () => {
   const words = [
     ...vmlCommand,
@@ -85,7 +102,7 @@ test('a command has a terminal where ours is one', async () => {
 })
 
 for (const way of ['recover', 'backward', 'recover.sh'] as const)
-  test(`a commit that is cut at any of its renames with all connections is whole or nothing after ${way}`, async () => {
+  test(`a commit that is cut at any of its renames with all connections is whole or nothing after ${way}`, async (context) => {
     const from = bed.tree()
     let cuts = 0
     for (
@@ -110,7 +127,7 @@ for (const way of ['recover', 'backward', 'recover.sh'] as const)
     // What came to its end is there, and goes.
     await bed.well('tx', 'undo', String(await bed.last()), '--on', 'lab')
     assert.equal(bed.differences(from), '')
-    console.log(`${cuts} cuts, recovered by ${way}`)
+    context.diagnostic(`${cuts} cuts, recovered by ${way}`)
     assert.ok(cuts > 8)
   })
 

@@ -46,7 +46,7 @@ export const command = defineCommand({
       line: 'vml tx run --validate "systemctl is-active nginx" --within 10m -- apt-get -y upgrade',
       does: 'taken back by itself if nginx does not stay up',
     },
-    { line: 'vml tx run --on lab -- apt-get -y upgrade', does: 'on the machine lab, over ssh' },
+    { line: 'vml tx run --on lab --strict -- apt-get -y upgrade', does: 'on the machine lab, over ssh' },
     { line: 'vml tx run -- sh', does: 'a shell: what is done in it until it ends is one transaction' },
   ],
   async run(context, { operands, options }) {
@@ -54,10 +54,9 @@ export const command = defineCommand({
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
     if (options.on !== undefined) {
-      const { live, strict, validate, within, confirm, budget } = options
+      const { live, validate, within, confirm, budget } = options
       requireNoneOf({
         '--live': live,
-        '--strict': strict,
         '--validate': validate !== undefined,
         '--within': within !== undefined,
         '--confirm': confirm,

@@ -17,9 +17,9 @@ import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
-import { shown } from '../options.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
+import { pinnedAmong, printPinned } from '../pinned-packages.ts'
 import { describePlan, printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -123,7 +123,7 @@ async function takeBack(
       hint: 'Give one of them',
     })
   if (options.on !== undefined) {
-    requireNoneOf({ '--scripts': options.scripts, '--pinned': options.pinned })
+    requireNoneOf({ '--scripts': options.scripts })
     const { takeBackOn } = await import('../undo-on.ts')
     return await takeBackOn(context, options.on, { kind, choose, options })
   }
@@ -163,8 +163,7 @@ async function takeBack(
     printUndoPlan(out, plan, out.verbose)
     printNeeds(out, undoNeeds(run, plan))
   }
-  if (pinned.length > 0)
-    out.line(`  pinned: ${pinned.map(shown).join(', ')}${options.pinned ? '' : '; only with --pinned'}`)
+  printPinned(out, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
@@ -232,10 +231,14 @@ async function planTakeBack(
       : error
   })
   if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
-  const pinned = plan.packages.length > 0 ? await pinnedAmong(plan) : []
+  const doing = `${kind} ${plan.subject.map(entryName).join(', ')}`
+  const pinned = await pinnedAmong(plan, packagePinsHere, {
+    ...options,
+    doing,
+    howToUnpin: (names) => `vml tx unpin ${names}`,
+  })
   if (!options.dryRun) {
-    if (pinned.length > 0 && !options.pinned) throw keepsPinned(plan, pinned)
-    requireNoneStranded(`${kind} ${plan.subject.map(entryName).join(', ')}`, plan.stranded)
+    requireNoneStranded(doing, plan.stranded)
     if (!options.scripts && !isNothing(plan)) requireSpace(`${kind} it`, undoNeeds(run, plan))
   }
   const kept = owned.move()
@@ -243,22 +246,4 @@ async function planTakeBack(
     ...{ opened, undoParts, request, plan, pinned, words },
     [Symbol.asyncDispose]: async () => await kept.disposeAsync(),
   }
-}
-
-function keepsPinned({ kind, subject }: UndoPlan, pinned: readonly string[]): VmlError {
-  const isOne = pinned.length === 1
-  return new VmlError(
-    'conflict',
-    `Cannot ${kind} ${subject.map(entryName).join(', ')}: it would change ${pinned.join(', ')}, which ${isOne ? 'is' : 'are'} pinned`,
-    {
-      details: { pinned },
-      hint: `Nothing was changed. --pinned does it all the same; vml tx unpin ${pinned.join(' ')} lets ${isOne ? 'it' : 'them'} change`,
-    },
-  )
-}
-
-async function pinnedAmong({ packages }: UndoPlan): Promise<readonly string[]> {
-  const pins = packagePinsHere()
-  const pinned = await pins.list()
-  return packages.filter((change) => pins.holds(pinned, change)).map(({ name }) => name)
 }
