@@ -9,6 +9,8 @@ import type { Chroot } from './chroot.ts'
 export interface MirrorOptions {
   /** And the installed version of each package that apt would replace, for an archive that does not forget. Default: no. */
   readonly installed?: boolean
+  /** As if Debian's next release were among the sources, too. Default: no. */
+  readonly newer?: boolean
 }
 
 /**
@@ -18,7 +20,7 @@ export interface MirrorOptions {
 export async function mirrorPackages(
   chroot: Chroot,
   words: readonly string[],
-  { installed = false }: MirrorOptions = {},
+  { installed = false, newer = false }: MirrorOptions = {},
 ): Promise<string[]> {
   const folder = await mkdtemp(join(tmpdir(), 'vml-mirror-'))
   try {
@@ -26,7 +28,7 @@ export async function mirrorPackages(
     const status = join(folder, 'status')
     await copyFile(join(chroot.path, 'var/lib/dpkg/status'), status)
     const program = join(import.meta.dirname, '../tools/chroots/packages')
-    const options = [...(installed ? ['--installed'] : []), status, ...words]
+    const options = [...(installed ? ['--installed'] : []), ...(newer ? ['--newer'] : []), status, ...words]
     const { stdout } = await promisify(execFile)(program, options, { maxBuffer: outputBytesMax })
     return stdout.split('\n').filter((line) => line !== '')
   } finally {
