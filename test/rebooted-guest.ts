@@ -88,7 +88,7 @@ const atomicLibrary = '/usr/lib/x86_64-linux-gnu/libatomic.so.1'
 
 const installProgram = `set -e
 mkdir -p /opt/vml
-echo 'LABEL=vml /opt/vml ext4 ro,nofail 0 0' >>/etc/fstab
+echo 'LABEL=vml /opt/vml ext4 ro,x-systemd.device-timeout=infinity 0 0' >>/etc/fstab
 mount /opt/vml
 cp /opt/vml/libatomic.so.1 /usr/local/lib/
 ldconfig

@@ -41,9 +41,17 @@ export function testSystemd(
       test(`a commit that is cut off ${delay} s after it began is whole, or not there, when services start`, async (context) => {
         for (const cut of machineOf().cuts) {
           const next = `round-${round++}`
-          const came = await cutCommit(machineOf(), { cut, delay, files, before: state, after: next })
-          context.diagnostic(`${cut.how}: ${came === next ? 'the commit is whole' : 'nothing of it'}`)
-          state = came
+          const { side, mended } = await cutCommit(machineOf(), {
+            cut,
+            delay,
+            files,
+            before: state,
+            after: next,
+          })
+          context.diagnostic(
+            `${cut.how}: ${side === next ? 'the commit is whole' : 'nothing of it'}${mended ? ', by what ran at the start' : ''}`,
+          )
+          state = side
         }
       })
     test('C04: a watch survives the end of the machine: systemd takes it up, and takes the change back', async () => {
@@ -71,11 +79,11 @@ export interface CutCommit {
   readonly after: string
 }
 
-/** Tells which of `before` and `after` is there when services start; all files are one or the other. */
+/** All files are as before, or as after, when services start: tells which, and whether something had to be mended for it. */
 export async function cutCommit(
   machine: RebootedMachine,
   { cut, delay, files, before, after }: CutCommit,
-): Promise<string> {
+): Promise<{ readonly side: string; readonly mended: boolean }> {
   const known = await records(machine)
   await machine.crash(`vml tx run -m many -- sh -c '${writing(after, files)}' >/dev/null 2>&1 & pid=$!
 while kill -0 $pid 2>/dev/null; do
@@ -102,7 +110,8 @@ ${cut.by}`)
     'for u in local-fs.target vml-recover.service sysinit.target; do systemctl show -P ActiveEnterTimestampMonotonic $u; done',
   )
   const times = order.stdout.trim().split('\n').map(Number)
-  if (said.includes('was cut off')) {
+  const mended = said.includes('was cut off')
+  if (mended) {
     assert.match(said, /Done: the commit is ended/)
     assert.deepEqual(
       times,
@@ -110,12 +119,11 @@ ${cut.by}`)
     )
   }
   const recovered = await machine.vml('tx recover')
-  if (said.includes('was cut off'))
-    assert.match(recovered.stderr, /When the machine started: .*the commit is ended/)
+  if (mended) assert.match(recovered.stderr, /When the machine started: .*the commit is ended/)
   assert.equal((await records(machine)) - known, side === after ? 1 : 0)
   assert.equal((await look()).trim(), line.trim())
   assert.equal((await machine.root('systemctl is-system-running --wait', failed)).stdout, 'running\n')
-  return side
+  return { side, mended }
 }
 
 async function records(machine: RebootedMachine): Promise<number> {

@@ -2,4 +2,4 @@
 import { startRebootedChroot } from '../rebooted-chroot.ts'
 import { testSystemd } from '../systemd-steps.ts'
 
-testSystemd(startRebootedChroot, { files: 4000, delays: [0, 0.1, 0.3] })
+testSystemd(startRebootedChroot, { files: 2000, delays: [0, 0.1, 0.3] })
