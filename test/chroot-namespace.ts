@@ -11,6 +11,8 @@ export interface NamespaceOptions {
   readonly network?: boolean
   /** Folders that lie on a mount of their own: another file system of the same kind, on btrfs another subvolume. Default: none. */
   readonly apart?: readonly string[]
+  /** Its own systemd is the first process, as in a container. Default: one that does nothing. */
+  readonly systemd?: boolean
 }
 
 export interface Namespace extends AsyncDisposable {
@@ -31,12 +33,17 @@ interface NamespacePaths {
   readonly codeCache: string
 }
 
+/** Words for setpriv(1): nothing that runs beside a systemd may set the clock of this computer, or its kernel's modules. */
+export const bounded: readonly string[] = ['--bounding-set=-sys_time,-sys_module,-sys_boot']
+
 // Pid, mount, host name, IPC and network are its own. Nothing of this computer's files is in reach but what is bound, and the kernel
 // undoes every mount, and frees the loop device, when the last process has gone.
 const script = `
 set -eu
-image=$1 root=$2 project=$3 archive=$4 code=$5 system=$6 network=$7
-shift 7
+image=$1 root=$2 project=$3 archive=$4 code=$5 system=$6 network=$7 init=$8
+shift 8
+# Of the one that was ended before, whose mounts the kernel may still be at.
+[ $system = tmpfs ] || while losetup -j "$image" | grep -q .; do sleep 0.1; done
 case $system in
   # Nobody pulls the plug here: without barriers a sync costs no wait for this computer's disk.
   ext4) mount -t ext4 -o loop,barrier=0 "$image" "$root" ;;
@@ -76,6 +83,16 @@ for path; do
   find "$root$path" -mindepth 1 -delete
   mount --move "$new" "$root$path"
 done
+if [ "$init" = systemd ]; then
+  # Control groups of its own: "0" is whoever writes it, cgroups(7).
+  mkdir "$root.groups"
+  mount -t cgroup2 cgroup2 "$root.groups"
+  group=$root.groups/$(basename "$(dirname "$root")")
+  mkdir "$group"
+  echo 0 >"$group/cgroup.procs"
+  umount "$root.groups"
+  rmdir "$root.groups"
+fi
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 # Settings of the kernel are this computer's.
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -93,6 +110,8 @@ mknod -m 666 "$root/dev/random" c 1 8
 mknod -m 666 "$root/dev/urandom" c 1 9
 mknod -m 666 "$root/dev/tty" c 5 0
 umask 022
+# What is written there would end this computer.
+[ ! -e "$root/proc/sysrq-trigger" ] || mount --bind "$root/dev/null" "$root/proc/sysrq-trigger"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
 ln -s fd/0 "$root/dev/stdin"
@@ -118,8 +137,18 @@ cd "$root"
 pivot_root . run/old
 umount -l /run/old
 rmdir /run/old
+if [ "$init" = systemd ]; then
+  echo "$pid"
+  exec unshare --cgroup sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec env -i container=vml PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"' sh \
+    setpriv ${bounded.join(' ')} /lib/systemd/systemd >/dev/null 2>&1 </dev/null
+fi
 # The first process of a pid namespace is left what others leave behind: bash lets such end, dash would not. It ends with its input.
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin bash -c 'echo "$1"; exec >/dev/null 2>&1; while read -r line; do :; done' init "$pid"
+`
+
+/** Nothing but folders, which stay when all that ran in them has ended. */
+const removeGroups = `
+mount -t cgroup2 cgroup2 "$1" && find "$1/$(basename "$(dirname "$1")")" -depth -type d -exec rmdir {} +
 `
 
 // Twenty mounts, and on tmpfs a copy of some gigabytes.
@@ -128,7 +157,7 @@ const readyMsMax = 120_000
 /** Fails with what the script said. */
 export async function holdNamespace(
   { image, mountPoint, project, archiveFolder, codeCache }: NamespacePaths,
-  { fileSystem = 'ext4', network = false, apart = [] }: NamespaceOptions,
+  { fileSystem = 'ext4', network = false, apart = [], systemd = false }: NamespaceOptions,
 ): Promise<Namespace> {
   const words = [
     image,
@@ -138,6 +167,7 @@ export async function holdNamespace(
     codeCache,
     fileSystem,
     network ? 'yes' : 'no',
+    systemd ? 'systemd' : 'none',
     ...apart,
   ]
   const child = spawn(
@@ -171,6 +201,8 @@ export async function holdNamespace(
       // It is gone when all others are, and unshare waits for it: pid_namespaces(7).
       if (child.exitCode === null && child.signalCode === null) process.kill(first, 'SIGKILL')
       await gone
+      if (systemd)
+        await once(spawn('unshare', ['--mount', 'sh', '-c', removeGroups, 'sh', mountPoint]), 'exit')
     }
     return { pid: first, [Symbol.asyncDispose]: end }
   } catch (error) {

@@ -8,7 +8,7 @@ import { dirname, join, relative } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { promisify } from 'node:util'
 import { chrootImage, type ChrootFlavour } from '../tools/chroots/chroots.ts'
-import { holdNamespace, type NamespaceOptions } from './chroot-namespace.ts'
+import { bounded, holdNamespace, type NamespaceOptions } from './chroot-namespace.ts'
 import { removeLeftoverFolders } from './leftover-folders.ts'
 
 export interface RunResult {
@@ -46,6 +46,8 @@ export interface Chroot extends AsyncDisposable {
   vml(args: readonly string[], options?: RunOptions): Promise<RunResult>
   /** A program to talk to, or to end: SIGKILL for the child is one for the program. */
   start(argv: readonly string[], options?: Pick<RunOptions, 'env' | 'cwd'>): ChrootProcess
+  /** Ends all its processes at once, and begins anew with what lies on its disk. Not with folders that lie apart, and not on tmpfs. */
+  restart(): Promise<void>
 }
 
 export interface ChrootOptions extends NamespaceOptions {
@@ -87,23 +89,32 @@ export async function openChroot(options: ChrootOptions = {}): Promise<Chroot> {
   const tree = createHash('sha256').update(project).digest('hex').slice(0, 16)
   const codeCache = join(process.env['NODE_COMPILE_CACHE'] ?? join(cacheFolder(), 'code'), `tree-${tree}`)
   mkdirSync(codeCache, { recursive: true })
-  const { pid } = resources.use(
-    await holdNamespace({ image, mountPoint, project, codeCache, archiveFolder }, { ...options, fileSystem }),
-  )
-  const path = `/proc/${pid}/root`
-  await writeFile(join(path, 'usr/bin/vml'), startVml, { mode: 0o755 })
+  const hold = async () =>
+    await holdNamespace({ image, mountPoint, project, codeCache, archiveFolder }, { ...options, fileSystem })
+  let namespace = await hold()
+  resources.defer(async () => await namespace[Symbol.asyncDispose]())
+  const pathOf = () => `/proc/${namespace.pid}/root`
+  await writeFile(join(pathOf(), 'usr/bin/vml'), startVml, { mode: 0o755 })
+  const enter = (argv: readonly string[], cwd: string | undefined) =>
+    entering(namespace.pid, options.systemd ? ['setpriv', ...bounded, '--', ...argv] : argv, cwd)
   let runs = 0
   const owned = resources.move()
   const run = async (argv: readonly string[], runOptions: RunOptions = {}) =>
-    await runInside(pid, argv, join(folder, `run-${runs++}`), runOptions)
+    await runInside(enter(argv, runOptions.cwd), join(folder, `run-${runs++}`), runOptions)
   return {
-    path,
+    get path() {
+      return pathOf()
+    },
     archiveFolder,
     run,
     sh: async (script, runOptions) => await run(['/bin/sh', '-c', script], runOptions),
     vml: async (args, runOptions) => await run(['/usr/bin/vml', ...args], runOptions),
     start: (argv, { env, cwd } = {}) =>
-      spawn('nsenter', entering(pid, argv, cwd), { stdio: 'pipe', env: { ...environment, ...env } }),
+      spawn('nsenter', enter(argv, cwd), { stdio: 'pipe', env: { ...environment, ...env } }),
+    async restart() {
+      await namespace[Symbol.asyncDispose]()
+      namespace = await hold()
+    },
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
 }
@@ -127,16 +138,15 @@ async function ownImage(
 
 /** Output goes to files: what a program leaves in the background may hold them open for as long as it likes. */
 async function runInside(
-  pid: number,
-  argv: readonly string[],
+  words: readonly string[],
   outputFile: string,
-  { input = '', env, cwd, mayFail = false }: RunOptions,
+  { input = '', env, mayFail = false }: RunOptions,
 ): Promise<RunResult> {
   const files = [`${outputFile}.out`, `${outputFile}.err`] as const
   const [out, err] = files.map((file) => openSync(file, 'wx'))
   const ended = Promise.withResolvers<number>()
   try {
-    const child = spawn('nsenter', entering(pid, argv, cwd), {
+    const child = spawn('nsenter', words, {
       stdio: ['pipe', out, err],
       env: { ...environment, ...env },
     })
@@ -151,7 +161,7 @@ async function runInside(
   const [stdout = '', stderr = ''] = files.map((file) => readFileSync(file, 'utf8'))
   for (const file of files) rmSync(file)
   if (status !== 0 && !mayFail)
-    throw new Error(`${argv.join(' ')} ended with ${status} in the chroot\n${stdout}${stderr}`)
+    throw new Error(`${words.join(' ')} ended with ${status} in the chroot\n${stdout}${stderr}`)
   return { status, stdout, stderr }
 }
 

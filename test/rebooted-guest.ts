@@ -8,28 +8,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connectQmp } from '../src/wire/qmp.ts'
 import { buildImage } from '../tools/images/images.ts'
 import { forwardedPort, makeOverlay, runProgram, writeSshFiles } from './guest-machine.ts'
-import { type CommandOptions, type CommandResult, runOverSsh } from './guests.ts'
+import { type CommandOptions, runOverSsh } from './guests.ts'
 import { removeLeftoverFolders } from './leftover-folders.ts'
-
-export interface RebootedGuest extends AsyncDisposable {
-  /** Runs a command line as root. */
-  root(command: string, options?: CommandOptions): Promise<CommandResult>
-  /** The same with VML's words, as a machine has it that VML was installed on. */
-  vml(words: string, options?: CommandOptions): Promise<CommandResult>
-  /** Runs a command line that ends the machine: by its own kernel at once (`sysrq`), or by a word to QEMU, which is then killed. Starts it again. */
-  crash(script: string): Promise<void>
-}
+import { type Cut, type RebootedMachine, until } from './rebooted-machine.ts'
 
 const folderPrefix = 'vml-reboots-'
 const project = dirname(import.meta.dirname)
-/** The kernel's own way to start anew without a word to any program, and without a sync (sysrq.rst, "b"). */
-export const resetNow = 'echo b >/proc/sysrq-trigger'
-/** Read by this process on the serial line, which then kills QEMU. */
-export const cutPowerNow = 'echo power-goes-now >/dev/ttyS0; sleep 60'
-/** Emulated, on two cores that others use. */
-const bootSecondsMax = 600
+const cuts: readonly Cut[] = [
+  // The kernel's own way to start anew without a word to any program, and without a sync (sysrq.rst, "b").
+  { how: 'the machine is reset', by: 'echo b >/proc/sysrq-trigger' },
+  // Read by this process on the serial line, which then kills QEMU.
+  { how: 'the power goes', by: 'echo power-goes-now >/dev/ttyS0; sleep 60' },
+]
 
-export async function startRebootedGuest(): Promise<RebootedGuest> {
+export async function startRebootedGuest(): Promise<RebootedMachine> {
   removeLeftoverFolders(folderPrefix)
   const image = await buildImage('debian@12')
   await using resources = new AsyncDisposableStack()
@@ -59,6 +51,7 @@ export async function startRebootedGuest(): Promise<RebootedGuest> {
   const owned = resources.move()
   await run(`until systemctl is-system-running --wait >/dev/null; do sleep 1; done; ${installProgram}`)
   return {
+    cuts,
     root: run,
     vml: async (words, options) => await run(`vml ${words}`, options),
     async crash(script) {
@@ -76,7 +69,7 @@ export async function startRebootedGuest(): Promise<RebootedGuest> {
   }
 }
 
-async function bootOf(run: RebootedGuest['root']): Promise<string> {
+async function bootOf(run: RebootedMachine['root']): Promise<string> {
   return (await run('cat /proc/sys/kernel/random/boot_id')).stdout
 }
 
@@ -95,7 +88,7 @@ const atomicLibrary = '/usr/lib/x86_64-linux-gnu/libatomic.so.1'
 
 const installProgram = `set -e
 mkdir -p /opt/vml
-echo 'LABEL=vml /opt/vml ext4 ro,nofail 0 0' >>/etc/fstab
+echo 'LABEL=vml /opt/vml ext4 ro,x-systemd.device-timeout=infinity 0 0' >>/etc/fstab
 mount /opt/vml
 cp /opt/vml/libatomic.so.1 /usr/local/lib/
 ldconfig
@@ -213,20 +206,4 @@ function machineArguments(folder: string, socket: string, serialFile: string): s
     ...['-fw_cfg', `name=opt/io.systemd.credentials/ssh.authorized_keys.root,file=${join(folder, 'id.pub')}`],
     ...['-qmp', `unix:${socket},server=on,wait=off`],
   ]
-}
-
-/** A question that fails is asked again, unless `check` fails. */
-export async function until(ask: () => Promise<boolean>, check = () => {}): Promise<void> {
-  const deadline = performance.now() + bootSecondsMax * 1000
-  for (;;) {
-    let cause: unknown
-    check()
-    try {
-      if (await ask()) return
-    } catch (error) {
-      cause = error
-    }
-    if (performance.now() > deadline) throw new Error(`Not within ${bootSecondsMax} s`, { cause })
-    await sleep(250)
-  }
 }

@@ -119,7 +119,8 @@ const plan: SchedulePlan = {
   ],
   // The unit first: without its script it does nothing.
   uninstall: [
-    { kind: 'run', argv: ['systemctl', 'disable', name], optional: true },
+    // Where it mended something it counts as active until it is stopped.
+    { kind: 'run', argv: ['systemctl', 'disable', '--now', name], optional: true },
     { kind: 'remove', path: `${wants}/${name}` },
     { kind: 'remove', path: unit },
     { kind: 'remove', path: script },

@@ -19,6 +19,11 @@ const unitsMax = 500
 /** Words reach a program as UTF-8; names of units are ASCII (systemd.unit(5)). */
 const plainPath = /^[\x21-\x7e]+$/
 
+/** It tells what is wrong on a terminal, or else to the system's log alone, where nobody would look for it: script(1) is a terminal. */
+const postfixCheck = `check='/usr/sbin/postfix check'
+! command -v script >/dev/null || exec script -qec "$check" /dev/null
+exec $check`
+
 export const stageChecks: readonly StageCheck[] = [
   // sshd wants a folder that its unit makes when it starts; in the check it is made for it.
   {
@@ -55,7 +60,7 @@ export const stageChecks: readonly StageCheck[] = [
     name: 'postfix check',
     program: '/usr/sbin/postfix',
     due: /^\/etc\/postfix\//,
-    argv: () => ['/usr/sbin/postfix', 'check'],
+    argv: () => ['/bin/sh', '-c', postfixCheck],
   },
   {
     name: 'systemd-analyze verify',

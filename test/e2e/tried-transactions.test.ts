@@ -161,6 +161,27 @@ test("C03: root's own checks decide and leave nothing behind; those that others 
   assert.match(refused.stderr, /check no-bad was not run: others than root may write it/)
 })
 
+test('C03: a program is asked about a change of its files, and what it says is bounded; nothing is committed with --strict', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /etc/nginx; cat >/usr/sbin/nginx; chmod 755 /usr/sbin/nginx', {
+    input: `#!/bin/sh
+[ "$*" = '-t -q' ] && grep -q bad /etc/nginx/nginx.conf || exit 0
+echo 'unknown directive "bad"' >&2
+yes 'and so on' | head -c 1000000 >&2
+exit 1
+`,
+  })
+  const write = (what: string) => ['--', 'sh', '-c', `echo ${what} >/etc/nginx/nginx.conf`]
+  const good = await chroot.vml(['tx', 'try', '--strict', '--discard', ...write('good')])
+  assert.match(good.stdout, /^ {2}passed: nginx -t$/m)
+  const bad = await chroot.vml(['tx', 'try', '--strict', ...write('bad')], { mayFail: true })
+  assert.equal(bad.status, 15)
+  assert.match(bad.stderr, /nginx -t failed: unknown directive "bad"; and so on; /)
+  assert.ok(bad.stderr.length < 8192, `${bad.stderr.length} characters`)
+  assert.equal((await chroot.vml(['tx', 'commit'], { mayFail: true })).status, 4)
+  assert.ok(!existsSync(join(chroot.path, 'etc/nginx/nginx.conf')))
+})
+
 test('A4: where there is no room for a commit or an undo, nothing is changed and the need is told', async () => {
   const chroot = await plainMachine()
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 40000000 /dev/urandom >/etc/large'])
