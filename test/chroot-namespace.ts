@@ -87,6 +87,11 @@ if [ "$init" = systemd ]; then
   # Control groups of its own: "0" is whoever writes it, cgroups(7).
   mkdir "$root.groups"
   mount -t cgroup2 cgroup2 "$root.groups"
+  # What a killed test left behind, as its folder is by the name of its process.
+  for old in "$root.groups"/vml-chroot-*; do
+    number=\${old##*/vml-chroot-}
+    [ ! -d "$old" ] || [ -d "/proc/\${number%%-*}" ] || find "$old" -depth -type d -exec rmdir {} +
+  done
   group=$root.groups/$(basename "$(dirname "$root")")
   mkdir "$group"
   echo 0 >"$group/cgroup.procs"
