@@ -156,6 +156,8 @@ class Vml(dnf.Plugin):
                 'vml: a script of %s asks systemctl by its path to change what runs, which a stage cannot put off' % past
             )
         rpm.addMacro('_install_script_path', SERVICES + ':' + rpm.expandMacro('%{_install_script_path}'))
+        # Scripts in Lua run in this process, with its own path.
+        os.environ['PATH'] = SERVICES + ':' + os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')
 
     def pre_transaction(self):
         if not self.changes_this_system():

@@ -27,12 +27,12 @@ chmod 755 $R/usr/lib/systemd/systemd-update-helper`,
 }
 const helper = (when: string, verb: string) =>
   `if [ ${when} ] && [ -x /usr/lib/systemd/systemd-update-helper ]; then\n  /usr/lib/systemd/systemd-update-helper ${verb} daemon.service || :\nfi`
-/** Scripts as %systemd_post, %systemd_preun and %systemd_postun_with_restart become. */
+/** Scripts as %systemd_post, %systemd_preun and %systemd_postun_with_restart become, and one that rpm runs in its own process. */
 const daemon = (version: string): RpmSpec => ({
   name: 'daemon',
   version,
   install: `mkdir -p $R/usr/lib/systemd/system $R/opt; echo "[Service]" >$R/usr/lib/systemd/system/daemon.service; echo ${version} >$R/opt/daemon`,
-  sections: `%post\n${helper('$1 -eq 1', 'install-system-units')}\n%preun\n${helper('$1 -eq 0', 'remove-system-units')}\n%postun\n${helper('$1 -ge 1', 'mark-restart-system-units')}`,
+  sections: `%post\n${helper('$1 -eq 1', 'install-system-units')}\n%preun\n${helper('$1 -eq 0', 'remove-system-units')}\n%postun\n${helper('$1 -ge 1', 'mark-restart-system-units')}\n%posttrans -p <lua>\nrpm.execute("systemctl", "start", "daemon.socket")`,
   files: ['/usr/lib/systemd/system/daemon.service', '/opt/daemon'],
 })
 const byPath: RpmSpec = {
@@ -56,8 +56,12 @@ test('what scripts ask of services is done after the commit and recorded; who na
 
   const upgrade = await dnf('upgrade', 'daemon')
   // Nothing while it was in the stage.
-  assert.deepEqual(upgrade.calls, ['daemon-reload', 'try-restart -- daemon.service'])
-  assert.match(upgrade.stderr, /Services: daemon\.service restarted\n/)
+  assert.deepEqual(upgrade.calls, [
+    'daemon-reload',
+    'try-restart -- daemon.service',
+    'start -- daemon.socket',
+  ])
+  assert.match(upgrade.stderr, /Services: daemon\.service restarted, daemon\.socket started\n/)
 
   const live = await dnf('install', 'by-path')
   assert.match(
