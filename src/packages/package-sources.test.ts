@@ -210,7 +210,8 @@ describe('a snapshot service', () => {
       problems.map(({ code }) => code),
       ['unavailable.timeout'],
     )
-    assert.equal(asked.length, 1)
+    // On a busy computer it may be given up before the question has arrived.
+    assert.ok(asked.length <= 1, asked.join(' '))
   })
 
   test('whose package is another one, or breaks off, gives nothing that is taken for it', async () => {
