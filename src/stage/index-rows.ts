@@ -56,17 +56,25 @@ export function onKnownDevices(
   return known
 }
 
+/** Nearly all rows are old ones, one after the other: they are copied by the run. */
 function columnsOf({ columns: from }: RootIndex, rows: readonly (number | IndexEntry)[]) {
   const columns = makeColumns(rows.length)
-  for (const [at, row] of rows.entries()) {
-    const isOld = typeof row === 'number'
-    for (const name of ['mode', 'uid', 'gid', 'links', 'size'] as const)
-      columns[name][at] = isOld ? (from[name][row] ?? 0) : row[name]
-    for (const name of ['inode', 'deviceId', 'mtimeNs', 'ctimeNs'] as const)
-      columns[name][at] = isOld ? (from[name][row] ?? 0n) : row[name]
+  for (let at = 0, count = 1; at < rows.length; at += count, count = 1) {
+    const row = rows[at]
+    if (typeof row === 'number') {
+      while (rows[at + count] === row + count) count++
+      for (const name of numberColumns) columns[name].set(from[name].subarray(row, row + count), at)
+      for (const name of bigColumns) columns[name].set(from[name].subarray(row, row + count), at)
+    } else if (row) {
+      for (const name of numberColumns) columns[name][at] = row[name]
+      for (const name of bigColumns) columns[name][at] = row[name]
+    }
   }
   return columns
 }
+
+const numberColumns = ['mode', 'uid', 'gid', 'links', 'size'] as const
+const bigColumns = ['inode', 'deviceId', 'mtimeNs', 'ctimeNs'] as const
 
 /** Folders at which another file system begins: where it is mounted no more, its paths are not gone. */
 export function mountTopsOf(index: RootIndex): ReadonlySet<RawPath> {
