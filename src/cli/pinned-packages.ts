@@ -27,10 +27,14 @@ export async function pinnedAmong(
   const pinned = packages.filter((change) => tool.holds(list, change)).map(({ name }) => name)
   if (pinned.length === 0 || isMeant || dryRun) return pinned
   const [is, them] = pinned.length === 1 ? ['is', 'it'] : ['are', 'them']
-  throw new VmlError('conflict', `Cannot ${doing}: it would change ${pinned.join(', ')}, which ${is} pinned`, {
-    details: { pinned },
-    hint: `Nothing was changed. --pinned does it all the same; ${howToUnpin(pinned.join(' '))} lets ${them} change`,
-  })
+  throw new VmlError(
+    'conflict',
+    `Cannot ${doing}: it would change ${pinned.join(', ')}, which ${is} pinned`,
+    {
+      details: { pinned },
+      hint: `Nothing was changed. --pinned does it all the same; ${howToUnpin(pinned.join(' '))} lets ${them} change`,
+    },
+  )
 }
 
 export function printPinned(out: Output, pinned: readonly string[], isMeant: boolean): void {
