@@ -125,7 +125,9 @@ test('what was left of a stage on a file system that was away is removed by the 
     )
     assert.equal((await chroot.sh('ls -A /home')).stdout, 'new\n')
   }
-  await chroot.sh('mkdir -m 700 -p /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file')
+  await chroot.sh(
+    'mkdir -m 700 /home/.vml-stage /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file',
+  )
   const refused = await chroot.vml(['tx', 'run', '--', 'touch', '/home/other'], failed)
   assert.equal(refused.status, 5)
   assert.match(refused.stderr, /"\/home\/.vml-stage" holds what a commit has kept\n.*remove the folder/)
