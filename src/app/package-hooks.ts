@@ -1,5 +1,5 @@
 // What the hooks of apt and dpkg ask for when a run of theirs has begun: it goes on without a stage, and ends as a transaction.
-import { isFailure, messageOf } from '../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { requireBootImages } from '../transaction/boot-images.ts'
 import { discardStage, lookAtStage, type StageEnd, type TransactionParts } from '../transaction/end-stage.ts'
 import { whyRedone } from '../transaction/live-reason.ts'
@@ -54,7 +54,9 @@ export async function redoLive(
   try {
     await turnLive(parts, stage, reason)
   } catch (error) {
-    parts.reporter.warn({ warning: `It could not be done without a stage either: ${messageOf(error)}` })
+    parts.reporter.warn({
+      warning: `It could not be done without a stage either: ${messageOf(error)}. ${onlyStaged}. ${isFailure(error, 'unavailable.space') ? 'Make room, and repeat' : 'Remove the cause, and repeat'}`,
+    })
     return status
   }
   tell(reason)
@@ -88,7 +90,8 @@ export async function endPackageRun(
     requireBootImages(parts, looked.changeSet.changes)
     return { end: await commitOrDiscard(parts, looked, calls.at(-1)?.status ?? 0, undefined, 'keep') }
   } catch (error) {
-    if (!isFailure(error, 'conflict') || readOpenStage(parts) === undefined) throw error
+    if (!isFailure(error, 'conflict') || readOpenStage(parts) === undefined)
+      throw parts.disk.look(folder) === undefined ? withStagedWords(error) : error
     // Nothing of it was committed: it is done again on what the machine is now.
     const reason = messageOf(error)
     if (!isRepeatable(calls)) {
@@ -104,6 +107,16 @@ export async function endPackageRun(
     })
     return { end, redoStatus }
   }
+}
+
+/** dpkg and apt tell what they did, and failed to do, as if it had been done to the machine. */
+const onlyStaged =
+  'What dpkg and apt say of it is of the stage alone: on the machine no package was changed, and none is half installed'
+
+function withStagedWords(error: unknown): unknown {
+  if (!(error instanceof VmlError)) return error
+  const { code, message, details, hint = 'Repeat it' } = error
+  return new VmlError(code, message, { cause: error, details, hint: `${hint}.\n${onlyStaged}` })
 }
 
 /** One that was ended by a signal, or cut off, was not to be done. */

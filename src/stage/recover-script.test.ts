@@ -174,7 +174,12 @@ exec /bin/mv "$@"
 `,
     { mode: 0o755 },
   )
-  bench.run('/usr/bin/env', `PATH=${bench.at('/bin')}:${process.env['PATH']}`, '/bin/sh', bench.root)
+  bench.run(
+    '/usr/bin/env',
+    `PATH=${bench.at('/bin').toString()}:${process.env['PATH']}`,
+    '/bin/sh',
+    bench.root,
+  )
   assert.deepEqual(contentsOf(bench.at('/elsewhere')), [])
   assert.ok(contentsOf(bench.at('/etc/changed.aside')).every(([, content]) => content === 'new'))
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openChroot } from '../chroot.ts'
+import { openPackageArchive } from '../package-archive.ts'
 import { transactionsOf } from '../transaction-bed.ts'
 
 const failed = { mayFail: true }
@@ -124,9 +125,28 @@ test('what was left of a stage on a file system that was away is removed by the 
     )
     assert.equal((await chroot.sh('ls -A /home')).stdout, 'new\n')
   }
-  await chroot.sh('mkdir -m 700 -p /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file')
+  await chroot.sh(
+    'mkdir -m 700 /home/.vml-stage /home/.vml-stage/keep; echo kept >/home/.vml-stage/keep/file',
+  )
   const refused = await chroot.vml(['tx', 'run', '--', 'touch', '/home/other'], failed)
   assert.equal(refused.status, 5)
   assert.match(refused.stderr, /"\/home\/.vml-stage" holds what a commit has kept\n.*remove the folder/)
   assert.equal((await chroot.sh('cat /home/.vml-stage/keep/file; ls /home')).stdout, 'kept\nnew\n')
+})
+
+test('a run of apt that a full disk stops says that the machine is as it was, whatever dpkg said (issue 4)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'small', version: '1', files: { '/usr/share/small/file': 'x\n' } })
+  await chroot.vml(['tx', 'enable'])
+  // The record needs 16 MiB; what the file system keeps for root is not counted.
+  await chroot.sh('fallocate -l $(( ($(df --output=avail -k / | tail -n 1) - 9000) * 1024 )) /var/tmp/fill')
+  const run = await chroot.run(['apt-get', 'install', '-y', 'small'], failed)
+  assert.equal(run.status, 100)
+  assert.match(run.stdout, /Setting up small \(1\)/)
+  assert.match(
+    run.stderr,
+    /vml: Cannot commit the transaction: it needs .* are free\n.*Nothing was changed\. Make room, and repeat\.\n.*of the stage alone: on the machine no package was changed/,
+  )
+  await chroot.sh('rm /var/tmp/fill; test ! -e /usr/share/small; ! dpkg -s small; test -z "$(dpkg --audit)"')
 })
