@@ -1,4 +1,5 @@
 // From configuration to an open logbook: the backend by its address, the key by what this computer and the user have.
+import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Backend } from '../backend/backend.ts'
@@ -13,7 +14,7 @@ import type { Config, Setting } from './config.ts'
 import { findComputerKeys, noteComputerKey } from './keyring.ts'
 import { openIndexCache } from './index-cache.ts'
 import { openStorage } from './storage.ts'
-import { withSystemKeys } from './system-logbook.ts'
+import { systemLogbook, withSystemKeys } from './system-logbook.ts'
 
 export interface Logbook extends AsyncDisposable {
   readonly repository: Repository
@@ -70,7 +71,7 @@ export async function attachCatalog(
 export function requireLogbook(config: Config): Setting<string> {
   if (config.logbook) return config.logbook
   throw new VmlError('store.missing', 'Cannot tell which logbook: none is configured', {
-    hint: 'Make one with vml init DIR, or name one with --logbook DIR or VML_LOGBOOK',
+    hint: `Make one with vml init DIR, or name one with --logbook DIR or VML_LOGBOOK${existsSync(systemLogbook) ? `; transactions of this machine: --logbook ${systemLogbook}` : ''}`,
   })
 }
 

@@ -108,6 +108,11 @@ export function policyScriptOf(): RawPath | undefined {
   }
 }
 
+/** Whether transactions of this machine are recorded under that name. */
+export function isRecordedAs(config: Config, name: string): boolean {
+  return recordedMachine(config).name === name
+}
+
 function recordedMachine({ machines, hostName }: Config): RecordedMachine {
   const own = [...machines.values()].find(({ address }) => address.kind === 'local')
   const plain = hostName.replaceAll(/[^A-Za-z0-9._-]/g, '-')

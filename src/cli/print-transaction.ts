@@ -70,10 +70,15 @@ export function describeRecorded({ number, document }: StoredTransaction, exitSt
   return { outcome: 'recorded', exit_status: exitStatus, number, counts, packages, complete, validations }
 }
 
+/** As shells and env(1), chroot(1) have it. */
+const notFoundStatus = 127
+
 export function printNotKept(out: Output, exitStatus: number): void {
   out.note(
     `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
   )
+  if (exitStatus === notFoundStatus)
+    out.note('A command was not found. A line for a shell is typed so: vml tx run -- sh -c "LINE"')
 }
 
 export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): void {

@@ -110,7 +110,7 @@ export async function takeBackByScripts(
     differences: differences.map(({ path, what }) => ({ path: printable(path), what })),
   })
   out.note(`${plan.kind === 'undo' ? 'Undone' : 'Redone'} by scripts as #${number}`)
-  out.note(`To bring it back: vml tx undo ${number}`)
+  out.note(`To ${plan.kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (differences.length === 0) return undefined
   out.note(`${plural(differences.length, 'path')} not as before:`)
   for (const { path, what } of differences) out.note(`  ${what}  ${printable(path)}`)

@@ -79,7 +79,7 @@ export async function takeBackOn(
   out.note(
     `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name: check, message }) => `${check} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
   )
-  out.note(`To bring it back: vml tx undo ${number} --on ${name}`)
+  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number} --on ${name}`)
   if (plan.paths.conflicts.length === 0) return
   out.note(stayedNote(plan))
   return partialStatus

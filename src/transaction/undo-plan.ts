@@ -2,6 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
+import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
@@ -399,7 +400,8 @@ async function planMerge(
   }
   const base = after && (await view.contentAfter(transaction, change))
   if (after && base === undefined) {
-    work.conflict(path, 'it was changed since, and what it was after the transaction was not kept', old)
+    const lack = isDropped(transaction.document) ? droppedReason : 'not kept'
+    work.conflict(path, `it was changed since, and what it was after the transaction was ${lack}`, old)
     return
   }
   const outcome = view.merge(path, {

@@ -291,6 +291,8 @@ function laterWith(
 const reasonsToldMax = 10
 
 function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
+  // What is in the way and no transaction brought, no option can take away either.
+  const canBeChosen = blocks.some(({ by, keep }) => by !== undefined || keep.length > 0)
   const names = subject.map(entryName).join(', ')
   const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
@@ -304,10 +306,12 @@ function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlE
         ]
           .map((sentence) => `\n  ${sentence}`)
           .join('')
-  return new VmlError('conflict', `Cannot ${kind} ${names} alone:${told}`, {
+  return new VmlError('conflict', `Cannot ${kind} ${names}${canBeChosen ? ' alone' : ''}:${told}`, {
     details: {
       blocks: blocks.map(({ sentence, by }) => ({ sentence, transaction: by?.entry.number ?? null })),
     },
-    hint: `Nothing was changed. vml tx ${kind} ${words} --with-dependents takes those back, too; --keep-needed leaves what they need`,
+    hint: canBeChosen
+      ? `Nothing was changed. vml tx ${kind} ${words} --with-dependents takes those back, too; --keep-needed leaves what they need`
+      : 'Nothing was changed. vml tx show tells what is kept of a transaction',
   })
 }

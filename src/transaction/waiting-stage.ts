@@ -1,7 +1,7 @@
 // A stage that was tried and waits: to be committed exactly as it is, or thrown away. It outlives the process, and not the start of the machine.
 import { createHash } from 'node:crypto'
 import { writeFileDurable } from '../base/files.ts'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { encodeBytes, text } from '../model/document-fields.ts'
 import { type Check, count, isMisfit, objectOf, oneOf, textOf } from '../model/field-check.ts'
@@ -89,15 +89,20 @@ export async function claimWaiting(
     const looked = await lookAtStage(place, claimed)
     if (digestOf(looked.changeSet.changes) !== waiting.digest)
       throw new VmlError('conflict', 'Cannot commit what was tried: it is not what was shown any more', {
-        hint: 'Nothing was committed. Throw it away with vml tx discard, and try it again',
+        hint: waitsOn,
       })
     requireSpace('commit what was tried', commitNeeds(place, looked))
     return { looked, exitStatus: waiting.exitStatus, validations: waiting.validations }
   } catch (error) {
     await writeStageNote(file, note)
-    throw error
+    if (!isFailure(error, 'conflict')) throw error
+    const { code, message, details } = error
+    throw new VmlError(code, message, { cause: error, details, hint: waitsOn })
   }
 }
+
+/** Whatever is in the way stays in the way: what was shown was of another machine. */
+const waitsOn = 'Nothing was committed. Throw it away with vml tx discard, and try it again'
 
 /** Throws it away, and gives its title. `not-found` where none waits. */
 export async function discardWaiting(place: Workplace): Promise<string> {

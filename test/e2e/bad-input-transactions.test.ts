@@ -64,6 +64,11 @@ test('what cannot be done is refused by name, nothing is changed, and the next s
     ])
   })
 
+  await context.test('a line for a shell, where a command is meant', async () => {
+    const says = [/ended with status 127: nothing of it was kept/, /vml tx run -- sh -c "LINE"/]
+    await refused(chroot, vml('run', 'echo a >/etc/made'), { status: 1, says })
+  })
+
   await context.test('a second transaction at once', async () => {
     const first = chroot.start(['vml', 'tx', 'run', '--', 'sleep', '600'])
     await until(() => readIfThere(join(chroot.path, 'var/lib/vml/stage/open/enter')))

@@ -156,3 +156,19 @@ test('records over their budget lose pre-images, oldest first, say so in every l
   assert.equal((await chroot.sh('wc -c </etc/third')).stdout.trim(), '300000')
   await chroot.vml(['check', '--logbook', '/var/lib/vml/logbook', '--read-data'], {})
 })
+
+test('where the list of packages as it was left was dropped for the budget, an undo says so and names no option that would not help', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } })
+  await chroot.vml(['tx', 'run', '--', 'apt-get', '-y', 'install', 'joe'])
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 100000 /dev/urandom >/etc/large'])
+  await chroot.vml(['tx', 'check', '--budget', '1K'])
+  await chroot.run(['apt-mark', 'hold', 'joe'])
+  for (const also of [[], ['--with-dependents'], ['--keep-needed']]) {
+    const refused = await chroot.vml(['tx', 'undo', '1', '--pinned', ...also], { mayFail: true })
+    assert.equal(refused.status, 14)
+    assert.match(refused.stderr, /Cannot undo #1: "\/var\/lib\/dpkg\/status" .* dropped for the budget/)
+    assert.doesNotMatch(refused.stderr, /--/)
+  }
+})

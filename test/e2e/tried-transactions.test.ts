@@ -91,6 +91,7 @@ test('C03: what was changed below what was tried is never overwritten by its com
   const refused = await chroot.vml(['tx', 'commit'], { mayFail: true })
   assert.equal(refused.status, 14)
   assert.match(refused.stderr, /\/etc\/other was changed on the machine meanwhile/)
+  assert.match(refused.stderr, /vml tx discard, and try it again/)
   assert.deepEqual([read(chroot, 'etc/shared'), read(chroot, 'etc/other')], ['one\n', 'mine\n'])
   await chroot.vml(['tx', 'discard'])
 

@@ -6,6 +6,7 @@ import type { Logbook } from '../../app/open.ts'
 import { openBase } from '../../app/save-base.ts'
 import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
+import { systemLogbook } from '../../app/system-logbook.ts'
 import { FAILURES, systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
 import {
@@ -119,7 +120,7 @@ export const command = defineCommand({
     const startedAt = context.clock.now()
     const target =
       options.to === undefined
-        ? await openTarget(context, details, machineName)
+        ? await openTarget(context, logbook, details, machineName)
         : await openFolder(context, options.to, { paths, remove: options.delete, dryRun: options.dryRun })
     const { open, destination } = target
     const prepared = await prepareEntryRestore({
@@ -149,9 +150,11 @@ export const command = defineCommand({
       keepSafety(context, logbook, open, endangered, `Before restore of ${entryName(entry)}`),
     )
     const durationMs = context.clock.now() - startedAt
-    const isKnown = context.config.machines.has(open.machine.name)
+    const { name } = open.machine
+    const isKnown =
+      context.config.machines.has(name) || (await thisMachine(context, logbook.location, name)) !== undefined
     const back = (number: number) =>
-      `${isKnown ? '' : `vml machine add ${open.machine.name} local: && `}vml restore ${number}`
+      `${isKnown ? '' : `vml machine add ${name} local: && `}vml restore ${number}`
     printOutcome(context, { prepared, safety, report, damaged, back, durationMs })
     requireReadable(damaged, { label: destination.label, kept })
     return statusOf(prepared.missing)
@@ -271,6 +274,7 @@ interface Target {
 
 async function openTarget(
   context: Context,
+  { location }: Logbook,
   details: RestoreDocuments,
   name: string | undefined,
 ): Promise<Target> {
@@ -286,11 +290,13 @@ async function openTarget(
   }
   const wanted = name ?? details.entry.machine
   // Often a new computer, where nothing is known yet: a folder is what everybody has.
-  const machine = findMachine(
-    context.config,
-    wanted,
-    'Nothing was changed. A folder of this host takes it as well: --to DIR',
-  )
+  const machine =
+    (isForeign ? undefined : await thisMachine(context, location, wanted)) ??
+    findMachine(
+      context.config,
+      wanted,
+      'Nothing was changed. A folder of this host takes it as well: --to DIR',
+    )
   if (machine.name !== details.entry.machine)
     requireDocument(details, `tell whose home goes where on ${machine.name}`)
   const open = await openMachine(context, machine)
@@ -385,6 +391,17 @@ async function openFolder(
       sameMachine: false,
     },
   }
+}
+
+/** Of the machine's own logbook nobody has to say which machine it is; one that was given that name by hand is meant all the same. */
+async function thisMachine(
+  { config }: Context,
+  location: string,
+  name: string,
+): Promise<Machine | undefined> {
+  if (location !== systemLogbook || config.machines.has(name)) return undefined
+  const { isRecordedAs } = await import('../../app/transactions.ts')
+  return isRecordedAs(config, name) ? { name, address: { kind: 'local' } } : undefined
 }
 
 /** This host under the name that the user gave it, or its own. */

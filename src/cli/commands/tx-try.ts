@@ -48,7 +48,7 @@ export const tryCommand = defineCommand({
       if (exitStatus !== 0) return 'discard'
       checks = await decision.check()
       preview = await previewStage(parts, looked)
-      if (!out.json) printPreview(out, preview, checks)
+      if (!out.json && !isNothingMeant(preview.changes)) printPreview(out, preview, checks)
       if (options.strict) requirePassed(checks)
       if (options.discard || isNothingMeant(looked.changeSet.changes)) return 'discard'
       await keepWaiting(parts, looked, { exitStatus, validations: checks })

@@ -190,7 +190,7 @@ async function takeBack(
   out.note(
     `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name, message }) => `${name} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
   )
-  out.note(`To bring it back: vml tx undo ${number}`)
+  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (plan.paths.conflicts.length === 0) return
   out.note(stayedNote(plan))
   return partialStatus
