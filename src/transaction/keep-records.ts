@@ -132,7 +132,7 @@ async function fitRecords(
     const going = await tooMuch(logbook, transactions, limitBytes, place.signal)
     if (going.length === 0) break
     place.reporter.warn({
-      warning: `Records take more than the budget of ${inMegabytes(limitBytes)}: the pre-images of ${going.map(({ entry }) => entryName(entry)).join(', ')} go`,
+      warning: `Records take more than the budget of ${bytesText(limitBytes)}: the pre-images of ${going.map(({ entry }) => entryName(entry)).join(', ')} go`,
     })
     for (const transaction of going)
       await rewriteTransaction(logbook, transaction, dropped(transaction), place.signal)
@@ -145,7 +145,7 @@ async function fitRecords(
   const newest = (await readTransactions(keeping)).findLast(({ document }) => document.source !== 'hand')
   if (left > limitBytes)
     place.reporter.warn({
-      warning: `Records take ${inMegabytes(left)}, more than the budget of ${inMegabytes(limitBytes)}, most of it for ${newest ? entryName(newest.entry) : 'the newest transaction'}, which stays until a newer one is there. ${howToKeep}`,
+      warning: `Records take ${bytesText(left)}, more than the budget of ${bytesText(limitBytes)}: ${newest ? entryName(newest.entry) : 'the newest transaction'} keeps what it has until a newer one is there, and what is older a tenth of the budget. ${howToKeep}`,
     })
 }
 
@@ -161,12 +161,12 @@ async function announce(keeping: RecordKeeping, limitBytes: number): Promise<voi
   const oldest = (await readTransactions(keeping)).find(hasContents)
   if (oldest)
     keeping.place.reporter.warn({
-      warning: `Records take nearly all of their budget of ${inMegabytes(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. ${howToKeep}`,
+      warning: `Records take nearly all of their budget of ${bytesText(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. ${howToKeep}`,
     })
 }
 
-function inMegabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`
+function bytesText(bytes: number): string {
+  return bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 }
 
 async function tooMuch(

@@ -32,7 +32,7 @@ test('where a transaction can be taken back in several ways they are told with w
   const refused = await chroot.vml(['tx', 'undo', '2'], failed)
   assert.equal(refused.status, 14)
   const [keep, along] = ['--keep-needed', '--with-dependents'].map((option) =>
-    refused.stderr.indexOf(`vml tx undo 2 ${option} (`),
+    refused.stderr.indexOf(`vml tx undo 2 ${option} `),
   )
   assert.ok(keep !== undefined && along !== undefined && 0 < keep && keep < along, refused.stderr)
   const told = await chroot.vml(['tx', 'undo', '2', '--keep-needed', '--dry-run', '--json'])
