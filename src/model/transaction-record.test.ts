@@ -9,6 +9,7 @@ import type { Fingerprint, PreImage, RecordedChange } from './transaction.ts'
 import {
   encodeChanges,
   encodeTransaction,
+  isRecordable,
   parseChanges,
   parseTransaction,
   type TransactionDocument,
@@ -102,6 +103,33 @@ test('changes are read back as they were written, whatever the names', () => {
     }),
     { numRuns: 200 },
   )
+})
+
+test('attributes of some megabytes are read back, and what would not be is said not to be recordable', () => {
+  const withXattrs = (count: number, bytes: number): RecordedChange => {
+    const is: Fingerprint = {
+      ...{ type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n },
+      xattrs: Array.from({ length: count }, (_, at) => ({
+        name: rawFromString(`user.${at}`),
+        value: new Uint8Array(bytes),
+      })),
+    }
+    const owner = { kind: 'script' } as const
+    const preImage = { kind: 'fingerprint' } as const
+    return { path: '/a' as RawPath, before: is, after: is, owner, preImage, afterKept: false }
+  }
+  for (const [count, bytes] of [
+    [20, 60_000],
+    [170, 65_536],
+    [1000, 1000],
+    [200, 65_536],
+    [1001, 1],
+  ] as const) {
+    const change = withXattrs(count, bytes)
+    const encoded = Buffer.concat([...encodeChanges([change])])
+    if (isRecordable(change)) assert.equal(parseChanges(encoded)[0]?.after?.xattrs?.length, count)
+    else assert.throws(() => parseChanges(encoded), VmlError)
+  }
 })
 
 const document: TransactionDocument = {

@@ -221,8 +221,8 @@ export function* encodeChanges(changes: Iterable<RecordedChange>): Generator<Buf
 }
 
 const linesAtOnce = 1000
-/** A path of 64 KiB in base64 twice, and attributes. */
-const lineBytesMax = 1024 * 1024
+/** Some 10 MiB of attributes before it and after it, in base64, where programs have some hundred bytes of them. */
+const lineBytesMax = 32 * 1024 * 1024
 
 export function parseChanges(bytes: Uint8Array): RecordedChange[] {
   const changes: RecordedChange[] = []
@@ -238,6 +238,19 @@ export function parseChanges(bytes: Uint8Array): RecordedChange[] {
   }
   return changes
 }
+
+/** What `parseChanges` would refuse can be no record: its attributes are too many, or too large together. */
+export function isRecordable({ before, after }: Pick<RecordedChange, 'before' | 'after'>): boolean {
+  let characters = 0
+  for (const { xattrs = [] } of [before, after].flatMap((side) => side ?? [])) {
+    if (xattrs.length > xattrsMax) return false
+    for (const { name, value } of xattrs) characters += 2 * name.length + Math.ceil(value.length / 3) * 4 + 64
+  }
+  return characters <= lineBytesMax - otherBytesMax
+}
+
+/** A path and targets of links of 64 KiB each in base64, and attributes of other kinds. */
+const otherBytesMax = 1024 * 1024
 
 function encodeChange({ path, before, after, owner, preImage, afterKept }: RecordedChange): string {
   const json = {

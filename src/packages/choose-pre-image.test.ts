@@ -122,12 +122,13 @@ describe('a pre-image', () => {
     assert.equal(await kind(Buffer.alloc(0), now), 'blob')
   })
 
-  test('is not chosen where a content is not the one of its fingerprint', async () => {
+  test('is not chosen where its content is not the one of its fingerprint, and is no delta to such a one', async () => {
     const other = async () => await Promise.resolve(noise(20_000, 'other'))
-    for (const wrong of [{ readBefore: other }, { readAfter: other }])
-      await assert.rejects(choosePreImage(change, means(wrong)), (error) =>
-        isFailure(error, 'integrity.hash'),
-      )
+    await assert.rejects(choosePreImage(change, means({ readBefore: other })), (error) =>
+      isFailure(error, 'integrity.hash'),
+    )
+    for (const readAfter of [other, async () => await Promise.resolve(undefined)])
+      assert.deepEqual(await choosePreImage(change, means({ readAfter })), { preImage: { kind: 'blob' } })
   })
 })
 

@@ -22,7 +22,8 @@ export interface PreImageMeans {
   /** `deltaBases` tells which. */
   readonly base?: DeltaBase
   readonly readBefore: () => Promise<Buffer>
-  readonly readAfter: (base: DeltaBase) => Promise<Buffer>
+  /** Undefined where it is gone. */
+  readonly readAfter: (base: DeltaBase) => Promise<Buffer | undefined>
   /** Largest content that a delta is made of; less than what `makeDelta` takes, where memory is short. */
   readonly deltaContentBytesMax?: number
   /** Of who asks for many. */
@@ -47,8 +48,8 @@ const comparedBytesMax = 64 * 1024
 const farSmaller = 32
 
 /**
- * Package, rule, delta, the content itself, in this order. Contents are compared with the fingerprints as they are read: where they
- * differ it is `integrity.hash`, and nothing is chosen.
+ * Package, rule, delta, the content itself, in this order. Contents are compared with the fingerprints as they are read: where that
+ * of before differs it is `integrity.hash`, and nothing is chosen; where that of the base does, it was changed meanwhile, and is none.
  */
 export async function choosePreImage(
   { path, before }: PathChange,
@@ -68,8 +69,11 @@ export async function choosePreImage(
   const bytesMax = Math.min(deltaContentBytesMax, deltaBytesMax)
   if (base !== undefined && mayPay(before, bytesMax) && mayPay(base.after, bytesMax)) {
     const old = checked(await readBefore(), before, path)
-    const pair = { old, base: checked(await readAfter(base), base.after, base.path) }
-    const delta = makeDelta(pair, workspace === undefined ? {} : { workspace })
+    const now = await readAfter(base)
+    const delta =
+      now && isContent(now, base.after)
+        ? makeDelta({ old, base: now }, workspace === undefined ? {} : { workspace })
+        : undefined
     if (delta !== undefined && pays(delta, old)) {
       const sums = [before.sha256, base.after.sha256]
       // Named for both contents: the same delta twice is one file.
@@ -88,8 +92,12 @@ function mayPay({ size = 0, sha256 }: Fingerprint, bytesMax: number): boolean {
   return sha256 !== undefined && size > deltaSavedBytesMin && size <= bytesMax
 }
 
-function checked(content: Buffer, { sha256 }: Fingerprint, path: RawPath): Buffer {
-  if (hash('sha256', content, 'hex') === sha256) return content
+function isContent(content: Buffer, { sha256 }: Fingerprint): boolean {
+  return hash('sha256', content, 'hex') === sha256
+}
+
+function checked(content: Buffer, is: Fingerprint, path: RawPath): Buffer {
+  if (isContent(content, is)) return content
   throw new VmlError(
     'integrity.hash',
     `Cannot keep what "${printable(path)}" was: its content is not the one that was seen`,

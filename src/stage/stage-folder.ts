@@ -1,5 +1,5 @@
 // The folders of the open stage: made before it is entered, and taken away when it is done with.
-import { constants, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { asRaw, printable, rawFromString, rawToBytes, type RawText } from '../base/raw-text.ts'
 import { parentPath, rootPath, type RawPath } from '../model/raw-path.ts'
@@ -52,6 +52,7 @@ export function makeStage(plan: MountPlan, settings: StageSettings, libc: Libc):
       const place = onHost(plan, layer)
       if (parentPath(layer).endsWith(`/${storeName}`)) make(parentPath(place))
       make(place)
+      markLayer(plan, place)
       make(`${place}/work` as RawPath)
       make(`${place}/links` as RawPath)
       makeFolderLike(top, `${place}/upper` as RawPath, libc)
@@ -71,6 +72,20 @@ export function makeStage(plan: MountPlan, settings: StageSettings, libc: Libc):
     )
   }
   return folder
+}
+
+/** Systems that share a file system, such as a host and its containers, find each other's layers there. `layer` is of this host. */
+export function markLayer(plan: Pick<MountPlan, 'root' | 'state'>, layer: RawPath): void {
+  mkdirSync(rawToBytes(ownMark(plan, layer)), { mode: 0o700 })
+}
+
+export function isOwnLayer(plan: Pick<MountPlan, 'root' | 'state'>, layer: RawPath): boolean {
+  return existsSync(rawToBytes(ownMark(plan, layer)))
+}
+
+/** Named for when VML's folder of the system was made, to the nanosecond: no other's was made then, but for one that is a copy. */
+function ownMark(plan: Pick<MountPlan, 'root' | 'state'>, layer: RawPath): RawPath {
+  return `${layer}/of-${statSync(rawToBytes(onHost(plan, plan.state)), { bigint: true }).birthtimeNs}` as RawPath
 }
 
 /** A folder of an upper layer is what is seen of it in the stage: it has the rights, owner and attributes of the one below. */

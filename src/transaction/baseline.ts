@@ -66,17 +66,19 @@ export function readKnownIndex(
   }
 }
 
-export function readBaseline(place: Workplace): Baseline {
+/** Undefined where it is gone or cannot be read, which is told: `openKnown` begins a new one. */
+export function readBaseline(place: Workplace): Baseline | undefined {
   const bytes = readIfThere(baselineFile(place))
   try {
     if (bytes) return decodeBaseline(bytes)
+    place.reporter.warn({ warning: 'What is kept of the system to take back changes by hand is gone' })
   } catch (error) {
     place.reporter.warn({ warning: messageOf(error) })
   }
-  return noBaseline
+  return undefined
 }
 
-const noBaseline: Baseline = { lines: new Map(), contents: new Map() }
+export const noBaseline: Baseline = { lines: new Map(), contents: new Map() }
 
 export async function watchRules(place: Workplace): Promise<WatchRules> {
   const others: PackageState[] = []
@@ -135,7 +137,7 @@ export async function takeStockOf(
   const rows = new Map<RawPath, IndexEntry | undefined>(gone.map((path) => [path, undefined]))
   for (const path of now.paths) if (isTaken(path)) rows.set(path, entryOf(now, path))
   const index = withRows(known.index, rows)
-  const draft = openDraft(place, readBaseline(place))
+  const draft = openKnown(place, known.index, await watchRules(place))
   for (const path of gone) draft.forget(path)
   await learn(place, index, { index: now, draft, isTaken })
 }
@@ -179,8 +181,8 @@ export async function noteChanges(
   const rules = await watchRules(place)
   const owners = new Map(changes.map(({ path, owner }) => [path, owner.kind === 'package']))
   const isPackaged = (path: RawPath): boolean => owners.get(path) ?? rules.isPackaged(path)
-  const draft = openDraft(place, readBaseline(place))
   const rows = new Map<RawPath, IndexEntry | undefined>(options.rows)
+  const draft = openKnown(place, withRows(index, rows), rules)
   for (const { path, after } of changes) {
     rows.set(path, after && rowNow(place, path, after, options.looked?.get(path)))
     draft.forget(path)
@@ -191,6 +193,21 @@ export async function noteChanges(
   }
   const known = onKnownDevices(index, rows, (folder) => statusAt(place.libc, inRoot(place, folder))?.deviceId)
   await writeKnown(place, withRows(index, known), draft.changed() ? draft.end() : undefined)
+}
+
+/**
+ * Where what was kept is gone, it is kept anew, or nothing but what changes from now on could be taken back, for good. What was changed since `index` is
+ * left to the next look.
+ */
+function openKnown(place: Workplace, { paths, columns }: RootIndex, rules: WatchRules): Draft {
+  const baseline = readBaseline(place)
+  const draft = openDraft(place, baseline ?? noBaseline)
+  if (baseline) return draft
+  for (const [row, path] of paths.entries()) {
+    if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
+    if (isWatched(path, rules)) draft.keep(path, () => keptBytesMax(path, rules), columns.ctimeNs[row])
+  }
+  return draft
 }
 
 /**
@@ -219,8 +236,8 @@ async function writeKnown(place: Workplace, index: RootIndex, baseline: Baseline
 }
 
 interface Draft {
-  /** Reads the path as it is now. Undefined where nothing is. */
-  keep(path: RawPath, bytesMax: () => number): IndexEntry | undefined
+  /** Reads the path as it is now, if it did not change since `ctimeNs`. Undefined where nothing is. */
+  keep(path: RawPath, bytesMax: () => number, ctimeNs?: bigint): IndexEntry | undefined
   /** The path is known to be this; its content is kept if it is still that. */
   keepAs(path: RawPath, is: Fingerprint, bytesMax: () => number): void
   forget(path: RawPath): void
@@ -252,10 +269,10 @@ function openDraft(place: Workplace, from: Baseline): Draft {
     put(path, { ...known, sha256 })
   }
   return {
-    keep(path, bytesMax) {
+    keep(path, bytesMax, ctimeNs) {
       const at = inRoot(place, path)
       const status = statusAt(place.libc, at)
-      if (status === undefined) return undefined
+      if (status === undefined || status.ctimeNs !== (ctimeNs ?? status.ctimeNs)) return undefined
       const known = outlineOf(place.libc, at, status)
       const content = known.type === 'file' ? contentOf(path, known, bytesMax) : undefined
       if (content && statusAt(place.libc, at)?.ctimeNs === status.ctimeNs)

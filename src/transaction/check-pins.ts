@@ -1,6 +1,6 @@
 // Whether the files that deltas were made against are what they were.
 import type { RecordKeeping } from './keep-records.ts'
-import { alteredPins, dropPins, notePins } from './pins.ts'
+import { comparePins, dropPins, notePins } from './pins.ts'
 
 /**
  * Files that deltas were made against and that were written into are found by inode, size and time, or with `all` by their content; records that
@@ -8,11 +8,11 @@ import { alteredPins, dropPins, notePins } from './pins.ts'
  */
 export async function checkPins(keeping: RecordKeeping, { all = false } = {}): Promise<number> {
   const { place } = keeping
-  const altered = await alteredPins(place, { all })
+  const { altered, notes } = await comparePins(place, { all })
   const count = altered.length === 0 && !all ? 0 : await settle(keeping, altered)
   // Once it is marked: cut off before, they are found again.
   dropPins(place, altered)
-  await notePins(place)
+  await notePins(place, notes)
   return count
 }
 

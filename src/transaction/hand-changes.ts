@@ -2,17 +2,18 @@
 import { hash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { messageOf } from '../base/failure.ts'
-import { rawToBytes } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { printable, rawToBytes } from '../base/raw-text.ts'
+import { callPathBytesMax, isWithin, type RawPath } from '../model/raw-path.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { isRecordable } from '../model/transaction-record.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
-import { isWithin } from '../model/raw-path.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { otherMounts, rowOfStatus } from '../stage/index-rows.ts'
 import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { type Baseline, fingerprintIn } from './baseline-file.ts'
 import {
   lockBaseline,
+  noBaseline,
   noteChanges,
   readBaseline,
   readKnownIndex,
@@ -72,7 +73,7 @@ export async function recordHandChanges(
   const rules = await watchRules(parts)
   // Contents of thousands of files: read where one is asked for.
   let read: Baseline | undefined
-  const baseline = () => (read ??= readBaseline(parts))
+  const baseline = () => (read ??= readBaseline(parts) ?? noBaseline)
   const found = await findChanges(parts, differences, { rules, baseline })
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
@@ -124,6 +125,7 @@ async function findChanges(
 ): Promise<Found> {
   const changes: PathChange[] = []
   const rows = new Map<RawPath, IndexEntry | undefined>()
+  const tooDeep: RawPath[] = []
   // Checksums of packages are only read where one is asked for.
   let dpkg: ReturnType<typeof readDpkgPackages> | 'unread' = 'unread'
   for (const { path, before: row } of differences) {
@@ -131,6 +133,10 @@ async function findChanges(
     if (!isWatched(path, rules)) continue
     // The look may be of a while ago: what counts is what is there now.
     const at = inRoot(place, path)
+    if (at.length > callPathBytesMax) {
+      tooDeep.push(path)
+      continue
+    }
     const status = statusAt(place.libc, at)
     rows.set(path, status && rowOfStatus(status))
     const kept = fingerprintIn(baseline(), path)
@@ -161,7 +167,22 @@ async function findChanges(
     const was = withContent(before, after, () => md5Matches(place, path, after, md5()))
     if (!sameState(was, after) && !isSameUnknown(was, after)) changes.push({ path, before: was, after })
   }
-  return { changes, rows }
+  tellLeftOut(place, tooDeep, `longer than the ${callPathBytesMax} bytes that a call takes`)
+  const tooLarge = changes.filter((change) => !isRecordable(change))
+  tellLeftOut(
+    place,
+    tooLarge.map(({ path }) => path),
+    'more extended attributes than a record holds',
+  )
+  return { changes: tooLarge.length === 0 ? changes : changes.filter(isRecordable), rows }
+}
+
+/** One path that cannot be recorded is no reason to record none. */
+function tellLeftOut({ reporter }: Workplace, [first, ...more]: readonly RawPath[], reason: string): void {
+  if (first === undefined) return
+  reporter.warn({
+    warning: `"${printable(first)}"${more.length > 0 ? ` and ${more.length} more` : ''} cannot be recorded as changed by hand: ${reason}`,
+  })
 }
 
 /** What the index tells, and what is kept beside it. */

@@ -113,6 +113,21 @@ test('a transaction that takes more than the budget by itself does not take the 
   }
 })
 
+test('a file that is written into while a transaction runs is found by the next, too', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+  try {
+    await using machine = await openMachine(folder, 1_000_000)
+    for (const version of [1, 2]) await machine.transact([[0, version]])
+    await checkPins(machine.keeping)
+    machine.writeInto(0)
+    await machine.transact([[1, 1]])
+    assert.equal(await checkPins(machine.keeping), 1)
+    await machine.requireHonest()
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 async function play(steps: readonly Step[], limitBytes: number) {
   const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
   try {

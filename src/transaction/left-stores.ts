@@ -5,7 +5,7 @@ import { printable, rawToBytes } from '../base/raw-text.ts'
 import { parentPath } from '../model/raw-path.ts'
 import { statusAt, typeOf } from '../stage/fingerprint.ts'
 import { type MountPlan, overlaysOf, storeName } from '../stage/mount-plan.ts'
-import { onHost } from '../stage/stage-folder.ts'
+import { isOwnLayer, onHost } from '../stage/stage-folder.ts'
 import { namesIn } from '../stage/upper-walk.ts'
 import type { Workplace } from './workplace.ts'
 
@@ -26,6 +26,15 @@ export function removeLeftStores(place: Pick<Workplace, 'libc' | 'reporter'>, pl
         {
           details: { path: printable(store) },
           hint: 'Nothing was changed. Where the disk is of another machine, vml tx recover there ends that commit; if nobody needs it any more, remove the folder',
+        },
+      )
+    if (!isOwnLayer(plan, onHost(plan, layer)))
+      throw new VmlError(
+        'exists',
+        `Cannot begin a transaction: "${printable(store)}" holds a stage of another system that "${printable(path)}" belongs to, too`,
+        {
+          details: { path: printable(store) },
+          hint: 'Nothing was changed. Wait until the transaction there has ended; if no other system has that file system, remove the folder',
         },
       )
     rmSync(rawToBytes(store), { recursive: true, force: true })

@@ -10,7 +10,7 @@ import { type MountPlan, overlaysOf } from '../stage/mount-plan.ts'
 import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
-import { onHost, removeStage } from '../stage/stage-folder.ts'
+import { markLayer, onHost, removeStage } from '../stage/stage-folder.ts'
 import { requireStores } from './away-mounts.ts'
 import { type PackagesNow, readPackagesNow, unfinishedPackages } from './packages-now.ts'
 import {
@@ -125,8 +125,10 @@ async function capture(place: Workplace, note: StageNote, scan: MountPlan): Prom
   const { libc, reader, signal } = place
   await writeStageNote(pathOfNote(openFolder(place)), note)
   mkdirSync(liveFolder(place), { mode: 0o700 })
-  for (const { layer } of overlaysOf(scan))
+  for (const { layer } of overlaysOf(scan)) {
     mkdirSync(rawToBytes(onHost(scan, layer)), { recursive: true, mode: 0o700 })
+    markLayer(scan, onHost(scan, layer))
+  }
   const taken = captureLive({
     plan: scan,
     cause: note.source === 'command' ? 'command' : 'packages',

@@ -61,21 +61,38 @@ export function dropPins(place: State, pins: Iterable<string>): void {
   }
 }
 
+export interface ComparedPins {
+  readonly altered: readonly string[]
+  /** How each was before its content was compared. */
+  readonly notes: ReadonlyMap<string, string>
+}
+
 /** Those whose content is another one by now. Only what is not as it was noted is read, unless `all` is to be. */
-export async function alteredPins(place: State, { all = false } = {}): Promise<string[]> {
+export async function comparePins(place: State, { all = false } = {}): Promise<ComparedPins> {
   const noted = all ? new Map<string, string>() : readNotes(place)
   const altered: string[] = []
+  const notes = new Map<string, string>()
   for (const { sha256, status } of statPins(place)) {
+    notes.set(sha256, noteOf(status))
     if (noted.get(sha256) === noteOf(status)) continue
     if ((await hashFile(pinPath(place, sha256), () => {})) !== sha256) altered.push(sha256)
   }
-  return altered
+  return { altered, notes }
 }
 
-/** Notes how every pin is now. All were compared, or have just been made. */
-export async function notePins(place: State): Promise<void> {
-  const now = new Map(statPins(place).map(({ sha256, status }) => [sha256, noteOf(status)]))
-  if (isDeepStrictEqual(now, readNotes(place))) return
+/** Notes how pins are that were compared, or have just been made. One that was written into since it was noted is not taken for what it was. */
+export async function notePins(
+  place: State,
+  compared: ReadonlyMap<string, string> = new Map(),
+): Promise<void> {
+  const noted = readNotes(place)
+  const now = new Map(
+    statPins(place).map(({ sha256, status }) => [
+      sha256,
+      compared.get(sha256) ?? noted.get(sha256) ?? noteOf(status),
+    ]),
+  )
+  if (isDeepStrictEqual(now, noted)) return
   const lines = [...now].map(([sha256, note]) => `${sha256} ${note}\n`)
   await writeFileDurable(notesPath(place), lines.join(''), { mode: 0o600 })
 }

@@ -1,5 +1,7 @@
 // Says of each changed path whose it is and how its content before is kept: the last decision before a transaction is recorded.
-import { readFileSync } from 'node:fs'
+import { hash } from 'node:crypto'
+import { lstatSync, readFileSync } from 'node:fs'
+import { isFailure } from '../base/failure.ts'
 import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
@@ -58,7 +60,8 @@ export async function recordChanges(
     if (before?.type === 'file') preImageBytes += before.size ?? 0
     const preImage = await preImageOf(change, { parts, bases, deltas, workspace })
     if (preImage.kind === 'lost') gaps.push({ path, reason: preImage.reason })
-    recorded.push({ ...change, owner: ownerOf(change, parts), preImage, afterKept: isMerged(change) })
+    const afterKept = isMerged(change) && (parts.withoutDeltas === true || isStill(change, parts))
+    recorded.push({ ...change, owner: ownerOf(change, parts), preImage, afterKept })
   }
   return { changes: recorded, deltas, gaps, preImageBytes }
 }
@@ -89,9 +92,13 @@ async function preImageOf(
     ...(rule === undefined ? {} : { rule }),
     ...(base ? { base } : {}),
     // A file after the other: at once they are read ten times sooner than by promises (tx.md 6).
-    readBefore: () => Promise.resolve(readFileSync(rawToBytes(kept ?? path))),
-    readAfter: (of) => Promise.resolve(readFileSync(rawToBytes(parts.after(of.path)))),
+    readBefore: () => Promise.resolve(readKept(kept ?? path, change)),
+    readAfter: (of) => Promise.resolve(readAfter(of.path, parts)),
     workspace,
+  }).catch((error: unknown) => {
+    // Else its record could never be written.
+    if (!isFailure(error, 'integrity.hash')) throw error
+    return { preImage: { kind: 'lost', reason: 'it was written into after the change was made' } } as const
   })
   if (!('delta' in chosen)) return chosen.preImage
   // The entry itself has the content after it of what is merged by meaning.
@@ -99,6 +106,23 @@ async function preImageOf(
   if (!isInEntry && !(await parts.pin(chosen.base, chosen.preImage.base))) return { kind: 'blob' }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage
+}
+
+/** A program that has it open may go on to write at its end. */
+function readKept(kept: RawText, { before }: PathChange): Buffer {
+  return readFileSync(rawToBytes(kept)).subarray(0, before?.size)
+}
+
+/** Services run again before the record is made: what the change brought may be another by then, or gone. */
+function readAfter(path: RawPath, parts: RecordingParts): Buffer | undefined {
+  const file = rawToBytes(parts.after(path))
+  return lstatSync(file, { throwIfNoEntry: false })?.isFile() === true ? readFileSync(file) : undefined
+}
+
+/** A merge by what is not the content after it would take what was written since for the transaction's own. */
+function isStill({ path, after }: PathChange, parts: RecordingParts): boolean {
+  const content = readAfter(path, parts)
+  return content !== undefined && hash('sha256', content, 'hex') === after?.sha256
 }
 
 /**

@@ -14,7 +14,7 @@ import {
 import { forgetIntent } from './commit-intent.ts'
 import { openStage, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
-import { requireNoVmlPath } from './storable-changes.ts'
+import { requireNoVmlPath, requireRecordable } from './storable-changes.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
 import { openFolder, pathIn } from './workplace.ts'
 import type { Validation } from '../model/transaction-record.ts'
@@ -124,6 +124,7 @@ export async function commitOrDiscard(
   try {
     requireBootImages(parts, looked.changeSet.changes)
     requireNoVmlPath(looked.changeSet.changes)
+    requireRecordable(looked.changeSet.changes)
     requireSpace('commit the transaction', commitNeeds(parts, looked))
     const validations = known ?? (await checkStage(parts, looked))
     for (const bad of notPassed(validations)) parts.reporter.warn({ warning: describeValidation(bad) })

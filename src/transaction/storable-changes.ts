@@ -13,7 +13,7 @@ import {
   rootPath,
 } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
-import { parseChanges } from '../model/transaction-record.ts'
+import { isRecordable, parseChanges } from '../model/transaction-record.ts'
 
 /** Fails with `unsupported`: what an entry has of its own lies at that name, and a machine's own things would lie among it. */
 export function requireNoVmlPath(changes: readonly Pick<PathChange, 'path'>[]): void {
@@ -23,6 +23,17 @@ export function requireNoVmlPath(changes: readonly Pick<PathChange, 'path'>[]): 
     'unsupported',
     `Cannot commit the transaction: it changes "${printable(bad.path)}", and what entries of a logbook tell of themselves lies at "${vmlPath}"`,
     { hint: 'Nothing was changed. Give that folder another name before' },
+  )
+}
+
+/** Fails with `unsupported`: a record that cannot be read is none. */
+export function requireRecordable(changes: readonly PathChange[]): void {
+  const bad = changes.find((change) => !isRecordable(change))
+  if (bad === undefined) return
+  throw new VmlError(
+    'unsupported',
+    `Cannot commit the transaction: "${printable(bad.path)}" has more extended attributes than a record holds`,
+    { hint: 'Nothing was changed. getfattr -d -m- shows them' },
   )
 }
 

@@ -79,6 +79,12 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
     )
   }
 
+  /** Undefined where it is another: it may have been written into between the commit and the record. */
+  const keptAfter = async ({ entry }: ReadTransaction, { path, after, afterKept }: RecordedChange) => {
+    const kept = afterKept ? await read(entry, { kind: 'after', path }) : undefined
+    return kept && sha256Of(kept) === after?.sha256 ? kept : undefined
+  }
+
   const known = once(async () => contentsOf(await parts.transactions()))
 
   /** Content with this hash that the path has, or that any path had at some time. */
@@ -92,8 +98,8 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
       if (bytes && sha256Of(bytes) === sha256) return bytes
     }
     for (const { transaction, change } of (await known()).get(sha256) ?? []) {
-      if (change.after?.sha256 === sha256 && change.afterKept)
-        return await read(transaction.entry, { kind: 'after', path: change.path })
+      const kept = change.after?.sha256 === sha256 ? await keptAfter(transaction, change) : undefined
+      if (kept) return kept
       if (rebuilding.has(change) || rebuilding.size > chainMax) continue
       try {
         return await before(transaction, change, rebuilding)
@@ -107,11 +113,10 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
 
   return {
     before: async (transaction, change) => await before(transaction, change, new Set()),
-    async after({ entry }, { path, after, afterKept }) {
+    async after(transaction, change) {
+      const { path, after } = change
       if (after?.type !== 'file' || after.sha256 === undefined) return undefined
-      return afterKept
-        ? await read(entry, { kind: 'after', path })
-        : await bySha256(path, after.sha256, new Set())
+      return (await keptAfter(transaction, change)) ?? (await bySha256(path, after.sha256, new Set()))
     },
   }
 }

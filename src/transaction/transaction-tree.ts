@@ -49,7 +49,7 @@ export async function storePaths(
         folder = inner
       }
       const { files } = folder
-      const { stored } = await sendContent(writer, content)
+      const { stored } = await sendContent(writer, content, attributes.size)
       // What is stored is what was read: the size of the attributes is a claim.
       const noted = stored.then((file) => void files.push({ ...attributes, name, ...file }))
       noted.catch(() => {})
@@ -80,10 +80,14 @@ async function storeFolder(
   return nodes
 }
 
-/** Resolves when all of it was handed over; `stored` when it is stored, and the next one may be sent before. */
+/**
+ * Resolves when all of it was handed over; `stored` when it is stored, and the next one may be sent before. Of a file the first `bytesMax`: a program that
+ * has it open may go on to write at its end.
+ */
 async function sendContent(
   writer: Writer,
   content: FileContent,
+  bytesMax = Infinity,
 ): Promise<{ readonly stored: Promise<StoredFile> }> {
   if ('stored' in content) return { stored: Promise.resolve(content.stored) }
   if ('bytes' in content) {
@@ -94,9 +98,9 @@ async function sendContent(
   }
   const file = openSync(rawToBytes(content.file), 'r')
   try {
-    return await sendBytes(writer, fstatSync(file).size, async (sink) => {
+    return await sendBytes(writer, Math.min(fstatSync(file).size, bytesMax), async (sink) => {
       for (let at = 0; ;) {
-        const length = readSync(file, piece, 0, pieceBytes, at)
+        const length = readSync(file, piece, 0, Math.min(pieceBytes, bytesMax - at), at)
         if (length === 0) return
         at += length
         await sink.write({ kind: 'data', bytes: piece.subarray(0, length) })

@@ -149,3 +149,36 @@ test('changes by hand are found at names of any bytes, and are taken back', asyn
   await chroot.vml(['tx', 'undo', '1'])
   assert.equal(await read(chroot, '/etc/größe'), 'one\n')
 })
+
+test('where what is kept is gone, it is told and kept anew: only what was changed until then cannot be had', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo one >/etc/first; echo one >/etc/second; echo one >/etc/third')
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('rm /var/lib/vml/baseline; echo two >/etc/first')
+  const told = await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.match(told.stderr, /What is kept of the system to take back changes by hand is gone/)
+  await chroot.sh('echo two >/etc/second')
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.deepEqual(
+    (await transactions(chroot)).map(({ complete }) => complete),
+    [false, true],
+  )
+  await chroot.sh('echo damage >/var/lib/vml/baseline; echo two >/etc/third')
+  await chroot.vml(['tx', 'run', '--', 'rm', '/etc/first'])
+  await chroot.vml(['tx', 'undo', '2'])
+  assert.equal(await read(chroot, '/etc/second'), 'one\n')
+})
+
+test('a folder deeper than any call reaches keeps nothing else from being recorded', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh(
+    `cd /usr/local; name=$(printf 'x%.0s' $(seq 250))
+    for depth in $(seq 16); do mkdir $name && cd -P $name || exit; done
+    name=$(printf 'y%.0s' $(seq 60)); mkdir $name && cd -P $name; echo deep >${'z'.repeat(100)}
+    echo two >/etc/issue`,
+  )
+  const told = await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.match(told.stderr, /z" cannot be recorded as changed by hand: longer than the 4095 bytes/)
+  assert.ok((await paths(chroot, 1)).includes('M /etc/issue'))
+})
