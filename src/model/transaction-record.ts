@@ -65,6 +65,9 @@ export interface ServiceAction {
 /** Of the one gap of a record whose pre-images went, oldest first, to keep all records within their budget. */
 export const droppedReason = 'dropped for the budget'
 
+/** Of a content before it that a program wrote into before it was kept. */
+export const writtenReason = 'it was written into after the change was made'
+
 export function isDropped({ gaps }: Pick<TransactionDocument, 'gaps'>): boolean {
   return gaps.some(({ reason }) => reason === droppedReason)
 }

@@ -5,6 +5,7 @@ import { isFailure } from '../base/failure.ts'
 import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
+import { writtenReason } from '../model/transaction-record.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { Reference } from '../packages/package-references.ts'
@@ -98,7 +99,7 @@ async function preImageOf(
   }).catch((error: unknown) => {
     // Else its record could never be written.
     if (!isFailure(error, 'integrity.hash')) throw error
-    return { preImage: { kind: 'lost', reason: 'it was written into after the change was made' } } as const
+    return { preImage: { kind: 'lost', reason: writtenReason } } as const
   })
   if (!('delta' in chosen)) return chosen.preImage
   // The entry itself has the content after it of what is merged by meaning.

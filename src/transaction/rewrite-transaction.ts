@@ -134,7 +134,7 @@ async function storeTree(
       { path, attributes: before, content: { stored: { content: node.content, size: node.size ?? 0 } } },
     ]
   })
-  const nodes = await storePaths(writer, toStore, (path) => folderOf(known.get(path)))
+  const { nodes } = await storePaths(writer, toStore, (path) => folderOf(known.get(path)))
   const vmlNode = root.find(({ name }) => name === '.vml')
   const files: VmlFile[] = [...vml]
   const replaced = new Set(vml.map(({ name }) => name))

@@ -13,6 +13,7 @@ import {
   parseChanges,
   parseTransaction,
   type TransactionDocument,
+  writtenReason,
 } from '../model/transaction-record.ts'
 import type { PackageRecords } from '../packages/package-system.ts'
 import type { Repository, Writer } from '../store/store.ts'
@@ -57,28 +58,37 @@ export interface StoredTransaction {
   readonly document: TransactionDocument
 }
 
-/** Order: contents, documents, trees, then the snapshot, which is the commit. */
+/**
+ * Order: contents, documents, trees, then the snapshot, which is the commit. A content before it that is another one by now (a program has the file
+ * open) is lost, and the record says so.
+ */
 export async function storeTransaction(
   writer: Writer,
   transaction: TransactionToStore,
   { nextNumber, signal }: { nextNumber: () => Promise<number>; signal?: AbortSignal | undefined },
 ): Promise<StoredTransaction> {
-  const nodes = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
+  const { nodes, altered } = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
   const after = await storePaths(writer, aftersOf(transaction), transaction.folderAttributes)
+  const changes = withoutAltered(transaction.changes, {
+    before: new Set(altered),
+    after: new Set(after.altered),
+  })
   const deltas: VmlFile[] = []
   for (const [name, bytes] of transaction.deltas)
     deltas.push({ name, stored: await storeBytes(writer, bytes) })
   const records: VmlFile[] = []
   for (const [name, bytes] of transaction.packageRecords ?? [])
     records.push({ name, stored: await storeBytes(writer, bytes) })
-  const changes: VmlFile = {
+  const changesFile: VmlFile = {
     name: 'changes.jsonl',
-    stored: await storeBytes(writer, Buffer.concat([...encodeChanges(transaction.changes)])),
+    stored: await storeBytes(writer, Buffer.concat([...encodeChanges(changes)])),
   }
   // What it costs is told by what lies in packs: all but a few documents.
   await writer.flush()
   const document: TransactionDocument = {
     ...transaction.document,
+    complete: transaction.document.complete && altered.length === 0,
+    gaps: [...transaction.document.gaps, ...altered.map((path) => ({ path, reason: writtenReason }))],
     storedBytes: writer.statistics().storedBytes,
   }
   const number = await nextNumber()
@@ -88,9 +98,9 @@ export async function storeTransaction(
     [
       { name: 'entry.json', bytes: await encodedEntry(entry) },
       { name: 'transaction.json', bytes: encodeTransaction(document) },
-      changes,
+      changesFile,
       ...(deltas.length > 0 ? [{ name: 'deltas', files: deltas }] : []),
-      ...(after.length > 0 ? [{ name: 'after', nodes: after }] : []),
+      ...(after.nodes.length > 0 ? [{ name: 'after', nodes: after.nodes }] : []),
       ...(transaction.packages ? [await packagesFile(transaction.packages)] : []),
       ...(records.length > 0 ? [{ name: 'packages', files: records }] : []),
       ...(transaction.log ? [{ name: 'log.txt', bytes: transaction.log }] : []),
@@ -249,12 +259,26 @@ export async function findNode(
 
 function* blobsOf({ changes, contentBefore }: TransactionToStore): Generator<PathToStore> {
   for (const { path, before, preImage } of changes)
-    if (preImage.kind === 'blob' && before) yield { path, attributes: before, content: contentBefore(path) }
+    if (preImage.kind === 'blob' && before)
+      yield { path, attributes: before, content: contentBefore(path), sha256: before.sha256 }
 }
 
 function* aftersOf({ changes, contentAfter }: TransactionToStore): Generator<PathToStore> {
   for (const { path, after, afterKept } of changes)
-    if (afterKept && after) yield { path, attributes: after, content: contentAfter(path) }
+    if (afterKept && after)
+      yield { path, attributes: after, content: contentAfter(path), sha256: after.sha256 }
+}
+
+function withoutAltered(
+  changes: readonly RecordedChange[],
+  altered: { readonly before: ReadonlySet<RawPath>; readonly after: ReadonlySet<RawPath> },
+): readonly RecordedChange[] {
+  if (altered.before.size + altered.after.size === 0) return changes
+  return changes.map((change) => ({
+    ...change,
+    ...(altered.before.has(change.path) ? { preImage: { kind: 'lost', reason: writtenReason } } : {}),
+    ...(altered.after.has(change.path) ? { afterKept: false } : {}),
+  }))
 }
 
 function entryDocumentOf(
