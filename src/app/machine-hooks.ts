@@ -16,8 +16,8 @@ import {
   planRpmHooks,
   programHookOf,
   removeRpmHooks,
-  rightRpmHooks,
 } from '../packages/rpm-hooks.ts'
+import { writtenAmong } from '../packages/hook-file.ts'
 import { rpmFolderOf } from '../packages/rpm-state.ts'
 import { isFailure } from '../base/failure.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -60,7 +60,7 @@ export async function planMachineHooks(
     paths: planned.files.map(({ path }) => path),
     install: async () => await installRpmHooks(rootOfMachine, planned),
     find: async () => await findRpmHooks(rootOfMachine, planned),
-    right: async () => await rightRpmHooks(rootOfMachine, planned),
+    right: async () => await writtenAmong(rootOfMachine, planned.files),
     async remove() {
       const removed = await removeRpmHooks(rootOfMachine)
       for (const { path } of planned.files) await removeUnowned(shell, dirname(path))

@@ -7,7 +7,11 @@ import type { RebuiltFile } from '../engine/restore-entry.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { RecordedChange } from '../model/transaction.ts'
 import { contentBytesMax } from '../transaction/transaction-contents.ts'
-import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
+import {
+  readTransaction,
+  type ReadTransaction,
+  readTransactionsOf,
+} from '../transaction/transaction-entry.ts'
 import { transactionEntries } from '../transaction/transactions.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
 import type { Logbook } from './open.ts'
@@ -86,11 +90,8 @@ function openContents(
   let read: Promise<readonly ReadTransaction[]> | undefined
   const readAll = async () => {
     const entries = await transactionEntries(logbook, context)
-    return await Promise.all(
-      entries
-        .filter((entry) => entry.machine === machine)
-        .map(async (entry) => await readTransaction(logbook.repository, entry, { signal })),
-    )
+    const own = entries.filter((entry) => entry.machine === machine)
+    return await readTransactionsOf(logbook.repository, own, { signal })
   }
   return openRecordedContents({
     asking: { context, settings: machineSettings(context).settings, shell: openLocalShell() },

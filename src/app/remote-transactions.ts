@@ -6,7 +6,7 @@ import type { RemoteMachine } from '../transaction/remote-machine.ts'
 import type { RemoteParts } from '../transaction/remote-run.ts'
 import type { RemoteUndo } from '../transaction/remote-undo.ts'
 import { openTransactionContents } from '../transaction/transaction-contents.ts'
-import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
+import { type ReadTransaction, readTransactionsOf } from '../transaction/transaction-entry.ts'
 import { type ListedTransaction, transactionsOn } from '../transaction/transactions.ts'
 import type { Machine } from '../model/machine.ts'
 import { openShellSource } from '../source/shell-source.ts'
@@ -88,8 +88,10 @@ export async function openRemoteUndo(
   const contents = openTransactionContents({
     repository: logbook.repository,
     transactions: () =>
-      (read ??= Promise.all(
-        listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, { signal })),
+      (read ??= readTransactionsOf(
+        logbook.repository,
+        listed.map(({ entry }) => entry),
+        { signal },
       )),
     isElsewhere: true,
     pinned: () => undefined,

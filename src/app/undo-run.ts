@@ -4,7 +4,7 @@ import type { StateHook } from '../model/state-hook.ts'
 import type { WantedPackage } from '../packages/package-sources.ts'
 import { startedOf } from '../packages/services.ts'
 import type { UndoRun } from '../transaction/run-undo.ts'
-import { readTransaction, type ReadTransaction } from '../transaction/transaction-entry.ts'
+import { type ReadTransaction, readTransactionsOf } from '../transaction/transaction-entry.ts'
 import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
 import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
@@ -32,8 +32,10 @@ export async function openUndoRun(
   const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
   let read: Promise<readonly ReadTransaction[]> | undefined
   const transactions = () =>
-    (read ??= Promise.all(
-      listed.map(async ({ entry }) => await readTransaction(logbook.repository, entry, context)),
+    (read ??= readTransactionsOf(
+      logbook.repository,
+      listed.map(({ entry }) => entry),
+      context,
     ))
   const asking = { context, settings: machineSettings(context).settings, shell: parts.shell }
   const recorded = openRecordedContents({ asking, logbook, transactions, folder: systemFolder })

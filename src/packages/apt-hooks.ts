@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { explainDenied } from '../base/denied.ts'
 import { VmlError, messageOf, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
-import { absent, isWritten, textOf, writeHookFile } from './hook-file.ts'
+import { absent, textOf, writeHookFile, writtenAmong } from './hook-file.ts'
 import {
   aptConfiguration,
   dpkgConfiguration,
@@ -141,8 +141,7 @@ export async function findHooks(root: string, files: readonly HookFile[]): Promi
 
 /** The paths that are already what they would be after `installHooks`. */
 export async function rightHooks(root: string, files: readonly HookFile[]): Promise<readonly string[]> {
-  const right: string[] = []
-  for (const file of files) if (await isWritten(join(root, file.path), file)) right.push(file.path)
+  const right = await writtenAmong(root, files)
   for (const link of links) if ((await ownerOf(root, link)) === 'link') right.push(link.path)
   return right
 }

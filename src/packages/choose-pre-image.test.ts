@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { fileOf } from '../../test/recorded-transaction.ts'
 import { isFailure } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
@@ -31,18 +32,6 @@ function pathOf(text: string): RawPath {
 
 function noise(length: number, name: string): Buffer {
   return hash('shake256', name, { outputEncoding: 'buffer', outputLength: length })
-}
-
-function fileOf(content: Buffer): Fingerprint {
-  return {
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    mtimeNs: 0n,
-    size: content.length,
-    sha256: digest(content),
-  }
 }
 
 const old = noise(20_000, 'old')

@@ -1,6 +1,7 @@
 // Files of hooks that a package manager reads: written whole, readable by everybody; and what may not be there.
 import { constants } from 'node:fs'
 import { open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import { systemErrorCode } from '../base/failure.ts'
 
 /**
@@ -23,8 +24,17 @@ export async function writeHookFile(
   await rename(temporary, place)
 }
 
-/** Whether it is there as it would be written. */
-export async function isWritten(
+/** The paths, below a root, of those that are there as they would be written. */
+export async function writtenAmong(
+  root: string,
+  files: readonly { readonly path: string; readonly mode: number; readonly text: string }[],
+): Promise<string[]> {
+  const written: string[] = []
+  for (const file of files) if (await isWritten(join(root, file.path), file)) written.push(file.path)
+  return written
+}
+
+async function isWritten(
   place: string,
   { mode, text }: { readonly mode: number; readonly text: string },
 ): Promise<boolean> {

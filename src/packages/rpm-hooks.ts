@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
 import { syncFolder } from '../base/files.ts'
-import { absent, isWritten, textOf, writeHookFile } from './hook-file.ts'
+import { absent, textOf, writeHookFile, writtenAmong } from './hook-file.ts'
 import { programScript } from './hook-scripts.ts'
 import type { Shell } from '../wire/shell.ts'
 import {
@@ -162,20 +162,10 @@ async function pluginFolders(root: string): Promise<string[]> {
 
 /** `part`: some of it is missing, or not what these files say. */
 export async function findRpmHooks(root: string, { files }: RpmHooks): Promise<'all' | 'part' | 'none'> {
-  const right = (await rightRpmHooks(root, { files })).length
+  const right = (await writtenAmong(root, files)).length
   if (right > 0) return right === files.length ? 'all' : 'part'
   for (const { path } of files) if ((await textOf(join(root, path))) !== undefined) return 'part'
   return 'none'
-}
-
-/** The paths that are already what they would be after `installRpmHooks`. */
-export async function rightRpmHooks(
-  root: string,
-  { files }: Pick<RpmHooks, 'files'>,
-): Promise<readonly string[]> {
-  const right: string[] = []
-  for (const file of files) if (await isWritten(join(root, file.path), file)) right.push(file.path)
-  return right
 }
 
 /** A name that is known beforehand: what a cut leaves is found by the next one. dnf and rpm read neither (`*.py`, `macros.*` without `.new`). */

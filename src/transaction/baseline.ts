@@ -7,7 +7,7 @@ import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
-import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
+import { outlineOf, statusAt, typeBits, typeOf } from '../stage/fingerprint.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import type { PackageState } from '../packages/package-system.ts'
 import { onKnownDevices, rowOfStatus, withRows } from '../stage/index-rows.ts'
@@ -121,6 +121,7 @@ export async function takeStock(
   await learn(place, index, {
     index,
     draft: openDraft(place, noBaseline),
+    rules: await watchRules(place),
   })
 }
 
@@ -137,17 +138,22 @@ export async function takeStockOf(
   const rows = new Map<RawPath, IndexEntry | undefined>(gone.map((path) => [path, undefined]))
   for (const path of now.paths) if (isTaken(path)) rows.set(path, entryOf(now, path))
   const index = withRows(known.index, rows)
-  const draft = openKnown(place, known.index, await watchRules(place))
+  const rules = await watchRules(place)
+  const draft = openKnown(place, rules, () => known.index)
   for (const path of gone) draft.forget(path)
-  await learn(place, index, { index: now, draft, isTaken })
+  await learn(place, index, { index: now, draft, rules, isTaken })
 }
 
 async function learn(
   place: Workplace,
   whole: RootIndex,
-  { index, draft, isTaken }: { index: RootIndex; draft: Draft; isTaken?: (path: RawPath) => boolean },
+  {
+    index,
+    draft,
+    rules,
+    isTaken,
+  }: { index: RootIndex; draft: Draft; rules: WatchRules; isTaken?: (path: RawPath) => boolean },
 ): Promise<void> {
-  const rules = await watchRules(place)
   const rows = new Map<RawPath, IndexEntry | undefined>()
   for (const [row, path] of index.paths.entries()) {
     if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
@@ -182,7 +188,7 @@ export async function noteChanges(
   const owners = new Map(changes.map(({ path, owner }) => [path, owner.kind === 'package']))
   const isPackaged = (path: RawPath): boolean => owners.get(path) ?? rules.isPackaged(path)
   const rows = new Map<RawPath, IndexEntry | undefined>(options.rows)
-  const draft = openKnown(place, withRows(index, rows), rules)
+  const draft = openKnown(place, rules, () => withRows(index, rows))
   for (const { path, after } of changes) {
     rows.set(path, after && rowNow(place, path, after, options.looked?.get(path)))
     draft.forget(path)
@@ -199,10 +205,11 @@ export async function noteChanges(
  * Where what was kept is gone, it is kept anew, or nothing but what changes from now on could be taken back, for good. What was changed since `index` is
  * left to the next look.
  */
-function openKnown(place: Workplace, { paths, columns }: RootIndex, rules: WatchRules): Draft {
+function openKnown(place: Workplace, rules: WatchRules, index: () => RootIndex): Draft {
   const baseline = readBaseline(place)
   const draft = openDraft(place, baseline ?? noBaseline)
   if (baseline) return draft
+  const { paths, columns } = index()
   for (const [row, path] of paths.entries()) {
     if (row % pathsAtOnce === 0) place.signal?.throwIfAborted()
     if (isWatched(path, rules)) draft.keep(path, () => keptBytesMax(path, rules), columns.ctimeNs[row])
@@ -306,18 +313,6 @@ function isMoreThanRow({ type, xattrs = [] }: Fingerprint): boolean {
   return xattrs.length > 0 || !['file', 'dir'].includes(type)
 }
 
-/** S_IFMT of stat(2), as `typeOf` reads it. */
-const typeBits = {
-  fifo: 0o01,
-  chardev: 0o02,
-  dir: 0o04,
-  dev: 0o06,
-  file: 0o10,
-  symlink: 0o12,
-  socket: 0o14,
-  irregular: 0,
-}
-
 /** Numbers of names and sizes of folders are not in a fingerprint; where the path was changed since, it does not count. */
 function rowNow(
   place: Workplace,
@@ -332,7 +327,7 @@ function rowNow(
 
 function rowOf(is: Fingerprint): IndexEntry {
   const { type, mode, uid, gid, links = 1, inode = 0n, deviceId = 0n, size = 0, mtimeNs, ctimeNs = 0n } = is
-  return { mode: (typeBits[type] << 12) | mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs }
+  return { mode: typeBits[type] | mode, uid, gid, links, inode, deviceId, size, mtimeNs, ctimeNs }
 }
 
 function indexFile({ state }: Pick<Workplace, 'state'>): RawPath {

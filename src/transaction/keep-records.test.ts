@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Died, openDying } from '../../test/dying-backend.ts'
+import { documentOf, fileOf } from '../../test/recorded-transaction.ts'
 import { makeRepository, noise, reopen } from '../../test/store-fixture.ts'
 import { openMemory } from '../backend/memory.ts'
 import type { Clock } from '../base/clock.ts'
@@ -22,7 +23,7 @@ import { rawFromString } from '../base/raw-text.ts'
 import { openCatalog } from '../catalog/catalog.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { isDropped } from '../model/transaction-record.ts'
-import type { Fingerprint, PathChange } from '../model/transaction.ts'
+import type { PathChange } from '../model/transaction.ts'
 import type { PackageState } from '../packages/package-system.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
 import { applyDelta } from '../wire/zstd-delta.ts'
@@ -221,8 +222,8 @@ async function openMachine(folder: string, limitBytes: number) {
         if (before) writeFileSync(join(folder, 'kept', String(at)), before)
         changes.push({
           path: pathOf(nameOf(at)),
-          ...(before ? { before: fingerprint(before) } : {}),
-          ...(after ? { after: fingerprint(after) } : {}),
+          ...(before ? { before: fileOf(before) } : {}),
+          ...(after ? { after: fileOf(after) } : {}),
         })
         replace(at, version)
       }
@@ -252,24 +253,14 @@ async function openMachine(folder: string, limitBytes: number) {
             note: '',
             tags: [],
             machine: { name: 'here', facts: {} },
-            document: {
-              schema: 1,
-              source: 'command',
-              mode: 'staged',
-              command: [],
-              user: { name: 'root', uid: 0 },
+            document: documentOf({
               startedAt: time,
               endedAt: time,
-              exitStatus: 0,
-              packages: [],
-              validations: [],
-              services: [],
               complete: gaps.length === 0,
               gaps,
               counts: { created: 0, changed: changes.length, deleted: 0 },
-              storedBytes: 0,
               preImageBytes,
-            },
+            }),
             changes: all,
             contentBefore: (path) => ({ file: rawFromString(join(folder, 'kept', path.slice(-1))) }),
             contentAfter: (path) => ({ file: rawFromString(join(folder, 'root', path)) }),
@@ -348,18 +339,6 @@ const allPackaged: PackageState = {
   packageOf: () => 'x',
   isConfiguration: () => false,
   files: { fileOf: () => undefined },
-}
-
-function fingerprint(content: Buffer): Fingerprint {
-  return {
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    mtimeNs: 0n,
-    size: content.length,
-    sha256: digest(content),
-  }
 }
 
 function digest(content: Uint8Array): string {

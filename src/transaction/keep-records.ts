@@ -1,6 +1,5 @@
 // What becomes of older records once there is a newer one: what their deltas stand on, and the budget that all of them have.
 import { VmlError } from '../base/failure.ts'
-import { mapOrdered } from '../base/pool.ts'
 import { printable } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { droppedReason } from '../model/transaction-record.ts'
@@ -10,7 +9,7 @@ import { transactionEntries } from './transactions.ts'
 import { dropPins, listPins, notePins } from './pins.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import type { TransactionContents } from './transaction-contents.ts'
-import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
+import { type ReadTransaction, readTransactionsOf } from './transaction-entry.ts'
 import type { Workplace } from './workplace.ts'
 
 export interface RecordKeeping {
@@ -27,17 +26,11 @@ export interface RecordBudget {
   prune(): Promise<void>
 }
 
-const readsAtOnce = 4
-
 /** All of the machine, oldest first. */
 export async function readTransactions({ logbook, place }: RecordKeeping): Promise<ReadTransaction[]> {
   const { signal } = place
   const entries = await transactionEntries(logbook, { signal })
-  return await mapOrdered(
-    entries,
-    readsAtOnce,
-    async (entry) => await readTransaction(logbook.repository, entry, { signal }),
-  )
+  return await readTransactionsOf(logbook.repository, entries, { signal })
 }
 
 /** After a record was made. Deltas that would keep a replaced file alive become blobs; pins that nothing needs go. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { test } from 'node:test'
+import { documentOf, fileOf } from '../../test/recorded-transaction.ts'
 import { makeRepository } from '../../test/store-fixture.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { openCatalog } from '../catalog/catalog.ts'
 import { listEntries } from '../engine/entries.ts'
 import { parseRawPath } from '../model/raw-path.ts'
 import { writtenReason } from '../model/transaction-record.ts'
-import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
+import type { RecordedChange } from '../model/transaction.ts'
 import { readTransaction, storeTransaction } from './transaction-entry.ts'
 
 test('a content that was written into before it was kept is lost, and its record says so; all others are there', async () => {
@@ -24,12 +24,11 @@ test('a content that was written into before it was kept is lost, and its record
   ])
   const changes = [...looked].map(([path, content]): RecordedChange => ({
     path: parseRawPath(rawFromString(path)) ?? assert.fail(),
-    before: fingerprint(content),
+    before: fileOf(Buffer.from(content)),
     owner: { kind: 'script' },
     preImage: { kind: 'blob' },
     afterKept: false,
   }))
-  const time = '2026-01-01T00:00:00.000Z'
   {
     await using writer = await repository.beginWrite()
     const { document } = await storeTransaction(
@@ -39,24 +38,7 @@ test('a content that was written into before it was kept is lost, and its record
         note: '',
         tags: [],
         machine: { name: 'here', facts: {} },
-        document: {
-          schema: 1,
-          source: 'command',
-          mode: 'staged',
-          command: [],
-          user: { name: 'root', uid: 0 },
-          startedAt: time,
-          endedAt: time,
-          exitStatus: 0,
-          packages: [],
-          validations: [],
-          services: [],
-          complete: true,
-          gaps: [],
-          counts: { created: 0, changed: 0, deleted: 2 },
-          storedBytes: 0,
-          preImageBytes: 18,
-        },
+        document: documentOf({ counts: { created: 0, changed: 0, deleted: 2 }, preImageBytes: 18 }),
         changes,
         contentBefore: (path) => ({ bytes: Buffer.from(contents.get(path) ?? '') }),
         contentAfter: () => assert.fail(),
@@ -78,15 +60,3 @@ test('a content that was written into before it was kept is lost, and its record
   const nodes = await repository.readTree(entry.snapshot.tree)
   assert.deepEqual(nodes.map(({ name }) => name).toSorted(), ['.vml', 'kept'])
 })
-
-function fingerprint(content: string): Fingerprint {
-  return {
-    type: 'file',
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    mtimeNs: 0n,
-    size: content.length,
-    sha256: createHash('sha256').update(content).digest('hex'),
-  }
-}

@@ -1,6 +1,7 @@
 // A transaction as an entry of the logbook: written when it is recorded, read when it is looked at or taken back.
 import { createHash } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
+import { mapOrdered } from '../base/pool.ts'
 import { printable, rawFromString, type RawText } from '../base/raw-text.ts'
 import type { BaseFacts, EntryDocument, Snapshot } from '../model/entry.ts'
 import type { PackageSet } from '../model/packages.ts'
@@ -160,6 +161,21 @@ export async function readTransaction(
   const changes = parseChanges(await requireVmlFile(repository, entry, 'changes.jsonl', options))
   return { entry, document, changes }
 }
+
+/** Each may have tens of thousands of paths: not all of a long history are read at once. In their order. */
+export async function readTransactionsOf(
+  repository: Repository,
+  entries: readonly LoggedEntry[],
+  options: ReadOptions = {},
+): Promise<ReadTransaction[]> {
+  return await mapOrdered(
+    entries,
+    readsAtOnce,
+    async (entry) => await readTransaction(repository, entry, options),
+  )
+}
+
+const readsAtOnce = 4
 
 async function requireVmlFile(
   repository: Repository,
