@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import test, { after, before } from 'node:test'
 import { openTestHome, type TestHome, vmlCommand, vmlEnvironment } from '../../test/cli.ts'
 import { addEntry } from '../../test/entries.ts'
+import { resticProgram } from '../../test/restic-peer.ts'
 import type { Command } from './command.ts'
 import { commands } from './commands.ts'
 import { barWidth } from './progress.ts'
@@ -182,7 +183,7 @@ test('on a terminal init makes up a recovery key, shows it once, and stock resti
   assert.ok(key, stdout)
   await writeFile(join(fresh.home, 'key'), key)
   const { status, stderr } = await shell(
-    `restic -q -r ${fresh.logbook} --password-file key check`,
+    `${resticProgram('0.14')} -q -r ${fresh.logbook} --password-file key check`,
     fresh.home,
   )
   assert.equal(status, 0, stderr)

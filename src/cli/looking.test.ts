@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { listEntries } from '../engine/entries.ts'
 import { openTestHome, runVmlBytes, type TestHome } from '../../test/cli.ts'
 import { addEntry, openTestLogbook } from '../../test/entries.ts'
+import { resticProgram } from '../../test/restic-peer.ts'
 
 const run = promisify(execFile)
 let home: TestHome
@@ -175,7 +176,7 @@ test('edit, stock restic tag and reindex leave id and number as they are', async
   assert.notEqual(entry?.snapshot.id, ids[1])
   assert.deepEqual([entry?.title, entry?.tags, entry?.project], ['fit v2, final', ['final'], undefined])
 
-  await run('restic', [
+  await run(resticProgram('0.14'), [
     '-q',
     '-r',
     home.logbook,
@@ -194,7 +195,7 @@ test('edit, stock restic tag and reindex leave id and number as they are', async
   const before = (await home.run(['log', '--json'])).stdout
   assert.equal((await home.run(['reindex'])).status, 0)
   assert.equal((await home.run(['log', '--json'])).stdout, before)
-  await run('restic', [
+  await run(resticProgram('0.14'), [
     '-q',
     '-r',
     home.logbook,

@@ -4,6 +4,7 @@ import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { mapOrdered } from '../base/pool.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import type { Catalog, CatalogRow, EntryFacts, LostTotals } from '../catalog/catalog.ts'
+import { documentBytesMax } from '../model/document-json.ts'
 import { type Entry, type EntryDocument, type EntryKind, type Snapshot, vmlFolder } from '../model/entry.ts'
 import type { LostPath } from '../model/lost.ts'
 import { parseId, shortId, type EntryId, type SnapshotId } from '../model/ids.ts'
@@ -34,9 +35,6 @@ export interface OpenLogbook {
 const kinds: readonly EntryKind[] = ['environment', 'safety', 'transaction']
 const numberTag = /^vml:n=(\d{1,15})$/
 const readsAtOnce = 8
-/** As `model/documents.ts` has it, which is not loaded before there is something to parse. */
-const documentBytesMax = 256 * 1024 * 1024
-
 /** All entries, oldest first. Snapshots that the catalogue does not know are read and remembered. */
 export async function listEntries(
   logbook: OpenLogbook,

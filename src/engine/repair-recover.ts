@@ -1,6 +1,7 @@
 // Entries whose snapshot file is damaged: found again in the catalogue, or by the entry's own document in a tree that no snapshot names.
 import { isFailure } from '../base/failure.ts'
 import { openIdSet } from '../base/id-set.ts'
+import { documentBytesMax } from '../model/document-json.ts'
 import type { EntryDocument, Snapshot } from '../model/entry.ts'
 import type { SnapshotId, TreeId } from '../model/ids.ts'
 import type { Repair } from '../store/repair.ts'
@@ -127,8 +128,6 @@ async function readRoot(repair: Repair, tree: TreeId): Promise<Root | undefined>
     throw error
   }
 }
-
-const documentBytesMax = 256 * 1024 * 1024
 
 function snapshotOf({ tree, document }: Root): Omit<Snapshot, 'id'> {
   const { kind, number, project, startedAt, machine, user, roots } = document

@@ -2,6 +2,7 @@
 // there under its name: what is left of it lies under `/.vml/lost/`. The same damage always gives the same tree.
 import { printable, rawFromString, rawToBytes } from '../base/raw-text.ts'
 import { isFailure } from '../base/failure.ts'
+import { documentBytesMax } from '../model/document-json.ts'
 import { type EntryDocument, holdsPathsOnly, type Snapshot } from '../model/entry.ts'
 import type { BlobId, TreeId } from '../model/ids.ts'
 import type { LostPath } from '../model/lost.ts'
@@ -231,9 +232,6 @@ async function readChild(rewriting: Rewriting, folder: TreeId, name: string): Pr
   }
   return Buffer.concat(parts)
 }
-
-/** As `model/documents.ts` has it. */
-const documentBytesMax = 256 * 1024 * 1024
 
 async function childOf({ repair }: Rewriting, tree: TreeId, name: RawName): Promise<TreeNode | undefined> {
   return (await repair.readTree(tree))?.find((node) => node.name === name)

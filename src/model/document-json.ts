@@ -3,7 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { isDenseJson } from '../base/json-density.ts'
 
 /** About a million paths of usual length: what a save left out, what a safety entry holds. JavaScript's longest text is twice that. */
-const documentBytesMax = 256 * 1024 * 1024
+export const documentBytesMax = 256 * 1024 * 1024
 
 export function parseDocumentJson(name: string, bytes: Uint8Array): unknown {
   if (bytes.length > documentBytesMax)

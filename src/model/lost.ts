@@ -2,6 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { isDenseJson } from '../base/json-density.ts'
 import { printableText } from '../base/raw-text.ts'
+import { documentBytesMax } from './document-json.ts'
 import { base64Path, listMax, printedPath } from './document-fields.ts'
 import { type Check, count, isMisfit, listOf, objectOf, oneOf, optional, textOf } from './field-check.ts'
 
@@ -19,8 +20,6 @@ export interface LostPath {
   /** Where those zeros are. */
   readonly missing?: readonly { readonly offset: number; readonly length: number }[]
 }
-
-const documentBytesMax = 256 * 1024 * 1024
 
 const lostCheck: Check<{ schema: 1; lost: readonly LostPath[] }> = objectOf({
   schema: oneOf(1),

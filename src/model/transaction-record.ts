@@ -78,8 +78,16 @@ export interface NotKept {
   readonly reason: string
 }
 
+/** What an undo or a redo says of itself. */
+export interface TakenBack {
+  /** The transactions that it takes back (an undo), or brings back (a redo). */
+  readonly takesBack: readonly EntryId[]
+  /** Some of what they changed stays: a later change is in its place, or a package is still needed. Absent where nothing does. */
+  readonly inPart?: boolean
+}
+
 /** `/.vml/transaction.json`, schema 1. Fields are only ever added. */
-export interface TransactionDocument {
+export interface TransactionDocument extends Partial<TakenBack> {
   readonly schema: 1
   readonly source: TransactionSource
   readonly mode: TransactionMode
@@ -93,8 +101,6 @@ export interface TransactionDocument {
   readonly endedAt: string
   /** Of the command. */
   readonly exitStatus: number
-  /** The transactions that this one takes back (an undo), or brings back (a redo). */
-  readonly takesBack?: readonly EntryId[]
   readonly manager?: 'dpkg' | 'rpm'
   readonly packages: readonly PackageTransition[]
   readonly validations: readonly Validation[]
@@ -133,6 +139,16 @@ export const validationsCheck: Check<readonly Validation[]> = listOf(
 
 const reasonedPaths = listOf(objectOf({ path: bytesText(pathBytesMax), reason: line }), listMax)
 
+export const takenBackFields = {
+  takesBack: optional(
+    listOf(
+      convert(sha256, (id) => id as EntryId),
+      packagesMax,
+    ),
+  ),
+  inPart: optional(flag),
+}
+
 const documentCheck: Check<TransactionDocument> = objectOf({
   schema: oneOf(1),
   source: oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo', 'hand'),
@@ -143,12 +159,7 @@ const documentCheck: Check<TransactionDocument> = objectOf({
   startedAt: time,
   endedAt: time,
   exitStatus: count,
-  takesBack: optional(
-    listOf(
-      convert(sha256, (id) => id as EntryId),
-      packagesMax,
-    ),
-  ),
+  ...takenBackFields,
   manager: optional(oneOf('dpkg', 'rpm')),
   packages: listOf(
     objectOf({

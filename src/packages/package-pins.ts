@@ -38,7 +38,7 @@ export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackageP
     const unknown = [...said.matchAll(/Unable to locate package (\S+?)(?:\\n|\s|$)/g)].map(([, name]) => name)
     if (unknown.length > 0)
       throw new VmlError('not-found', `Cannot find the package ${unknown.join(', ')}`, {
-        hint: 'A name is as dpkg --list shows it. vml tx pin shows what is pinned now',
+        hint: 'A name is as dpkg --list shows it. The others that were named may be done: vml tx pin shows what is pinned now',
       })
     throw new VmlError('remote.command', `${words.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
       details: { status, stderr: said },

@@ -1,22 +1,23 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
 import { rmSync, writeFileSync } from 'node:fs'
-import { sha256 } from '../model/document-fields.ts'
-import { convert, count, isMisfit, listOf, objectOf, optional } from '../model/field-check.ts'
-import type { EntryId } from '../model/ids.ts'
+import { count, isMisfit, objectOf, optional } from '../model/field-check.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { type Validation, validationsCheck } from '../model/transaction-record.ts'
+import {
+  encodeChanges,
+  type TakenBack,
+  takenBackFields,
+  type Validation,
+  validationsCheck,
+} from '../model/transaction-record.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 import type { ChangeOwner, PathChange, RecordedChange } from '../model/transaction.ts'
-import { encodeChanges } from '../model/transaction-record.ts'
 
-export interface CommitIntent {
+export interface CommitIntent extends Partial<TakenBack> {
   /** Of the command. */
   readonly exitStatus: number
   /** What the checks before it said. */
-  readonly validations?: readonly Validation[] | undefined
-  /** The transactions that it takes back. */
-  readonly takesBack?: readonly EntryId[] | undefined
+  readonly validations?: readonly Validation[]
 }
 
 /** Where the changes themselves are written down. */
@@ -38,18 +39,10 @@ export function encodeIntended(changes: readonly PathChange[], ownerBefore?: Own
   return Buffer.concat([...encodeChanges(undecided)])
 }
 
-/** As many as a logbook has entries. */
-const takesBackMax = 200_000
-
 const check = objectOf({
   exitStatus: count,
   validations: optional(validationsCheck),
-  takesBack: optional(
-    listOf(
-      convert(sha256, (id) => id as EntryId),
-      takesBackMax,
-    ),
-  ),
+  ...takenBackFields,
 })
 
 /** After the packages are kept: where the rest is, they are there. The changes are durable with the journal that is prepared after them. */

@@ -12,7 +12,12 @@ import {
   type RecordedChange,
 } from '../model/transaction.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
-import { parseChanges, type ServiceAction, type Validation } from '../model/transaction-record.ts'
+import {
+  parseChanges,
+  type ServiceAction,
+  type TakenBack,
+  type Validation,
+} from '../model/transaction-record.ts'
 import { type ChangeSet, readChangeSet } from '../stage/change-set.ts'
 import { commit, prepareCommit } from '../stage/commit.ts'
 import type { PackageSources } from '../packages/package-sources.ts'
@@ -66,14 +71,12 @@ export interface TransactionParts extends Workplace {
   restartServices(queue: Buffer): Promise<readonly ServiceAction[]>
 }
 
-export interface StageResult {
+export interface StageResult extends Partial<TakenBack> {
   /** Of the command. */
   readonly exitStatus: number
   readonly validations: readonly Validation[]
   /** What it printed. */
   readonly log?: Uint8Array | undefined
-  /** The transactions that it takes back. */
-  readonly takesBack?: StoredTransaction['document']['takesBack']
 }
 
 export type StageEnd =
@@ -151,9 +154,9 @@ export async function commitStage(
   // From here on nobody can enter the stage, and what is written down is what the commit will find.
   const changes = changeSet.seal()
   const folder = openFolder(parts)
-  const { exitStatus, validations, takesBack } = result
+  const { log: _, ...intent } = result
   const kept = await keepPackages(parts, packages)
-  writeIntent(parts, { exitStatus, validations, takesBack }, changes, (change) => ownerBy(change, packages))
+  writeIntent(parts, intent, changes, (change) => ownerBy(change, packages))
   const prepared = prepareCommit(parts.disk, {
     root: parts.root,
     folder: pathIn(folder, 'journal'),
@@ -169,7 +172,6 @@ export async function commitStage(
     outside,
     packages: kept,
     result,
-    ...(takesBack === undefined ? {} : { takesBack }),
   })
 }
 
@@ -183,8 +185,6 @@ export interface CommittedStage {
   readonly outside: readonly PathChange[]
   readonly packages: PackagesNow
   readonly result: StageResult
-  /** The transactions that it takes back. */
-  readonly takesBack?: StoredTransaction['document']['takesBack']
   /** Where services were seen to already. */
   readonly services?: readonly ServiceAction[]
 }
@@ -204,7 +204,8 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
 }
 
 async function record(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
-  const { note, kept, outside, packages: before, result } = committed
+  const { note, kept, outside, packages: before } = committed
+  const { log, ...told } = committed.result
   const folder = openFolder(parts)
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
   const services = committed.services ?? (await parts.restartServices(queue))
@@ -248,11 +249,9 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         user: userOf(note),
         startedAt: note.startedAt,
         endedAt: new Date(parts.clock.now()).toISOString(),
-        exitStatus: result.exitStatus,
-        ...(committed.takesBack === undefined ? {} : { takesBack: committed.takesBack }),
+        ...told,
         ...(manager === undefined ? {} : { manager }),
         packages,
-        validations: result.validations,
         services,
         complete: gaps.length === 0,
         gaps,
@@ -272,7 +271,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
       folderAttributes: (path) => folderAttributes(parts, path),
       packages: packageSetOf(after, manager),
       packageRecords: await packageRecords(parts, before, after),
-      log: result.log,
+      log,
     },
     {
       nextNumber: async () => await nextEntryNumber(parts.logbook, { signal: parts.signal }),
@@ -326,20 +325,17 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 /** What was committed when the process ended, as it was written down before. */
 export async function readCommitted(
   place: Workplace,
-): Promise<
-  Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'takesBack' | 'packages'> | undefined
-> {
+): Promise<Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'packages'> | undefined> {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
-  const { exitStatus, validations = [], takesBack } = readIntent(place)
+  const { validations = [], ...intent } = readIntent(place)
   const written = parseChanges(changes)
   return {
     changes: written,
     removedOwners: new Map(
       written.flatMap(({ path, after, owner }) => (after === undefined ? [[path, owner] as const] : [])),
     ),
-    result: { exitStatus, validations },
-    ...(takesBack === undefined ? {} : { takesBack }),
+    result: { ...intent, validations },
     packages: await readKeptPackages(place),
   }
 }

@@ -6,7 +6,7 @@ import { asRaw } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { countChanges, type PathChange, type RecordedChange } from '../model/transaction.ts'
-import type { ServiceAction, TransactionDocument, Validation } from '../model/transaction-record.ts'
+import type { ServiceAction, TakenBack, Validation } from '../model/transaction-record.ts'
 import type { Attributes } from '../model/tree.ts'
 import { keptAt } from '../stage/commit.ts'
 import type { Journal } from '../stage/journal.ts'
@@ -30,7 +30,7 @@ import { type StoredTransaction, storeTransaction } from './transaction-entry.ts
 import type { FileContent } from './transaction-tree.ts'
 import { pathIn } from './workplace.ts'
 
-export interface RemoteRecord {
+export interface RemoteRecord extends Partial<TakenBack> {
   readonly note: StageNote
   readonly journal: Journal
   readonly changes: readonly PathChange[]
@@ -39,7 +39,6 @@ export interface RemoteRecord {
   readonly packages: PackagesNow
   readonly validations: readonly Validation[]
   readonly services: readonly ServiceAction[]
-  readonly takesBack?: TransactionDocument['takesBack']
 }
 
 /** What one transaction may replace: more than a system has. A machine that says otherwise is not believed. */
@@ -53,7 +52,7 @@ export async function recordRemote(
   record: RemoteRecord,
 ): Promise<StoredTransaction> {
   machine.reporter.progress({ phase: 'recording the transaction' })
-  const { note, journal, changes, exitStatus, packages, validations, services, takesBack } = record
+  const { note, journal, changes, exitStatus, packages, validations, services, ...takenBack } = record
   const place = remotePlace(machine)
   const after = await readPackagesNow(place)
   const { manager, packages: transitions } = transitionsOf(place, packages, after)
@@ -128,7 +127,7 @@ export async function recordRemote(
         startedAt: note.startedAt,
         endedAt: new Date(machine.clock.now()).toISOString(),
         exitStatus,
-        ...(takesBack === undefined ? {} : { takesBack }),
+        ...takenBack,
         ...(manager === undefined ? {} : { manager }),
         packages: transitions,
         validations,

@@ -103,16 +103,15 @@ async function record(
         hint: 'The machine is as it is after it. Nothing was removed',
       },
     )
-  const { exitStatus, takesBack, validations = [] } = parseIntent(result)
+  const { validations = [], ...intent } = parseIntent(result)
   return await recordCommittedRemote(parts, {
     note,
     plan: note.plan,
     prepared: { journal },
     changes: readToldChanges(machine.name, changes),
-    exitStatus,
+    ...intent,
     packages: await readKeptPackages(remotePlace(machine)),
     validations,
-    ...(takesBack === undefined ? {} : { takesBack }),
   })
 }
 

@@ -3,7 +3,7 @@ import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { asRaw, printable } from '../base/raw-text.ts'
 import { isNothingMeant } from '../model/mere-writing.ts'
 import type { PathChange } from '../model/transaction.ts'
-import type { ServiceAction, TransactionDocument, Validation } from '../model/transaction-record.ts'
+import type { ServiceAction, TakenBack, Validation } from '../model/transaction-record.ts'
 import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
@@ -145,7 +145,7 @@ export async function runRemoteTransaction(
   return { kind: 'recorded', exitStatus, transaction }
 }
 
-export interface CommittedRemote {
+export interface CommittedRemote extends Partial<TakenBack> {
   readonly note: StageNote
   readonly plan: MountPlan | undefined
   readonly prepared: Pick<PreparedRemote, 'journal'>
@@ -153,7 +153,6 @@ export interface CommittedRemote {
   readonly exitStatus: number
   readonly packages: PackagesNow
   readonly validations: readonly Validation[]
-  readonly takesBack?: TransactionDocument['takesBack']
   /** Where services were seen to already. */
   readonly services?: readonly ServiceAction[]
 }

@@ -23,7 +23,7 @@ import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
-import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from './undo.ts'
+import { planUndo, takenBackBy, type UndoParts, type UndoPlan, type UndoRequest } from './undo.ts'
 import { plannedBytes } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
 import { undoViewOf } from './undo-view.ts'
@@ -82,7 +82,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
   })
   const discard = async () => await dropRemote(machine, undefined)
   const place = remotePlace(machine)
-  const takesBack = plan.transactions.map(({ entry }) => entry.id)
+  const takenBack = takenBackBy(plan)
   let made: PreparedRemote | undefined
   let prepared: PreparedRemote
   let ready: Ready
@@ -93,7 +93,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
     ready = await makeReady(parts, plan)
     packages = await readPackagesNow(place)
     await keepPackages(place, packages)
-    await writeRemoteIntent(machine, ready.changes, { exitStatus: 0, takesBack })
+    await writeRemoteIntent(machine, ready.changes, { exitStatus: 0, ...takenBack })
     made = await prepareRemote(machine, {
       changes: ready.changes,
       mountInfo,
@@ -134,7 +134,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
     exitStatus: 0,
     packages,
     validations,
-    takesBack,
+    ...takenBack,
     services,
   })
 }

@@ -32,7 +32,7 @@ import { requireSpace, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
-import type { UndoPlan } from './undo.ts'
+import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedBytes } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
 import { hostPath, outlineNow } from './undo-view.ts'
@@ -85,10 +85,10 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
       }))
     const ready = transferred ?? (await makeReady(parts, plan))
     const transferNotes = transferred?.validations ?? []
-    const takesBack = plan.transactions.map(({ entry }) => entry.id)
+    const takenBack = takenBackBy(plan)
     const now = await readPackagesNow(parts)
     const packages = await keepPackages(parts, now)
-    const intent = { exitStatus: 0, validations: transferNotes, takesBack }
+    const intent = { exitStatus: 0, validations: transferNotes, ...takenBack }
     writeIntent(parts, intent, ready.changes, (change) => ownerBy(change, now))
     const { folderTimes } = ready
     const prepared = prepareCommit(parts.disk, {
@@ -115,8 +115,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
       changes: ready.changes,
       outside: [],
       packages,
-      result: { exitStatus: 0, validations: [...transferNotes, ...validations] },
-      takesBack,
+      result: { exitStatus: 0, validations: [...transferNotes, ...validations], ...takenBack },
       services,
     }
     return await recordCommitted(parts, committed)

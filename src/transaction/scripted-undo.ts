@@ -21,7 +21,7 @@ import { openStage, readIfThere, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
 import { openStageView } from './stage-view.ts'
-import type { UndoPlan } from './undo.ts'
+import { takenBackBy, type UndoPlan } from './undo.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export interface ScriptedWork {
@@ -126,7 +126,7 @@ export async function runScriptedUndo(
     const end = await commitStage(parts, looked, {
       exitStatus: 0,
       validations: [...checks, validationOf(differences)],
-      takesBack: plan.transactions.map(({ entry }) => entry.id),
+      ...takenBackBy(plan),
     })
     return { end, differences }
   } catch (error) {

@@ -20,6 +20,8 @@ export interface ListedTransaction {
   readonly document: TransactionDocument
   /** The transaction that took it back, where none took back that one. */
   readonly undoneBy: LoggedEntry | undefined
+  /** That one left some of it as it is: see `TakenBack`. */
+  readonly undoneInPart: boolean
 }
 
 const readsAtOnce = 8
@@ -33,13 +35,16 @@ export async function listTransactions(
     entry,
     document: await readTransactionDocument(logbook.repository, entry, options),
   }))
-  const undoneBy = new Map<EntryId, LoggedEntry>()
+  const undos = new Map<EntryId, (typeof documents)[number]>()
   // Newest first: what took something back is itself taken back only by what came later.
-  for (const { entry, document } of documents.toReversed()) {
-    if (undoneBy.has(entry.id)) continue
-    for (const id of document.takesBack ?? []) if (!undoneBy.has(id)) undoneBy.set(id, entry)
+  for (const undo of documents.toReversed()) {
+    if (undos.has(undo.entry.id)) continue
+    for (const id of undo.document.takesBack ?? []) if (!undos.has(id)) undos.set(id, undo)
   }
-  return documents.map(({ entry, document }) => ({ entry, document, undoneBy: undoneBy.get(entry.id) }))
+  return documents.map(({ entry, document }) => {
+    const undo = undos.get(entry.id)
+    return { entry, document, undoneBy: undo?.entry, undoneInPart: undo?.document.inPart === true }
+  })
 }
 
 /** Those of one machine, oldest first. */

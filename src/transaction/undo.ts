@@ -4,7 +4,7 @@ import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
 import type { StateHook } from '../model/state-hook.ts'
-import type { PackageTransition } from '../model/transaction-record.ts'
+import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
@@ -70,6 +70,16 @@ export interface UndoPlan {
   readonly stranded: readonly StrandedData[]
   /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
+}
+
+/** What the record of it says. */
+export function takenBackBy({
+  transactions,
+  paths,
+  keptPackages,
+}: Pick<UndoPlan, 'transactions' | 'paths' | 'keptPackages'>): TakenBack {
+  const takesBack = transactions.map(({ entry }) => entry.id)
+  return paths.conflicts.length + keptPackages.length === 0 ? { takesBack } : { takesBack, inPart: true }
 }
 
 /** Each turn takes along, or keeps, at least one more. */

@@ -6,6 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { vmlCommand, vmlEnvironment } from '../cli.ts'
+import { resticProgram } from '../restic-peer.ts'
 import { type MachineBench, openMachineBench } from './machine-bench.ts'
 import { sh } from './nasty-tree.ts'
 
@@ -137,9 +138,11 @@ test('no byte of a key, a password or the logbook is in an entry or a share, tho
   const restic = (...args: string[]) =>
     sh(
       home,
-      'export RESTIC_REPOSITORY="$1" RESTIC_PASSWORD_FILE="$2"; shift 2; exec restic --no-cache "$@"',
+      'export RESTIC_REPOSITORY="$1" RESTIC_PASSWORD_FILE="$2"; shift 2; exec "$@"',
       logbook,
       env.VML_PASSWORD_FILE,
+      resticProgram('0.14'),
+      '--no-cache',
       ...args,
     )
   restic('restore', 'latest', '--target', target)
@@ -203,9 +206,10 @@ test('a full disk of the logbook is exit 31, the logbook is whole, and the next 
   const check = () =>
     sh(
       home,
-      'RESTIC_REPOSITORY="$1" RESTIC_PASSWORD_FILE="$2" restic --no-cache check --read-data',
+      'RESTIC_REPOSITORY="$1" RESTIC_PASSWORD_FILE="$2" "$3" --no-cache check --read-data',
       after,
       bench.test.passwordFile,
+      resticProgram('0.14'),
     )
   check()
   await vml(['--logbook', after, 'save', 'here', '--only', join(home, 'w')])

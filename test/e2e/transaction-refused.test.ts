@@ -86,6 +86,7 @@ test('both sides of a conflict at the longest name lie beside it, under names th
     assert.equal((await chroot.sh(`cat /etc/${beside}`)).stdout, content)
   }
   assert.match(undo.stderr, /where no other names are told above/)
+  assert.match((await chroot.vml(['tx', 'list'])).stdout, /\[undone by #3, in part\]$/m)
 })
 
 test('a file that is mounted by itself is told before, and as not kept when it was written (issue 4)', async () => {

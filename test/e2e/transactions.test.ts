@@ -162,8 +162,13 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
     (await chroot.sh('dpkg-query -W lib user; dpkg-query -W other || true')).stdout,
     /^lib\t1\nuser\t1\n$/,
   )
+  const marks = async () =>
+    (await chroot.vml(['tx', 'list'])).stdout.match(/\[[^\]]*\]$/gm)?.toReversed() ?? []
+  assert.deepEqual(await marks(), ['[undone by #4, in part]'])
+  assert.match((await chroot.vml(['tx', 'show', '1'])).stdout, /undone by #4, in part; vml tx redo 1 /)
   await chroot.vml(['tx', 'redo', '1'])
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
+  assert.deepEqual((await marks()).slice(0, 2), ['[undone by #6]', '[undone by #6]'])
   const gone = await chroot.sh('for each in lib user other; do dpkg-query -W $each; done', failed)
   assert.equal(gone.stdout, '')
   const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])

@@ -29,7 +29,7 @@ export const command = defineCommand({
     if (transactions.length === 0) out.note('No transaction yet: vml tx enable, or vml tx run -- COMMAND')
     const { style } = out
     for (const line of table(
-      transactions.map(({ entry, document, undoneBy }) => [
+      transactions.map(({ entry, document, undoneBy, undoneInPart }) => [
         style.yellow(entryName(entry)),
         formatMoment(entry.takenAt),
         shown(entry.title),
@@ -43,7 +43,7 @@ export const command = defineCommand({
             : document.complete
               ? ''
               : style.red('[incomplete]'),
-          undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}]`) : '',
+          undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
         ]
           .filter((mark) => mark !== '')
           .join(' '),
@@ -53,7 +53,7 @@ export const command = defineCommand({
   },
 })
 
-export function describeTransaction({ entry, document, undoneBy }: ListedTransaction) {
+export function describeTransaction({ entry, document, undoneBy, undoneInPart }: ListedTransaction) {
   return {
     number: entry.number ?? null,
     id: entry.id,
@@ -70,6 +70,7 @@ export function describeTransaction({ entry, document, undoneBy }: ListedTransac
     dropped: isDropped(document),
     stored_bytes: document.storedBytes,
     undone_by: undoneBy?.number ?? null,
+    undone_in_part: undoneInPart,
   }
 }
 

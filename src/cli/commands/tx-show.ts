@@ -53,7 +53,7 @@ export const command = defineCommand({
       paths: changes.map(describeChange),
     })
     if (out.json) return
-    const { entry, undoneBy } = listed
+    const { entry, undoneBy, undoneInPart } = listed
     const { user } = document
     const isOwn = isOwnLogbook(context)
     out.line(out.style.bold(`${entryName(entry)}  ${shown(entry.title)}`))
@@ -81,7 +81,7 @@ export const command = defineCommand({
     rows.push([
       'undo',
       undoneBy
-        ? `undone by ${entryName(undoneBy)}${isOwn ? `; vml tx redo ${entryWord(entry)} brings it back` : ''}`
+        ? `undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}${isOwn ? `; vml tx redo ${entryWord(entry)} brings it back` : ''}`
         : document.complete
           ? isOwn
             ? `vml tx undo ${entryWord(entry)}`
