@@ -39,6 +39,11 @@ const imageFolders: ReadonlySet<RawPath> = pathSet([
 const editedName =
   /(?:conf|config|cnf|cfg|ini|rc|defaults?|rules|list|cache|dir|scale|alias|db|dat|index|idx)$/
 
+/** localedef(1) maps it and writes into it: a locale more is no other file. */
+const mappedFiles: ReadonlySet<RawPath> = pathSet(['/usr/lib/locale/locale-archive'])
+
+/** All locales that glibc knows: 220 MB. */
+const mappedBytesMax = 512 * 1024 * 1024
 const stateBytesMax = 16 * 1024 * 1024
 const mixedBytesMax = 1024 * 1024
 /** Of any file: a copy of 64 KiB takes no longer than one of 4. */
@@ -50,6 +55,7 @@ export type LiveCause = 'packages' | 'command'
 /** A larger one is linked: when it was written in place, that is found, and told. */
 export function isCopied(path: RawPath, sizeBytes: number, cause: LiveCause): boolean {
   if (nearestIn(path, databaseFolders) !== undefined) return true
+  if (mappedFiles.has(path)) return sizeBytes <= mappedBytesMax
   if (nearestIn(path, stateFolders) !== undefined) return sizeBytes <= stateBytesMax
   if (nearestIn(path, imageFolders) !== undefined) return false
   if (sizeBytes <= smallBytesMax && (cause === 'command' || editedName.test(baseName(path)))) return true

@@ -13,7 +13,10 @@ import { regenerated } from '../tree-rules.ts'
 const chroot = await openChroot()
 after(async () => await chroot[Symbol.asyncDispose]())
 const archive = await openPackageArchive(chroot)
-const kinds = tinyKinds.filter(({ name }) => ['tiny-plain', 'tiny-conffile', 'tiny-rights'].includes(name))
+// A locale is written into the archive of all of them, in place.
+const kinds = tinyKinds.filter(({ name }) =>
+  ['tiny-plain', 'tiny-conffile', 'tiny-rights', 'tiny-locale'].includes(name),
+)
 const packaged = [1, 2].flatMap((version) => kinds.flatMap((kind) => kind.packages(version)))
 const scripted = (name: string, postinst: string): TinyPackage => ({
   name,
