@@ -114,6 +114,27 @@ test('a file that was written in place, and of which there is no copy, is lost a
   assert.equal(lost('/usr/bin/tool'), 'it was written in place, and there was no copy of it')
 })
 
+test('a file that was copied is told where only its time of change tells of a write, as cp -p over it does', async () => {
+  for (const name of ['etc/written', 'etc/same']) {
+    writeFileSync(at(name), 'old')
+    utimesSync(at(name), 1, 1)
+  }
+  const capture = begin()
+  for (const [name, content] of [
+    ['etc/written', 'new'],
+    ['etc/same', 'old'],
+  ] as const) {
+    writeFileSync(at(name), content)
+    utimesSync(at(name), 1, 1)
+  }
+  const { changes, content } = await end(capture)
+  assert.deepEqual(
+    changes.map((change) => change.path),
+    ['/etc/written'],
+  )
+  assert.equal(content('/etc/written'), 'old')
+})
+
 test('rights that changed alone are told of both sides, with the content that stayed', async () => {
   writeFileSync(at('usr/bin/tool'), 'content', { mode: 0o755 })
   const capture = begin()

@@ -34,6 +34,8 @@ export interface LiveEndRequest {
 export interface LiveKept {
   /** Where the content before lies; undefined where it is lost. */
   at(path: RawPath): RawPath | undefined
+  /** Where a copy of it lies, which no later write can have reached. */
+  copyAt(path: RawPath): RawPath | undefined
   lost(path: RawPath): string
   /** Removes all that is kept but of these. That moves ctimes: no time is taken before it. */
   prune(changes: readonly PathChange[]): void
@@ -91,6 +93,11 @@ export function openLiveKept({
   }
   return {
     at: (path) => look(path).place,
+    copyAt(path) {
+      const entry = entryOf(index, path)
+      const kept = entry && farm.placeOf(path, entry)
+      return kept?.how === 'copy' ? kept.place : undefined
+    },
     lost: (path) => look(path).lost ?? 'it could not be kept',
     prune(changes) {
       const needed = new Set<RawPath>()
@@ -122,7 +129,11 @@ async function changeOf(
   const after = status && outlineOf(context.libc, live, status)
   const before = entry && outlineBefore(path, entry, context)
   const isSameContent =
-    entry !== undefined && status !== undefined && entry.inode === status.inode && isUnwritten(entry, status)
+    entry !== undefined &&
+    status !== undefined &&
+    entry.inode === status.inode &&
+    isUnwritten(entry, status) &&
+    !(await isRewritten(path, { entry, status, live, kept: context.kept }))
   if (isSameContent && before?.type === 'file' && after?.type === 'file') {
     if (!isChange(before, after)) return undefined
     const sha256 = await hashOf(live)
@@ -178,6 +189,21 @@ function isUnwritten(
   status: { readonly size: number; readonly mtimeNs: bigint },
 ): boolean {
   return typeOf(mode) !== 'file' || (size === status.size && mtimeNs === status.mtimeNs)
+}
+
+/** In place, with as many bytes, and its time set back, as `cp -p` over it does: only its time of change moves, and a copy tells. */
+async function isRewritten(
+  path: RawPath,
+  {
+    entry,
+    status,
+    live,
+    kept,
+  }: { entry: IndexEntry; status: { readonly ctimeNs: bigint }; live: RawPath; kept: LiveKept },
+): Promise<boolean> {
+  if (typeOf(entry.mode) !== 'file' || entry.ctimeNs === status.ctimeNs) return false
+  const copy = kept.copyAt(path)
+  return copy !== undefined && (await hashOf(copy)) !== (await hashOf(live))
 }
 
 /** Mount points, and folders that are left out, of one of the plans only. */
