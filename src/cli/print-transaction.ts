@@ -3,7 +3,7 @@ import { printable } from '../base/raw-text.ts'
 import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
-import type { PackageTransition } from '../model/transaction-record.ts'
+import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
@@ -119,6 +119,17 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
   if (!verbose) return
   for (const { path, now, wanted } of paths.paths)
     out.line(`  ${now === undefined ? '+' : wanted === undefined ? '−' : 'M'} ${printable(path)}`)
+}
+
+/** What was found after an undo, in a line. */
+export function proofText(validations: readonly Validation[]): string {
+  return validations
+    .map(({ name, outcome, message }) =>
+      outcome === 'passed'
+        ? `${name} ok${message === undefined ? '' : `, ${message}`}`
+        : `${name}: ${message ?? outcome}`,
+    )
+    .join('; ')
 }
 
 function someOf(names: readonly string[]): string {

@@ -12,7 +12,7 @@ import type { Context } from './command.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { pinnedAmong, printPinned } from './pinned-packages.ts'
-import { describePlan, printUndoPlan } from './print-transaction.ts'
+import { describePlan, printUndoPlan, proofText } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 
 export interface TakeBackOn {
@@ -76,9 +76,7 @@ export async function takeBackOn(
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.note(
-    `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name: check, message }) => `${check} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
-  )
+  out.note(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
   out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number} --on ${name}`)
   if (plan.paths.conflicts.length === 0) return
   out.note(stayedNote(plan))

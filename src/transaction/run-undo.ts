@@ -358,14 +358,22 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
 }
 
 /** By the checks of the distribution itself. */
+const stayingCharactersMax = 4096
+
+/** Also tells which files of the packages stay as they are, so that their own check finds them. */
 export async function provePackages(parts: Workplace, plan: UndoPlan): Promise<Validation[]> {
   const validations: Validation[] = []
   const undone = new Set(plan.paths.paths.map(({ path }) => path))
+  const stays = new Set(plan.paths.conflicts.map(({ path }) => path))
+  const staying = new Set<RawPath>()
   for (const { system, transitions } of plan.systems) {
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
-      isExpected: ({ path, configuration }) => configuration || !undone.has(path),
+      isExpected({ path, configuration }) {
+        if (stays.has(path)) staying.add(path)
+        return configuration || !undone.has(path)
+      },
     })
     if (proof.failure)
       throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
@@ -374,5 +382,11 @@ export async function provePackages(parts: Workplace, plan: UndoPlan): Promise<V
       })
     validations.push(...proof.validations)
   }
+  if (staying.size > 0)
+    validations.push({
+      name: 'files that stay',
+      outcome: 'not run',
+      message: `not as their packages have them: ${[...staying].map(printable).join(', ').slice(0, stayingCharactersMax)}`,
+    })
   return validations
 }

@@ -1,5 +1,5 @@
 // Gets the content of a path before or after a recorded transaction, however it was kept, and proves it by its hash.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
@@ -30,6 +30,8 @@ const chainMax = 200
 export interface TransactionContents {
   /** Of a regular file before it. Fails with `integrity.missing` where it can be had no more, `integrity.hash` where it is another. */
   before(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
+  /** Fails as `before` does where it could not be had, and reads no more of it than that takes: a plan is not to promise it. */
+  requireBefore(transaction: ReadTransaction, change: RecordedChange): Promise<void>
   /** Of a regular file after it; undefined where it can be had no more. */
   after(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
 }
@@ -47,7 +49,8 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
   ): Promise<Buffer> => {
     const { path, before: wanted, preImage } = change
     // What was written in place before anybody saw it has no hash either.
-    if (preImage.kind === 'lost') throw lost(entry, path, preImage.reason)
+    const why = neverHad(preImage)
+    if (why !== undefined) throw lost(entry, path, why)
     if (wanted?.type !== 'file' || wanted.sha256 === undefined)
       throw new TypeError('Only a regular file has content')
     const { sha256 } = wanted
@@ -59,13 +62,11 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
           return await parts.fromPackage(preImage, sha256)
         case 'delta': {
           const base = await bySha256(path, preImage.base, new Set([...rebuilding, change]))
-          if (base === undefined) throw lost(entry, path, 'the file that its delta was made against is gone')
+          if (base === undefined) throw lost(entry, path, baseGone)
           return parts.applyDelta(await read(entry, { kind: 'delta', name: preImage.file }), base)
         }
-        case 'regenerable':
-          throw lost(entry, path, `it is made anew by the rule "${preImage.rule}"`)
-        case 'fingerprint':
-          throw lost(entry, path, 'the record says that it needs no content')
+        default:
+          throw new TypeError('Its kind was looked at before')
       }
     })()
     if (sha256Of(bytes) === sha256) return bytes
@@ -113,11 +114,39 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
 
   return {
     before: async (transaction, change) => await before(transaction, change, new Set()),
+    async requireBefore({ entry }, change) {
+      const { path, preImage } = change
+      if (preImage.kind !== 'delta') {
+        const why = neverHad(preImage)
+        if (why !== undefined) throw lost(entry, path, why)
+        return
+      }
+      const pin = parts.pinned(preImage.base)
+      if (pin !== undefined && existsSync(rawToBytes(pin))) return
+      if ((await bySha256(path, preImage.base, new Set([change]))) === undefined)
+        throw lost(entry, path, baseGone)
+    },
     async after(transaction, change) {
       const { path, after } = change
       if (after?.type !== 'file' || after.sha256 === undefined) return undefined
       return (await keptAfter(transaction, change)) ?? (await bySha256(path, after.sha256, new Set()))
     },
+  }
+}
+
+const baseGone = 'the file that its delta was made against is gone'
+
+/** Why a record has no content of it; undefined where it has. */
+function neverHad(preImage: PreImage): string | undefined {
+  switch (preImage.kind) {
+    case 'lost':
+      return preImage.reason
+    case 'regenerable':
+      return `it is made anew by the rule "${preImage.rule}"`
+    case 'fingerprint':
+      return 'the record says that it needs no content'
+    default:
+      return undefined
   }
 }
 

@@ -71,14 +71,26 @@ export async function listUndoChoices(
 /** Lists of packages are written by every way, some entries longer or shorter: that is no difference in price. */
 const alikeBytes = 64 * 1024
 
-/** It and all later ones that are in force; undos of what went before have no part in it. */
+/**
+ * It and all later ones, undos and redos among them: one after the other they lead back to what was before it. What an undo among them took back whole is
+ * left out together with that undo only where a record of theirs lacks something: nothing is left of either.
+ */
 export function fromThen(
   listed: readonly ListedTransaction[],
   one: ListedTransaction,
 ): readonly ListedTransaction[] {
-  return listed
-    .slice(listed.indexOf(one))
-    .filter(({ undoneBy, document }) => !undoneBy && !document.takesBack)
+  const range = listed.slice(listed.indexOf(one))
+  const byId = new Map(range.map((each) => [each.entry.id, each]))
+  const leftOut = new Set<ListedTransaction>()
+  for (const undo of range.toReversed()) {
+    const { takesBack, inPart } = undo.document
+    if (leftOut.has(undo) || takesBack === undefined || inPart === true) continue
+    const taken = takesBack.map((id) => byId.get(id))
+    if (!taken.every((each) => each !== undefined && !leftOut.has(each))) continue
+    const group = [undo, ...taken.filter((each) => each !== undefined)]
+    if (group.some(({ document }) => !document.complete)) for (const each of group) leftOut.add(each)
+  }
+  return range.filter((each) => !leftOut.has(each))
 }
 
 function choiceOf(

@@ -263,6 +263,57 @@ test('a folder that the transaction made stays while something of later lies in 
   assert.deepEqual(plan.kept, [{ path: at('/a'), why: 'folder in use' }])
 })
 
+test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {
+  const was: Files = new Map([[at('/x'), '1']])
+  const made: Files = new Map([
+    [at('/x'), 'folder'],
+    [at('/x/y'), '2'],
+  ])
+  const transaction = transactionOf(was, made)
+  assert.deepEqual(await apply(made, await undo(made, [transaction])), was)
+  const later: Files = new Map([...made, [at('/x/mine'), 'kept']])
+  const plan = await undo(later, [transaction])
+  assert.deepEqual(
+    plan.conflicts.map(({ path, reason }) => [path, reason]),
+    [[at('/x'), 'it is a folder in which other things lie now, before it was a file']],
+  )
+  assert.deepEqual(
+    await apply(later, plan),
+    new Map<RawPath, Content>([
+      [at('/x'), 'folder'],
+      [at('/x/mine'), 'kept'],
+    ]),
+  )
+})
+
+test('what of a script cannot be had stays and is told, the rest comes back; of a package it is not passed over', async () => {
+  const was: Files = new Map([
+    [at('/x'), '1'],
+    [at('/y'), '1'],
+  ])
+  const became: Files = new Map([
+    [at('/x'), '2'],
+    [at('/y'), '2'],
+  ])
+  const told = transactionOf(was, became)
+  const lostBy = (owner: RecordedChange['owner']): Told => ({
+    ...told,
+    changes: told.changes.map((change) =>
+      change.path === at('/x') ? { ...change, owner, preImage: { kind: 'lost', reason: 'gone' } } : change,
+    ),
+  })
+  const plan = await undo(became, [lostBy({ kind: 'script' })])
+  assert.deepEqual(
+    [plan.paths.map(({ path }) => path), plan.conflicts.map(({ path }) => path)],
+    [[at('/y')], [at('/x')]],
+  )
+  const whole = await undo(became, [lostBy({ kind: 'package', package: 'x' })])
+  assert.deepEqual(
+    whole.paths.map(({ path }) => path),
+    [at('/x'), at('/y')],
+  )
+})
+
 test('data of a service in which anything was changed since stays whole, unless it is asked for', async () => {
   const was: Files = new Map()
   const made: Files = new Map([

@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
-import { droppedReason, isDropped } from '../model/transaction-record.ts'
+import { droppedReason, isDropped, type TransactionDocument } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
@@ -278,6 +278,7 @@ function planData(work: Work, transaction: ReadTransaction, change: RecordedChan
 async function planPath(work: Work, transaction: ReadTransaction, change: RecordedChange): Promise<void> {
   const { view } = work
   const { path, before, after } = change
+  const { source } = transaction.document
   const now = work.current(path)
   const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
   if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
@@ -296,8 +297,10 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     else work.already()
     return
   }
-  // One file that cannot be had again must not keep all others that people changed from coming back.
-  if (change.preImage.kind === 'lost' && transaction.document.source === 'hand') {
+  if (
+    change.preImage.kind === 'lost' &&
+    isPassedOver(change.preImage.reason, { owner: change.owner, source })
+  ) {
     work.conflict(path, `what it was before cannot be had: ${change.preImage.reason}`)
     return
   }
@@ -328,6 +331,17 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   await planMerge(work, transaction, change, now)
+}
+
+/**
+ * One file that cannot be had again must not keep all others from coming back. But a package without one of its files would be half of each version, and of a
+ * record that was dropped nothing is to be had.
+ */
+function isPassedOver(
+  reason: string,
+  { owner, source }: Pick<RecordedChange, 'owner'> & Pick<TransactionDocument, 'source'>,
+): boolean {
+  return source === 'hand' || (owner.kind !== 'package' && reason !== droppedReason)
 }
 
 function planFolder(
@@ -436,15 +450,22 @@ function describe(side: Fingerprint | undefined): string {
   return side.type === 'symlink' ? 'a link' : side.type === 'file' ? 'a file' : `of type ${side.type}`
 }
 
-/** A folder that the transaction made goes when nothing stays in it and no package that stays lists it. Deepest first. */
+/**
+ * A folder that the transaction made goes when nothing stays in it and no package that stays lists it. Deepest first. One that it made of something else
+ * becomes that again only then, too.
+ */
 function settleFolders(work: Work, changes: readonly RecordedChange[]): void {
   for (const { path, before } of changes.toReversed()) {
-    if (before !== undefined || !work.planned(path) || work.view.now(path)?.type !== 'dir') continue
-    if (work.current(path) !== undefined) continue
+    if (before?.type === 'dir' || !work.planned(path) || work.view.now(path)?.type !== 'dir') continue
+    if (work.current(path)?.type === 'dir') continue
     const inUse = work.view.names(path).some((name) => work.current(joinPath(path, name)) !== undefined)
     const listed = work.view.listedByOthers(path)
     if (!inUse && !listed) continue
     work.unplan(path)
+    if (before !== undefined) {
+      work.conflict(path, `it is a folder in which other things lie now, before it was ${describe(before)}`)
+      continue
+    }
     work.keep(path, inUse ? 'folder in use' : 'belongs to a package that stays')
   }
 }

@@ -1,5 +1,5 @@
 // `vml tx undo`: what it would do, decided before anything is changed: paths, packages, and whether they can stand together.
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
@@ -16,7 +16,13 @@ import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
 import type { ListedTransaction } from './transactions.ts'
-import { planUndoPaths, requireParents, type UndoConflict, type UndoPaths } from './undo-plan.ts'
+import {
+  type PlannedContent,
+  planUndoPaths,
+  requireParents,
+  type UndoConflict,
+  type UndoPaths,
+} from './undo-plan.ts'
 import { planAlternatives } from './undo-alternatives.ts'
 import { type PackageUndo, planPackages, type SystemUndo } from './undo-packages.ts'
 import { openUndoView } from './undo-view.ts'
@@ -32,6 +38,8 @@ export interface UndoRequest {
   readonly data: boolean
   /** What is to be done where later transactions need what these brought. */
   readonly needed: 'refuse' | 'take along' | 'keep'
+  /** By the scripts of packages: contents come from those, and the record need not have any. */
+  readonly scripts?: boolean
 }
 
 export interface UndoParts {
@@ -95,7 +103,10 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
   const staying = new Set<string>()
   for (let turn = 0; turn < turnsMax; turn++) {
     const plan = await planOnce(parts, request, [...chosen], staying)
-    if ('plan' in plan) return plan.plan
+    if ('plan' in plan) {
+      requireAny(plan.plan)
+      return plan.plan
+    }
     if (request.needed === 'refuse') throw refused(request, plan.blocks)
     let progress = false
     for (const block of plan.blocks) {
@@ -106,6 +117,24 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
     if (!progress) throw refused(request, plan.blocks)
   }
   throw new TypeError('A plan of an undo does not come to an end')
+}
+
+/** An undo that leaves all of it is none, and no success. */
+function requireAny({ kind, subject, paths, beside, keptPackages }: UndoPlan): void {
+  const stays = [
+    ...keptPackages.map((name) => `${name} is still needed`),
+    ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
+  ]
+  if (stays.length === 0 || paths.paths.length + beside.length > 0) return
+  const names = subject.map(entryName).join(', ')
+  throw new VmlError(
+    'conflict',
+    `Cannot ${kind} ${names}: nothing of it can be taken back:${toldOf(stays)}`,
+    {
+      details: { kept_packages: keptPackages, paths: paths.conflicts.map(({ path }) => printable(path)) },
+      hint: `Nothing was changed. vml tx show ${subject.map(entryWord).join(' ')} tells what is kept of it`,
+    },
+  )
 }
 
 /** Why the packages cannot be as the undo would leave them. */
@@ -170,12 +199,40 @@ async function planOnce(
     throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
       hint: 'Nothing was changed',
     })
-  const beside = planBeside(planned.paths, view.now)
+  const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
+  const beside = planBeside(paths, view.now)
   const stranded = await findStrandedData(place, hooks, transactions, {
     packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
     transitions: planned.systems.flatMap((system) => system.transitions),
   })
-  return { plan: finish(request, { transactions, planned, beside, staying, due, stranded }) }
+  return {
+    plan: finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+  }
+}
+
+/** Fails where a content that is to come back cannot be had; of what stays as it is, the other side is then left out. */
+async function withHadContents(contents: TransactionContents, paths: UndoPaths): Promise<UndoPaths> {
+  for (const { content } of paths.paths)
+    if (content?.kind === 'before') await contents.requireBefore(content.transaction, content.change)
+  const conflicts: UndoConflict[] = []
+  for (const conflict of paths.conflicts) {
+    const { old, ...rest } = conflict
+    conflicts.push(old?.kind === 'before' && !(await isHad(contents, old)) ? rest : conflict)
+  }
+  return { ...paths, conflicts }
+}
+
+async function isHad(
+  contents: TransactionContents,
+  { transaction, change }: Extract<PlannedContent, { kind: 'before' }>,
+): Promise<boolean> {
+  try {
+    await contents.requireBefore(transaction, change)
+    return true
+  } catch (error) {
+    if (!isFailure(error, 'integrity.missing')) throw error
+    return false
+  }
 }
 
 function finish(
@@ -306,22 +363,26 @@ function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlE
   const names = subject.map(entryName).join(', ')
   const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
-  const [only] = sentences
-  const told =
-    sentences.length === 1
-      ? ` ${only}`
-      : [
-          ...sentences.slice(0, reasonsToldMax),
-          ...(sentences.length > reasonsToldMax ? [`and ${sentences.length - reasonsToldMax} more`] : []),
-        ]
-          .map((sentence) => `\n  ${sentence}`)
-          .join('')
-  return new VmlError('conflict', `Cannot ${kind} ${names}${canBeChosen ? ' alone' : ''}:${told}`, {
-    details: {
-      blocks: blocks.map(({ sentence, by }) => ({ sentence, transaction: by?.entry.number ?? null })),
+  return new VmlError(
+    'conflict',
+    `Cannot ${kind} ${names}${canBeChosen ? ' alone' : ''}:${toldOf(sentences)}`,
+    {
+      details: {
+        blocks: blocks.map(({ sentence, by }) => ({ sentence, transaction: by?.entry.number ?? null })),
+      },
+      hint: canBeChosen
+        ? `Nothing was changed. vml tx ${kind} ${words} --with-dependents takes those back, too; --keep-needed leaves what they need`
+        : 'Nothing was changed. vml tx show tells what is kept of a transaction',
     },
-    hint: canBeChosen
-      ? `Nothing was changed. vml tx ${kind} ${words} --with-dependents takes those back, too; --keep-needed leaves what they need`
-      : 'Nothing was changed. vml tx show tells what is kept of a transaction',
-  })
+  )
+}
+
+/** One on the line that it ends, several on lines of their own. */
+function toldOf(sentences: readonly string[]): string {
+  const [only] = sentences
+  if (sentences.length === 1) return ` ${only}`
+  const more = sentences.length - reasonsToldMax
+  return [...sentences.slice(0, reasonsToldMax), ...(more > 0 ? [`and ${more} more`] : [])]
+    .map((sentence) => `\n  ${sentence}`)
+    .join('')
 }

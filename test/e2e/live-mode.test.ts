@@ -154,7 +154,11 @@ test('what was written in place and not copied makes the record incomplete at on
   assert.match(last, /\[incomplete\]/)
   const number = /^#(\d+)/.exec(last)?.[1] ?? ''
   const refused = await chroot.vml(['tx', 'undo', number], { mayFail: true })
+  assert.equal(refused.status, 20)
   assert.match(refused.stderr, /tsort.*it was written in place, and there was no copy of it/)
+  // What the undo would refuse, its plan does not promise.
+  const planned = await chroot.vml(['tx', 'undo', number, '--dry-run'], { mayFail: true })
+  assert.deepEqual([planned.status, planned.stderr], [refused.status, refused.stderr])
   await chroot.sh('dpkg -P writes; mv /var/tmp/tsort /usr/bin/tsort')
   assertSame(untouched, 'put back by hand')
 })

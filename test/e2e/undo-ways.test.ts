@@ -55,6 +55,71 @@ test('where a transaction can be taken back in several ways they are told with w
   assert.equal(renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated })), '')
 })
 
+test('--to-before leads back to what was there before any record, undos and redos among them', async () => {
+  await using chroot = await openChroot()
+  const difference = (tree: ReturnType<typeof readTree>) =>
+    renderComparison(compareTrees(tree, readTree(chroot.path), { allowed: regenerated }))
+  const shell = (line: string) => ['tx', 'run', '--', 'sh', '-c', line]
+  const steps = [
+    shell('echo one >/etc/one; echo a >>/etc/hosts'),
+    ['tx', 'undo', '1'],
+    ['tx', 'redo', '1'],
+    shell('echo two >/etc/two; echo b >>/etc/one'),
+    ['tx', 'undo', '3'],
+  ]
+  const trees = []
+  for (const step of steps) {
+    trees.push(readTree(chroot.path))
+    const { status, stderr } = await chroot.vml(step, failed)
+    // The last leaves what was changed since, beside.
+    assert.ok([0, 3].includes(status), stderr)
+  }
+  const now = readTree(chroot.path)
+  for (let number = steps.length; number >= 1; number--) {
+    await chroot.vml(['tx', 'undo', '--to-before', String(number)])
+    assert.equal(difference(trees[number - 1] ?? now), '', `to before #${number}`)
+    const [last] = await transactionsOf(chroot)
+    await chroot.vml(['tx', 'undo', String(last?.number)])
+    assert.equal(difference(now), '', `and back from #${number}`)
+  }
+  const both = await chroot.vml(['tx', 'undo', '1', '--to-before', '2'], failed)
+  assert.match(both.stderr, /^vml: Cannot take transactions and --to-before at once/)
+})
+
+test('an undo that could take nothing back is refused, and says what stays', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const lib = { name: 'lib', files: { '/usr/lib/lib': 'x\n' } }
+  await archive.publish(
+    { ...lib, version: '1' },
+    { name: 'user', version: '1', files: { '/usr/bin/user': 'x\n' }, fields: { Depends: 'lib' } },
+  )
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'lib'])
+  await apt(chroot, ['install', 'user'])
+  for (const also of [[], ['--dry-run']]) {
+    const refused = await chroot.vml(['tx', 'undo', '1', '--keep-needed', ...also], failed)
+    assert.equal(refused.status, 14)
+    assert.match(
+      refused.stderr,
+      /^vml: Cannot undo #1: nothing of it can be taken back: lib is still needed\n {5}Nothing was changed/,
+    )
+  }
+  assert.equal((await transactionsOf(chroot)).length, 2)
+
+  // A file of a package that stays as it is would be found by dpkg --verify: the proof says which it was not asked of.
+  await archive.publish({ name: 'lib', version: '2', files: { '/usr/lib/lib': 'y\n' } })
+  await apt(chroot, ['install', 'lib'])
+  await chroot.sh('echo mine >/usr/lib/lib')
+  const undo = await chroot.vml(['tx', 'undo', '3'], failed)
+  assert.equal(undo.status, 3, undo.stderr)
+  assert.match(undo.stderr, /; files that stay: not as their packages have them: \/usr\/lib\/lib\n/)
+  assert.match((await chroot.vml(['tx', 'list'])).stdout, /\[undone by #5, in part\]/)
+  const redo = await chroot.vml(['tx', 'redo', '3'])
+  assert.match(redo.stdout, /^Redo #3\n {2}#5 had left a part of it: that part stays as it is now\n/m)
+  assert.equal((await chroot.sh('cat /usr/lib/lib')).stdout, 'mine\n')
+})
+
 test('--scripts runs the scripts of the packages in a stage and names what is not as it was; without the old package, or where scripts would change data, nothing is changed', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)

@@ -20,7 +20,7 @@ import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
-import { describePlan, printUndoPlan } from '../print-transaction.ts'
+import { describePlan, printUndoPlan, proofText } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
@@ -43,7 +43,7 @@ export const undo = defineCommand({
   ],
   options: {
     ...needed,
-    toBefore: text('--to-before <id>', 'this one and every later one'),
+    toBefore: text('--to-before <id>', 'this one and every later one, undos and redos among them'),
     dryRun,
   },
   examples: [
@@ -57,7 +57,11 @@ export const undo = defineCommand({
   ],
   async run(context, { operands, options }) {
     const { toBefore } = options
-    if ((operands.length === 0) === (toBefore === undefined))
+    if (operands.length > 0 && toBefore !== undefined)
+      throw new VmlError('usage', 'Cannot take transactions and --to-before at once', {
+        hint: `Give one of them: --to-before ${toBefore} takes along all that came after it`,
+      })
+    if (operands.length === 0 && toBefore === undefined)
       throw new VmlError('usage', 'Cannot tell which transaction to take back', {
         hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
       })
@@ -158,6 +162,9 @@ async function takeBack(
     out.line(
       `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
     )
+  const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
+  if (kind === 'redo' && inPart?.undoneBy)
+    out.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
   if (scripted) scripted.printScriptedPlan(out, plan)
   else {
     printUndoPlan(out, plan, out.verbose)
@@ -167,8 +174,9 @@ async function takeBack(
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
-    printChoices(out, choices, words)
-    const described = describeChoices(choices, words)
+    const given = pinned.length > 0 ? [...words, '--pinned'] : words
+    printChoices(out, choices, given)
+    const described = describeChoices(choices, given)
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
     if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
     return
@@ -187,9 +195,7 @@ async function takeBack(
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.note(
-    `${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${document.validations.map(({ name, message }) => `${name} ok${message === undefined ? '' : `, ${message}`}`).join('; ')}`,
-  )
+  out.note(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
   out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (plan.paths.conflicts.length === 0) return
   out.note(stayedNote(plan))
@@ -223,6 +229,7 @@ async function planTakeBack(
     ...choose(listed),
     data: options.data,
     needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
+    scripts: options.scripts,
   }
   const words = [...(options.data ? ['--data'] : []), ...(options.leaveData ? ['--leave-data'] : [])]
   const plan = await planUndo(undoParts, request).catch(async (error: unknown) => {
