@@ -217,12 +217,15 @@ async function withHadContents(contents: TransactionContents, paths: UndoPaths):
   const conflicts: UndoConflict[] = []
   for (const conflict of paths.conflicts) {
     const { old, ...rest } = conflict
-    conflicts.push(old?.kind === 'before' && !(await isHad(contents, old)) ? rest : conflict)
+    const isHad = old?.kind !== 'before' || (await canBeHad(contents, old))
+    conflicts.push(
+      isHad ? conflict : { ...rest, reason: `${rest.reason}; what it was before cannot be had any more` },
+    )
   }
   return { ...paths, conflicts }
 }
 
-async function isHad(
+async function canBeHad(
   contents: TransactionContents,
   { transaction, change }: Extract<PlannedContent, { kind: 'before' }>,
 ): Promise<boolean> {
