@@ -58,7 +58,7 @@ function printConfiguration(out: Output, { path, change, lines = [] }: Configura
 export function printNeeds(out: Output, needs: readonly SpaceNeed[]): void {
   for (const { folder, neededBytes, freeBytes } of needs)
     out.line(
-      `  needs about ${formatBytes(neededBytes)} where ${printable(folder)} lies, with ${formatBytes(freeBytes)} free`,
+      `  needs about ${formatBytes(neededBytes)} where ${printable(folder)} lies, with ${formatBytes(freeBytes)} free${neededBytes > freeBytes ? out.style.red(': too little, it would be refused') : ''}`,
     )
 }
 
