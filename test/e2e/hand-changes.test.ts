@@ -136,6 +136,12 @@ test('paths that were added are watched from then on, wherever a transaction may
   await chroot.vml(['tx', 'watch', 'rm', '/srv/site'])
   await chroot.sh('echo three >/srv/site/index')
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+
+  // Nor is VML's own code, which it keeps in homes alone, and writes there though it runs in a stage.
+  const outside = 'unset NODE_COMPILE_CACHE; vml --version; HOME=/ vml --version; HOME=/nonexistent vml'
+  await chroot.sh(`${outside} tx run -- sh -c 'export HOME=/root; vml tx pin --help; touch /etc/new'`)
+  assert.equal((await chroot.sh('ls /root/.cache/vml; ls -d /.cache /nonexistent; true')).stdout, 'code\n')
+  assert.deepEqual(await paths(chroot, 3), ['+ /etc/new'])
 })
 
 test('changes by hand are found at names of any bytes, and are taken back', async () => {
