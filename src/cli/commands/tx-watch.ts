@@ -49,7 +49,8 @@ export const command = defineCommand({
     const { dueTier, watchRound } = await import('../../transaction/watch-round.ts')
     if (options.once) {
       const round = await watchRound(parts, options.all ? 'everything' : dueTier(parts))
-      context.out.document({
+      context.out.message({
+        message_type: 'summary',
         schema: 1,
         outcome: round.kind,
         ...(round.kind === 'recorded' ? { number: round.record.number } : {}),
