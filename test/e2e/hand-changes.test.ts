@@ -54,7 +54,12 @@ test('what was edited between two runs of apt is a record of its own, and its un
   ])
   // It was made by nobody's transaction, and is not told as one without a stage.
   assert.doesNotMatch((await chroot.vml(['tx', 'list'])).stdout, /live/)
-  assert.match((await chroot.vml(['tx', 'show', '2'])).stdout, /how +by hand, found by comparison/)
+  const { stdout: shown } = await chroot.vml(['tx', 'show', '2'])
+  assert.match(shown, /how +by hand, found by comparison/)
+  assert.doesNotMatch(shown, /^ +command/m)
+  const dry = await chroot.vml(['tx', 'watch', '--once', '--dry-run'], { mayFail: true })
+  assert.match(dry.stderr, /with --dry-run.*\n.*it goes with --install, --uninstall, add and rm/)
+  assert.match((await chroot.vml(['tx', 'watch', '--help'])).stdout, /--dry-run +with --install/)
   assert.deepEqual(await paths(chroot, 2), [
     'M /etc/hosts',
     'M /etc/issue',

@@ -1,13 +1,15 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
+import { existsSync } from 'node:fs'
 import { entryName } from '../../engine/entries.ts'
 import type { ListedTransaction } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
-import { count, defineCommand } from '../command.ts'
+import { type Context, count, defineCommand } from '../command.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { describeProbation, isOnProbation, type ProbationsHere } from '../probation-state.ts'
 import { type Style, table } from '../style.ts'
+import { isOwnLogbook } from '../transaction-logbook.ts'
 
 export const command = defineCommand({
   description:
@@ -30,11 +32,20 @@ export const command = defineCommand({
       transactions: transactions.map((each) => describeTransaction(each, probationOf)),
     })
     if (out.json) return
-    if (transactions.length === 0) out.note('No transaction yet: vml tx enable, or vml tx run -- COMMAND')
+    if (listed.length === 0) out.note(`No transaction ${await noneText(context, options.on)}`)
     const { style } = out
     for (const line of table(transactions.map((each) => rowOf(each, probationOf, style)))) out.line(line)
   },
 })
+
+async function noneText(context: Context, machine: string | undefined): Promise<string> {
+  if (machine !== undefined) return `of ${machine} yet: vml tx run --on ${machine} -- COMMAND`
+  if (!isOwnLogbook(context)) return 'in this logbook: vml copy brings those of a machine into another one'
+  const { hookFolder } = await import('../../packages/hook-scripts.ts')
+  return existsSync(hookFolder)
+    ? 'yet: the next run of a package manager makes one, or vml tx run -- COMMAND'
+    : 'yet: vml tx enable, or vml tx run -- COMMAND'
+}
 
 function rowOf(listed: ListedTransaction, probationOf: ProbationsHere, style: Style): string[] {
   const { entry, document, undoneBy, undoneInPart } = listed

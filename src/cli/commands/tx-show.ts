@@ -62,7 +62,9 @@ export const command = defineCommand({
     const rows: [string, string][] = [
       ['when', `${formatMoment(entry.takenAt)}, ${formatDuration(ran)}`],
       ['who', user.login === undefined ? shown(user.name) : `${shown(user.login)} as ${shown(user.name)}`],
-      ['command', document.command.map(printable).join(' ')],
+      ...(document.command.length === 0
+        ? []
+        : [['command', document.command.map(printable).join(' ')] satisfies [string, string]]),
       [
         'how',
         document.source === 'hand'
