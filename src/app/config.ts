@@ -4,13 +4,14 @@
 // runs and no secret, and it counts only when it belongs to the user (or to root).
 import { readFileSync, statSync } from 'node:fs'
 import { homedir, hostname, userInfo } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { schemeOf } from '../backend/location.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import type { Machine } from '../model/machine.ts'
 import type { Policy } from '../model/policy.ts'
 import { parseSettings, type Settings, type TransactionSettings } from './settings.ts'
+import { typedPath } from './working-folder.ts'
 
 export interface Folders {
   /** `config.toml`. */
@@ -34,7 +35,8 @@ export interface Config {
   readonly home: string
   readonly userName: string
   readonly hostName: string
-  readonly workingFolder: string
+  /** Undefined where it was removed: see working-folder.ts. */
+  readonly workingFolder: string | undefined
   /** An absolute path, or a URL of another backend. */
   readonly logbook: Setting<string> | undefined
   readonly passwordFile: Setting<string> | undefined
@@ -82,13 +84,14 @@ export function readConfig(
   options: { environment?: Environment; workingFolder?: string } = {},
 ): Config {
   const environment = options.environment ?? process.env
-  const workingFolder = options.workingFolder ?? process.cwd()
+  const workingFolder = options.workingFolder ?? currentFolder()
   const home = environment['HOME'] || homedir()
   const folders = findFolders(environment, home)
   const userFile = join(folders.config, 'config.toml')
   const user = readSettings(userFile, 'user') ?? emptySettings
-  const projectFile = join(workingFolder, '.vml.toml')
-  const project = readSettings(projectFile, 'project') ?? emptySettings
+  const project =
+    (workingFolder === undefined ? undefined : readSettings(join(workingFolder, '.vml.toml'), 'project')) ??
+    emptySettings
 
   const pick = (
     key: 'logbook' | 'passwordFile' | 'passwordCommand' | 'project' | 'machine' | 'sshConfig',
@@ -175,11 +178,23 @@ export function waysToAdd(name?: string): string {
 }
 
 /** Paths become absolute and `~/` the home; `scheme:` locations of other backends stay as they are. */
-export function absoluteLocation(given: string, { home, base }: { home: string; base: string }): string {
+export function absoluteLocation(
+  given: string,
+  { home, base }: { home: string; base: string | undefined },
+): string {
   if (schemeOf(given) !== 'local') return given
   const text = given.replace(/^local:/, '')
   if (text === '~') return home
-  return text.startsWith('~/') ? join(home, text.slice(2)) : resolve(base, text)
+  return text.startsWith('~/') ? join(home, text.slice(2)) : typedPath({ workingFolder: base }, text)
+}
+
+function currentFolder(): string | undefined {
+  try {
+    return process.cwd()
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Whole and above 0; empty is not given. */

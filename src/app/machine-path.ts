@@ -5,14 +5,20 @@ import { printable, printableText, rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Machine } from '../model/machine.ts'
+import { requireWorkingFolder } from './working-folder.ts'
 
 /** On this host a relative path starts at the working folder, on another machine at the user's home. */
-export function parseMachinePath(typed: string, open: OpenMachine, workingFolder: string): RawPath {
+export function parseMachinePath(
+  typed: string,
+  open: OpenMachine,
+  workingFolder: string | undefined,
+): RawPath {
   const text = rawFromString(typed)
   const { home } = open.facts.user
-  const start = open.machine.address.kind === 'local' ? rawFromString(workingFolder) : home
+  const start = () =>
+    open.machine.address.kind === 'local' ? rawFromString(requireWorkingFolder({ workingFolder })) : home
   const fromHome = /^~(?=\/|$)/.test(text) ? `${home}${text.slice(1)}` : undefined
-  const absolute = posix.normalize(fromHome ?? (text.startsWith('/') ? text : `${start}/${text}`))
+  const absolute = posix.normalize(fromHome ?? (text.startsWith('/') ? text : `${start()}/${text}`))
   const path = typed === '' ? undefined : parseRawPath(absolute as typeof text)
   if (path !== undefined) return path
   throw new VmlError('usage', `Cannot use the path "${printableText(typed)}"`, {
@@ -24,22 +30,28 @@ export function parseMachinePath(typed: string, open: OpenMachine, workingFolder
  * The same path as a text that means it wherever it is read again: a policy runs in another folder than it was typed in. What is empty
  * stays so, and is refused where it is used.
  */
-export function keepMachinePath(typed: string, { address }: Machine, workingFolder: string): string {
+export function keepMachinePath(
+  typed: string,
+  { address }: Machine,
+  workingFolder: string | undefined,
+): string {
   if (typed === '' || typed.startsWith('/') || /^~(?=\/|$)/.test(typed)) return typed
-  return address.kind === 'local' ? posix.join(workingFolder, typed) : `~/${posix.normalize(typed)}`
+  return address.kind === 'local'
+    ? posix.join(requireWorkingFolder({ workingFolder }), typed)
+    : `~/${posix.normalize(typed)}`
 }
 
 /** `NAME=DIR` of `--cache`. */
 export function parseCache(
   typed: string,
   open: OpenMachine,
-  workingFolder: string,
+  workingFolder: string | undefined,
 ): { name: string; path: RawPath } {
   const { name, path } = splitCache(typed)
   return { name, path: parseMachinePath(path, open, workingFolder) }
 }
 
-export function keepCache(typed: string, machine: Machine, workingFolder: string): string {
+export function keepCache(typed: string, machine: Machine, workingFolder: string | undefined): string {
   const { name, path } = splitCache(typed)
   return `${name}=${keepMachinePath(path, machine, workingFolder)}`
 }

@@ -1,9 +1,9 @@
 // A second logbook beside the configured one: where a copy goes to or comes from, or what a new one is made like.
-import { resolve } from 'node:path'
 import { absoluteLocation, type Config, type Setting } from './config.ts'
 import { computerSecret } from './keyring.ts'
 import { opensWith } from './logbook-keys.ts'
 import { type Logbook, openLogbook, type OpenOptions } from './open.ts'
+import { typedPath } from './working-folder.ts'
 
 export interface OtherLogbook {
   /** As typed behind `option`. */
@@ -25,12 +25,12 @@ export async function openOtherLogbook(
 
 /** The password file behind an option, else the one that a variable names. */
 export function otherPasswordFile(
-  { workingFolder }: Config,
+  config: Config,
   option: { readonly name: string; readonly typed: string | undefined },
   variable?: Setting<string>,
 ): Setting<string> | undefined {
   if (option.typed === undefined) return variable
-  return { value: resolve(workingFolder, option.typed), from: option.name }
+  return { value: typedPath(config, option.typed), from: option.name }
 }
 
 /** Whether this computer has a key of its own for it: then it is the user's own, and not only one whose password they were told. */

@@ -10,6 +10,7 @@ import { rpmOwners } from '../packages/rpm-owners.ts'
 import { verifyRpmFiles } from '../packages/rpm-proof.ts'
 import { verifyFiles } from '../packages/verify-files.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
+import { type Started, typedPath } from './working-folder.ts'
 
 export interface Finding {
   readonly path: RawPath
@@ -118,7 +119,6 @@ export function isThere(path: RawPath): boolean {
 }
 
 /** As it was typed, made absolute; undefined for what can be no path. */
-export function pathOfWord(word: string, workingFolder: string): RawPath | undefined {
-  const path = parseRawPath(rawFromString(word.startsWith('/') ? word : `${workingFolder}/${word}`))
-  return path
+export function pathOfWord(word: string, started: Started): RawPath | undefined {
+  return word === '' ? undefined : parseRawPath(rawFromString(typedPath(started, word)))
 }

@@ -128,7 +128,8 @@ export async function runStagedDnf(
   const run = {
     argv,
     environment: { ...config.environment, [dnfAgainVariable]: attempted },
-    workingFolder: config.workingFolder,
+    // Where the folder was removed no relative path can be meant.
+    workingFolder: config.workingFolder ?? '/',
     stdio: 'inherit' as const,
     // Where it was overtaken it is done again on the machine.
     isRepeatable: false,

@@ -1,7 +1,7 @@
 // A share on this host: a small logbook that is built aside and packed into one file, and the same read back.
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { openLocal } from '../backend/local.ts'
 import { openShareFile, type ShareFile, type ShareMember, writeShareFile } from '../backend/share-file.ts'
 import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
@@ -11,6 +11,7 @@ import { initRepository, openRepository } from '../store/repository.ts'
 import type { Repository } from '../store/store.ts'
 import type { Config } from './config.ts'
 import { readPasswordFile } from './secrets.ts'
+import { typedPath } from './working-folder.ts'
 
 /** `vml-share.json`: what can be told before the key is known. */
 export interface ShareManifest {
@@ -79,11 +80,11 @@ export async function makeShare(request: WriteShare): Promise<{ readonly bytes: 
 
 /** What --share-password-file names, from the working folder; undefined where nothing was named. */
 export async function readSharePassword(
-  { workingFolder }: Config,
+  config: Config,
   typed: string | undefined,
 ): Promise<Buffer | undefined> {
   if (typed === undefined) return undefined
-  return await readPasswordFile({ value: resolve(workingFolder, typed), from: '--share-password-file' })
+  return await readPasswordFile({ value: typedPath(config, typed), from: '--share-password-file' })
 }
 
 export interface OpenShare extends AsyncDisposable {

@@ -1,6 +1,7 @@
 // A command that is to become a transaction: what `vml tx run` and `vml tx try` make of their words.
 import { fstatSync } from 'node:fs'
 import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
+import { requireWorkingFolder } from '../app/working-folder.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { requireTag } from '../engine/edit.ts'
 import type { StageRequest } from '../transaction/open-stage.ts'
@@ -47,7 +48,7 @@ export function commandTransaction(
     run: {
       argv: words,
       environment: config.environment,
-      workingFolder: config.workingFolder,
+      workingFolder: requireWorkingFolder(config),
       // Data of ours goes to standard output as one document: then the command's goes beside the messages.
       stdio: out.json ? ['inherit', 2, 2] : 'inherit',
       // A terminal, or /dev/null: what came through a pipe is read.

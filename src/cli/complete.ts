@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { printable, rawFromString } from '../base/raw-text.ts'
 import type { Config } from '../app/config.ts'
 import type { Logbook } from '../app/open.ts'
+import { requireWorkingFolder } from '../app/working-folder.ts'
 import type { Command, Completion, Option } from './command.ts'
 import { commands, findCommand } from './commands.ts'
 import { formatDay, formatTime } from './format.ts'
@@ -191,7 +192,7 @@ async function listFiles(
   const typed = current.slice(0, current.lastIndexOf('/') + 1)
   const folder = typed.startsWith('~/')
     ? join(config.home, typed.slice(2))
-    : join(typed.startsWith('/') ? '/' : config.workingFolder, typed)
+    : join(typed.startsWith('/') ? '/' : requireWorkingFolder(config), typed)
   const items = await readdir(folder, { withFileTypes: true })
   return items
     .filter(

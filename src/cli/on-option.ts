@@ -4,7 +4,8 @@ import { findMachine } from '../app/config.ts'
 import { VmlError } from '../base/failure.ts'
 import { type ListedTransaction, listTransactions, transactionsOn } from '../transaction/transactions.ts'
 import { type Context, text } from './command.ts'
-import { openTransactionLogbook } from './transaction-logbook.ts'
+import { type ProbationsHere, readProbationsHere } from './probation-state.ts'
+import { isOwnLogbook, openTransactionLogbook } from './transaction-logbook.ts'
 
 export const onOption = text('--on <machine>', 'a machine over ssh, instead of this one', 'machine')
 
@@ -34,13 +35,23 @@ export function requireNoneOf(given: { readonly [name in keyof typeof notThere]?
 export async function listedOf(
   context: Context,
   machine: string | undefined,
-): Promise<{ readonly logbook: Logbook; readonly listed: readonly ListedTransaction[] }> {
+): Promise<{
+  readonly logbook: Logbook
+  readonly listed: readonly ListedTransaction[]
+  readonly probationOf: ProbationsHere
+}> {
   const { signal, reporter } = context
   if (machine === undefined) {
     const logbook = await openTransactionLogbook(context)
-    return { logbook, listed: await listTransactions(logbook, { signal, reporter }) }
+    const listed = await listTransactions(logbook, { signal, reporter })
+    return { logbook, listed, probationOf: isOwnLogbook(context) ? readProbationsHere() : nobody }
   }
   findMachine(context.config, machine)
   const logbook = await context.openLogbook()
-  return { logbook, listed: await transactionsOn(logbook, machine, context) }
+  return { logbook, listed: await transactionsOn(logbook, machine, context), probationOf: nobody }
+}
+
+/** Only this machine's own transactions are watched. */
+function nobody(): undefined {
+  return undefined
 }

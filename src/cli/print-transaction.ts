@@ -70,6 +70,18 @@ export function describeRecorded({ number, document }: StoredTransaction, exitSt
   return { outcome: 'recorded', exit_status: exitStatus, number, counts, packages, complete, validations }
 }
 
+/** With --keep-failed. */
+export function printKeptAllTheSame(out: Output, exitStatus: number): void {
+  if (exitStatus !== 0) out.note(`The command ended with status ${exitStatus}: kept all the same`)
+}
+
+/** Of a command that left the machine as it was. */
+export function printNothing(out: Output, exitStatus: number): void {
+  out.note(
+    `${exitStatus === 0 ? 'It' : `The command ended with status ${exitStatus}, and`} changed nothing: no transaction was made`,
+  )
+}
+
 /** As shells and env(1), chroot(1) have it. */
 const notFoundStatus = 127
 

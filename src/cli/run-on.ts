@@ -5,7 +5,14 @@ import { describeRemoteRecovered, recoverRemote } from '../transaction/remote-re
 import { runRemoteTransaction } from '../transaction/remote-run.ts'
 import { commandRequest, type NamedCommand } from './command-transaction.ts'
 import type { Context } from './command.ts'
-import { countsText, describeRecorded, printNotKept, printRecorded } from './print-transaction.ts'
+import {
+  countsText,
+  describeRecorded,
+  printKeptAllTheSame,
+  printNothing,
+  printNotKept,
+  printRecorded,
+} from './print-transaction.ts'
 
 const failedStatus = 1
 
@@ -43,12 +50,13 @@ export async function runOn(
   })
   if (outcome.kind !== 'recorded') {
     out.document({ schema: 1, machine: name, outcome: outcome.kind, exit_status: outcome.exitStatus })
-    if (outcome.kind === 'nothing') return out.note('It changed nothing: no transaction was made')
+    if (outcome.kind === 'nothing') return printNothing(out, outcome.exitStatus)
     printNotKept(out, outcome.exitStatus)
     return failedStatus
   }
   const { transaction } = outcome
   printRecorded(out, transaction, name)
+  printKeptAllTheSame(out, outcome.exitStatus)
   out.document({
     schema: 1,
     machine: name,

@@ -1,6 +1,7 @@
 // Where the process starts: turns the compile cache on, then runs main.ts. Plain JavaScript, because Node needs 40 ms
 // to strip the types of a first TypeScript file that no cache can hold yet. The folder is that of app/config.ts.
 /* oxlint-disable -- the linter sees types in TypeScript files only */
+import { existsSync } from 'node:fs'
 import { enableCompileCache, registerHooks } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -10,9 +11,12 @@ import { setFlagsFromString } from 'node:v8'
 process.umask(process.umask(0o077) & 0o077)
 
 const { XDG_CACHE_HOME, HOME } = process.env
-const cache = XDG_CACHE_HOME?.startsWith('/') ? XDG_CACHE_HOME : join(HOME || homedir(), '.cache')
+const home = HOME || homedir()
+// A service may have / for a home, or one that is not there and never to be made: nothing is kept then.
+const isHome = home !== '/' && existsSync(home)
+const cache = XDG_CACHE_HOME?.startsWith('/') ? XDG_CACHE_HOME : isHome ? join(home, '.cache') : undefined
 // Where the folder cannot be written Node goes on without it.
-enableCompileCache(join(cache, 'vml', 'code'))
+if (cache !== undefined) enableCompileCache(join(cache, 'vml', 'code'))
 
 // VML's own files lie where they are named: Node would look each up, with the links and the package of its folder, which is
 // a twelfth of the CPU time of a short command.

@@ -48,6 +48,15 @@ test('the time alone of any other file is a change, since make and others go by 
   }
 })
 
+test('what VML writes of its own code below a home is no part of a change, and what goes with a folder is', () => {
+  const code = '/home/joe/.cache/vml/code/v26.10.0-x64-310b2ce3-0/df0f83bf'
+  assert.equal(isMereWriting(change(code, undefined, file)), true)
+  assert.equal(isMereWriting(change('/root/.cache/vml/code', undefined, { ...file, type: 'dir' })), true)
+  assert.equal(isMereWriting(change(code, file, undefined)), false)
+  for (const path of ['/root/.cache/vml', '/root/.cache/vml/codes', `/srv/copies${code}`])
+    assert.equal(isMereWriting(change(path, undefined, file)), false, path)
+})
+
 test('content, rights, owner, attributes, coming and going of a lock or book are a change', () => {
   const status = '/var/lib/dpkg/status'
   for (const after of [

@@ -1,4 +1,5 @@
 // What the package system leaves behind each time it runs, whether it changed anything or not. It is no part of a change.
+import { isOwnCode } from './own-code.ts'
 import type { RawPath } from './raw-path.ts'
 import { type Fingerprint, type PathChange, sameState } from './transaction.ts'
 
@@ -29,8 +30,12 @@ export function isTimeOnly({
   )
 }
 
-/** To be left out of a change: the time alone of one of the package system's own books. Of every other file the time counts, since make and others go by it. */
+/**
+ * To be left out of a change: the time alone of one of the package system's own books, and what VML that ran meanwhile wrote of its own code. Of every other
+ * file the time counts, since make and others go by it. What is deleted was meant, and a folder can only go with all that is in it.
+ */
 export function isMereWriting(change: PathChange): boolean {
+  if (isOwnCode(change.path)) return change.after?.type === 'file' || change.after?.type === 'dir'
   return writtenAnew.test(change.path) && isTimeOnly(change)
 }
 

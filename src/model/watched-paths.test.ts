@@ -27,6 +27,9 @@ test('configuration, programs, books of the system and what a package put among 
     '/var/www/html/index.html',
     '/etc/vml/config.toml',
     '/rooted',
+    '/.cache/vml',
+    '/.cache/vml/codes',
+    '/opt/copy/.cache/vml/code/a',
     '/homes',
   ])
     assert.equal(isWatched(pathOf(path), rules), true, path)
@@ -64,16 +67,24 @@ test('logs, caches, homes, data of services, what is made anew and what VML put 
     '/etc/vml/watch.d/paths',
     '/etc/apt/apt.conf.d/00vml',
     '/boot/.vml-stage/upper/a',
+    '/.cache/vml/code',
+    '/nonexistent/.cache/vml/code/v26.10.0-x64-310b2ce3-0/df0f83bf',
     '/etc/systemd/system/vml-watch.timer',
   ])
     assert.equal(isWatched(pathOf(path), rules), false, path)
 })
 
 test('what the user added is watched wherever it lies, but for what is VML own', () => {
-  const added = { ...rules, extra: ['/home/joe/site', '/var/lib', '/root/notes'].map(pathOf) }
+  const added = { ...rules, extra: ['/home/joe/site', '/home/ann', '/var/lib', '/root/notes'].map(pathOf) }
   for (const path of ['/home/joe/site', '/home/joe/site/a', '/var/lib/postgresql/15', '/root/notes'])
     assert.equal(isWatched(pathOf(path), added), true, path)
-  for (const path of ['/home/joe/sites', '/home/joe', '/var/lib/vml/index', '/root/notes2'])
+  for (const path of [
+    '/home/joe/sites',
+    '/home/joe',
+    '/var/lib/vml/index',
+    '/root/notes2',
+    '/home/ann/.cache/vml/code/a',
+  ])
     assert.equal(isWatched(pathOf(path), added), false, path)
 })
 

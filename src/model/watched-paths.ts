@@ -1,4 +1,5 @@
 // Which paths of a machine a change by hand is looked for in, and of which the content is kept for that.
+import { isOwnCode } from './own-code.ts'
 import { ruleOf } from './regeneration.ts'
 import { isWithin, type RawPath } from './raw-path.ts'
 import { isData } from './service-data.ts'
@@ -25,7 +26,7 @@ const restless =
 
 /** Pure. Logs, caches, data of services and what is made anew by itself are nobody's work. */
 export function isWatched(path: RawPath, { extra, isPackaged }: WatchRules): boolean {
-  if (own.test(path)) return false
+  if (own.test(path) || isOwnCode(path)) return false
   if (extra.some((folder) => isWithin(path, folder))) return true
   if (aside.test(path) || restless.test(path) || ruleOf(path) !== undefined) return false
   return !isData(path, isPackaged)

@@ -59,7 +59,7 @@ export async function writeProbation(place: Workplace, note: ProbationNote): Pro
 }
 
 /** Undefined where it is not watched, or not any more. */
-export function readProbation(place: Workplace, number: number): ProbationNote | undefined {
+export function readProbation(place: Pick<Workplace, 'state'>, number: number): ProbationNote | undefined {
   const file = probationFile(place, number)
   let bytes: Buffer
   try {
@@ -76,7 +76,7 @@ export function readProbation(place: Workplace, number: number): ProbationNote |
 }
 
 /** By number. */
-export function numbersOnProbation(place: Workplace): number[] {
+export function numbersOnProbation(place: Pick<Workplace, 'state'>): number[] {
   try {
     const names = readdirSync(probationFolder(place))
     return names

@@ -9,7 +9,13 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
   await archive.publish({ name: 'joe', version: '1.0', files: { '/usr/bin/joe': 'joe\n' } })
+  await chroot.vml(['tx', 'run', '--', 'true'])
+  assert.match((await chroot.vml(['tx', 'list'])).stderr, /^No transaction yet: vml tx enable, or/)
   await chroot.vml(['tx', 'enable'])
+  assert.match(
+    (await chroot.vml(['tx', 'list'])).stderr,
+    /^No transaction yet: the next run of a package manager/,
+  )
   await apt(chroot, ['install', 'joe'])
   const [made] = await transactionsOf(chroot)
   assert.equal(made?.number, 1)
@@ -22,6 +28,21 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
   assert.equal((await chroot.run(['dpkg', '-i', '/nothing.deb'], { mayFail: true })).status, 2)
   await chroot.vml(['tx', 'recover'])
   assert.equal((await transactionsOf(chroot)).length, 1)
+  const none = await chroot.vml(['tx', 'list', '-n', '0'])
+  assert.equal(none.stdout + none.stderr, '')
+  const failing = (...words: readonly string[]) =>
+    chroot.vml(['tx', 'run', ...words, '--', 'sh', '-c', 'exit 3'], { mayFail: true })
+  for (const [way, status] of [
+    ['--live', 1],
+    ['--keep-failed', 0],
+  ] as const) {
+    const failed = await failing(way)
+    assert.equal(failed.status, status)
+    assert.match(
+      failed.stderr,
+      /^The command ended with status 3, and changed nothing: no transaction was made$/m,
+    )
+  }
 
   const before = (await chroot.sh('stat -c %Y /etc/hosts')).stdout
   await chroot.vml(['tx', 'run', '--', 'touch', '-d', '2001-02-03', '/etc/hosts'])
@@ -31,6 +52,8 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
   )
   await chroot.vml(['tx', 'undo', '2'])
   assert.equal((await chroot.sh('stat -c %Y /etc/hosts')).stdout, before)
+  const kept = await chroot.vml(['tx', 'run', '--keep-failed', '--', 'sh', '-c', 'touch /etc/kept; exit 3'])
+  assert.match(kept.stderr, /^The command ended with status 3: kept all the same$/m)
 })
 
 test('names of one file stay names of one file when their rights or their time are taken back', async () => {

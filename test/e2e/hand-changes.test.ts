@@ -54,7 +54,12 @@ test('what was edited between two runs of apt is a record of its own, and its un
   ])
   // It was made by nobody's transaction, and is not told as one without a stage.
   assert.doesNotMatch((await chroot.vml(['tx', 'list'])).stdout, /live/)
-  assert.match((await chroot.vml(['tx', 'show', '2'])).stdout, /how +by hand, found by comparison/)
+  const { stdout: shown } = await chroot.vml(['tx', 'show', '2'])
+  assert.match(shown, /how +by hand, found by comparison/)
+  assert.doesNotMatch(shown, /^ +command/m)
+  const dry = await chroot.vml(['tx', 'watch', '--once', '--dry-run'], { mayFail: true })
+  assert.match(dry.stderr, /with --dry-run.*\n.*it goes with --install, --uninstall, add and rm/)
+  assert.match((await chroot.vml(['tx', 'watch', '--help'])).stdout, /--dry-run +with --install/)
   assert.deepEqual(await paths(chroot, 2), [
     'M /etc/hosts',
     'M /etc/issue',
@@ -136,6 +141,12 @@ test('paths that were added are watched from then on, wherever a transaction may
   await chroot.vml(['tx', 'watch', 'rm', '/srv/site'])
   await chroot.sh('echo three >/srv/site/index')
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+
+  // Nor is VML's own code, which it keeps in homes alone, and writes there though it runs in a stage.
+  const outside = 'unset NODE_COMPILE_CACHE; vml --version; HOME=/ vml --version; HOME=/nonexistent vml'
+  await chroot.sh(`${outside} tx run -- sh -c 'export HOME=/root; vml tx pin --help; touch /etc/new'`)
+  assert.equal((await chroot.sh('ls /root/.cache/vml; ls -d /.cache /nonexistent; true')).stdout, 'code\n')
+  assert.deepEqual(await paths(chroot, 3), ['+ /etc/new'])
 })
 
 test('changes by hand are found at names of any bytes, and are taken back', async () => {

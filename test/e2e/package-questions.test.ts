@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { openChroot } from '../chroot.ts'
 import { openPackageArchive } from '../package-archive.ts'
 
-test('files are compared with their packages, their owner is told, and a pinned package stands against an undo', async () => {
+test('files are compared with their packages, their owner is told, a pinned package stands against an undo, and a folder that was removed is missed only where it is needed', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
   const tiny = (version: string) => ({
@@ -52,6 +52,20 @@ test('files are compared with their packages, their owner is told, and a pinned 
   assert.match(owned.stdout, /^\/bin\/sh {2}dash /m)
   assert.match(owned.stdout, /^\/usr\/nobodys {2}no package$/m)
   assert.match(owned.stdout, /^\/usr\/nowhere {2}no such path, here or in any package$/m)
+  const around = await chroot.vml(['tx', 'owner', '/etc/../usr/bin/tiny-program', '/usr/bin/'], {
+    mayFail: true,
+  })
+  assert.match(around.stdout, /^\/usr\/bin\/tiny-program {2}tiny-program 1\n\/usr\/bin {2}/)
+
+  const removed = async (line: string) =>
+    await chroot.sh(`mkdir /run/gone; cd /run/gone; rmdir /run/gone; ${line}`, { mayFail: true })
+  assert.match((await removed('vml tx list')).stdout, /^#4 .*undo #2/)
+  assert.equal((await removed('vml tx owner /usr/bin/tiny-program')).status, 0)
+  for (const needs of ['tx run -- touch x', 'tx owner x', 'tx list --logbook x']) {
+    const { status, stderr } = await removed(`vml ${needs}`)
+    assert.equal(status, 4)
+    assert.match(stderr, /the folder that the command was started in was removed\n.*Nothing was changed/)
+  }
   const checked = await chroot.vml(['tx', 'check'], { mayFail: true })
   assert.match(
     checked.stderr,

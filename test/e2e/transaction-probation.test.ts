@@ -53,10 +53,21 @@ test('C04: what nobody confirms is taken back, and what somebody does stays', as
   const waiting = chroot.start(['vml', 'tx', 'run', '--confirm', '--within', '1m', ...write('kept')])
   const ended = once(waiting, 'exit')
   await until(() => isThere(chroot, 'var/lib/vml/probation/3'))
+  assert.match(
+    (await chroot.vml(['tx', 'list'])).stdout,
+    /^#3 .*  \[on probation\]\n#2 .*\n#1 .*\[undone by #2\]\n$/,
+  )
+  const shown = await chroot.vml(['tx', 'show', '3'])
+  assert.match(
+    shown.stdout,
+    /probation +taken back by itself at \S+ \S+ unless vml tx confirm 3 comes before\n/,
+  )
+  assert.deepEqual(probations(await chroot.vml(['tx', 'list', '--json'])), [true, null, null])
   await chroot.vml(['tx', 'confirm', '3'])
   assert.deepEqual(await ended, [0, null])
   assert.ok(isThere(chroot, 'etc/kept'))
   assert.equal((await chroot.vml(['tx', 'confirm', '3'], { mayFail: true })).status, 4)
+  assert.doesNotMatch((await chroot.vml(['tx', 'list'])).stdout, /probation/)
 })
 
 test('C04: a probation that was cut off is taken up: by resume-probation, and when its time is over by the next transaction', async () => {
@@ -65,6 +76,11 @@ test('C04: a probation that was cut off is taken up: by resume-probation, and wh
   const run = ['vml', 'tx', 'run', '--validate', 'exit $(cat /run/answer)', '--within', '1h', ...write('one')]
   await killOnProbation(chroot, run, 1)
   assert.ok(isThere(chroot, 'etc/one'))
+  assert.match(
+    (await chroot.vml(['tx', 'show', '1'])).stdout,
+    /when "exit \$\(cat \/run\/answer\)" fails until .*; vml tx confirm 1 ends that\. Nobody watches it now: vml tx resume-probation/,
+  )
+  assert.deepEqual(probations(await chroot.vml(['tx', 'list', '--json'])), [false])
   await chroot.sh('echo 4 >/run/answer')
   const resumed = await chroot.vml(['tx', 'resume-probation'], { mayFail: true })
   assert.equal(resumed.status, 1)
@@ -78,6 +94,13 @@ test('C04: a probation that was cut off is taken up: by resume-probation, and wh
   assert.match(next.stderr, /#3 was taken back: Nobody confirmed it in time/)
   assert.ok(!isThere(chroot, 'etc/two') && isThere(chroot, 'etc/three'))
 })
+
+/** Whether somebody watches each, newest first. */
+function probations({ stdout }: { readonly stdout: string }): (boolean | null)[] {
+  const { transactions }: { transactions: readonly { probation: { watched: boolean } | null }[] } =
+    JSON.parse(stdout)
+  return transactions.map(({ probation }) => probation?.watched ?? null)
+}
 
 async function killOnProbation(chroot: Chroot, argv: readonly string[], number: number): Promise<void> {
   const child = chroot.start(argv)

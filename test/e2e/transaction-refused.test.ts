@@ -54,7 +54,12 @@ test('a transaction of another logbook is not taken back by its number here', as
   assert.equal(undo.status, 2)
   assert.match(undo.stderr, /Cannot use --logbook here/)
   assert.equal((await chroot.sh('ls /etc/one')).stdout, '/etc/one\n')
-  await chroot.vml(['tx', 'undo', '1', '--logbook', '/var/lib/vml/logbook'])
+  // The variable is of who saves; it does not say whose transactions are meant.
+  const env = { VML_LOGBOOK: '/mnt/other' }
+  assert.match((await chroot.vml(['tx', 'list'], { env })).stdout, /^#1 .*touch/)
+  assert.equal((await chroot.vml(['tx', 'list', '--logbook', '/mnt/other'], failed)).status, 10)
+  await chroot.vml(['tx', 'undo', '1'], { env })
+  await chroot.vml(['tx', 'undo', '2', '--logbook', '/var/lib/vml/logbook'])
 })
 
 test('a transaction within a transaction is refused: its record would be gone with the stage', async () => {

@@ -52,7 +52,8 @@ test('C03, L5: what was tried changes nothing, is shown by meaning, and is commi
   assert.ok(validations.length > 0)
   assert.equal(read(chroot, 'etc/tool.conf'), 'version=2\nsame=yes\n')
   assert.equal((await chroot.vml(['tx', 'commit'], { mayFail: true })).status, 4)
-  await chroot.vml(['tx', 'undo', String(number)])
+  assert.ok(documentOf(await chroot.vml(['tx', 'undo', String(number), '--json'])).number > number)
+  assert.equal(documentOf(await chroot.vml(['tx', 'recover', '--json'])).outcome, 'nothing')
   assert.equal(read(chroot, 'etc/tool.conf'), 'version=1\nsame=yes\n')
 })
 
@@ -203,10 +204,16 @@ test('A4: where there is no room for a commit or an undo, nothing is changed and
   assert.ok(existsSync(join(chroot.path, 'etc/large')))
 })
 
-/** Behind the lines that tell of progress. */
+/** Lines that tell of progress, each an object, and the summary as the last of them. */
 function documentOf({ stdout }: { readonly stdout: string }) {
-  const lines = stdout.split('\n').filter((line) => !line.startsWith('{"message_type"'))
-  return JSON.parse(lines.join('\n'))
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  for (const { message_type: type } of lines.slice(0, -1)) assert.match(type, /^(?:status|error)$/)
+  const summary = lines.at(-1)
+  assert.deepEqual([summary.message_type, summary.schema], ['summary', 1])
+  return summary
 }
 
 function read(chroot: Chroot, path: string): string {

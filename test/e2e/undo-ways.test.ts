@@ -138,7 +138,7 @@ test('--scripts runs the scripts of the packages in a stage and names what is no
   const described = await chroot.vml(['tx', 'undo', '2', '--scripts', '--dry-run', '--json'])
   const { commands }: { commands: readonly (readonly string[])[] } = JSON.parse(
     // Lines of progress come before it.
-    described.stdout.slice(described.stdout.indexOf('{\n')),
+    described.stdout.trimEnd().split('\n').at(-1) ?? '',
   )
   assert.deepEqual(
     commands.map((command) => command.at(-1)),

@@ -1,8 +1,8 @@
 // `vml demo`: the whole story on two real guests. It stands in tools/demo, since it needs the project's images and guests.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { typedPath } from '../../app/working-folder.ts'
 import { VmlError } from '../../base/failure.ts'
 import { defineCommand, text } from '../command.ts'
 
@@ -27,7 +27,7 @@ export const command = defineCommand({
       throw new VmlError('unsupported', 'Cannot play the demo: it comes with a clone of the project alone', {
         hint: 'Clone it, and run ./vml demo there',
       })
-    const keep = options.keep === undefined ? [] : ['--keep', resolve(config.workingFolder, options.keep)]
+    const keep = options.keep === undefined ? [] : ['--keep', typedPath(config, options.keep)]
     const child = spawn(process.execPath, [program, ...keep], { stdio: 'inherit' })
     // It tidies up by itself, whoever tells it to end.
     const stop = () => child.kill('SIGTERM')

@@ -1,8 +1,8 @@
 // `vml import`: shows what a share holds, then takes it in.
-import { resolve } from 'node:path'
 import { openLibrary, rememberImage } from '../../app/images.ts'
 import { attachCatalog } from '../../app/open.ts'
 import { type OpenShare, openShare, readSharePassword } from '../../app/share.ts'
+import { typedPath } from '../../app/working-folder.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { listEntries, type LoggedEntry, nextEntryNumber, readEntryDocument } from '../../engine/entries.ts'
@@ -31,7 +31,7 @@ export const command = defineCommand({
   ],
   async run(context, { operands: [typed = ''], options }) {
     const { out, config, signal } = context
-    const file = resolve(config.workingFolder, typed)
+    const file = typedPath(config, typed)
     const password = await readSharePassword(config, options.sharePasswordFile)
     await using share = await openShare(file, { password, askSecret: context.askSecret, signal })
     const entries = await entriesOf(context, share)

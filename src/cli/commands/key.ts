@@ -1,5 +1,4 @@
 // `vml key list|add|remove|password`: what opens a logbook.
-import { resolve } from 'node:path'
 import type { Config } from '../../app/config.ts'
 import {
   addComputerKey,
@@ -11,6 +10,7 @@ import {
   removeLogbookKey,
 } from '../../app/logbook-keys.ts'
 import { readPasswordFile } from '../../app/secrets.ts'
+import { typedPath } from '../../app/working-folder.ts'
 import { VmlError } from '../../base/failure.ts'
 import { shortId } from '../../model/ids.ts'
 import { type Context, defineCommand, dryRun, flag, type NounSpec, operand, text } from '../command.ts'
@@ -224,8 +224,8 @@ async function proofOf(context: Context, file: string | undefined): Promise<Buff
   return typed ? Buffer.from(typed) : undefined
 }
 
-async function passwordIn({ workingFolder }: Config, file: string, from: string): Promise<Buffer> {
-  return await readPasswordFile({ value: resolve(workingFolder, file), from })
+async function passwordIn(config: Config, file: string, from: string): Promise<Buffer> {
+  return await readPasswordFile({ value: typedPath(config, file), from })
 }
 
 function describe({ id, username, hostname, created, cost, current, here, damage }: LogbookKey) {

@@ -1,12 +1,12 @@
 // `vml restore`: an entry, or a part of it, goes back.
 import { mkdir, readdir, realpath } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import { findMachine } from '../../app/config.ts'
 import type { Logbook } from '../../app/open.ts'
 import { openBase } from '../../app/save-base.ts'
 import { openMachine } from '../../app/open-machine.ts'
 import { isOwnRestore, noteOwnRestore } from '../../app/restored-folders.ts'
 import { systemLogbook } from '../../app/system-logbook.ts'
+import { typedPath } from '../../app/working-folder.ts'
 import { FAILURES, systemErrorCode, VmlError } from '../../base/failure.ts'
 import { printableText, rawFromString } from '../../base/raw-text.ts'
 import {
@@ -113,7 +113,7 @@ export const command = defineCommand({
         })
       }
       const without = details.document ? cacheParts(details.document, caches) : []
-      const file = resolve(context.config.workingFolder, options.to)
+      const file = typedPath(context.config, options.to)
       return await writeArchive(context, logbook, { details, paths, without, file, dryRun: options.dryRun })
     }
     if (options.to !== undefined) refuseOtherArchive(options.to)
@@ -334,7 +334,7 @@ async function openFolder(
   typed: string,
   { paths, remove, dryRun: dry }: { paths: readonly RawPath[]; remove: boolean; dryRun: boolean },
 ): Promise<Target> {
-  const wanted = resolve(context.config.workingFolder, typed)
+  const wanted = typedPath(context.config, typed)
   const there = await readdir(wanted).catch((error: unknown) => {
     const code = systemErrorCode(error)
     if (code === 'ENOENT') return undefined

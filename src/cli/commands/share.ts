@@ -1,8 +1,8 @@
 // `vml share`: one entry as one file to hand over.
 import { createReadStream } from 'node:fs'
-import { resolve } from 'node:path'
 import { openLibrary, rememberedImages } from '../../app/images.ts'
 import { makeShare, readSharePassword } from '../../app/share.ts'
+import { typedPath } from '../../app/working-folder.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
@@ -40,7 +40,7 @@ export const command = defineCommand({
     const { out, config, signal } = context
     if (options.output === undefined)
       throw new VmlError('usage', 'Cannot share without a file to write', { hint: 'Add -o FILE' })
-    const file = resolve(config.workingFolder, options.output)
+    const file = typedPath(config, options.output)
     const password = await readSharePassword(config, options.sharePasswordFile)
     if (options.scrub && options.withSecrets)
       throw new VmlError('usage', 'Cannot both leave secrets out and share them', {

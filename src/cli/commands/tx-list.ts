@@ -1,12 +1,15 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
+import { existsSync } from 'node:fs'
 import { entryName } from '../../engine/entries.ts'
 import type { ListedTransaction } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
-import { count, defineCommand } from '../command.ts'
+import { type Context, count, defineCommand } from '../command.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
-import { table } from '../style.ts'
+import { describeProbation, isOnProbation, type ProbationsHere } from '../probation-state.ts'
+import { type Style, table } from '../style.ts'
+import { isOwnLogbook } from '../transaction-logbook.ts'
 
 export const command = defineCommand({
   description:
@@ -22,38 +25,53 @@ export const command = defineCommand({
   async run(context, { options }) {
     const { out } = context
     context.whenCancelled('nothing was changed')
-    const { listed } = await listedOf(context, options.on)
+    const { listed, probationOf } = await listedOf(context, options.on)
     const transactions = listed.toReversed().slice(0, options.number)
-    out.document({ schema: 1, transactions: transactions.map(describeTransaction) })
+    out.document({
+      schema: 1,
+      transactions: transactions.map((each) => describeTransaction(each, probationOf)),
+    })
     if (out.json) return
-    if (transactions.length === 0) out.note('No transaction yet: vml tx enable, or vml tx run -- COMMAND')
+    if (listed.length === 0) out.note(`No transaction ${await noneText(context, options.on)}`)
     const { style } = out
-    for (const line of table(
-      transactions.map(({ entry, document, undoneBy, undoneInPart }) => [
-        style.yellow(entryName(entry)),
-        formatMoment(entry.takenAt),
-        shown(entry.title),
-        packagesText(document.packages),
-        plural(pathsOf(document.counts), 'path'),
-        formatBytes(document.storedBytes),
-        [
-          document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
-          isDropped(document)
-            ? style.red('[pre-images dropped]')
-            : document.complete
-              ? ''
-              : style.red('[incomplete]'),
-          undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
-        ]
-          .filter((mark) => mark !== '')
-          .join(' '),
-      ]),
-    ))
-      out.line(line)
+    for (const line of table(transactions.map((each) => rowOf(each, probationOf, style)))) out.line(line)
   },
 })
 
-export function describeTransaction({ entry, document, undoneBy, undoneInPart }: ListedTransaction) {
+async function noneText(context: Context, machine: string | undefined): Promise<string> {
+  if (machine !== undefined) return `of ${machine} yet: vml tx run --on ${machine} -- COMMAND`
+  if (!isOwnLogbook(context)) return 'in this logbook: vml copy brings those of a machine into another one'
+  const { hookFolder } = await import('../../packages/hook-scripts.ts')
+  return existsSync(hookFolder)
+    ? 'yet: the next run of a package manager makes one, or vml tx run -- COMMAND'
+    : 'yet: vml tx enable, or vml tx run -- COMMAND'
+}
+
+function rowOf(listed: ListedTransaction, probationOf: ProbationsHere, style: Style): string[] {
+  const { entry, document, undoneBy, undoneInPart } = listed
+  const marks = [
+    document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
+    isDropped(document)
+      ? style.red('[pre-images dropped]')
+      : document.complete
+        ? ''
+        : style.red('[incomplete]'),
+    undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
+    isOnProbation(probationOf(listed)) ? style.yellow('[on probation]') : '',
+  ]
+  return [
+    style.yellow(entryName(entry)),
+    formatMoment(entry.takenAt),
+    shown(entry.title),
+    packagesText(document.packages),
+    plural(pathsOf(document.counts), 'path'),
+    formatBytes(document.storedBytes),
+    marks.filter((mark) => mark !== '').join(' '),
+  ]
+}
+
+export function describeTransaction(listed: ListedTransaction, probationOf: ProbationsHere) {
+  const { entry, document, undoneBy, undoneInPart } = listed
   return {
     number: entry.number ?? null,
     id: entry.id,
@@ -71,6 +89,7 @@ export function describeTransaction({ entry, document, undoneBy, undoneInPart }:
     stored_bytes: document.storedBytes,
     undone_by: undoneBy?.number ?? null,
     undone_in_part: undoneInPart,
+    probation: describeProbation(probationOf(listed)),
   }
 }
 

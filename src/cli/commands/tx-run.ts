@@ -8,7 +8,14 @@ import { runTransaction } from '../../transaction/run-transaction.ts'
 import { requirePassed } from '../../transaction/stage-checks.ts'
 import { defineCommand, flag, text, texts } from '../command.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
-import { countsText, describeRecorded, printNotKept, printRecorded } from '../print-transaction.ts'
+import {
+  countsText,
+  describeRecorded,
+  printKeptAllTheSame,
+  printNothing,
+  printNotKept,
+  printRecorded,
+} from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
 import { commandTransaction } from '../command-transaction.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
@@ -108,11 +115,12 @@ export const command = defineCommand({
     }
     if (outcome.kind === 'nothing') {
       out.document({ schema: 1, outcome: 'nothing', exit_status: outcome.exitStatus })
-      out.note('It changed nothing: no transaction was made')
-      return
+      printNothing(out, outcome.exitStatus)
+      return outcome.exitStatus === 0 || options.keepFailed ? 0 : failedStatus
     }
     const { transaction } = outcome.end
     printRecorded(out, transaction)
+    if (transaction.document.mode === 'staged') printKeptAllTheSame(out, outcome.exitStatus)
     const watch = watched
       ? await beginProbationOf(context, logbook, parts, { transaction, request: watched })
       : undefined

@@ -11,6 +11,7 @@ import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
+import { probationText } from '../probation-state.ts'
 import { table } from '../style.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
 import { describeTransaction } from './tx-list.ts'
@@ -37,12 +38,12 @@ export const command = defineCommand({
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
-    const { logbook, listed: all } = await listedOf(context, options.on)
+    const { logbook, listed: all, probationOf } = await listedOf(context, options.on)
     const listed = findTransaction(all, typed)
     const { document, changes } = await readTransaction(logbook.repository, listed.entry, { signal })
     out.document({
       schema: 1,
-      ...describeTransaction(listed),
+      ...describeTransaction(listed, probationOf),
       command: document.command.map(printable),
       user: document.user,
       ended: document.endedAt,
@@ -61,7 +62,9 @@ export const command = defineCommand({
     const rows: [string, string][] = [
       ['when', `${formatMoment(entry.takenAt)}, ${formatDuration(ran)}`],
       ['who', user.login === undefined ? shown(user.name) : `${shown(user.login)} as ${shown(user.name)}`],
-      ['command', document.command.map(printable).join(' ')],
+      ...(document.command.length === 0
+        ? []
+        : [['command', document.command.map(printable).join(' ')] satisfies [string, string]]),
       [
         'how',
         document.source === 'hand'
@@ -78,6 +81,8 @@ export const command = defineCommand({
     ]
     if (document.exitStatus !== 0) rows.push(['ended', `with status ${document.exitStatus}`])
     if (entry.note !== '') rows.push(['note', shown(entry.note)])
+    const probation = probationOf(listed)
+    if (probation) rows.push(['probation', probationText(probation)])
     rows.push([
       'undo',
       undoneBy

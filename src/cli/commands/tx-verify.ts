@@ -63,7 +63,7 @@ export const owner = defineCommand({
   async run(context, { operands }) {
     const { out, signal, config } = context
     const paths = operands.map((word) => {
-      const path = pathOfWord(word, config.workingFolder)
+      const path = pathOfWord(word, config)
       if (path !== undefined) return path
       throw new VmlError('usage', `Cannot take "${printable(word as never)}" for a path`)
     })

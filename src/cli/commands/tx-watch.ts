@@ -5,7 +5,7 @@ import { VmlError } from '../../base/failure.ts'
 import { printable, rawFromString } from '../../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
 import type { WatchRound } from '../../transaction/watch-round.ts'
-import { type Context, defineCommand, dryRun, flag } from '../command.ts'
+import { type Context, defineCommand, flag } from '../command.ts'
 import { shown } from '../options.ts'
 import { recoverFirst } from '../recover-first.ts'
 
@@ -26,7 +26,7 @@ export const command = defineCommand({
     all: flag('--all', 'with --once: at all of the system'),
     install: flag('--install', 'have a timer of the system look every five minutes'),
     uninstall: flag('--uninstall', 'take that timer away'),
-    dryRun,
+    dryRun: flag('-n, --dry-run', 'with --install, --uninstall, add or rm: only say what would be done'),
   },
   examples: [
     { line: 'sudo vml tx watch --once', does: 'record what was changed by hand until now' },
@@ -44,12 +44,15 @@ export const command = defineCommand({
     if (action !== undefined) return await changePaths(context, action, typed.map(pathOf), options.dryRun)
     if (options.install || options.uninstall) return await changeTimer(context, options)
     if (options.dryRun)
-      throw new VmlError('usage', 'Cannot watch with --dry-run: it changes nothing but the logbook')
+      throw new VmlError('usage', 'Cannot watch with --dry-run: it changes nothing but the logbook', {
+        hint: 'Nothing was changed. Leave it away; it goes with --install, --uninstall, add and rm',
+      })
     const parts = await partsOf(context)
     const { dueTier, watchRound } = await import('../../transaction/watch-round.ts')
     if (options.once) {
       const round = await watchRound(parts, options.all ? 'everything' : dueTier(parts))
-      context.out.document({
+      context.out.message({
+        message_type: 'summary',
         schema: 1,
         outcome: round.kind,
         ...(round.kind === 'recorded' ? { number: round.record.number } : {}),

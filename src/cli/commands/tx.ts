@@ -1,5 +1,6 @@
 // `vml tx`: changes of the machine's software as transactions, each of which can be taken back alone.
 import type { NounSpec } from '../command.ts'
+import { longWork } from '../long-work.ts'
 
 export const noun: NounSpec = {
   description:
@@ -24,38 +25,38 @@ export const noun: NounSpec = {
     disable: { summary: 'record it no more', load: async () => (await import('./tx-enable.ts')).disable },
     run: {
       summary: 'make a transaction of a command',
-      load: async () => (await import('./tx-run.ts')).command,
+      load: async () => longWork((await import('./tx-run.ts')).command),
     },
     try: {
       summary: 'see what a command would do',
-      load: async () => (await import('./tx-try.ts')).tryCommand,
+      load: async () => longWork((await import('./tx-try.ts')).tryCommand),
     },
     commit: {
       summary: 'have exactly what was tried',
-      load: async () => (await import('./tx-try.ts')).commit,
+      load: async () => longWork((await import('./tx-try.ts')).commit),
     },
     discard: {
       summary: 'throw away what was tried',
-      load: async () => (await import('./tx-try.ts')).discard,
+      load: async () => longWork((await import('./tx-try.ts')).discard),
     },
     list: { summary: 'the transactions', load: async () => (await import('./tx-list.ts')).command },
     show: { summary: 'one transaction in full', load: async () => (await import('./tx-show.ts')).command },
     undo: {
       summary: 'take exactly one back, or several',
-      load: async () => (await import('./tx-undo.ts')).undo,
+      load: async () => longWork((await import('./tx-undo.ts')).undo),
     },
-    redo: { summary: 'bring it back', load: async () => (await import('./tx-undo.ts')).redo },
+    redo: { summary: 'bring it back', load: async () => longWork((await import('./tx-undo.ts')).redo) },
     confirm: {
       summary: 'keep one that is watched',
       load: async () => (await import('./tx-probation.ts')).confirm,
     },
     'resume-probation': {
       summary: 'go on watching what was committed',
-      load: async () => (await import('./tx-probation.ts')).resumeProbation,
+      load: async () => longWork((await import('./tx-probation.ts')).resumeProbation),
     },
     recover: {
       summary: 'mend what was cut off',
-      load: async () => (await import('./tx-recover.ts')).recover,
+      load: async () => longWork((await import('./tx-recover.ts')).recover),
     },
     watch: {
       summary: 'record what is changed by hand',
@@ -63,7 +64,7 @@ export const noun: NounSpec = {
     },
     check: {
       summary: 'whether all can be taken back',
-      load: async () => (await import('./tx-check.ts')).check,
+      load: async () => longWork((await import('./tx-check.ts')).check),
     },
     verify: {
       summary: 'files against their packages',
