@@ -1,6 +1,6 @@
 // The logbook of this machine's own transactions: root's alone, always local, made when transactions are first recorded.
 import { accessSync, constants } from 'node:fs'
-import { mkdir, stat } from 'node:fs/promises'
+import { mkdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
@@ -16,6 +16,8 @@ export const systemSettingsFolder = '/etc/vml'
 export const machineSettingsFile = join(systemSettingsFolder, 'config.toml')
 /** Opens the logbook with stock restic: `--password-file`. */
 const recoveryKeyFile = join(systemFolder, 'recovery-key')
+/** None of them is written before a logbook is there: beside none they tell that it is gone, not that there never was one. */
+const tracesOfLogbook = ['keys/index.json', 'index', 'baseline'].map((name) => join(systemFolder, name))
 
 /** The same program, with keys, caches and state of the machine instead of a user's. */
 export function systemConfig(config: Config): Config {
@@ -43,11 +45,13 @@ export async function openSystemLogbook(config: Config, options: OpenOptions): P
   requireOwn(config)
   requireRoot('look at the transactions of this machine')
   await requireNoStage()
-  if (!(await hasSystemLogbook()))
+  if (!(await hasSystemLogbook())) {
+    await requireNeverMade()
     throw new VmlError('store.missing', 'Cannot find transactions of this machine: none were recorded', {
       details: { location: systemLogbook },
       hint: 'vml tx enable records what apt, dpkg, dnf and rpm do from now on; vml tx run -- COMMAND makes a transaction of any command',
     })
+  }
   const { openLogbook } = await import('./open.ts')
   return await openLogbook(systemConfig(config), options)
 }
@@ -61,17 +65,54 @@ export async function requireSystemLogbook(
   requireOwn(config)
   requireRoot('record transactions of this machine')
   await requireNoStage()
-  const own = systemConfig(config)
   if (!(await hasSystemLogbook())) {
+    await requireNeverMade()
     await makePrivateFolder(systemFolder)
-    await mkdir(own.folders.cache, { recursive: true, mode: 0o700 })
-    const { generateRecoveryKey, makeLogbook } = await import('./init.ts')
-    const recovery = generateRecoveryKey()
-    // The key before what it opens: a logbook without its recovery key is never there.
-    await writeFileDurable(recoveryKeyFile, `${recovery}\n`)
-    await makeLogbook(own, clock, systemLogbook, Buffer.from(recovery), { ...options, isDefault: false })
+    const { withFileLock } = await import('./file-lock.ts')
+    // Two at once would each write a recovery key, and one of them would open nothing.
+    await withFileLock(join(systemFolder, 'logbook.lock'), clock, async () => {
+      if (!(await hasSystemLogbook())) await makeSystemLogbook(config, clock, options)
+    })
   }
   return await openSystemLogbook(config, options)
+}
+
+async function makeSystemLogbook(config: Config, clock: Clock, options: OpenOptions): Promise<void> {
+  const own = systemConfig(config)
+  await mkdir(own.folders.cache, { recursive: true, mode: 0o700 })
+  const { generateRecoveryKey, makeLogbook } = await import('./init.ts')
+  // One that is there already is of a making that was cut off, and whatever it opens, it goes on opening.
+  let recovery = await readRecoveryKey()
+  if (recovery === undefined) {
+    recovery = generateRecoveryKey()
+    // The key before what it opens: a logbook without its recovery key is never there.
+    await writeFileDurable(recoveryKeyFile, `${recovery}\n`)
+  }
+  await makeLogbook(own, clock, systemLogbook, Buffer.from(recovery), { ...options, isDefault: false })
+}
+
+/** As `generateRecoveryKey` makes it; one that is cut off is not there, since it is written whole. */
+async function readRecoveryKey(): Promise<string | undefined> {
+  try {
+    return (await readFile(recoveryKeyFile, 'utf8')).replace(/\n$/, '')
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** A logbook that is not there once, such as one on a disk that is not mounted, is not to be begun anew: the new one would hide the old one. */
+async function requireNeverMade(): Promise<void> {
+  for (const trace of tracesOfLogbook)
+    if (await isThere(trace))
+      throw new VmlError(
+        'store.missing',
+        `Cannot find the logbook of this machine: "${systemLogbook}" is gone`,
+        {
+          details: { location: systemLogbook, trace },
+          hint: `Nothing was changed. Mount it, or put it back at its place. Where it is lost for good, mv ${systemFolder} ${systemFolder}.lost has the next transaction begin a new one`,
+        },
+      )
 }
 
 /** The same number is another transaction in another logbook. */
@@ -84,20 +125,19 @@ function requireOwn({ logbook }: Config): void {
 
 /** In a stage a small folder of its own hides this one: what is recorded there would be gone with the stage, and nothing be known of it. */
 async function requireNoStage(): Promise<void> {
-  try {
-    await stat(join(systemFolder, 'inside'))
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return
-    throw error
-  }
+  if (!(await isThere(join(systemFolder, 'inside')))) return
   throw new VmlError('unsupported', 'Cannot make, list or take back transactions inside of a stage', {
     hint: 'Nothing was changed by this. What is done here is recorded by the transaction that it is part of',
   })
 }
 
 async function hasSystemLogbook(): Promise<boolean> {
+  return await isThere(join(systemLogbook, 'config'))
+}
+
+async function isThere(path: string): Promise<boolean> {
   try {
-    await stat(join(systemLogbook, 'config'))
+    await stat(path)
     return true
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return false

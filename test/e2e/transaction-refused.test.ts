@@ -156,3 +156,50 @@ test('a run of apt that a full disk stops says that the machine is as it was, wh
   )
   await chroot.sh('rm /var/tmp/fill; test ! -e /usr/share/small; ! dpkg -s small; test -z "$(dpkg --audit)"')
 })
+
+test('a logbook that is not there once is not begun anew, and its recovery key stays what it was', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'tiny', version: '1', files: { '/opt/tiny': 'tiny\n' } })
+  const folder = '/var/lib/vml'
+  const keyOf = async () => (await chroot.sh(`cat ${folder}/recovery-key`)).stdout
+  const list = async (location: string) =>
+    await chroot.vml(['log', '--logbook', location, '--password-file', `${folder}/recovery-key`], failed)
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  const key = await keyOf()
+  // As on a disk of its own that is not mounted: the folder is there, and empty.
+  await chroot.sh(`mv ${folder}/logbook /srv/logbook && mkdir ${folder}/logbook`)
+  for (const words of [['run', '--', 'touch', '/etc/two'], ['recover'], ['list']]) {
+    const { status, stderr } = await chroot.vml(['tx', ...words], failed)
+    assert.equal(status, 10, stderr)
+    assert.match(stderr, /"\/var\/lib\/vml\/logbook" is gone\n.*Mount it, or put it back/)
+  }
+  const install = await chroot.run(['apt-get', '-y', 'install', 'tiny'])
+  assert.match(install.stderr, /is gone\n[^]*this change is not recorded/)
+  assert.equal((await chroot.sh(`cat /opt/tiny; ls -A ${folder}/logbook`)).stdout, 'tiny\n')
+  assert.equal(await keyOf(), key)
+  await chroot.sh(
+    `rmdir ${folder}/logbook && mv /srv/logbook ${folder}/logbook && cp -a ${folder}/logbook /srv/copy`,
+  )
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/two'])
+  assert.deepEqual((await transactionsOf(chroot)).map(({ number }) => number).slice(-1), [1])
+  for (const location of [`${folder}/logbook`, '/srv/copy']) assert.equal((await list(location)).status, 0)
+})
+
+test('a logbook whose making was cut off is made with the recovery key that is there already, also by two at once', async () => {
+  await using chroot = await openChroot()
+  const key = '00000-11111-22222-33333-44444-55555-66666-77777'
+  await chroot.sh(`mkdir -m 700 -p /var/lib/vml/keys && echo ${key} >/var/lib/vml/recovery-key`)
+  const { stdout } = await chroot.sh(
+    'for n in 1 2; do (vml tx watch --once >&2; echo $?) & done; wait; cat /var/lib/vml/recovery-key',
+  )
+  assert.equal(stdout, `0\n0\n${key}\n`)
+  await chroot.vml([
+    'log',
+    '--logbook',
+    '/var/lib/vml/logbook',
+    '--password-file',
+    '/var/lib/vml/recovery-key',
+  ])
+})
