@@ -237,22 +237,37 @@ export async function readTransactionContent(
   what: ContentOf,
   { bytesMax, signal }: ReadOptions & { readonly bytesMax: number },
 ): Promise<Buffer> {
-  const node = await findNode(repository, entry, what, { signal })
-  const name = what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
-  if (node?.type !== 'file')
-    throw new VmlError(
-      'integrity.missing',
-      `Cannot read ${name} of ${entryName(entry)}: the entry does not have it`,
-      {
-        hint: 'vml check tells whether the logbook is damaged',
-      },
-    )
+  const node = await requireContent(repository, entry, what, { signal })
   if ((node.size ?? 0) > bytesMax)
-    throw new VmlError('unsupported', `Cannot read ${name} of ${entryName(entry)} at once: it is too large`)
+    throw new VmlError(
+      'unsupported',
+      `Cannot read ${nameOf(what)} of ${entryName(entry)} at once: it is too large`,
+    )
   return await readNode(repository, node, { signal })
 }
 
-/** The node of a content, for whoever writes it piece by piece. */
+/** The node of a content, for whoever writes it piece by piece. Fails with `integrity.missing` where the entry does not have it. */
+export async function requireContent(
+  repository: Repository,
+  entry: LoggedEntry,
+  what: ContentOf,
+  options: ReadOptions = {},
+): Promise<TreeNode> {
+  const node = await findNode(repository, entry, what, options)
+  if (node?.type === 'file') return node
+  throw new VmlError(
+    'integrity.missing',
+    `Cannot read ${nameOf(what)} of ${entryName(entry)}: the entry does not have it`,
+    {
+      hint: 'vml check tells whether the logbook is damaged',
+    },
+  )
+}
+
+function nameOf(what: ContentOf): string {
+  return what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
+}
+
 export async function findNode(
   repository: Repository,
   { snapshot }: LoggedEntry,
