@@ -46,3 +46,8 @@ export interface TreeNode extends Attributes {
 export type Segment =
   | { readonly kind: 'data'; readonly bytes: Uint8Array }
   | { readonly kind: 'hole'; readonly length: number }
+
+/** Of a content that is there as a whole. */
+export function asSegments(bytes: Uint8Array): readonly Segment[] {
+  return bytes.length > 0 ? [{ kind: 'data', bytes }] : []
+}

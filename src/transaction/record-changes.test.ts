@@ -16,7 +16,12 @@ const old = `${users}old\n`
 const fresh = `${users}new\n`
 
 /** Of a file that is merged by meaning, so that a delta and the content after it would be kept. */
-async function recordAfter(happens: (kept: string, live: string) => void) {
+async function recordAfter(
+  happens: (kept: string, live: string) => void,
+  /** Told before each look at the content after it, with how many there were before. */
+  looks: (live: string, before: number) => void = () => {},
+) {
+  let times = 0
   const folder = mkdtempSync(join(tmpdir(), 'vml-record-'))
   try {
     const [kept, live] = [join(folder, 'kept'), join(folder, 'live')]
@@ -29,7 +34,10 @@ async function recordAfter(happens: (kept: string, live: string) => void) {
       references: new Map(),
       before: () => rawFromString(kept),
       lost: () => 'never',
-      after: () => rawFromString(live),
+      after() {
+        looks(live, times++)
+        return rawFromString(live)
+      },
       packagesBefore: [],
       packagesAfter: [],
       ruleOf: () => undefined,
@@ -59,4 +67,16 @@ test('what became of a file between the commit and its record is no part of the 
   )
   const lost = { kind: 'lost', afterKept: true, gaps: 1 }
   assert.deepEqual(await recordAfter((kept) => writeFileSync(kept, old.toUpperCase())), lost)
+})
+
+test('a difference is kept only against what the entry keeps, too, or what is pinned', async () => {
+  for (const at of [0, 1, 2]) {
+    const { kind, afterKept } = await recordAfter(
+      () => {},
+      (live, before) => {
+        if (before === at) appendFileSync(live, 'mine\n')
+      },
+    )
+    assert.ok(kind === 'blob' || afterKept === true, `${kind} where it is written into before look ${at + 1}`)
+  }
 })

@@ -59,9 +59,10 @@ export async function recordChanges(
   for (const change of changes) {
     const { path, before } = change
     if (before?.type === 'file') preImageBytes += before.size ?? 0
-    const preImage = await preImageOf(change, { parts, bases, deltas, workspace })
-    if (preImage.kind === 'lost') gaps.push({ path, reason: preImage.reason })
+    // First: the delta of what is merged stands on it.
     const afterKept = isMerged(change) && (parts.withoutDeltas === true || isStill(change, parts))
+    const preImage = await preImageOf(change, { parts, bases, deltas, workspace, afterKept })
+    if (preImage.kind === 'lost') gaps.push({ path, reason: preImage.reason })
     recorded.push({ ...change, owner: ownerOf(change, parts), preImage, afterKept })
   }
   return { changes: recorded, deltas, gaps, preImageBytes }
@@ -74,11 +75,13 @@ async function preImageOf(
     bases,
     deltas,
     workspace,
+    afterKept,
   }: {
     readonly parts: RecordingParts
     readonly bases: ReturnType<typeof deltaBases>
     readonly deltas: Map<string, Uint8Array>
     readonly workspace: DeltaWorkspace
+    readonly afterKept: boolean
   },
 ): Promise<PreImage> {
   const { path } = change
@@ -103,7 +106,7 @@ async function preImageOf(
   })
   if (!('delta' in chosen)) return chosen.preImage
   // The entry itself has the content after it of what is merged by meaning.
-  const isInEntry = chosen.base === path && isMerged(change)
+  const isInEntry = chosen.base === path && afterKept
   if (!isInEntry && !(await parts.pin(chosen.base, chosen.preImage.base))) return { kind: 'blob' }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage

@@ -5,6 +5,7 @@ import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import type { ServiceAction, Validation } from '../model/transaction-record.ts'
+import { asSegments } from '../model/tree.ts'
 import { nulTerminated } from '../source/guest-script.ts'
 import type { WriteItem } from '../source/source.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
@@ -24,7 +25,7 @@ import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
 import { planUndo, takenBackBy, type UndoParts, type UndoPlan, type UndoRequest } from './undo.ts'
-import { plannedBytes } from './undo-packages.ts'
+import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
 import { undoViewOf } from './undo-view.ts'
 
@@ -251,10 +252,9 @@ async function* itemsOf(
       yield {
         ...item,
         async *segments() {
-          const bytes = content
-            ? await plannedBytes(contents, content)
-            : await contentNow(machine, thing.from)
-          if (bytes.length > 0) yield { kind: 'data', bytes }
+          yield* content
+            ? plannedSegments(contents, content)
+            : asSegments(await contentNow(machine, thing.from))
         },
       }
   }

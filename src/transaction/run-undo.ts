@@ -1,5 +1,16 @@
 // Carries out an undo: everything is made ready, then committed by the journal, made anew, proved, and recorded as a transaction.
-import { constants, copyFileSync, linkSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  ftruncateSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
@@ -8,6 +19,7 @@ import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
+import type { Segment } from '../model/tree.ts'
 import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
@@ -33,7 +45,7 @@ import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
-import { plannedBytes } from './undo-packages.ts'
+import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
 import { hostPath, outlineNow } from './undo-view.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -273,8 +285,7 @@ async function makeThing(
       libc.makeLinkAt(here, place, wanted.linkTarget ?? asRaw(''))
       break
     case 'file': {
-      const bytes = content ? await plannedBytes(contents, content) : undefined
-      if (bytes) writeFileSync(rawToBytes(place), bytes, { mode: 0o600, flag: 'wx' })
+      if (content) await writeSegments(place, plannedSegments(contents, content))
       else
         copyLive(parts, { path: from, sha256: wanted.sha256 }, (open) =>
           copyFileSync(
@@ -307,6 +318,26 @@ async function makeThing(
     }
   }
   libc.setTimesAt(here, place, { mtimeNs: wanted.mtimeNs })
+}
+
+/** Holes stay holes: what was sparse takes no more room than it did. */
+async function writeSegments(place: RawText, segments: AsyncIterable<Segment>): Promise<void> {
+  const file = openSync(rawToBytes(place), 'wx', 0o600)
+  try {
+    let at = 0
+    for await (const segment of segments) {
+      if (segment.kind === 'hole') {
+        at += segment.length
+        continue
+      }
+      for (let done = 0; done < segment.bytes.length;)
+        done += writeSync(file, segment.bytes, done, segment.bytes.length - done, at + done)
+      at += segment.bytes.length
+    }
+    ftruncateSync(file, at)
+  } finally {
+    closeSync(file)
+  }
 }
 
 const nodeTypes = {

@@ -1,12 +1,19 @@
 // Gets the content of a path before or after a recorded transaction, however it was kept, and proves it by its hash.
+import { createHash, type Hash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PreImage, RecordedChange } from '../model/transaction.ts'
+import { asSegments, type Segment } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
-import { type ReadTransaction, readTransactionContent, sha256Of } from './transaction-entry.ts'
+import {
+  type ReadTransaction,
+  readTransactionContent,
+  requireContent,
+  sha256Of,
+} from './transaction-entry.ts'
 
 export interface ContentParts {
   readonly repository: Repository
@@ -22,7 +29,7 @@ export interface ContentParts {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Node holds a file in memory while it is rebuilt; larger ones are kept as blobs, and written piece by piece. */
+/** A file is held in memory while it is rebuilt; larger ones are kept as blobs, and written piece by piece: `segmentsBefore`. */
 export const contentBytesMax = 1024 * 1024 * 1024
 /** Each upgrade of a file adds one delta; the oldest are dropped long before. */
 const chainMax = 200
@@ -32,6 +39,8 @@ export interface TransactionContents {
   before(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
   /** Fails as `before` does where it could not be had, and reads no more of it than that takes: a plan is not to promise it. */
   requireBefore(transaction: ReadTransaction, change: RecordedChange): Promise<void>
+  /** The same in order, of any size. That it is another one is known, and fails, only when all of it was given. */
+  segmentsBefore(transaction: ReadTransaction, change: RecordedChange): AsyncIterable<Segment>
   /** Of a regular file after it; undefined where it can be had no more. */
   after(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
 }
@@ -70,14 +79,21 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
       }
     })()
     if (sha256Of(bytes) === sha256) return bytes
-    throw new VmlError(
-      'integrity.hash',
-      `Cannot get "${printable(path)}" as it was before ${entryName(entry)}: what was kept is not the same file`,
-      {
-        details: { path: printable(path) },
-        hint: 'Nothing was changed. vml check tells whether the logbook is damaged',
-      },
-    )
+    throw another(entry, path)
+  }
+
+  const blobBefore = async function* ({ entry }: ReadTransaction, { path, before: wanted }: RecordedChange) {
+    const sum = createHash('sha256')
+    const { content = [] } = await requireContent(repository, entry, { kind: 'before', path }, { signal })
+    let left = wanted?.size ?? Infinity
+    for await (const segment of repository.readFile(content, { signal })) {
+      left -= segment.kind === 'data' ? segment.bytes.length : segment.length
+      // There is room for what the plan counted, and for no more.
+      if (left < 0) throw another(entry, path)
+      hashSegment(sum, segment)
+      yield segment
+    }
+    if (sum.digest('hex') !== wanted?.sha256) throw another(entry, path)
   }
 
   /** Undefined where it is another: it may have been written into between the commit and the record. */
@@ -126,6 +142,10 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
       if ((await bySha256(path, preImage.base, new Set([change]))) === undefined)
         throw lost(entry, path, baseGone)
     },
+    async *segmentsBefore(transaction, change) {
+      if (change.preImage.kind === 'blob') yield* blobBefore(transaction, change)
+      else yield* asSegments(await before(transaction, change, new Set()))
+    },
     async after(transaction, change) {
       const { path, after } = change
       if (after?.type !== 'file' || after.sha256 === undefined) return undefined
@@ -172,6 +192,15 @@ function contentsOf(transactions: readonly ReadTransaction[]): Map<string, Known
   return found
 }
 
+const zeros = Buffer.alloc(64 * 1024)
+
+function hashSegment(sum: Hash, segment: Segment): void {
+  if (segment.kind === 'data') sum.update(segment.bytes)
+  else
+    for (let left = segment.length; left > 0; left -= zeros.length)
+      sum.update(left < zeros.length ? zeros.subarray(0, left) : zeros)
+}
+
 function once<Result>(make: () => Promise<Result>): () => Promise<Result> {
   let made: Promise<Result> | undefined
   return () => (made ??= make())
@@ -193,6 +222,17 @@ function readFileOf(path: RawPath): Buffer | undefined {
 
 /** No such content here; or none for this user, who looks after a copy of the records. */
 const elsewhere: readonly string[] = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM']
+
+function another(entry: LoggedEntry, path: RawPath): VmlError {
+  return new VmlError(
+    'integrity.hash',
+    `Cannot get "${printable(path)}" as it was before ${entryName(entry)}: what was kept is not the same file`,
+    {
+      details: { path: printable(path) },
+      hint: 'Nothing was changed. vml check tells whether the logbook is damaged',
+    },
+  )
+}
 
 function lost(entry: LoggedEntry, path: RawPath, why: string): VmlError {
   return new VmlError(

@@ -8,7 +8,7 @@ import { listEntries } from '../engine/entries.ts'
 import { parseRawPath } from '../model/raw-path.ts'
 import { writtenReason } from '../model/transaction-record.ts'
 import type { RecordedChange } from '../model/transaction.ts'
-import { readTransaction, storeTransaction } from './transaction-entry.ts'
+import { type ContentOf, findNode, readTransaction, storeTransaction } from './transaction-entry.ts'
 
 test('a content that was written into before it was kept is lost, and its record says so; all others are there', async () => {
   const { repository } = await makeRepository()
@@ -59,4 +59,53 @@ test('a content that was written into before it was kept is lost, and its record
   )
   const nodes = await repository.readTree(entry.snapshot.tree)
   assert.deepEqual(nodes.map(({ name }) => name).toSorted(), ['.vml', 'kept'])
+})
+
+test('where what a difference was made against is another one by now, the content before it is kept whole', async () => {
+  const { repository } = await makeRepository()
+  await using _repository = repository
+  using catalog = openCatalog(':memory:')
+  const path = (typed: string) => parseRawPath(rawFromString(typed)) ?? assert.fail()
+  const changes = ['/altered', '/same'].map((name): RecordedChange => {
+    const [before, after] = [fileOf(Buffer.from(`${name} before`)), fileOf(Buffer.from(`${name} after`))]
+    const file = `${before.sha256?.slice(0, 32)}-${after.sha256?.slice(0, 32)}.zst`
+    const preImage = { kind: 'delta', file, base: after.sha256 ?? '' } as const
+    return { path: path(name), before, after, owner: { kind: 'script' }, preImage, afterKept: true }
+  })
+  const names = changes.map(({ preImage }) => (preImage.kind === 'delta' ? preImage.file : ''))
+  {
+    await using writer = await repository.beginWrite()
+    const { document } = await storeTransaction(
+      writer,
+      {
+        title: 'one is written into',
+        note: '',
+        tags: [],
+        machine: { name: 'here', facts: {} },
+        document: documentOf({ counts: { created: 0, changed: 2, deleted: 0 } }),
+        changes,
+        contentBefore: (of) => ({ bytes: Buffer.from(`${of} before`) }),
+        contentAfter: (of) => ({ bytes: Buffer.from(of === '/altered' ? '/ALTERED after' : `${of} after`) }),
+        deltas: new Map(names.map((name) => [name, Buffer.from('a delta')])),
+        folderAttributes: () => ({ type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }),
+      },
+      { nextNumber: () => Promise.resolve(1) },
+    )
+    assert.equal(document.complete, true)
+  }
+  const [entry] = await listEntries({ repository, catalog })
+  assert.ok(entry)
+  const read = await readTransaction(repository, entry)
+  assert.deepEqual(
+    read.changes.map(({ preImage, afterKept }) => [preImage.kind, afterKept]),
+    [
+      ['blob', false],
+      ['delta', true],
+    ],
+  )
+  const content = async (what: ContentOf) => await findNode(repository, entry, what)
+  assert.equal((await content({ kind: 'before', path: path('/altered') }))?.type, 'file')
+  assert.equal((await content({ kind: 'after', path: path('/altered') }))?.type, undefined)
+  assert.equal((await content({ kind: 'delta', name: names[0] ?? '' }))?.type, undefined)
+  assert.equal((await content({ kind: 'delta', name: names[1] ?? '' }))?.type, 'file')
 })

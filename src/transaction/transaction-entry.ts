@@ -60,23 +60,23 @@ export interface StoredTransaction {
 }
 
 /**
- * Order: contents, documents, trees, then the snapshot, which is the commit. A content before it that is another one by now (a program has the file
- * open) is lost, and the record says so.
+ * Order: contents after it, contents before it, documents, trees, then the snapshot, which is the commit. A content before it that is another one by
+ * now (a program has the file open) is lost, and the record says so. Contents after it come first: what stands on one that is another by now is kept whole.
  */
 export async function storeTransaction(
   writer: Writer,
   transaction: TransactionToStore,
   { nextNumber, signal }: { nextNumber: () => Promise<number>; signal?: AbortSignal | undefined },
 ): Promise<StoredTransaction> {
-  const { nodes, altered } = await storePaths(writer, blobsOf(transaction), transaction.folderAttributes)
-  const after = await storePaths(writer, aftersOf(transaction), transaction.folderAttributes)
-  const changes = withoutAltered(transaction.changes, {
-    before: new Set(altered),
-    after: new Set(after.altered),
-  })
+  const { contentBefore, contentAfter, folderAttributes } = transaction
+  const after = await storePaths(writer, aftersOf(transaction.changes, contentAfter), folderAttributes)
+  const possible = withoutAfters(transaction.changes, new Set(after.altered))
+  const { nodes, altered } = await storePaths(writer, blobsOf(possible, contentBefore), folderAttributes)
+  const changes = withoutLost(possible, new Set(altered))
+  const needed = new Set(changes.map(({ preImage }) => preImage.kind === 'delta' && preImage.file))
   const deltas: VmlFile[] = []
   for (const [name, bytes] of transaction.deltas)
-    deltas.push({ name, stored: await storeBytes(writer, bytes) })
+    if (needed.has(name)) deltas.push({ name, stored: await storeBytes(writer, bytes) })
   const records: VmlFile[] = []
   for (const [name, bytes] of transaction.packageRecords ?? [])
     records.push({ name, stored: await storeBytes(writer, bytes) })
@@ -237,22 +237,37 @@ export async function readTransactionContent(
   what: ContentOf,
   { bytesMax, signal }: ReadOptions & { readonly bytesMax: number },
 ): Promise<Buffer> {
-  const node = await findNode(repository, entry, what, { signal })
-  const name = what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
-  if (node?.type !== 'file')
-    throw new VmlError(
-      'integrity.missing',
-      `Cannot read ${name} of ${entryName(entry)}: the entry does not have it`,
-      {
-        hint: 'vml check tells whether the logbook is damaged',
-      },
-    )
+  const node = await requireContent(repository, entry, what, { signal })
   if ((node.size ?? 0) > bytesMax)
-    throw new VmlError('unsupported', `Cannot read ${name} of ${entryName(entry)} at once: it is too large`)
+    throw new VmlError(
+      'unsupported',
+      `Cannot read ${nameOf(what)} of ${entryName(entry)} at once: it is too large`,
+    )
   return await readNode(repository, node, { signal })
 }
 
-/** The node of a content, for whoever writes it piece by piece. */
+/** The node of a content, for whoever writes it piece by piece. Fails with `integrity.missing` where the entry does not have it. */
+export async function requireContent(
+  repository: Repository,
+  entry: LoggedEntry,
+  what: ContentOf,
+  options: ReadOptions = {},
+): Promise<TreeNode> {
+  const node = await findNode(repository, entry, what, options)
+  if (node?.type === 'file') return node
+  throw new VmlError(
+    'integrity.missing',
+    `Cannot read ${nameOf(what)} of ${entryName(entry)}: the entry does not have it`,
+    {
+      hint: 'vml check tells whether the logbook is damaged',
+    },
+  )
+}
+
+function nameOf(what: ContentOf): string {
+  return what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
+}
+
 export async function findNode(
   repository: Repository,
   { snapshot }: LoggedEntry,
@@ -273,28 +288,46 @@ export async function findNode(
   return found
 }
 
-function* blobsOf({ changes, contentBefore }: TransactionToStore): Generator<PathToStore> {
+function* blobsOf(
+  changes: readonly RecordedChange[],
+  contentBefore: TransactionToStore['contentBefore'],
+): Generator<PathToStore> {
   for (const { path, before, preImage } of changes)
     if (preImage.kind === 'blob' && before)
       yield { path, attributes: before, content: contentBefore(path), sha256: before.sha256 }
 }
 
-function* aftersOf({ changes, contentAfter }: TransactionToStore): Generator<PathToStore> {
+function* aftersOf(
+  changes: readonly RecordedChange[],
+  contentAfter: TransactionToStore['contentAfter'],
+): Generator<PathToStore> {
   for (const { path, after, afterKept } of changes)
     if (afterKept && after)
       yield { path, attributes: after, content: contentAfter(path), sha256: after.sha256 }
 }
 
-function withoutAltered(
+/** Nothing pins what the entry itself was to have: a delta against it would never be undone. */
+function withoutAfters(
   changes: readonly RecordedChange[],
-  altered: { readonly before: ReadonlySet<RawPath>; readonly after: ReadonlySet<RawPath> },
+  altered: ReadonlySet<RawPath>,
 ): readonly RecordedChange[] {
-  if (altered.before.size + altered.after.size === 0) return changes
-  return changes.map((change) => ({
-    ...change,
-    ...(altered.before.has(change.path) ? { preImage: { kind: 'lost', reason: writtenReason } } : {}),
-    ...(altered.after.has(change.path) ? { afterKept: false } : {}),
-  }))
+  if (altered.size === 0) return changes
+  return changes.map((change) => {
+    if (!altered.has(change.path)) return change
+    const { preImage, after } = change
+    const isBase = preImage.kind === 'delta' && preImage.base === after?.sha256
+    return { ...change, preImage: isBase ? { kind: 'blob' } : preImage, afterKept: false }
+  })
+}
+
+function withoutLost(
+  changes: readonly RecordedChange[],
+  altered: ReadonlySet<RawPath>,
+): readonly RecordedChange[] {
+  if (altered.size === 0) return changes
+  return changes.map((change) =>
+    altered.has(change.path) ? { ...change, preImage: { kind: 'lost', reason: writtenReason } } : change,
+  )
 }
 
 function entryDocumentOf(

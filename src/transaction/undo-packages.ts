@@ -1,6 +1,7 @@
 // What an undo means for the packages, as each package system of the machine plans and judges it.
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
+import { asSegments, type Segment } from '../model/tree.ts'
 import type { BrokenDependency } from '../packages/broken-dependency.ts'
 import type { PackageSystem } from '../packages/package-system.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
@@ -76,6 +77,15 @@ export async function planPackages(
 
 export async function plannedBytes(contents: TransactionContents, content: PlannedContent): Promise<Buffer> {
   return content.kind === 'bytes' ? content.bytes : await contents.before(content.transaction, content.change)
+}
+
+/** The same in order, of any size: for whoever writes it. */
+export async function* plannedSegments(
+  contents: TransactionContents,
+  content: PlannedContent,
+): AsyncIterable<Segment> {
+  if (content.kind === 'bytes') yield* asSegments(content.bytes)
+  else yield* contents.segmentsBefore(content.transaction, content.change)
 }
 
 async function withFiles(

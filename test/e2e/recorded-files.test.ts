@@ -63,3 +63,14 @@ test('a file that is kept as a difference comes out as it was, printed, beside a
   await chroot.sh(`vml cat ${safety}:/usr/bin/ptx >/root/kept`, { env })
   assert.equal(await sumOf('/root/kept'), two)
 })
+
+test('a file that is larger than what is held in memory at once comes back, with its holes', async () => {
+  await using chroot = await openChroot()
+  const state = async () =>
+    (await chroot.sh('cd /opt; stat -c "%n %s %a" large beside; tail -c 4 large; du -m large')).stdout
+  await chroot.sh('cd /opt; truncate -s 1100M large; echo end >>large; echo y >beside; chmod 640 large')
+  const before = await state()
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'cd /opt; rm large; echo x >beside'])
+  assert.match((await chroot.vml(['tx', 'undo', '1'])).stderr, /Undone as #2: paths ok/)
+  assert.equal(await state(), before)
+})
