@@ -2,12 +2,18 @@
 import { rmSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
-import { parentPath } from '../model/raw-path.ts'
+import { parentPath, type RawPath } from '../model/raw-path.ts'
 import { statusAt, typeOf } from '../stage/fingerprint.ts'
 import { type MountPlan, overlaysOf, storeName } from '../stage/mount-plan.ts'
 import { isOwnLayer, onHost } from '../stage/stage-folder.ts'
 import { namesIn } from '../stage/upper-walk.ts'
+import type { Libc } from '../wire/libc.ts'
 import type { Workplace } from './workplace.ts'
+
+/** Changes nothing. What is there may be of a stage that is open. */
+export function hasLeftStores({ libc }: Pick<Workplace, 'libc'>, plan: MountPlan): boolean {
+  return overlaysOf(plan).some(({ layer }) => storeStatus(libc, storeOf(plan, layer)) !== undefined)
+}
 
 /**
  * Whoever calls has the one stage of this machine, and has made nothing of it yet: nobody else works there. Layers are of a change that was never made. What a commit
@@ -15,8 +21,8 @@ import type { Workplace } from './workplace.ts'
  */
 export function removeLeftStores(place: Pick<Workplace, 'libc' | 'reporter'>, plan: MountPlan): void {
   for (const { path, layer } of overlaysOf(plan)) {
-    const store = onHost(plan, parentPath(layer))
-    const status = store.endsWith(`/${storeName}`) ? statusAt(place.libc, store) : undefined
+    const store = storeOf(plan, layer)
+    const status = storeStatus(place.libc, store)
     if (status === undefined) continue
     const isOwn = typeOf(status.mode) === 'dir' && status.uid === 0 && (status.mode & 0o077) === 0
     if (!isOwn || namesIn(store).some((name) => name !== 'layers'))
@@ -42,4 +48,12 @@ export function removeLeftStores(place: Pick<Workplace, 'libc' | 'reporter'>, pl
       warning: `"${printable(store)}" was removed: it was left of a stage that was thrown away while the file system of "${printable(path)}" was not mounted`,
     })
   }
+}
+
+function storeOf(plan: MountPlan, layer: RawPath): RawPath {
+  return onHost(plan, parentPath(layer))
+}
+
+function storeStatus(libc: Libc, store: RawPath) {
+  return store.endsWith(`/${storeName}`) ? statusAt(libc, store) : undefined
 }

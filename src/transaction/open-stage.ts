@@ -12,7 +12,7 @@ import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
-import { removeLeftStores } from './left-stores.ts'
+import { hasLeftStores, removeLeftStores } from './left-stores.ts'
 import { noteMountedFiles } from './mounted-files.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
@@ -173,7 +173,8 @@ export async function beginStage(place: Workplace, plan?: MountPlan): Promise<Ra
 /** What is left of stages on file systems that were not mounted then; where none is open. */
 export async function sweepStores(place: Workplace): Promise<void> {
   const planned = planMountsNow(place, { live: true })
-  if (planned.kind === 'unsupported') return
+  // On a full disk the folder that keeps others out could not be made, and mostly there is nothing to be done in it.
+  if (planned.kind === 'unsupported' || !hasLeftStores(place, planned.plan)) return
   await beginStage(place, planned.plan)
   removeOpenFolder(place)
 }

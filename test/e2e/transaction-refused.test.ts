@@ -154,7 +154,13 @@ test('a run of apt that a full disk stops says that the machine is as it was, wh
     run.stderr,
     /vml: Cannot commit the transaction: it needs .* are free\n.*Nothing was changed\. Make room, and repeat\.\n.*of the stage alone: on the machine no package was changed/,
   )
-  await chroot.sh('rm /var/tmp/fill; test ! -e /usr/share/small; ! dpkg -s small; test -z "$(dpkg --audit)"')
+  // With nothing to mend, nothing is written: full to the last block, what root may take included.
+  await chroot.sh(`i=0; for size in 64M 8M 1M 64k 4k; do while fallocate -l $size /var/tmp/fill$i; do i=$((i + 1)); done; rm -f /var/tmp/fill$i; done
+    while mkdir /var/tmp/fill-$i; do i=$((i + 1)); done`)
+  assert.match((await chroot.vml(['tx', 'recover'])).stderr, /^Nothing was left behind$/m)
+  await chroot.sh(
+    'rm -r /var/tmp/fill*; test ! -e /usr/share/small; ! dpkg -s small; test -z "$(dpkg --audit)"',
+  )
 })
 
 test('a logbook that is not there once is not begun anew, and its recovery key stays what it was', async () => {
