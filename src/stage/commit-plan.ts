@@ -38,6 +38,8 @@ export interface CommitPlan {
   readonly preparations: readonly Preparation[]
   /** Prepared things that go live as they are, with all that is in them. */
   readonly moved: readonly RawText[]
+  /** What is in folders that come or go as a whole. */
+  readonly inside: ReadonlySet<RawPath>
 }
 
 /** Looks at what is prepared and at the folders of the root; changes nothing. */
@@ -57,6 +59,7 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
   /** Folders that come or go as a whole: what is in them has no step of its own. */
   const comes = new Set<RawPath>()
   const goes = new Set<RawPath>()
+  const inside = new Set<RawPath>()
   const touched = new Map<RawPath, PathChange | undefined>()
 
   const makeReady = (path: RawPath, place: RawText, status: FileStatus, ready: RawText): RawText => {
@@ -73,6 +76,7 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
     const parent = parentPath(path)
     const goesAlong = before === undefined || goes.has(parent)
     const comesAlong = after === undefined || comes.has(parent)
+    if ((before && goes.has(parent)) || (after && comes.has(parent))) inside.add(path)
     if (before?.type === 'dir' && (goes.has(parent) || after?.type !== 'dir')) goes.add(path)
     const place = after === undefined ? undefined : prepared(path)
     const status = place === undefined || after === undefined ? undefined : look(path, place, after)
@@ -107,7 +111,7 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
       steps.push({ kind: 'replace', path, made: makeReady(path, place, status, ready), kept })
     }
   }
-  return { steps, times: folderTimes(disk, request, touched), preparations, moved }
+  return { steps, times: folderTimes(disk, request, touched), preparations, moved, inside }
 }
 
 /** What is in a new folder lies on the mount of the nearest folder that is there already. */

@@ -117,6 +117,137 @@ test('what replaces a file between its check and its rename stays, and all else 
   assert.equal(bench.now('no folder times'), 'before')
 })
 
+for (const { change, path, content } of [
+  { change: 'echo mine >gone/deep/mine', path: 'gone/deep/mine', content: 'mine\n' },
+  {
+    change: 'mkdir folder-to-file/own; echo mine >folder-to-file/own/f',
+    path: 'folder-to-file/own/f',
+    content: 'mine\n',
+  },
+  { change: 'echo mine >>gone/deep/file', path: 'gone/deep/file', content: 'deep\nmine\n' },
+])
+  test(`what is written to ${path}, in a folder that goes, while all is committed, stays, and all else is taken back`, () => {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    const disk = watchedDisk(plain, (call, [from]) => {
+      if (call === 'rename' && String(from).endsWith('/state.COMMITTING')) sh(change, bench.root)
+    })
+    assert.throws(
+      () => commit(disk, prepared),
+      (error) => isFailure(error, 'conflict') && /it has changed meanwhile; nothing was/.test(error.message),
+    )
+    assert.equal(readFileSync(join(bench.root, path), 'utf8'), content)
+    assert.equal(readFileSync(join(bench.root, 'changed'), 'utf8'), 'old\n')
+    assert.ok(!existsSync(bench.journal))
+  })
+
+test('what came into a folder that goes after a commit was cut off stays, and the recovery takes the commit back', () => {
+  using bench = openBench()
+  const prepared = bench.prepare(plain)
+  const disk = watchedDisk(plain, (call, [from]) => {
+    const isStep = call === 'renameNew' && String(from).includes('/after/')
+    if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+  })
+  assert.throws(() => commit(disk, prepared))
+  writeFileSync(join(bench.root, 'gone/deep/mine'), 'mine')
+  assert.equal(recover(plain, rawFromString(bench.journal)).did, 'taken back')
+  assert.equal(readFileSync(join(bench.root, 'gone/deep/mine'), 'utf8'), 'mine')
+  rmSync(join(bench.root, 'gone/deep/mine'))
+  assert.equal(bench.now('no folder times'), 'before')
+})
+
+test('what came into a folder that is gone, through a process that still had it open, has its own path before the rest is removed', () => {
+  for (const way of ['at once', 'after recover.sh', 'cut off']) {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    if (way === 'after recover.sh') {
+      const disk = watchedDisk(plain, (call, [from]) => {
+        const isStep = call === 'renameNew' && String(from).includes('/after/')
+        if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+      })
+      assert.throws(() => commit(disk, prepared))
+      sh('sh journal/recover.sh', bench.folder)
+    } else commit(plain, prepared)
+    const kept = keptAt(prepared.journal, pathOf('/gone/deep'))
+    assert.ok(kept !== undefined)
+    writeFileSync(join(kept, 'mine'), 'mine')
+    if (way === 'cut off') {
+      const disk = watchedDisk(plain, (call) => {
+        if (call === 'remove') throw new Error('Killed')
+      })
+      assert.throws(() => forgetJournal(disk, prepared.journal), /Killed/)
+      writeFileSync(join(kept, 'late'), 'late')
+      assert.equal(recover(plain, rawFromString(bench.journal)).did, 'discarded')
+      assert.equal(readFileSync(join(bench.root, 'gone/deep/late'), 'utf8'), 'late')
+    } else {
+      const { journal } = recover(plain, rawFromString(bench.journal))
+      assert.ok(journal)
+      assert.deepEqual(forgetJournal(plain, journal), ['/gone/deep/mine'])
+    }
+    assert.equal(readFileSync(join(bench.root, 'gone/deep/mine'), 'utf8'), 'mine')
+    rmSync(join(bench.root, 'gone'), { recursive: true })
+    assert.equal(bench.now('no folder times'), 'after')
+    assert.ok(!existsSync(bench.journal))
+  }
+})
+
+for (const shell of ['dash', 'bash', 'busybox sh'])
+  test(`recover.sh does not end a commit where something came into a folder that goes, and takes it back (${shell})`, () => {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    const disk = watchedDisk(plain, (call, [from]) => {
+      const isStep = call === 'renameNew' && String(from).includes('/after/')
+      if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+    })
+    assert.throws(() => commit(disk, prepared))
+    writeFileSync(join(bench.root, 'gone/deep/new\nline'), 'mine')
+    assert.throws(
+      () => sh(`${shell} journal/recover.sh`, bench.folder),
+      /Something came into a folder that goes, .*--backward takes/,
+    )
+    sh(`${shell} journal/recover.sh --backward`, bench.folder)
+    assert.equal(readFileSync(join(bench.root, 'gone/deep/new\nline'), 'utf8'), 'mine')
+    assert.equal(recover(plain, rawFromString(bench.journal)).did, 'discarded')
+    rmSync(join(bench.root, 'gone/deep/new\nline'))
+    assert.notEqual(bench.now('no folder times'), 'after')
+    assert.equal(readFileSync(join(bench.root, 'changed'), 'utf8'), 'old\n')
+  })
+
+test('what came into a folder that is gone, and whose path is taken, is told where it lies, and nothing is removed', () => {
+  using bench = openBench()
+  const journal = bench.run(plain)
+  const kept = keptAt(journal, pathOf('/folder-to-file'))
+  assert.ok(kept !== undefined)
+  writeFileSync(join(kept, 'mine'), 'mine')
+  assert.throws(
+    () => forgetJournal(plain, journal),
+    (error) => isFailure(error, 'conflict') && error.hint?.includes(join(kept, 'mine')) === true,
+  )
+  renameSync(join(kept, 'mine'), join(bench.folder, 'mine'))
+  forgetJournal(plain, journal)
+  assert.equal(bench.now(), 'after')
+  assert.ok(!existsSync(bench.journal))
+})
+
+for (const way of ['vml', 'recover.sh'])
+  test(`what came into a folder that a commit made stays when that is taken back by ${way}`, () => {
+    using bench = openBench()
+    const journal = bench.run(plain)
+    for (const path of ['new-folder/deep/mine', 'file-to-folder/in/mine'])
+      writeFileSync(join(bench.root, path), 'mine')
+    if (way === 'vml')
+      // The other one has its place taken by the file that is back.
+      assert.throws(() => takeBack(plain, journal), /file-to-folder" .* and 0 more are not as they were/)
+    else sh('sh journal/recover.sh --backward', bench.folder)
+    const made = join(bench.folder, 'after/file-to-folder/in/mine')
+    renameSync(made, join(bench.folder, 'mine'))
+    recover(plain, rawFromString(bench.journal))
+    assert.equal(readFileSync(join(bench.root, 'new-folder/deep/mine'), 'utf8'), 'mine')
+    rmSync(join(bench.root, 'new-folder'), { recursive: true })
+    assert.equal(bench.now('no folder times'), 'before')
+    assert.ok(!existsSync(bench.journal))
+  })
+
 test('a journal whose steps are damaged is not guessed at, and says how to end it', () => {
   using bench = openBench()
   const { journal } = bench.prepare(plain)

@@ -4,6 +4,8 @@ import { printable, type RawText } from '../base/raw-text.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
+import type { FileStatus } from '../wire/libc.ts'
+import { ownThings, placesMade, putBackWhatCame, requireNothingCame } from './came-since.ts'
 import { checkLive } from './commit-check.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
@@ -48,8 +50,8 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
       root,
       given: [inFolder(folder, 'keep'), ...(request.keeps ?? [])],
     })
-    const { steps, times, preparations, moved } = planCommit(disk, request, keeps)
-    journal = { root, folder, keeps: keeps.used(), steps, times }
+    const { steps, times, preparations, moved, inside } = planCommit(disk, request, keeps)
+    journal = { root, folder, keeps: keeps.used(), steps, times, inside }
     // Before anything is made in other places, it is durable where.
     writeJournal(disk, journal, recoverScript(journal))
     for (const keep of journal.keeps) makeKeepFolder(disk, keep)
@@ -89,7 +91,7 @@ export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): 
       at = below(journal.root, step.path)
       stepForward(disk, journal.root, step, seen.get(step.path))
     }
-    endForward(disk, journal)
+    endForward(disk, journal, seen)
   } catch (error) {
     if (readState(journal.folder) !== 'PREPARED') takeBack(disk, journal)
     quietly(() => forgetJournal(disk, journal))
@@ -112,7 +114,8 @@ export function goForward(disk: CommitDisk, journal: Journal): void {
   endForward(disk, journal)
 }
 
-function endForward(disk: CommitDisk, journal: Journal): void {
+function endForward(disk: CommitDisk, journal: Journal, seen?: ReadonlyMap<RawPath, FileStatus>): void {
+  requireNothingCame(disk, journal, seen)
   for (const time of journal.times) setTime(disk, journal.root, time, 'after')
   syncTouched(disk, journal)
   enterState(disk, journal, 'COMMITTED')
@@ -132,9 +135,14 @@ export function takeBack(disk: CommitDisk, journal: Journal): void {
       failed.push({ path: below(journal.root, path), error })
     }
   }
+  const isOwn = ownThings(disk, journal)
   // From the end: what was put into a new folder leaves it first.
   for (const step of journal.steps.toReversed())
-    attempt(step.path, () => stepBackward(disk, journal.root, step))
+    attempt(step.path, () => {
+      stepBackward(disk, journal.root, step)
+      if (step.kind === 'create' || step.kind === 'retype')
+        putBackWhatCame(disk, journal.root, isOwn, placesMade([step]))
+    })
   for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed
   if (first !== undefined)

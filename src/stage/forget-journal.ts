@@ -1,7 +1,9 @@
 // The end of a journal: what was kept is removed, then the journal.
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { type OwnThings, ownThings, placesKept, placesMade, putBackWhatCame } from './came-since.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
 import { enterState, inFolder, type Journal, journalFiles, readState, stateFile } from './journal.ts'
 import { above } from './keep-folders.ts'
@@ -9,9 +11,10 @@ import { trialFolder } from './recover-script.ts'
 
 /**
  * After a commit that ended, or was taken back, or did not begin. What was kept is gone: it lies somewhere else before this is
- * called. Cut off, it is ended by the next recovery.
+ * called. Cut off, it is ended by the next recovery. What came into a kept folder, through a process that still had it open, has its own path
+ * again before: these paths are told.
  */
-export function forgetJournal(disk: CommitDisk, journal: Journal): void {
+export function forgetJournal(disk: CommitDisk, journal: Journal): RawPath[] {
   const state = readState(journal.folder)
   if (state === 'COMMITTING' || state === 'TAKING-BACK')
     throw new VmlError(
@@ -21,8 +24,13 @@ export function forgetJournal(disk: CommitDisk, journal: Journal): void {
         hint: 'Recover it first',
       },
     )
+  const isOwn = ownThings(disk, journal)
+  // What was prepared has been live, where it was taken back: `recover.sh` looks at nothing of this.
+  const places = [...placesKept(disk, journal), ...(state === 'TAKEN-BACK' ? placesMade(journal.steps) : [])]
+  const came = putBackWhatCame(disk, journal.root, isOwn, new Map(places))
   enterState(disk, journal, 'FORGOTTEN')
   removeJournal(disk, journal, 'keep')
+  return came
 }
 
 /** Of a journal that never had a state. */
@@ -32,10 +40,16 @@ export function discardJournal(disk: CommitDisk, journal: Journal): void {
 
 /** Whatever of it is still there. */
 export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' | 'as it was'): void {
+  // Cut off before, it may have come since.
+  const paths = placesKept(disk, journal)
+  const isOwn = ownThings(disk, journal)
+  putBackWhatCame(disk, journal.root, isOwn, paths)
+  const known = isOwn && { paths, isOwn }
   for (const { folder, made, aboveMtimeNs } of journal.keeps) {
     const status = disk.look(folder)
     if (status)
-      for (const name of disk.list(folder)) removeTree(disk, asRaw(`${folder}/${name}`), status.mountId)
+      for (const name of disk.list(folder))
+        removeTree(disk, asRaw(`${folder}/${name}`), status.mountId, known)
     const outermost = made[0]
     const outside = outermost === undefined ? undefined : disk.look(above(outermost))
     for (const each of made.toReversed()) removeEmpty(disk, each)
@@ -66,13 +80,40 @@ function removeEmpty(disk: CommitDisk, folder: RawText): void {
   }
 }
 
-/** Never into another file system that somebody mounted there. */
-function removeTree(disk: CommitDisk, path: RawText, mountId: bigint): void {
-  const status: FileStatus | undefined = disk.look(path)
+interface KnownThings {
+  /** What lies aside, and the path that it is of. */
+  readonly paths: ReadonlyMap<RawText, RawPath>
+  readonly isOwn: OwnThings
+}
+
+/**
+ * Never into another file system that somebody mounted there; and of a folder that stood in the root only what is known to have been in it: what comes
+ * even now stays, and the next recovery puts it back.
+ */
+function removeTree(
+  disk: CommitDisk,
+  at: RawText,
+  mountId: bigint,
+  known?: KnownThings,
+  path = known?.paths.get(at),
+): void {
+  const status: FileStatus | undefined = disk.look(at)
   if (!status) return
   if (status.mountId !== mountId)
-    throw new VmlError('conflict', `Cannot remove "${printable(path)}": a file system is mounted there`)
+    throw new VmlError('conflict', `Cannot remove "${printable(at)}": a file system is mounted there`)
   if (isFolder(status))
-    for (const name of disk.list(path)) removeTree(disk, asRaw(`${path}/${name}`), mountId)
-  disk.remove(path, isFolder(status) ? 'folder' : 'file')
+    for (const name of disk.list(at)) {
+      const child = asRaw(`${at}/${name}`)
+      const childPath = path === undefined ? known?.paths.get(child) : (asRaw(`${path}/${name}`) as RawPath)
+      if (path !== undefined && childPath !== undefined && known?.isOwn(childPath) === false)
+        throw new VmlError(
+          'conflict',
+          `Cannot remove "${printable(child)}": it came while this was removed`,
+          {
+            hint: 'vml tx recover puts it back',
+          },
+        )
+      removeTree(disk, child, mountId, known, childPath)
+    }
+  disk.remove(at, isFolder(status) ? 'folder' : 'file')
 }

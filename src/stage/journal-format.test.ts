@@ -65,8 +65,9 @@ const journal: fc.Arbitrary<Journal> = fc.record(
       fc.record({ path, beforeNs: time, afterNs: time }, { requiredKeys: ['path'], noNullPrototype: true }),
       { maxLength: 4 },
     ),
+    inside: fc.array(path, { maxLength: 4 }).map((paths) => new Set(paths)),
   },
-  { noNullPrototype: true },
+  { requiredKeys: ['root', 'folder', 'keeps', 'steps', 'times'], noNullPrototype: true },
 )
 
 test('a journal reads as it was written, whatever bytes its names have', () => {

@@ -5,14 +5,16 @@ import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { FolderState, FolderTime, Journal, KeepFolder, Step } from './journal.ts'
 
 const version = 1
+const insideKind = 'inside'
 
 /** A character of the file is a byte of a name, so that every name has a line. */
-export function encodeJournal({ root, keeps, steps, times }: Journal): Buffer {
+export function encodeJournal({ root, keeps, steps, times, inside }: Journal): Buffer {
   const lines = [
     JSON.stringify({
       version,
       root,
       keeps: keeps.map(({ folder, made, aboveMtimeNs }) => [folder, made, String(aboveMtimeNs)]),
+      ...(inside === undefined ? {} : { listsInside: true }),
     }),
     ...steps.map((step) => JSON.stringify(stepRow(step))),
     ...times.map(({ path, beforeNs, afterNs }) =>
@@ -23,6 +25,7 @@ export function encodeJournal({ root, keeps, steps, times }: Journal): Buffer {
         afterNs === undefined ? null : String(afterNs),
       ]),
     ),
+    ...[...(inside ?? [])].map((path) => JSON.stringify([insideKind, path])),
   ]
   const body = Buffer.from(`${lines.join('\n')}\n`, 'latin1')
   return Buffer.concat([body, Buffer.from(digestLine(body))])
@@ -34,19 +37,22 @@ export function decodeJournal(bytes: Buffer, folder: RawText): Journal | undefin
   const body = bytes.subarray(0, Math.max(0, bytes.length - digestBytes))
   if (bytes.subarray(body.length).toString('latin1') !== digestLine(body)) return undefined
   const [head = '', ...lines] = body.toString('latin1').split('\n')
-  const known = readHead(JSON.parse(head))
-  if (known === undefined) return undefined
+  const read = readHead(JSON.parse(head))
+  if (read === undefined) return undefined
+  const { listsInside, ...known } = read
+  const inside = new Set<RawPath>()
   const steps: Step[] = []
   const times: FolderTime[] = []
   for (const line of lines) {
     if (line === '') continue
     const row: unknown = JSON.parse(line)
-    const read = isRow(row) ? readRow(row) : undefined
-    if (read === undefined) return undefined
-    if ('kind' in read) steps.push(read)
-    else times.push(read)
+    const part = isRow(row) ? readRow(row) : undefined
+    if (part === undefined) return undefined
+    if (typeof part === 'string') inside.add(part)
+    else if ('kind' in part) steps.push(part)
+    else times.push(part)
   }
-  return { ...known, folder, steps, times }
+  return { ...known, folder, steps, times, ...(listsInside ? { inside } : {}) }
 }
 
 function digestLine(body: Uint8Array): string {
@@ -73,14 +79,17 @@ function stateColumns({ mode, uid, gid, xattrs }: FolderState): unknown[] {
   return [mode, uid, gid, values ?? null]
 }
 
-function readHead(value: unknown): Pick<Journal, 'root' | 'keeps'> | undefined {
+function readHead(
+  value: unknown,
+): (Pick<Journal, 'root' | 'keeps'> & { readonly listsInside: boolean }) | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const { version: found, root, keeps } = Object.assign({ version: 0, root: '', keeps: [] }, value)
+  const absent = { version: 0, root: '', keeps: [], listsInside: false }
+  const { version: found, root, keeps, listsInside } = Object.assign(absent, value)
   const at = readPath(root)
   if (found !== version || at === undefined || !Array.isArray(keeps)) return undefined
   const rows = keeps.map((row: unknown) => (isRow(row) ? readKeep(row) : undefined))
   const whole = rows.filter((row) => row !== undefined)
-  return whole.length === rows.length ? { root: at, keeps: whole } : undefined
+  return whole.length === rows.length ? { root: at, keeps: whole, listsInside } : undefined
 }
 
 function readKeep([folder, made, above]: readonly unknown[]): KeepFolder | undefined {
@@ -91,7 +100,7 @@ function readKeep([folder, made, above]: readonly unknown[]): KeepFolder | undef
   return { folder: at, made: folders, aboveMtimeNs }
 }
 
-function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime | undefined {
+function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime | RawPath | undefined {
   const path = readPath(first)
   if (path === undefined) return undefined
   const [one, other] = [readPath(rest[0]), readPath(rest[1])]
@@ -118,6 +127,8 @@ function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime 
         ...(afterNs === undefined ? {} : { afterNs }),
       }
     }
+    case insideKind:
+      return path
     default:
       return undefined
   }

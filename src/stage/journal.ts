@@ -66,6 +66,11 @@ export interface Journal {
   readonly keeps: readonly KeepFolder[]
   readonly steps: readonly Step[]
   readonly times: readonly FolderTime[]
+  /**
+   * What is in folders that come or go as a whole: nothing else of them is removed when what was kept is. Absent in a journal of an older
+   * VML.
+   */
+  readonly inside?: ReadonlySet<RawPath>
 }
 
 /**
@@ -121,7 +126,14 @@ export function writeJournal(disk: CommitDisk, journal: Journal, script: Uint8Ar
       'unsupported',
       `Cannot commit ${journal.steps.length} changes at once: the limit is ${entryPathsMax}`,
     )
-  disk.writeFile(inFolder(folder, stepsFile), 0o600, encodeJournal(journal))
+  const bytes = encodeJournal(journal)
+  // What could not be read again could not be recovered.
+  if (bytes.length > journalBytesMax)
+    throw new VmlError(
+      'unsupported',
+      `Cannot commit ${journal.steps.length} changes at once: their journal is larger than ${journalBytesMax} bytes`,
+    )
+  disk.writeFile(inFolder(folder, stepsFile), 0o600, bytes)
   disk.writeFile(inFolder(folder, scriptFile), 0o700, script)
   // Every state that may come lies ready: a disk that is full then stops no change of state.
   for (const [name, bytes] of readyStates()) disk.writeFile(inFolder(folder, name), 0o600, bytes)

@@ -2,6 +2,7 @@
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { baseName, rootPath } from '../model/raw-path.ts'
 import { singleQuoted } from '../wire/quote.ts'
+import { keptCounts } from './came-since.ts'
 import type { FolderState, FolderTime, Journal, Step } from './journal.ts'
 
 /**
@@ -19,7 +20,11 @@ import type { FolderState, FolderTime, Journal, Step } from './journal.ts'
  */
 export function recoverScript(journal: Journal): Buffer {
   const places = placeNames(journal)
-  const lines = [...stepLines(journal.steps, places), ...timeLines(journal.times)]
+  const lines = [
+    ...stepLines(journal.steps, places),
+    ...(keptCounts(journal) ?? []).map((count, index) => `o "$k${index}" ${count}`),
+    ...timeLines(journal.times),
+  ]
   const head = places.assignments()
   return Buffer.from([prologue, head, functions, ...lines, epilogue].join('\n'), 'latin1')
 }
@@ -219,7 +224,13 @@ case $state:$direction in
   *) say "Cannot read the state: $state"; exit 2 ;;
 esac`
 
-const functions = `there() { [ -e "$1" ] || [ -L "$1" ]; }
+/** In a folder that keeps lie folders, and in those what is kept. Without find, nothing is told. */
+export const countFunction = `kept_in() {
+  (cd "$1" && find . -xdev -path './*/*' -exec sh -c 'for each; do echo; done' sh {} + | wc -l) 2>/dev/null
+}`
+
+const functions = `${countFunction}
+there() { [ -e "$1" ] || [ -L "$1" ]; }
 folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 stop() { say "Cannot go on at \\"$1\\"; nothing is lost: remove the cause and repeat, or try the other direction"; exit 1; }
 enter() {
@@ -367,6 +378,14 @@ if [ $direction = forward ]; then
     done
     into . "$@"
   }
+  # What came into a folder that goes is in no record.
+  o() {
+    found=$(kept_in "$1")
+    [ $((\${found:-0})) -le "$2" ] || {
+      say "Something came into a folder that goes, and lies in \\"$1\\" now; nothing is lost: --backward takes the commit back, and all is at its place again"
+      exit 1
+    }
+  }
   ta() { touch_at "$@"; }
   tb() { :; }
 else
@@ -450,6 +469,7 @@ else
     done
     [ $# = 0 ] || rm -f "$@"
   }
+  o() { :; }
   ta() { :; }
   tb() { touch_at "$@"; }
 fi

@@ -96,6 +96,26 @@ test('a file that was written to since, or came to a name that was free, stops i
   }
 })
 
+test('what came into a folder that was kept is not removed with it, and nothing else is before it was moved away', () => {
+  const { journal: prepared } = prepare()
+  const gone = place('journal', 'keep', '1', 'gone')
+  const journal: Journal = {
+    ...prepared,
+    steps: [...prepared.steps, { kind: 'delete', path: raw('/gone'), kept: gone }],
+    inside: new Set([raw('/gone/in'), raw('/gone/in/file'), raw('/made/file')]),
+  }
+  mkdirSync(join(folder, 'journal/keep/1/gone/in'), { recursive: true })
+  for (const path of ['0/name', '1/gone/in/file', '1/gone/mine'])
+    writeFileSync(join(folder, 'journal/keep', path), '')
+  writeFileSync(join(folder, 'journal/state'), 'COMMITTED\n')
+  const { status, stderr } = run(forgetScript(journal))
+  assert.deepEqual([status, state()], [1, 'COMMITTED\n'])
+  assert.match(stderr, /journal\/keep" that was not kept there: move it/)
+  rmSync(join(folder, 'journal/keep/1/gone/mine'))
+  assert.equal(run(forgetScript(journal)).status, 0)
+  assert.ok(!existsSync(join(folder, 'journal')))
+})
+
 test('names of one file are names of one file where they are copied to another file system, alone or in a folder', () => {
   const { journal } = prepare()
   const from = join(folder, "it's new")

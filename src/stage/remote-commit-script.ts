@@ -1,7 +1,9 @@
 // The script that commits on another machine: it looks once more whether all is as it was seen, keeps the old things, and then goes on as recover.sh.
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { singleQuoted } from '../wire/quote.ts'
+import { keptCounts } from './came-since.ts'
 import type { Journal } from './journal.ts'
+import { countFunction } from './recover-script.ts'
 import { packOptions, unpackOptions } from './remote-stage-script.ts'
 
 /** Something was changed meanwhile: nothing was done, and the journal is PREPARED. */
@@ -148,7 +150,11 @@ function secondsOf(ns: bigint): string {
  * The end of a journal: what was kept goes, then the journal, its state last. After a commit that ended, was taken back, or did not begin. Its state must
  * be one of those.
  */
-export function forgetScript({ folder, keeps }: Journal): RawText {
+export function forgetScript(journalThere: Journal): RawText {
+  const { folder, keeps } = journalThere
+  const looks = (keptCounts(journalThere) ?? []).map(
+    (count, index) => `o ${singleQuoted(keeps[index]?.folder ?? folder)} ${count}`,
+  )
   const journal = singleQuoted(folder)
   const made = keeps.flatMap((keep) => keep.made.toReversed())
   return asRaw(`J=${journal}
@@ -156,6 +162,15 @@ export function forgetScript({ folder, keeps }: Journal): RawText {
 state=
 [ ! -f "$J/state" ] || read -r state <"$J/state"
 case $state in COMMITTING | TAKING-BACK) echo 'neither done nor taken back' >&2; exit 1 ;; esac
+${countFunction}
+# What came into a folder that went, through a process that still had it open, is in no record.
+o() {
+  found=$(kept_in "$1")
+  [ $((\${found:-0})) -le "$2" ] || { printf 'something came into "%s" that was not kept there: move it to another place\\n' "$1" >&2; exit 1; }
+}
+if [ "$state" = COMMITTED ]; then :
+${looks.join('\n')}
+fi
 if [ -f "$J/state" ] && [ "$state" != FORGOTTEN ]; then mv -f "$J/state.FORGOTTEN" "$J/state" && sync "$J" || exit; fi
 for keep in ${keeps.map((keep) => singleQuoted(keep.folder)).join(' ')}; do
   [ ! -d "$keep" ] || find "$keep" -xdev -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system {} + || exit

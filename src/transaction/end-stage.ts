@@ -281,7 +281,11 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   await noteOrForget(parts, settled, looked)
   // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
   try {
-    kept.forget()
+    const came = kept.forget()
+    if (came.length > 0)
+      parts.reporter.warn({
+        warning: `What came into a folder while the transaction removed it was put back: ${came.map(printable).join(', ')}`,
+      })
     dropStage(parts, committed.plan)
   } catch (error) {
     parts.reporter.warn({

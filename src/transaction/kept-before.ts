@@ -11,8 +11,8 @@ export interface KeptBefore {
   at(path: RawPath): RawText | undefined
   /** Why not. */
   lost(path: RawPath): string
-  /** The record has all of it now. */
-  forget(): void
+  /** The record has all of it now. Tells what somebody had put into a folder that went, and was put back. */
+  forget(): readonly RawPath[]
 }
 
 export function keptByJournal(disk: CommitDisk, journal: Journal): KeptBefore {

@@ -202,7 +202,7 @@ export async function endLive(
     ...committed,
     note: ended.kind === 'cut off' ? { ...note, modeReason: cutOffReason(note) } : note,
     plan,
-    kept: { at: (path) => kept.at(path), lost: (path) => kept.lost(path), forget: () => {} },
+    kept: { at: (path) => kept.at(path), lost: (path) => kept.lost(path), forget: () => [] },
     outside,
     packages,
   })

@@ -108,6 +108,7 @@ export async function prepareRemote(machine: RemoteMachine, request: RemoteCommi
     keeps: keeps.used(),
     steps: planned.steps,
     times: planned.times,
+    inside: planned.inside,
   }
   if (planned.preparations.some(({ kind }) => kind !== 'copy'))
     throw new TypeError('What lies ready for a commit is not whole')

@@ -1,0 +1,191 @@
+// Folders that a commit moves as a whole, and what somebody put into them meanwhile: no record has it, so it is never removed with them.
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import { nearestIn, type RawPath } from '../model/raw-path.ts'
+import type { FileStatus } from '../wire/libc.ts'
+import { type CommitDisk, isFolder, modeBits } from './commit-disk.ts'
+import { changedMeanwhile, isUnchanged } from './commit-step.ts'
+import { below, type Journal, type Step } from './journal.ts'
+import { above } from './keep-folders.ts'
+
+/** Where it lies, in a folder that was moved, and the path that it was given. */
+interface Came {
+  readonly at: RawText
+  readonly path: RawPath
+  /** The folder that was moved. */
+  readonly top: RawText
+}
+
+/**
+ * Fails with `conflict` where something came into a folder that goes, or was changed in it, after it was looked at. The last look before a commit counts as done: by its
+ * name nobody finds such a folder any more then, and all of it can still be put back. `seen`: as `checkLive` found it.
+ */
+export function requireNothingCame(
+  disk: CommitDisk,
+  journal: Journal,
+  seen?: ReadonlyMap<RawPath, FileStatus>,
+): void {
+  const isOwn = ownThings(disk, journal)
+  for (const step of journal.steps) {
+    if (step.kind !== 'delete' && step.kind !== 'retype') continue
+    const [came] = cameInto(disk, isOwn, [step.kept, step.path], seen)
+    if (came !== undefined) throw changedMeanwhile(below(journal.root, came.path))
+  }
+}
+
+/**
+ * What came into folders that lie aside now goes to the path that it was given, in folders like those that it was put into. Tells the
+ * paths. `places` have been live, or are known to be reached by nobody else.
+ */
+export function putBackWhatCame(
+  disk: CommitDisk,
+  root: RawText,
+  isOwn: OwnThings | undefined,
+  places: ReadonlyMap<RawText, RawPath>,
+): RawPath[] {
+  const found = [...places].flatMap((place) => cameInto(disk, isOwn, place))
+  for (const came of found) putBack(disk, root, came)
+  return found.map(({ path }) => path)
+}
+
+/** Where what a step prepares lies, before it is live and after it was taken back. */
+export function placesMade(steps: readonly Step[]): ReadonlyMap<RawText, RawPath> {
+  return new Map(
+    steps.flatMap((step) =>
+      step.kind === 'create' || step.kind === 'retype' ? [[step.made, step.path] as const] : [],
+    ),
+  )
+}
+
+/** What lies in the folders that keep, and of which paths it is. What was prepared elsewhere goes with its stage. */
+export function placesKept(disk: CommitDisk, { keeps, steps }: Journal): ReadonlyMap<RawText, RawPath> {
+  const paths = new Map(
+    steps.flatMap((step) => [
+      ...('kept' in step ? [[step.kept, step.path] as const] : []),
+      ...('made' in step ? [[step.made, step.path] as const] : []),
+    ]),
+  )
+  const found = new Map<RawText, RawPath>()
+  for (const { folder } of keeps)
+    for (const place of listIn(disk, folder))
+      for (const at of [place, ...listIn(disk, place)]) {
+        const path = paths.get(at)
+        if (path !== undefined) found.set(at, path)
+      }
+  return found
+}
+
+function listIn(disk: CommitDisk, folder: RawText): RawText[] {
+  const status = disk.look(folder)
+  return status && isFolder(status) ? disk.list(folder).map((name) => asRaw(`${folder}/${name}`)) : []
+}
+
+/**
+ * Whether what lies at a path, in a folder that was moved, is the commit's own. `recover.sh` takes a new folder back with all that further steps had put
+ * into it; where one of those still lies where it was prepared, what has its name is somebody else's. Undefined where the
+ * journal does not tell what is in its folders: an older VML has written it.
+ */
+export function ownThings(disk: CommitDisk, { inside, steps }: Journal): OwnThings | undefined {
+  if (inside === undefined) return undefined
+  const created = new Map(
+    steps.flatMap((step) => (step.kind === 'create' ? [[step.path, step.made] as const] : [])),
+  )
+  return (path) => {
+    const made = created.get(path)
+    return inside.has(path) || (made !== undefined && disk.look(made) === undefined)
+  }
+}
+
+export type OwnThings = (path: RawPath) => boolean
+
+function cameInto(
+  disk: CommitDisk,
+  isOwn: OwnThings | undefined,
+  [top, topPath]: readonly [RawText, RawPath],
+  seen?: ReadonlyMap<RawPath, FileStatus>,
+): Came[] {
+  if (isOwn === undefined) return []
+  const found: Came[] = []
+  const walk = ({ at, path }: Came): void => {
+    const status = disk.look(at)
+    if (status === undefined || !isFolder(status)) return
+    for (const name of disk.list(at)) {
+      const child = { at: asRaw(`${at}/${name}`), path: asRaw(`${path}/${name}`) as RawPath, top }
+      if (isOwn(child.path) && isStillSeen(disk, child, seen)) walk(child)
+      else found.push(child)
+    }
+  }
+  walk({ at: top, path: topPath, top })
+  return found
+}
+
+function isStillSeen(
+  disk: CommitDisk,
+  { at, path }: Came,
+  seen: ReadonlyMap<RawPath, FileStatus> | undefined,
+): boolean {
+  const [was, is] = [seen?.get(path), disk.look(at)]
+  return was === undefined || is === undefined || isUnchanged(was, is)
+}
+
+/** How many things lie in each folder that keeps, once a commit is done; undefined as above. For a shell, which has no such lists. */
+export function keptCounts({ keeps, steps, inside }: Journal): readonly number[] | undefined {
+  if (inside === undefined) return undefined
+  const kept = steps.flatMap((step) => ('kept' in step ? [step.kept] : []))
+  const gone = new Map(
+    steps.flatMap((step) =>
+      step.kind === 'delete' || (step.kind === 'retype' && step.to === 'other')
+        ? [[step.path, step.kept] as const]
+        : [],
+    ),
+  )
+  for (const path of inside) {
+    const top = nearestIn(path, gone)
+    const at = top && gone.get(top)
+    if (at !== undefined) kept.push(at)
+  }
+  const counts = keeps.map(() => 0)
+  for (const at of kept) {
+    const index = keeps.findIndex(({ folder }) => at.startsWith(`${folder}/`))
+    if (index >= 0) counts[index] = (counts[index] ?? 0) + 1
+  }
+  return counts
+}
+
+function putBack(disk: CommitDisk, root: RawText, { at, path, top }: Came): void {
+  const live = below(root, path)
+  try {
+    makeFoldersLike(disk, { like: above(at), live: above(live), top })
+    disk.renameNew(at, live)
+  } catch (error) {
+    const code = systemErrorCode(error)
+    if (code === undefined) throw error
+    throw new VmlError(
+      'conflict',
+      `Cannot put back "${printable(live)}", which came into a folder while that went (${code})`,
+      {
+        cause: error,
+        details: { path: live, at },
+        hint: `It lies in "${printable(at)}". Move it to another place, then vml tx recover`,
+      },
+    )
+  }
+}
+
+interface FolderToMake {
+  readonly like: RawText
+  readonly live: RawText
+  /** What is above it stays where it is. */
+  readonly top: RawText
+}
+
+/** They went, or were taken back, as a whole. */
+function makeFoldersLike(disk: CommitDisk, { like, live, top }: FolderToMake): void {
+  const was = disk.look(like)
+  if (was === undefined || disk.look(live) !== undefined) return
+  if (like !== top) makeFoldersLike(disk, { like: above(like), live: above(live), top })
+  disk.makeFolder(live, 0o700)
+  disk.setOwner(live, was)
+  for (const xattr of disk.readXattrs(like)) disk.setXattr(live, xattr)
+  disk.setMode(live, was.mode & modeBits)
+}
