@@ -2,12 +2,19 @@
 import type { Command } from './command.ts'
 import type { Output } from './output.ts'
 
+const made = new WeakMap<Command, Command>()
+
+/** The same for the same command, however often it is loaded. */
 export function longWork(command: Command): Command {
-  return {
+  const known = made.get(command)
+  if (known) return known
+  const long: Command = {
     ...command,
     run: async (context, operands, typed) =>
       await command.run({ ...context, out: endingInSummary(context.out) }, operands, typed),
   }
+  made.set(command, long)
+  return long
 }
 
 function endingInSummary(out: Output): Output {

@@ -1,10 +1,13 @@
 // `--on MACHINE`: transactions of a machine over ssh, in the logbook here.
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Logbook } from '../app/open.ts'
+import { systemFolder } from '../app/system-logbook.ts'
 import { findMachine } from '../app/config.ts'
-import { VmlError } from '../base/failure.ts'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { type ListedTransaction, listTransactions, transactionsOn } from '../transaction/transactions.ts'
 import { type Context, text } from './command.ts'
-import { type ProbationsHere, readProbationsHere } from './probation-state.ts'
+import type { ProbationOf } from './probation-state.ts'
 import { isOwnLogbook, openTransactionLogbook } from './transaction-logbook.ts'
 
 export const onOption = text('--on <machine>', 'a machine over ssh, instead of this one', 'machine')
@@ -38,17 +41,33 @@ export async function listedOf(
 ): Promise<{
   readonly logbook: Logbook
   readonly listed: readonly ListedTransaction[]
-  readonly probationOf: ProbationsHere
+  readonly probationOf: ProbationOf
 }> {
   const { signal, reporter } = context
   if (machine === undefined) {
     const logbook = await openTransactionLogbook(context)
     const listed = await listTransactions(logbook, { signal, reporter })
-    return { logbook, listed, probationOf: isOwnLogbook(context) ? readProbationsHere() : nobody }
+    return { logbook, listed, probationOf: isOwnLogbook(context) ? await probationsHere() : nobody }
   }
   findMachine(context.config, machine)
   const logbook = await context.openLogbook()
   return { logbook, listed: await transactionsOn(logbook, machine, context), probationOf: nobody }
+}
+
+/** Most machines have none, and no list waits for what reads them to be imported. */
+async function probationsHere(): Promise<ProbationOf> {
+  if (!hasFiles(join(systemFolder, 'probation'))) return nobody
+  const { readProbationsHere } = await import('./probations-here.ts')
+  return readProbationsHere()
+}
+
+function hasFiles(folder: string): boolean {
+  try {
+    return readdirSync(folder).length > 0
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 /** Only this machine's own transactions are watched. */

@@ -7,7 +7,7 @@ import { type Context, count, defineCommand } from '../command.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
-import { describeProbation, isOnProbation, type ProbationsHere } from '../probation-state.ts'
+import { describeProbation, isOnProbation, type ProbationOf } from '../probation-state.ts'
 import { type Style, table } from '../style.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
 
@@ -47,7 +47,7 @@ async function noneText(context: Context, machine: string | undefined): Promise<
     : 'yet: vml tx enable, or vml tx run -- COMMAND'
 }
 
-function rowOf(listed: ListedTransaction, probationOf: ProbationsHere, style: Style): string[] {
+function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style): string[] {
   const { entry, document, undoneBy, undoneInPart } = listed
   const marks = [
     document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
@@ -70,7 +70,7 @@ function rowOf(listed: ListedTransaction, probationOf: ProbationsHere, style: St
   ]
 }
 
-export function describeTransaction(listed: ListedTransaction, probationOf: ProbationsHere) {
+export function describeTransaction(listed: ListedTransaction, probationOf: ProbationOf) {
   const { entry, document, undoneBy, undoneInPart } = listed
   return {
     number: entry.number ?? null,
