@@ -1,6 +1,6 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
 import { statSync } from 'node:fs'
-import { messageOf, VmlError } from '../base/failure.ts'
+import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { Attributes } from '../model/tree.ts'
@@ -10,6 +10,7 @@ import {
   type Fingerprint,
   type PathChange,
   type RecordedChange,
+  sameState,
 } from '../model/transaction.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import {
@@ -230,7 +231,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   })
   const notKept = await mountedFilesWritten(parts)
   const looked = new Map<RawPath, FileStatus>()
-  const settled = changes.map((change) => withoutPlace(settle(parts, change, looked)))
+  const settled: RecordedChange[] = []
+  for (const change of changes) settled.push(withoutPlace(await settle(parts, change, looked)))
   await using writer = await parts.logbook.repository.beginWrite({ signal: parts.signal, thorough: true })
   const transaction = await storeTransaction(
     writer,
@@ -421,14 +423,41 @@ function asPath(path: RawText): RawPath {
   return path as RawPath
 }
 
-/** Numbers of inodes and times of change, once everything is in its place: by them a path is known to be untouched later. */
-function settle(place: Workplace, change: RecordedChange, looked: Map<RawPath, FileStatus>): RecordedChange {
+/**
+ * Numbers of inodes and times of change, once everything is in its place: by them a path is known to be untouched later. Only of what is still what the
+ * transaction made of it: services, and whoever else, write there since the commit, and what they wrote is found by the next look.
+ */
+async function settle(
+  place: Workplace,
+  change: RecordedChange,
+  looked: Map<RawPath, FileStatus>,
+): Promise<RecordedChange> {
   if (change.after === undefined) return change
-  const status = statusAt(place.libc, asPath(inRoot(place, change.path)))
-  if (status === undefined) return change
+  const { inode: _, ctimeNs: __, deviceId: ___, ...after } = change.after
+  const at = asPath(inRoot(place, change.path))
+  const status = statusAt(place.libc, at)
+  if (status === undefined || !(await isStill(place, { at, status, after }))) return { ...change, after }
   looked.set(change.path, status)
   const { inode, ctimeNs, deviceId } = status
-  return { ...change, after: { ...change.after, inode, ctimeNs, deviceId } }
+  return { ...change, after: { ...after, inode, ctimeNs, deviceId } }
+}
+
+/** A commit keeps the times of files; where one differs, its content decides. What goes while it is looked at is not it any more. */
+async function isStill(
+  { libc }: Workplace,
+  { at, status, after }: { at: RawPath; status: FileStatus; after: Fingerprint },
+): Promise<boolean> {
+  try {
+    const now = outlineOf(libc, at, status)
+    // The size of anything but a file says nothing.
+    const { size: _, ...sizeless } = after
+    if (now.type !== 'file') return sameState(now, sizeless)
+    const sha256 = now.mtimeNs === after.mtimeNs ? after.sha256 : await hashFile(at, () => {})
+    return sameState({ ...now, ...(sha256 === undefined ? {} : { sha256 }) }, after)
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error
+    return false
+  }
 }
 
 /**

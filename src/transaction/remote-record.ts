@@ -5,7 +5,7 @@ import { parseOsRelease } from '../model/os-release.ts'
 import { asRaw } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
-import { countChanges, type PathChange, type RecordedChange } from '../model/transaction.ts'
+import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
 import type { ServiceAction, TakenBack, Validation } from '../model/transaction-record.ts'
 import type { Attributes } from '../model/tree.ts'
 import { keptAt } from '../stage/commit.ts'
@@ -165,18 +165,31 @@ function settle(
   if (change.after === undefined) return change
   const status = now.get(change.path)
   const afterKept = change.afterKept && kept.has(change.after.sha256 ?? '')
-  if (status === undefined) return { ...change, afterKept }
+  const { inode: _, ctimeNs: __, deviceId: ___, ...after } = change.after
+  // What was written there since the commit is not what the transaction made of it.
+  if (status === undefined || !isStill(after, status)) return { ...change, afterKept, after }
   const { inode, ctimeNs, deviceId } = status
   return {
     ...change,
     afterKept,
     after: {
-      ...change.after,
+      ...after,
       ...(inode === undefined ? {} : { inode }),
       ...(ctimeNs === undefined ? {} : { ctimeNs }),
       ...(deviceId === undefined ? {} : { deviceId }),
     },
   }
+}
+
+/** A commit keeps the times of files. */
+function isStill(after: Fingerprint, now: Attributes): boolean {
+  return (
+    after.type === now.type &&
+    (after.type === 'symlink' || after.mode === now.mode) &&
+    after.uid === now.uid &&
+    after.gid === now.gid &&
+    (after.type !== 'file' || (after.size === now.size && after.mtimeNs === now.mtimeNs))
+  )
 }
 
 async function factsOf(machine: RemoteMachine): Promise<BaseFacts> {

@@ -9,6 +9,7 @@ import { asSegments } from '../model/tree.ts'
 import { nulTerminated } from '../source/guest-script.ts'
 import type { WriteItem } from '../source/source.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
+import { linkGroup } from './link-group.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
 import { finishRemote, forgetRemote, type PreparedRemote, prepareRemote } from './remote-commit.ts'
 import { readRemoteContents } from './remote-contents.ts'
@@ -243,8 +244,7 @@ async function* itemsOf(
       yield { ...item, segments: nothing }
       continue
     }
-    const group =
-      content?.kind === 'before' ? linkGroup(content.change.before, content.transaction.entry.id) : undefined
+    const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : firsts.get(group)
     if (group !== undefined && first === undefined) firsts.set(group, item.path)
     if (first !== undefined) yield { ...item, hardLinkTo: first, segments: nothing }
@@ -266,12 +266,6 @@ const nothing: WriteItem['segments'] = async function* () {
 
 function plainFolder(path: RawPath): WriteItem {
   return { path, attributes: { type: 'dir', mode: 0o700, uid: 0, gid: 0, mtimeNs: 0n }, segments: nothing }
-}
-
-/** Names of one file come back as names of one file. */
-function linkGroup(before: Fingerprint | undefined, entry: string): string | undefined {
-  if (before?.type !== 'file' || (before.links ?? 1) < 2 || before.inode === undefined) return undefined
-  return `${entry}:${before.deviceId}:${before.inode}`
 }
 
 async function contentNow(machine: RemoteMachine, path: RawPath): Promise<Buffer> {

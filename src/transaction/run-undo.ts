@@ -35,6 +35,7 @@ import {
 } from './end-stage.ts'
 import { entryName } from '../engine/entries.ts'
 import { keptByJournal } from './kept-before.ts'
+import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
 import { beginStage, dropStage, stoppedPath } from './open-stage.ts'
@@ -222,8 +223,7 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
-    const group =
-      content?.kind === 'before' ? linkGroup(content.change.before, content.transaction.entry.id) : undefined
+    const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : links.get(group)
     if (first !== undefined) {
       if (fill) linkSync(rawToBytes(first), rawToBytes(place))
@@ -253,12 +253,6 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
     // Of a folder that stays nothing was made ready, and nothing lies there.
     prepared: (path) => places.get(path) ?? asRaw(`${folder}/none`),
   }
-}
-
-/** Names of one file come back as names of one file. */
-function linkGroup(before: Fingerprint | undefined, entry: string): string | undefined {
-  if (before?.type !== 'file' || (before.links ?? 1) < 2 || before.inode === undefined) return undefined
-  return `${entry}:${before.deviceId}:${before.inode}`
 }
 
 async function makeThing(

@@ -68,3 +68,16 @@ test('names of one file stay names of one file when their rights or their time a
   await chroot.sh('touch -d 2021-01-01 /opt/one')
   assert.match((await chroot.vml(['tx', 'redo', '1', '--dry-run'])).stdout, /2 paths changed/)
 })
+
+test('a name of one file that was given other rights since keeps them when the file is taken back, and the others come back together', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('echo 1 >/opt/a; ln /opt/a /opt/b; ln /opt/a /opt/c; chmod 644 /opt/a')
+  await chroot.vml([
+    ...['tx', 'run', '--', 'sh', '-c'],
+    'rm /opt/?; for n in a b c; do echo 2 >/opt/$n; chmod 644 /opt/$n; done',
+  ])
+  await chroot.sh('chmod 600 /opt/a')
+  await chroot.vml(['tx', 'undo', '1'])
+  const { stdout } = await chroot.sh('cat /opt/a /opt/b /opt/c; stat -c "%h %a" /opt/a /opt/b /opt/c')
+  assert.equal(stdout, '1\n1\n1\n1 600\n2 644\n2 644\n')
+})
