@@ -6,6 +6,7 @@ import { whyRedone } from '../transaction/live-reason.ts'
 import { endLive, readOpenLive, turnLive } from '../transaction/live-transaction.ts'
 import { type OpenStage, readIfThere, readOpenStage } from '../transaction/open-stage.ts'
 import { commitOrDiscard } from '../transaction/run-transaction.ts'
+import { withOpenStage } from '../transaction/stage-lock.ts'
 import { openFolder, pathIn } from '../transaction/workplace.ts'
 import { parseAptPlan } from '../packages/apt-plan.ts'
 import { readKeptCalls } from '../packages/hook-calls.ts'
@@ -17,6 +18,10 @@ const dpkgProgram = '/usr/bin/dpkg'
 
 /** apt's plan is known, and nothing was done yet. Tells why it goes on live, if it does. */
 export async function considerPlan(parts: TransactionParts, processId: number): Promise<string | undefined> {
+  return await withOpenStage(parts, async () => await planWithin(parts, processId))
+}
+
+async function planWithin(parts: TransactionParts, processId: number): Promise<string | undefined> {
   const stage = stageOf(parts, processId)
   const bytes = readIfThere(pathIn(openFolder(parts), 'plan'))
   if (stage === undefined || bytes === undefined) return undefined
@@ -33,8 +38,10 @@ export async function considerPlan(parts: TransactionParts, processId: number): 
 
 /** dpkg was started past the stage, in which nothing was done yet. */
 export async function goLive(parts: TransactionParts, processId: number): Promise<void> {
-  const stage = stageOf(parts, processId)
-  if (stage) await turnLive(parts, stage, 'dpkg was not called by its name, and so past the stage')
+  await withOpenStage(parts, async () => {
+    const stage = stageOf(parts, processId)
+    if (stage) await turnLive(parts, stage, 'dpkg was not called by its name, and so past the stage')
+  })
 }
 
 /**
@@ -43,7 +50,20 @@ export async function goLive(parts: TransactionParts, processId: number): Promis
  */
 export async function redoLive(
   parts: TransactionParts,
-  { number, status }: { readonly number: number; readonly status: number },
+  call: RedoneCall,
+  tell: (reason: string) => void,
+): Promise<number> {
+  return (await withOpenStage(parts, async () => await redoWithin(parts, call, tell))) ?? call.status
+}
+
+interface RedoneCall {
+  readonly number: number
+  readonly status: number
+}
+
+async function redoWithin(
+  parts: TransactionParts,
+  { number, status }: RedoneCall,
   tell: (reason: string) => void,
 ): Promise<number> {
   const stage = readOpenStage(parts)
@@ -71,6 +91,14 @@ export interface PackageRunEnd {
 
 /** Undefined where no transaction of this process is open. */
 export async function endPackageRun(
+  parts: TransactionParts,
+  processId: number,
+  tell: (reason: string) => void,
+): Promise<PackageRunEnd | undefined> {
+  return await withOpenStage(parts, async () => await endWithin(parts, processId, tell))
+}
+
+async function endWithin(
   parts: TransactionParts,
   processId: number,
   tell: (reason: string) => void,

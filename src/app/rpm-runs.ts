@@ -11,13 +11,12 @@ import { beginLive, endLive, readOpenLive } from '../transaction/live-transactio
 import { isInUse, planMountsNow } from '../transaction/open-stage.ts'
 import { runHere } from '../transaction/run-live.ts'
 import { runTransaction } from '../transaction/run-transaction.ts'
+import { withOpenStage } from '../transaction/stage-lock.ts'
 import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-note.ts'
 import { openFolder } from '../transaction/workplace.ts'
 import { dnfAgainVariable } from '../packages/rpm-hook-scripts.ts'
-import { withFileLock } from './file-lock.ts'
 import { commandOf, titleOf } from './begin-package-run.ts'
 import { keepRpmOut } from './packages-kept-out.ts'
-import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
 
 type User = StageNote['user']
@@ -70,13 +69,12 @@ function withoutPython(command: readonly RawText[]): RawText[] {
 
 /** Undefined where no transaction of this process is open. */
 export async function endDnfRun(parts: TransactionParts, processId: number): Promise<StageEnd | undefined> {
-  const live = readOpenLive(parts)
-  if (live?.source !== 'dnf' || live.process.id !== processId) return undefined
-  return await endLive(parts, live, { kind: 'packages' })
+  return await withOpenStage(parts, async () => {
+    const live = readOpenLive(parts)
+    if (live?.source !== 'dnf' || live.process.id !== processId) return undefined
+    return await endLive(parts, live, { kind: 'packages' })
+  })
 }
-
-/** While others wait, all of it is recorded: a scan of a million files and the packing of what they replaced. */
-const endWaitMs = 600_000
 
 /**
  * rpm tells nobody that it has ended: who comes next, or who waited for it, ends its transaction, and not two at once. Undefined where there is
@@ -87,15 +85,10 @@ export async function endEndedRpm(
   processId?: number,
 ): Promise<StageEnd | undefined> {
   if (endedRpm(parts, processId) === undefined) return undefined
-  return await withFileLock(
-    join(systemFolder, 'rpm-end.lock'),
-    parts.clock,
-    async () => {
-      const note = endedRpm(parts, processId)
-      return note && (await endLive(parts, note, { kind: 'packages' }))
-    },
-    { waitMs: endWaitMs },
-  )
+  return await withOpenStage(parts, async () => {
+    const note = endedRpm(parts, processId)
+    return note && (await endLive(parts, note, { kind: 'packages' }))
+  })
 }
 
 function endedRpm(parts: TransactionParts, processId: number | undefined): StageNote | undefined {

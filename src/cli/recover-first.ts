@@ -19,10 +19,10 @@ export async function recoverFirst(context: Context, parts: TransactionParts): P
 }
 
 async function mend({ reporter }: Context, parts: TransactionParts): Promise<void> {
-  const { dropOutlived } = await import('../transaction/waiting-stage.ts')
+  const { dropOutlivedTried } = await import('../app/tried.ts')
   const { endEndedRpm } = await import('../app/rpm-runs.ts')
   const { describeRecovered, isLeftBehind, recoverStage } = await import('../transaction/recover-stage.ts')
-  const outlived = dropOutlived(parts)
+  const outlived = await dropOutlivedTried(parts)
   if (outlived !== undefined) reporter.warn({ warning: outlived })
   await endEndedRpm(parts)
   if (!isLeftBehind(parts)) return

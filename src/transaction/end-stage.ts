@@ -29,7 +29,7 @@ import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
-import { nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
+import { listEntries, type LoggedEntry, nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
 import { type KeptBefore, keptByJournal } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -45,8 +45,14 @@ import {
 } from './packages-now.ts'
 import { pinContent } from './pins.ts'
 import { ownerBy, recordChanges } from './record-changes.ts'
+import { isAnothers } from './stage-lock.ts'
 import type { StageNote } from './stage-note.ts'
-import { type RecordedMachine, type StoredTransaction, storeTransaction } from './transaction-entry.ts'
+import {
+  readTransaction,
+  type RecordedMachine,
+  type StoredTransaction,
+  storeTransaction,
+} from './transaction-entry.ts'
 import { changesPath, readIntent, writeIntent } from './commit-intent.ts'
 import { statusOfPath } from './path-status.ts'
 import { usableRules } from './usable-rule.ts'
@@ -145,7 +151,7 @@ export async function commitStage(
   result: StageResult,
 ): Promise<StageEnd> {
   if (isNothingMeant(changeSet.changes) && outside.length === 0) {
-    dropStage(parts, stage.plan)
+    dropStage(parts, stage.note, stage.plan)
     return { kind: 'nothing' }
   }
   const packages = await readPackagesNow(parts, outsideContents(parts))
@@ -190,9 +196,9 @@ export interface CommittedStage {
   readonly services?: readonly ServiceAction[]
 }
 
-/** The machine is changed; the record is not there yet. */
+/** The machine is changed; the record is not there yet, or was stored right before a crash. The caller holds the lock of the stage. */
 export async function recordCommitted(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd> {
-  const end = await record(parts, committed)
+  const end = (await endStored(parts, committed)) ?? (await record(parts, committed))
   // Whatever becomes of older ones, and nobody writes into the logbook any more.
   try {
     await parts.afterRecord?.()
@@ -281,20 +287,24 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     },
   )
   await noteOrForget(parts, settled, looked)
-  // The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded.
+  endRecorded(parts, committed)
+  return { kind: 'recorded', transaction, changes: settled }
+}
+
+/** The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded. */
+function endRecorded(parts: TransactionParts, { note, kept, plan }: CommittedStage): void {
   try {
     const came = kept.forget()
     if (came.length > 0)
       parts.reporter.warn({
         warning: `What came into a folder while the transaction removed it was put back: ${came.map(printable).join(', ')}`,
       })
-    dropStage(parts, committed.plan)
+    dropStage(parts, note, plan)
   } catch (error) {
     parts.reporter.warn({
       warning: `The transaction is recorded, but its stage could not be removed (${messageOf(error)}): vml tx recover does it`,
     })
   }
-  return { kind: 'recorded', transaction, changes: settled }
 }
 
 /** Sources that cannot be asked cost room, not the record. */
@@ -322,10 +332,33 @@ function isUndo({ source }: StageNote): boolean {
 /** By it a record is found again that was stored right before a crash. */
 export const tokenTag = 'vml:tx='
 
-/** Throws the stage away: the machine is as it was. */
+export async function findRecord(
+  { logbook, signal }: Pick<TransactionParts, 'logbook' | 'signal'>,
+  token: string,
+): Promise<LoggedEntry | undefined> {
+  const entries = await listEntries(logbook, { signal })
+  return entries.findLast(({ snapshot }) => snapshot.tags.includes(`${tokenTag}${token}`))
+}
+
+/** A record that is there already is not made twice: what was left to do after it is done. */
+async function endStored(parts: TransactionParts, committed: CommittedStage): Promise<StageEnd | undefined> {
+  const entry = await findRecord(parts, committed.note.token)
+  if (entry?.number === undefined) return undefined
+  const { document, changes } = await readTransaction(parts.logbook.repository, entry, parts)
+  await noteOrForget(parts, changes)
+  endRecorded(parts, committed)
+  return {
+    kind: 'recorded',
+    transaction: { snapshot: entry.snapshot, number: entry.number, document },
+    changes,
+  }
+}
+
+/** Throws the stage away: the machine is as it was. The caller holds its lock; what another process has opened by now stays. */
 export async function discardStage(place: Workplace, stage: OpenStage): Promise<void> {
+  if (isAnothers(place, stage.note)) return
   await restoreOutside(place)
-  dropStage(place, stage.plan)
+  dropStage(place, stage.note, stage.plan)
 }
 
 /** What was committed when the process ended, as it was written down before. */

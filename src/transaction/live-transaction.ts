@@ -5,7 +5,7 @@ import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { rawToBytes } from '../base/raw-text.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
-import { rootPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { type MountPlan, overlaysOf } from '../stage/mount-plan.ts'
 import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
@@ -33,7 +33,7 @@ import {
   writeCapture,
 } from './live-files.ts'
 import {
-  beginStage,
+  abandonStage,
   dropStage,
   keepOutside,
   noteOf,
@@ -41,6 +41,7 @@ import {
   outsidePaths,
   planMountsNow,
   type StageRequest,
+  withNewStage,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
@@ -55,8 +56,12 @@ import { openFolder, pathIn, type Workplace } from './workplace.ts'
  */
 export async function beginLive(place: Workplace, request: StageRequest, reason: string): Promise<StageNote> {
   const scan = planLive(place, request.source)
-  const folder = await beginStage(place, scan)
   const note: StageNote = { ...noteOf(place, request), scan, modeReason: reason }
+  await withNewStage(place, scan, async (folder) => await openLive(place, note, scan, folder))
+  return note
+}
+
+async function openLive(place: Workplace, note: StageNote, scan: MountPlan, folder: RawPath): Promise<void> {
   try {
     keepOutside(place)
     await noteMountedFiles(place, scan, note.source)
@@ -71,16 +76,15 @@ export async function beginLive(place: Workplace, request: StageRequest, reason:
       },
     )
     await capture(place, note, scan)
-    return note
   } catch (error) {
-    dropStage(place, scan)
+    abandonStage(place, scan)
     throw error
   }
 }
 
 /**
  * The stage goes, with all that was done in it, and what is done from now on is recorded live. What was written outside of the stage stays as it is,
- * and is part of the record. If it fails, no transaction is open any more, and the machine is as it was but for that.
+ * and is part of the record. If it fails, no transaction is open any more, and the machine is as it was but for that. The caller holds the lock of the stage.
  */
 export async function turnLive(place: Workplace, stage: OpenStage, reason: string): Promise<StageNote> {
   const { plan: _, ...staged } = stage.note
@@ -94,7 +98,7 @@ export async function turnLive(place: Workplace, stage: OpenStage, reason: strin
     await capture(place, note, scan)
     return note
   } catch (error) {
-    dropStage(place, scan)
+    abandonStage(place, scan)
     throw error
   }
 }
@@ -153,7 +157,7 @@ export type LiveResult =
 
 /**
  * Order: what changed is written down; all that is not needed of what was kept goes; then the record is an entry; then the rest goes. Cut
- * off anywhere, it is repeated, and ends the same way.
+ * off anywhere, it is repeated, and ends the same way. The caller holds the lock of the stage.
  */
 export async function endLive(
   parts: TransactionParts,
@@ -184,7 +188,7 @@ export async function endLive(
     await tellMountedFiles(parts)
     const changes = found.filter(({ path }) => !outsidePaths.includes(path))
     if (isNothingMeant(changes) && outside.length === 0) {
-      dropStage(parts, plan)
+      dropStage(parts, note, plan)
       return { kind: 'nothing' }
     }
     const validations = await checkAfterwards(parts, changes)

@@ -14,6 +14,7 @@ import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
 import { hasLeftStores, removeLeftStores } from './left-stores.ts'
 import { noteMountedFiles } from './mounted-files.ts'
+import { isAnothers, withStageLock } from './stage-lock.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 
@@ -56,7 +57,15 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
       hint: 'Nothing was run. Where no stage can be had, the same can be recorded live',
     })
   const { plan } = planned
-  const folder = await beginStage(place, plan)
+  return await withNewStage(place, plan, async (folder) => await makeOpenStage(place, request, plan, folder))
+}
+
+async function makeOpenStage(
+  place: Workplace,
+  request: StageRequest,
+  plan: MountPlan,
+  folder: RawPath,
+): Promise<OpenStage> {
   try {
     // Any other command writes nothing outside: what changes there meanwhile is somebody else's.
     if (request.source === 'apt') keepOutside(place)
@@ -76,8 +85,7 @@ export async function openStage(place: Workplace, request: StageRequest): Promis
     await writeFileDurable(pathIn(folder, 'index'), encodeIndex(index))
     return { note, plan, index, folder: made }
   } catch (error) {
-    removeStage(plan)
-    removeOpenFolder(place)
+    abandonStage(place, plan)
     throw error
   }
 }
@@ -114,8 +122,17 @@ export function isInUse({ process: { id, started } }: StageNote): boolean {
   return isRunning(id, { started })
 }
 
-/** Everything of it goes. Nobody may be in it, and its journal is done with. */
-export function dropStage(place: Workplace, plan: MountPlan | undefined): void {
+/** Everything of it goes; what another process has opened by now stays. Nobody may be in it, and its journal is done with. The caller holds its lock. */
+export function dropStage(
+  place: Workplace,
+  note: Pick<StageNote, 'token'> | undefined,
+  plan: MountPlan | undefined,
+): void {
+  if (!isAnothers(place, note)) abandonStage(place, plan)
+}
+
+/** Of whoever makes it, and fails: it may have no note yet. */
+export function abandonStage(place: Workplace, plan: MountPlan | undefined): void {
   if (plan) removeStage(plan)
   removeOpenFolder(place)
 }
@@ -156,18 +173,28 @@ export function keepOutside(place: Workplace): void {
   writeFileSync(pathIn(folder, 'complete'), '', { mode: 0o600 })
 }
 
-/** The folder is the lock: it is made by one process. `plan` says where else something will be made. */
-export async function beginStage(place: Workplace, plan?: MountPlan): Promise<RawPath> {
+/**
+ * Has the folder made, by one process, and `open` make in it what it needs, under the lock: until there is a note nobody could tell that it is not left behind. `plan` says where
+ * else something will be made. One that is open is not waited for: `store.locked`.
+ */
+export async function withNewStage<Result>(
+  place: Workplace,
+  plan: MountPlan | undefined,
+  open: (folder: RawPath) => Promise<Result>,
+): Promise<Result> {
   const folder = openFolder(place)
-  mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
-  makeOpenFolder(folder)
-  try {
-    if (plan) removeLeftStores(place, plan)
-    return folder
-  } catch (error) {
-    removeOpenFolder(place)
-    throw error
-  }
+  if (place.disk.look(folder) !== undefined) throw anotherIsOpen(folder)
+  return await withStageLock(place, async () => {
+    mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
+    makeOpenFolder(folder)
+    try {
+      if (plan) removeLeftStores(place, plan)
+    } catch (error) {
+      removeOpenFolder(place)
+      throw error
+    }
+    return await open(folder)
+  })
 }
 
 /** What is left of stages on file systems that were not mounted then; where none is open. */
@@ -175,29 +202,31 @@ export async function sweepStores(place: Workplace): Promise<void> {
   const planned = planMountsNow(place, { live: true })
   // On a full disk the folder that keeps others out could not be made, and mostly there is nothing to be done in it.
   if (planned.kind === 'unsupported' || !hasLeftStores(place, planned.plan)) return
-  await beginStage(place, planned.plan)
-  removeOpenFolder(place)
+  await withNewStage(place, planned.plan, async () => await Promise.resolve(removeOpenFolder(place)))
 }
 
 function makeOpenFolder(folder: RawPath): void {
   try {
     mkdirSync(folder, { mode: 0o700 })
   } catch (error) {
-    if (systemErrorCode(error) !== 'EEXIST') throw error
-    const note = readStageNote(pathOfNote(folder))
-    throw new VmlError(
-      'store.locked',
-      note?.waiting
-        ? 'Cannot begin a transaction: one that was tried waits for its commit'
-        : `Cannot begin a transaction: another one is open${note ? `, of process ${note.process.id}` : ''}`,
-      {
-        details: { process: note?.process.id ?? null },
-        hint: note?.waiting
-          ? 'Nothing was changed. Take it, or throw it away: vml tx commit, vml tx discard'
-          : 'Nothing was changed. Wait for it to end; what is left of one that was cut off is mended by vml tx recover',
-      },
-    )
+    throw systemErrorCode(error) === 'EEXIST' ? anotherIsOpen(folder) : error
   }
+}
+
+function anotherIsOpen(folder: RawPath): VmlError {
+  const note = readStageNote(pathOfNote(folder))
+  return new VmlError(
+    'store.locked',
+    note?.waiting
+      ? 'Cannot begin a transaction: one that was tried waits for its commit'
+      : `Cannot begin a transaction: another one is open${note ? `, of process ${note.process.id}` : ''}`,
+    {
+      details: { process: note?.process.id ?? null },
+      hint: note?.waiting
+        ? 'Nothing was changed. Take it, or throw it away: vml tx commit, vml tx discard'
+        : 'Nothing was changed. Wait for it to end; what is left of one that was cut off is mended by vml tx recover',
+    },
+  )
 }
 
 /** As the hooks write it, who then know whose stage it is: the process, its start, the kernel's mark. */

@@ -1,16 +1,16 @@
 // After a crash: what is left of a stage is thrown away, and what was being committed is committed, or taken back, and recorded.
 import type { LoggedEntry } from '../engine/entries.ts'
-import { entryName, listEntries } from '../engine/entries.ts'
+import { entryName } from '../engine/entries.ts'
 import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import {
+  findRecord,
   outsideChanges,
   readCommitted,
   recordCommitted,
   type StageEnd,
-  tokenTag,
   type TransactionParts,
 } from './end-stage.ts'
 import { reloadServices, startServices } from '../packages/services.ts'
@@ -21,7 +21,8 @@ import { keptByJournal } from './kept-before.ts'
 import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { tellMountedFiles } from './mounted-files.ts'
-import { pathOfNote, readStageNote } from './stage-note.ts'
+import { withStageLock } from './stage-lock.ts'
+import { pathOfNote, readStageNote, type StageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
 export type Recovered =
@@ -47,10 +48,28 @@ export async function recoverStage(
   parts: TransactionParts,
   options: RecoveryOptions = {},
 ): Promise<Recovered> {
-  const stopped = readIfThere(stoppedPath(parts))
-  const recovered = await recoverOnce(parts, options)
-  if (stopped) await startAgain(parts, stopped.toString('utf8').trim().split('\n'))
-  return recovered
+  // One whose process still runs is not waited for.
+  requireLeftBehind(parts)
+  return await withStageLock(parts, async () => {
+    const stopped = readIfThere(stoppedPath(parts))
+    const recovered = await recoverOnce(parts, options)
+    if (stopped) await startAgain(parts, stopped.toString('utf8').trim().split('\n'))
+    return recovered
+  })
+}
+
+/** What is to be mended, if there is anything. */
+function requireLeftBehind(place: Workplace): StageNote | undefined {
+  const note = readStageNote(pathOfNote(openFolder(place)))
+  if (note && isInUse(note))
+    throw new VmlError(
+      'store.locked',
+      `Cannot recover: process ${note.process.id} is at work on a transaction`,
+      {
+        hint: 'Nothing was changed. Wait until it has ended',
+      },
+    )
+  return note
 }
 
 async function startAgain(
@@ -75,15 +94,7 @@ interface RecoveryOptions {
 async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): Promise<Recovered> {
   const folder = openFolder(parts)
   if (parts.disk.look(folder) === undefined) return { kind: 'nothing' }
-  const note = readStageNote(pathOfNote(folder))
-  if (note && isInUse(note))
-    throw new VmlError(
-      'store.locked',
-      `Cannot recover: process ${note.process.id} is at work on a transaction`,
-      {
-        hint: 'Nothing was changed. Wait until it has ended',
-      },
-    )
+  const note = requireLeftBehind(parts)
   const title = note?.title ?? 'a transaction that had not begun'
   const bootLog = readBootLog(parts)
   if (bootLog !== undefined) parts.reporter.warn({ warning: describeBootLog(bootLog) })
@@ -91,17 +102,18 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     throw new VmlError('store.locked', `Cannot recover: "${title}" was tried and waits for its commit`, {
       hint: 'Nothing was changed. vml tx commit takes it, vml tx discard throws it away',
     })
-  const recovery = recover(parts.disk, pathIn(folder, 'journal'), options.backward ? 'backward' : undefined)
+  // The record was stored right before the crash, and what it says stays so; its journal may be forgotten already.
+  const entry = note && (await findRecord(parts, note.token))
+  const direction = options.backward && !entry ? 'backward' : undefined
+  const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
   const { journal } = recovery
+  if (entry) {
+    await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
+    if (journal) forgetJournal(parts.disk, journal)
+    dropStage(parts, note, note?.plan ?? note?.scan)
+    return { kind: 'known', entry }
+  }
   if (journal && note) {
-    const entry = await findRecord(parts, note.token)
-    if (entry) {
-      // The record was stored right before the crash.
-      await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
-      forgetJournal(parts.disk, journal)
-      dropStage(parts, note.plan)
-      return { kind: 'known', entry }
-    }
     const committed = await readCommitted(parts)
     if (committed) {
       const end = await recordCommitted(parts, {
@@ -116,11 +128,6 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     }
   }
   if (note && isCaptured(parts, note)) {
-    const entry = await findRecord(parts, note.token)
-    if (entry) {
-      dropStage(parts, note.scan)
-      return { kind: 'known', entry }
-    }
     const end = await endLive(parts, note, { kind: 'cut off' })
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
@@ -128,17 +135,9 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
   await tellMountedFiles(parts)
-  dropStage(parts, note?.plan ?? note?.scan)
+  dropStage(parts, note, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }
-}
-
-async function findRecord(
-  { logbook, signal }: TransactionParts,
-  token: string,
-): Promise<LoggedEntry | undefined> {
-  const entries = await listEntries(logbook, { signal })
-  return entries.findLast(({ snapshot }) => snapshot.tags.includes(`${tokenTag}${token}`))
 }
 
 export function describeRecovered(recovered: Recovered): string | undefined {

@@ -6,6 +6,7 @@ import { printableText } from '../base/raw-text.ts'
 import type { TransactionParts } from './end-stage.ts'
 import { beginLive, endLive } from './live-transaction.ts'
 import type { StageRequest } from './open-stage.ts'
+import { requireStillOpen, withStageLock } from './stage-lock.ts'
 import type { CommandRun, RunOutcome } from './run-transaction.ts'
 
 /** Whatever becomes of the command: what it changed is recorded. That is everything that changes on the machine meanwhile, whoever does it. */
@@ -24,7 +25,10 @@ export async function runLive(
     exitStatus = notStartedStatus
     failure = error
   }
-  const end = await endLive(parts, note, { kind: 'command', result: { exitStatus, validations: [] } })
+  const end = await withStageLock(parts, async () => {
+    requireStillOpen(parts, note)
+    return await endLive(parts, note, { kind: 'command', result: { exitStatus, validations: [] } })
+  })
   if (failure !== undefined) throw failure
   return end.kind === 'nothing' ? { kind: 'nothing', exitStatus } : { kind: 'recorded', exitStatus, end }
 }

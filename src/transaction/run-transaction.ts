@@ -16,6 +16,7 @@ import { openStage, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
 import { requireNoVmlPath, requireRecordable } from './storable-changes.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
+import { requireStillOpen, withStageLock } from './stage-lock.ts'
 import { openFolder, pathIn } from './workplace.ts'
 import type { Validation } from '../model/transaction-record.ts'
 
@@ -97,22 +98,25 @@ async function runOnce(
     const check = async () => await (checking ??= checkStage(parts, seen))
     const decision = await decide({ exitStatus, looked, check })
     if (decision === 'discard') {
-      await discardStage(parts, stage)
+      await withStageLock(parts, async () => await discardStage(parts, stage))
       return { kind: 'discarded', exitStatus }
     }
     if (decision === 'keep') return { kind: 'kept', exitStatus }
   } catch (error) {
-    await discardStage(parts, stage)
+    await withStageLock(parts, async () => await discardStage(parts, stage))
     throw error
   }
-  const end = await commitOrDiscard(parts, looked, exitStatus, await checking)
+  const end = await withStageLock(
+    parts,
+    async () => await commitOrDiscard(parts, looked, exitStatus, await checking),
+  )
   return end.kind === 'nothing' ? { kind: 'nothing', exitStatus } : { kind: 'recorded', exitStatus, end }
 }
 
 /**
  * With the checks, where they were not made yet: what fails is told, and stands in the record. A commit that failed changed nothing; what was committed and could
  * not be recorded stays for `vml tx recover`. `overtaken`: what becomes of the stage where something was changed on the machine meanwhile; kept, it cannot be
- * entered any more.
+ * entered any more. The caller holds the lock of the stage.
  */
 export async function commitOrDiscard(
   parts: TransactionParts,
@@ -121,6 +125,7 @@ export async function commitOrDiscard(
   known?: readonly Validation[],
   overtaken: 'discard' | 'keep' = 'discard',
 ): Promise<StageEnd> {
+  requireStillOpen(parts, looked.stage.note)
   try {
     requireBootImages(parts, looked.changeSet.changes)
     requireNoVmlPath(looked.changeSet.changes)

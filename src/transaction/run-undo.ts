@@ -38,7 +38,7 @@ import { keptByJournal } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
-import { beginStage, dropStage, stoppedPath } from './open-stage.ts'
+import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
@@ -80,11 +80,23 @@ export function isNothing({ paths }: UndoPlan): boolean {
 export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd> {
   requireSpace(`${plan.kind} it`, undoNeeds(parts, plan))
   const mounts = planTransferStage(parts, plan.transfers)
-  const folder = await beginStage(parts, mounts)
+  return await withNewStage(
+    parts,
+    mounts,
+    async (folder) => await runUndoIn(parts, plan, { mounts, folder, note: noteOf(parts, plan) }),
+  )
+}
+
+async function runUndoIn(
+  parts: UndoRun,
+  plan: UndoPlan,
+  own: { readonly mounts: MountPlan | undefined; readonly folder: RawPath; readonly note: StageNote },
+): Promise<StageEnd> {
+  const { mounts, folder } = own
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
   try {
-    const note = { ...noteOf(parts, plan), ...(mounts ? { plan: mounts } : {}) }
+    const note = { ...own.note, ...(mounts ? { plan: mounts } : {}) }
     await writeStageNote(pathOfNote(folder), note)
     parts.reporter.progress({ phase: 'getting what was there before' })
     const transferred =
@@ -133,7 +145,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
     }
     return await recordCommitted(parts, committed)
   } catch (error) {
-    await undoTheUndo(parts, plan, { journal, start, mounts })
+    await undoTheUndo(parts, plan, { journal, start, mounts, note: own.note })
     throw error
   }
 }
@@ -153,10 +165,12 @@ async function undoTheUndo(
     journal,
     start,
     mounts,
+    note,
   }: {
     journal: Journal | undefined
     start: (() => Promise<StoppedServices>) | undefined
     mounts: MountPlan | undefined
+    note: StageNote
   },
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
@@ -166,7 +180,7 @@ async function undoTheUndo(
     await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
-  dropStage(parts, mounts)
+  dropStage(parts, note, mounts)
 }
 
 /** Caches that went with the transaction and were made anew since are in the way of their own return. */

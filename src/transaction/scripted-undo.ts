@@ -20,6 +20,7 @@ import {
 import { openStage, readIfThere, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
+import { requireStillOpen, withStageLock } from './stage-lock.ts'
 import { openStageView } from './stage-view.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -123,15 +124,21 @@ export async function runScriptedUndo(
     requireSpace(`${plan.kind} it`, commitNeeds(parts, looked))
     const checks = await checkStage(parts, looked)
     for (const bad of notPassed(checks)) parts.reporter.warn({ warning: describeValidation(bad) })
-    const end = await commitStage(parts, looked, {
-      exitStatus: 0,
-      validations: [...checks, validationOf(differences)],
-      ...takenBackBy(plan),
+    const end = await withStageLock(parts, async () => {
+      requireStillOpen(parts, stage.note)
+      return await commitStage(parts, looked, {
+        exitStatus: 0,
+        validations: [...checks, validationOf(differences)],
+        ...takenBackBy(plan),
+      })
     })
     return { end, differences }
   } catch (error) {
     // Committed, and not recorded: that is left to `vml tx recover`.
-    if (parts.disk.look(pathIn(openFolder(parts), 'journal')) === undefined) await discardStage(parts, stage)
+    await withStageLock(parts, async () => {
+      if (parts.disk.look(pathIn(openFolder(parts), 'journal')) === undefined)
+        await discardStage(parts, stage)
+    })
     throw error
   }
 }

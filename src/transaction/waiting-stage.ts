@@ -63,7 +63,7 @@ export interface ClaimedStage {
 
 /**
  * For the commit: from here on it is this process's, and it waits no more; cut off, it is thrown away. Fails with `not-found` where none waits, `conflict` where something that it
- * changes was changed on the machine since: then it goes on waiting. One claim at a time, by a lock of the caller's.
+ * changes was changed on the machine since: then it goes on waiting. The caller holds the lock of the stage, as of all that follows here.
  */
 export async function claimWaiting(
   place: Workplace,
@@ -110,7 +110,7 @@ export async function discardWaiting(place: Workplace): Promise<string> {
   if (note === undefined) throw nothingWaits()
   const stage = readOpenStage(place)
   if (stage) await discardStage(place, stage)
-  else dropStage(place, note.plan)
+  else dropStage(place, note, note.plan)
   return note.title
 }
 
@@ -123,7 +123,7 @@ export function dropOutlived(place: Workplace): string | undefined {
 }
 
 function dropWaiting(place: Workplace, note: StageNote): string {
-  dropStage(place, note.plan)
+  dropStage(place, note, note.plan)
   return `"${note.title}" was tried before the machine was started anew, and is thrown away`
 }
 

@@ -1,9 +1,9 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
 import { endEndedRpm } from '../../app/rpm-runs.ts'
+import { dropOutlivedTried } from '../../app/tried.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { sweepStores } from '../../transaction/open-stage.ts'
 import { describeRecovered, recoverStage } from '../../transaction/recover-stage.ts'
-import { dropOutlived } from '../../transaction/waiting-stage.ts'
 import { defineCommand, flag } from '../command.ts'
 import { onOption } from '../on-option.ts'
 import { printRecorded } from '../print-transaction.ts'
@@ -33,7 +33,7 @@ export const recover = defineCommand({
     const { out } = context
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
-    const outlived = dropOutlived(parts)
+    const outlived = await dropOutlivedTried(parts)
     if (outlived !== undefined) context.reporter.warn({ warning: outlived })
     await endEndedRpm(parts)
     const recovered = await recoverStage(parts, { backward: options.backward })

@@ -7,6 +7,7 @@ import { isFailure, VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { commitOrDiscard, runTransaction } from '../../transaction/run-transaction.ts'
 import { requirePassed } from '../../transaction/stage-checks.ts'
+import { withStageLock } from '../../transaction/stage-lock.ts'
 import { previewStage, type StagePreview } from '../../transaction/stage-preview.ts'
 import { keepWaiting } from '../../transaction/waiting-stage.ts'
 import { isNothingMeant } from '../../model/mere-writing.ts'
@@ -92,7 +93,10 @@ export const commit = defineCommand({
       if (options.strict) requirePassed(checks)
     })
     context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-    const end = await commitOrDiscard(parts, looked, exitStatus, validations).catch(tellThrownAway)
+    const end = await withStageLock(
+      parts,
+      async () => await commitOrDiscard(parts, looked, exitStatus, validations),
+    ).catch(tellThrownAway)
     if (end.kind === 'nothing') return
     const { number, document } = end.transaction
     out.document({
