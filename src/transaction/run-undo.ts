@@ -38,6 +38,7 @@ import { keptByJournal } from './kept-before.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
 import { beginStage, dropStage, stoppedPath } from './open-stage.ts'
+import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
@@ -96,6 +97,7 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
         fill: async (fill) => void (await makeReady(parts, plan, fill)),
       }))
     const ready = transferred ?? (await makeReady(parts, plan))
+    requireRecordable(ready.changes, `${plan.kind} it`)
     const transferNotes = transferred?.validations ?? []
     const takenBack = takenBackBy(plan)
     const now = await readPackagesNow(parts)
