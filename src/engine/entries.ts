@@ -164,18 +164,38 @@ export async function readVmlFile(
   name: string,
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Buffer | undefined> {
-  const root = await repository.readTree(snapshot.tree, options)
+  const pieces = await openVmlFile(repository, snapshot, name, { ...options, bytesMax: documentBytesMax })
+  return pieces && Buffer.concat(await Array.fromAsync(pieces))
+}
+
+/** The same in pieces, in order: for what may be larger than a document. */
+export async function openVmlFile(
+  repository: Repository,
+  snapshot: Snapshot,
+  name: string,
+  { bytesMax, signal }: { readonly bytesMax: number; readonly signal?: AbortSignal | undefined },
+): Promise<AsyncIterable<Uint8Array> | undefined> {
+  const root = await repository.readTree(snapshot.tree, { signal })
   const folder = root.find((node) => node.name === vmlFolder.slice(1) && node.type === 'dir')
   if (folder?.subtree === undefined) return undefined
   const wanted = rawFromString(name)
-  const file = (await repository.readTree(folder.subtree, options)).find((node) => node.name === wanted)
+  const file = (await repository.readTree(folder.subtree, { signal })).find((node) => node.name === wanted)
   if (file?.type !== 'file') return undefined
-  if ((file.size ?? 0) > documentBytesMax)
-    throw new VmlError('integrity.format', `Cannot read ${vmlFolder}/${name}: it is larger than 256 MiB`)
-  const parts: Uint8Array[] = []
-  for await (const segment of repository.readFile(file.content ?? [], { ...options, keep: true }))
-    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
-  return Buffer.concat(parts)
+  const tooLarge = () =>
+    new VmlError(
+      'integrity.format',
+      `Cannot read ${vmlFolder}/${name}: it is larger than ${bytesMax / 1024 / 1024} MiB`,
+    )
+  if ((file.size ?? 0) > bytesMax) throw tooLarge()
+  return (async function* () {
+    let left = bytesMax
+    for await (const segment of repository.readFile(file.content ?? [], { signal, keep: true })) {
+      left -= segment.kind === 'data' ? segment.bytes.length : segment.length
+      // Its size is a claim.
+      if (left < 0) throw tooLarge()
+      yield segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length)
+    }
+  })()
 }
 
 /** Brings the catalogue to what the repository has, and returns its rows. */

@@ -48,8 +48,13 @@ async function nodeOfFolder(folder: Folder, name: string, nodes: readonly TreeNo
 
 /** For whoever wants to know what it takes before the folder is stored. */
 export async function storeBytes(writer: Writer, bytes: Uint8Array): Promise<StoredFile> {
+  return await storePieces(writer, [bytes])
+}
+
+/** Of one file, in order. */
+export async function storePieces(writer: Writer, pieces: readonly Uint8Array[]): Promise<StoredFile> {
   const sink = writer.openFile()
-  if (bytes.length > 0) await sink.write({ kind: 'data', bytes })
+  for (const bytes of pieces) if (bytes.length > 0) await sink.write({ kind: 'data', bytes })
   return await sink.finish()
 }
 

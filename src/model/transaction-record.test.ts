@@ -8,8 +8,10 @@ import { parseRawPath, type RawPath } from './raw-path.ts'
 import type { Fingerprint, PreImage, RecordedChange } from './transaction.ts'
 import {
   encodeChanges,
+  encodeReadable,
   encodeTransaction,
   isRecordable,
+  openChangesReader,
   parseChanges,
   parseTransaction,
   type TransactionDocument,
@@ -130,6 +132,51 @@ test('attributes of some megabytes are read back, and what would not be is said 
     if (isRecordable(change)) assert.equal(parseChanges(encoded)[0]?.after?.xattrs?.length, count)
     else assert.throws(() => parseChanges(encoded), VmlError)
   }
+})
+
+test('a list is read in pieces that end anywhere, and no more of it is written than can be read', () => {
+  const lines = (changes: readonly RecordedChange[]) =>
+    changes.map((each) => Buffer.concat([...encodeChanges([each])]))
+  fc.assert(
+    fc.property(
+      fc.array(change, { maxLength: 20 }),
+      fc.integer({ min: 1, max: 300 }),
+      fc.nat({ max: 20_000 }),
+      (changes, pieceBytes, bytesMax) => {
+        const { pieces, leftOut } = encodeReadable(changes, bytesMax)
+        const bytes = Buffer.concat(pieces)
+        const reader = openChangesReader()
+        for (let at = 0; at < bytes.length; at += pieceBytes) {
+          const piece = Buffer.from(bytes.subarray(at, at + pieceBytes))
+          reader.take(piece)
+          piece.fill(0)
+        }
+        const read = reader.end()
+        assert.deepEqual([...read, ...leftOut], changes)
+        assert.ok(bytes.length <= bytesMax)
+        const [next] = lines(leftOut)
+        if (next) assert.ok(bytes.length + next.length > bytesMax)
+      },
+    ),
+    { numRuns: 200 },
+  )
+})
+
+test('what one line cannot hold is left out alone', () => {
+  const file = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n } as const
+  const small = { owner: { kind: 'script' }, preImage: { kind: 'fingerprint' }, afterKept: false } as const
+  const xattrs = Array.from({ length: 1001 }, (_, at) => ({
+    name: rawFromString(`user.${at}`),
+    value: new Uint8Array(1),
+  }))
+  const all: RecordedChange[] = [
+    { path: '/a' as RawPath, after: file, ...small },
+    { path: '/b' as RawPath, after: { ...file, xattrs }, ...small },
+    { path: '/c' as RawPath, after: file, ...small },
+  ]
+  const { pieces, leftOut } = encodeReadable(all)
+  assert.deepEqual(leftOut, [all[1]])
+  assert.deepEqual(parseChanges(Buffer.concat(pieces)), [all[0], all[2]])
 })
 
 const document: TransactionDocument = {

@@ -224,43 +224,139 @@ export function parseTransaction(bytes: Uint8Array): TransactionDocument {
 
 /** One line of JSON for each path, sorted bytewise by path. */
 export function* encodeChanges(changes: Iterable<RecordedChange>): Generator<Buffer> {
-  let lines: string[] = []
-  for (const change of changes) {
-    lines.push(encodeChange(change))
-    if (lines.length < linesAtOnce) continue
-    yield Buffer.from(lines.join(''), 'utf8')
-    lines = []
+  yield* joined(linesOf(changes))
+}
+
+function* linesOf(changes: Iterable<RecordedChange>): Generator<string> {
+  for (const change of changes) yield encodeChange(change)
+}
+
+function* joined(lines: Iterable<string>): Generator<Buffer> {
+  let some: string[] = []
+  let characters = 0
+  for (const line of lines) {
+    some.push(line)
+    characters += line.length
+    if (some.length < linesAtOnce && characters < charactersAtOnce) continue
+    yield Buffer.from(some.join(''), 'utf8')
+    some = []
+    characters = 0
   }
-  if (lines.length > 0) yield Buffer.from(lines.join(''), 'utf8')
+  if (some.length > 0) yield Buffer.from(some.join(''), 'utf8')
 }
 
 const linesAtOnce = 1000
+/** JavaScript's longest text is half a gigabyte. */
+const charactersAtOnce = 16 * 1024 * 1024
 /** Some 10 MiB of attributes before it and after it, in base64, where programs have some hundred bytes of them. */
 const lineBytesMax = 32 * 1024 * 1024
 
-export function parseChanges(bytes: Uint8Array): RecordedChange[] {
-  const changes: RecordedChange[] = []
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (let start = 0; start < buffer.length;) {
-    const found = buffer.indexOf(0x0a, start)
-    const end = found === -1 ? buffer.length : found
-    if (end - start > lineBytesMax || changes.length >= entryPathsMax)
-      throw new VmlError('integrity.format', 'Cannot read /.vml/changes.jsonl: it is too long')
-    const value = parseDocumentJson('changes.jsonl', buffer.subarray(start, end))
-    changes.push(check('changes.jsonl', changeCheck, value))
-    start = end + 1
+/** Some two million changes of usual length; parsed, they take half as much again in memory. */
+export const changesBytesMax = 1024 * 1024 * 1024
+/** Where pre-images go for the budget, lines say so, and become longer: what was written must be readable afterwards, too. */
+export const writtenBytesMax = changesBytesMax * 0.75
+
+export interface ReadableChanges {
+  readonly pieces: readonly Buffer[]
+  /** What a record does not hold: the last ones of too many, and what has too large attributes. */
+  readonly leftOut: readonly RecordedChange[]
+}
+
+/** As `encodeChanges`, but no more than what can be read again. */
+export function encodeReadable(
+  changes: Iterable<RecordedChange>,
+  bytesMax = writtenBytesMax,
+): ReadableChanges {
+  const leftOut: RecordedChange[] = []
+  let [count, bytes] = [0, 0]
+  const readable = function* () {
+    for (const change of changes) {
+      const line = isRecordable(change) ? encodeChange(change) : undefined
+      if (line !== undefined) bytes += Buffer.byteLength(line)
+      // Once it is full, nothing of what comes later is in it: what lies in a folder comes after that.
+      if (line === undefined || bytes > bytesMax || count >= entryPathsMax) leftOut.push(change)
+      else {
+        count++
+        yield line
+      }
+    }
   }
-  return changes
+  return { pieces: [...joined(readable())], leftOut }
+}
+
+/** Takes a list as it comes, in pieces that end anywhere. */
+export interface ChangesReader {
+  take(piece: Uint8Array): void
+  end(): RecordedChange[]
+}
+
+export function openChangesReader(): ChangesReader {
+  const changes: RecordedChange[] = []
+  let begun: Buffer[] = []
+  let begunBytes = 0
+  const begin = (bytes: Buffer) => {
+    begunBytes += bytes.length
+    if (begunBytes > lineBytesMax || changes.length >= entryPathsMax)
+      throw new VmlError('integrity.format', 'Cannot read /.vml/changes.jsonl: it is too long')
+    begun.push(bytes)
+  }
+  const endLine = () => {
+    const value = parseDocumentJson('changes.jsonl', Buffer.concat(begun))
+    changes.push(check('changes.jsonl', changeCheck, value))
+    begun = []
+    begunBytes = 0
+  }
+  return {
+    take(piece) {
+      const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength)
+      let start = 0
+      for (let end = bytes.indexOf(0x0a); end !== -1; end = bytes.indexOf(0x0a, start)) {
+        begin(bytes.subarray(start, end))
+        endLine()
+        start = end + 1
+      }
+      // Whoever gives pieces may use their bytes again.
+      if (start < bytes.length) begin(Buffer.from(bytes.subarray(start)))
+    },
+    end() {
+      if (begunBytes > 0) endLine()
+      return changes
+    },
+  }
+}
+
+export function parseChanges(bytes: Uint8Array): RecordedChange[] {
+  const reader = openChangesReader()
+  reader.take(bytes)
+  return reader.end()
 }
 
 /** What `parseChanges` would refuse can be no record: its attributes are too many, or too large together. */
 export function isRecordable({ before, after }: Pick<RecordedChange, 'before' | 'after'>): boolean {
+  const sides = [before, after].flatMap((side) => side ?? [])
+  if (sides.some(({ xattrs = [] }) => xattrs.length > xattrsMax)) return false
+  return sides.reduce((sum, side) => sum + xattrCharacters(side), 0) <= lineBytesMax - otherBytesMax
+}
+
+/** About what its line takes, before it is decided how its pre-image is kept. */
+export function estimateLineBytes({
+  path,
+  before,
+  after,
+}: Pick<RecordedChange, 'path' | 'before' | 'after'>): number {
+  let bytes = plainLineBytes + path.length
+  for (const side of [before, after])
+    if (side) bytes += (side.linkTarget?.length ?? 0) + xattrCharacters(side)
+  return bytes
+}
+
+/** Two fingerprints without attributes, an owner, a delta by its names. */
+const plainLineBytes = 800
+
+function xattrCharacters({ xattrs = [] }: Fingerprint): number {
   let characters = 0
-  for (const { xattrs = [] } of [before, after].flatMap((side) => side ?? [])) {
-    if (xattrs.length > xattrsMax) return false
-    for (const { name, value } of xattrs) characters += 2 * name.length + Math.ceil(value.length / 3) * 4 + 64
-  }
-  return characters <= lineBytesMax - otherBytesMax
+  for (const { name, value } of xattrs) characters += 2 * name.length + Math.ceil(value.length / 3) * 4 + 64
+  return characters
 }
 
 /** A path and targets of links of 64 KiB each in base64, and attributes of other kinds. */

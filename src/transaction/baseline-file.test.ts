@@ -117,3 +117,19 @@ test('a line is found by its path, whatever bytes it has and whatever its target
     }),
   )
 })
+
+test('what cannot be read again is not written: the longest lines are left out, all others are there', () => {
+  fc.assert(
+    fc.property(contents, fc.nat({ max: 2000 }), (files, bytesMax) => {
+      const baseline = baselineOf(files)
+      const back = decodeBaseline(encodeBaseline(baseline, bytesMax), bytesMax)
+      const lengths = (lines: Iterable<string>) => [...lines].map(({ length }) => length)
+      const left = [...baseline.lines].filter(([path]) => !back.lines.has(path)).map(([, line]) => line)
+      const bytes = lengths(back.lines.values()).reduce((sum, length) => sum + length, 0)
+      assert.ok(bytes <= bytesMax)
+      if (left.length === 0) return
+      assert.ok(bytes + Math.min(...lengths(left)) > bytesMax)
+      assert.ok(Math.min(...lengths(left)) >= Math.max(0, ...lengths(back.lines.values())))
+    }),
+  )
+})

@@ -58,9 +58,12 @@ function sumOf(line: string): string | undefined {
   return /"sha256":"([0-9a-f]{64})"/.exec(line)?.[1]
 }
 
-/** To be written with `writeFileDurable`. Contents that no path has are left out. */
-export function encodeBaseline({ lines, contents }: Baseline): Buffer {
-  const sorted = [...lines].toSorted(([one], [other]) => (one < other ? -1 : 1))
+/**
+ * To be written with `writeFileDurable`. Contents that no path has are left out. So are the longest lines where all of them are more than can be read again: what
+ * has none is known by its attributes in the index alone.
+ */
+export function encodeBaseline({ lines, contents }: Baseline, bytesMax = listBytesMax): Buffer {
+  const sorted = fitting([...lines], bytesMax).toSorted(([one], [other]) => (one < other ? -1 : 1))
   const list = packContent(Buffer.from(sorted.map(([, line]) => line).join(''), 'utf8'))
   const needed = new Set(sorted.flatMap(([, line]) => sumOf(line) ?? []))
   const frames = [...contents].filter(([sum]) => needed.has(sum))
@@ -74,8 +77,19 @@ export function encodeBaseline({ lines, contents }: Baseline): Buffer {
   return Buffer.concat([header, head, ...frames.map(([, frame]) => frame)])
 }
 
+type Line = readonly [RawPath, string]
+
+function fitting(lines: readonly Line[], bytesMax: number): readonly Line[] {
+  const bytes = lines.reduce((sum, [, line]) => sum + Buffer.byteLength(line), 0)
+  if (bytes <= bytesMax) return lines
+  let left = bytesMax
+  return lines
+    .toSorted(([, one], [, other]) => one.length - other.length)
+    .filter(([, line]) => (left -= Buffer.byteLength(line)) >= 0)
+}
+
 /** Fails with `integrity.…` on what `encodeBaseline` cannot have written. Contents are compared with their hashes as they are unpacked. */
-export function decodeBaseline(file: Uint8Array): Baseline {
+export function decodeBaseline(file: Uint8Array, bytesMax = listBytesMax): Baseline {
   const bytes = Buffer.from(file.buffer, file.byteOffset, file.byteLength)
   if (bytes.length < headerBytes || !bytes.subarray(0, magic.length).equals(magic))
     throw damaged('it does not begin as one')
@@ -95,7 +109,7 @@ export function decodeBaseline(file: Uint8Array): Baseline {
     contents.set(name, bytes.subarray(at, end))
     at = end
   }
-  return { lines: linesOf(unpacked(head.subarray(0, listBytes), listBytesMax)), contents }
+  return { lines: linesOf(unpacked(head.subarray(0, listBytes), Math.max(bytesMax, 1))), contents }
 }
 
 const plainPath = /^\{"path":"([^"\\\u0080-\uffff]*)",/

@@ -88,9 +88,11 @@ async function preImageOf(
   const rule = parts.ruleOf(path)
   const reference = parts.references.get(path)
   const kept = parts.before(path)
+  if (isUnknown(change.before)) return { kind: 'lost', reason: parts.lost(path) }
   const isNeeded = change.before?.type === 'file' && rule === undefined && reference === undefined
   if (isNeeded && kept === undefined) return { kind: 'lost', reason: parts.lost(path) }
   const base = baseOf(change, bases.get(path), parts)
+  const looked = base && lookOf(parts.after(base.path))
   const chosen = await choosePreImage(change, {
     ...(reference ? { reference } : {}),
     ...(rule === undefined ? {} : { rule }),
@@ -107,9 +109,24 @@ async function preImageOf(
   if (!('delta' in chosen)) return chosen.preImage
   // The entry itself has the content after it of what is merged by meaning.
   const isInEntry = chosen.base === path && afterKept
-  if (!isInEntry && !(await parts.pin(chosen.base, chosen.preImage.base))) return { kind: 'blob' }
+  if (!isInEntry) {
+    const isPinned = await parts.pin(chosen.base, chosen.preImage.base)
+    // The pin is a name of what lies there by now: what was written into since it was read is no base.
+    if (!isPinned || lookOf(parts.after(chosen.base)) !== looked) return { kind: 'blob' }
+  }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage
+}
+
+/** Where only its place in an index is known, nobody can make it again. */
+function isUnknown(before: PathChange['before']): boolean {
+  if (before?.type === 'symlink') return before.linkTarget === undefined
+  return (before?.type === 'dev' || before?.type === 'chardev') && before.device === undefined
+}
+
+function lookOf(file: RawText): string {
+  const status = lstatSync(rawToBytes(file), { bigint: true, throwIfNoEntry: false })
+  return status ? `${status.ino} ${status.size} ${status.mtimeNs}` : 'gone'
 }
 
 /** A program that has it open may go on to write at its end. */

@@ -1,15 +1,17 @@
 // Removes records of transactions: what others need of them is written into those first, or nothing is removed.
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { silentReporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { type ChainedChange, followDeltas } from './delta-chains.ts'
 import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
-import { type RecordKeeping, readTransactions } from './keep-records.ts'
+import type { RecordKeeping } from './keep-records.ts'
 import type { Pin } from './pins.ts'
 import { type RemovePlan, runRemove } from '../engine/remove.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
-import type { ReadTransaction } from './transaction-entry.ts'
+import { readTransactionDocument, readTransactionsOf, type ReadTransaction } from './transaction-entry.ts'
+import { transactionEntries } from './transactions.ts'
 
 export interface RecordRemover {
   readonly keeping: RecordKeeping
@@ -34,14 +36,30 @@ export async function planRecordRemoval(
   plan: RemovePlan,
 ): Promise<RecordRemoval | undefined> {
   if (!plan.entries.some(({ kind }) => kind === 'transaction')) return undefined
-  const transactions = await readTransactions(keeping)
   const going = new Set(plan.entries.map(({ id }) => id))
+  const transactions = await readGoingAndStaying(keeping, going)
   requireWhatTheyTookBack(transactions, going)
   const pins = pinsNow()
   const broken = new Set(followDeltas(transactions, pins).broken.map(({ change }) => change))
   const staying = transactions.filter(({ entry }) => !going.has(entry.id))
   const lost = followDeltas(staying, pins).broken.filter(({ change }) => !broken.has(change))
   return { plan, transactions, dependents: Map.groupBy(lost, ({ transaction }) => transaction) }
+}
+
+/** Of a record that goes and cannot be read nothing can be saved for others, and it must not stand in the way for ever. */
+async function readGoingAndStaying(
+  { logbook, place }: RecordKeeping,
+  going: ReadonlySet<EntryId>,
+): Promise<readonly ReadTransaction[]> {
+  const { repository } = logbook
+  const entries = await transactionEntries(logbook, place)
+  return await readTransactionsOf(repository, entries, place, async (entry, error) => {
+    if (!going.has(entry.id) || !isFailure(error, 'integrity.format')) throw error
+    place.reporter.warn({
+      warning: `What ${entryName(entry)} keeps for others goes with it, since it cannot be read (${messageOf(error)}): vml tx check tells afterwards which are incomplete`,
+    })
+    return { entry, document: await readTransactionDocument(repository, entry, place), changes: [] }
+  })
 }
 
 /**
@@ -54,6 +72,8 @@ export async function runRecordRemoval(remover: RecordRemover, removal: RecordRe
   const { logbook, place } = keeping
   const { plan, dependents, transactions } = removal
   const contents = keeping.contentsOf(transactions)
+  // What cannot be read was told when it was planned.
+  const quiet = { ...place, reporter: silentReporter }
   for (const [transaction, changes] of dependents) {
     const preImages = new Map<RawPath, NewPreImage>()
     for (const { change } of changes) {
@@ -67,7 +87,7 @@ export async function runRecordRemoval(remover: RecordRemover, removal: RecordRe
     await rewriteTransaction(logbook, transaction, { preImages, gaps: [] }, place.signal)
   }
   await runRemove(logbook, plan, place.signal, async () => {
-    const now = await planRecordRemoval(remover, plan)
+    const now = await planRecordRemoval({ ...remover, keeping: { ...keeping, place: quiet } }, plan)
     if (now === undefined || now.dependents.size === 0) return
     throw new VmlError('conflict', 'Cannot remove these: the logbook was changed since it was looked at', {
       hint: 'Nothing was removed. Run the command again',

@@ -39,6 +39,7 @@ import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
 import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
+import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
@@ -109,6 +110,7 @@ async function runUndoIn(
         fill: async (fill) => void (await makeReady(parts, plan, fill)),
       }))
     const ready = transferred ?? (await makeReady(parts, plan))
+    requireRecordable(ready.changes, `${plan.kind} it`)
     const transferNotes = transferred?.validations ?? []
     const takenBack = takenBackBy(plan)
     const now = await readPackagesNow(parts)

@@ -4,6 +4,7 @@ import { printable } from '../base/raw-text.ts'
 import { vmlPath } from '../engine/vml-path.ts'
 import {
   compareRaw,
+  entryPathsMax,
   isRawName,
   isWithin,
   nearestIn,
@@ -13,7 +14,12 @@ import {
   rootPath,
 } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
-import { isRecordable, parseChanges } from '../model/transaction-record.ts'
+import {
+  estimateLineBytes,
+  isRecordable,
+  parseChanges,
+  writtenBytesMax,
+} from '../model/transaction-record.ts'
 
 /** Fails with `unsupported`: what an entry has of its own lies at that name, and a machine's own things would lie among it. */
 export function requireNoVmlPath(changes: readonly Pick<PathChange, 'path'>[]): void {
@@ -26,14 +32,21 @@ export function requireNoVmlPath(changes: readonly Pick<PathChange, 'path'>[]): 
   )
 }
 
-/** Fails with `unsupported`: a record that cannot be read is none. */
-export function requireRecordable(changes: readonly PathChange[]): void {
+/** Fails with `unsupported`: a record that cannot be read is none. `what` follows "Cannot". */
+export function requireRecordable(changes: readonly PathChange[], what = 'commit the transaction'): void {
   const bad = changes.find((change) => !isRecordable(change))
-  if (bad === undefined) return
+  if (bad)
+    throw new VmlError(
+      'unsupported',
+      `Cannot ${what}: "${printable(bad.path)}" has more extended attributes than a record holds`,
+      { hint: 'Nothing was changed. getfattr -d -m- shows them' },
+    )
+  const bytes = changes.reduce((sum, change) => sum + estimateLineBytes(change), 0)
+  if (bytes <= writtenBytesMax && changes.length <= entryPathsMax) return
   throw new VmlError(
     'unsupported',
-    `Cannot commit the transaction: "${printable(bad.path)}" has more extended attributes than a record holds`,
-    { hint: 'Nothing was changed. getfattr -d -m- shows them' },
+    `Cannot ${what}: it changes ${changes.length} paths, which is more than a record holds`,
+    { details: { paths: changes.length }, hint: 'Nothing was changed. Do it in parts, one after the other' },
   )
 }
 

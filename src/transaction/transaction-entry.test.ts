@@ -109,3 +109,54 @@ test('where what a difference was made against is another one by now, the conten
   assert.equal((await content({ kind: 'delta', name: names[0] ?? '' }))?.type, undefined)
   assert.equal((await content({ kind: 'delta', name: names[1] ?? '' }))?.type, 'file')
 })
+
+test('a list of changes that is larger than a document is read again; what a record does not hold is told', async () => {
+  const { repository } = await makeRepository()
+  await using _repository = repository
+  using catalog = openCatalog(':memory:')
+  const xattrs = Array.from({ length: 1001 }, (_, at) => ({
+    name: rawFromString(`user.${at}`),
+    value: Buffer.alloc(1),
+  }))
+  const changes = Array.from({ length: 4500 }, (_, at): RecordedChange => ({
+    path: parseRawPath(rawFromString(`/${at + 1000}`)) ?? assert.fail(),
+    after: {
+      ...{ type: 'symlink', mode: 0o777, uid: 0, gid: 0, mtimeNs: 0n },
+      linkTarget: rawFromString('n'.repeat(60_000)),
+      ...(at === 5 ? { xattrs } : {}),
+    },
+    owner: { kind: 'script' },
+    preImage: { kind: 'fingerprint' },
+    afterKept: false,
+  }))
+  {
+    await using writer = await repository.beginWrite()
+    const { document } = await storeTransaction(
+      writer,
+      {
+        title: 'links are made',
+        note: '',
+        tags: [],
+        machine: { name: 'here', facts: {} },
+        document: documentOf({ counts: { created: 4500, changed: 0, deleted: 0 } }),
+        changes,
+        contentBefore: () => assert.fail(),
+        contentAfter: () => assert.fail(),
+        deltas: new Map(),
+        folderAttributes: () => assert.fail(),
+      },
+      { nextNumber: () => Promise.resolve(1) },
+    )
+    assert.equal(document.complete, false)
+  }
+  const [entry] = await listEntries({ repository, catalog })
+  assert.ok(entry)
+  const { changes: read, document } = await readTransaction(repository, entry)
+  assert.deepEqual(document.gaps, [
+    { path: '/1005', reason: 'it is not recorded: a record does not hold so much' },
+  ])
+  assert.deepEqual(
+    read.map(({ path, after }) => [path, after?.linkTarget?.length]),
+    changes.filter((_, at) => at !== 5).map(({ path }) => [path, 60_000]),
+  )
+})

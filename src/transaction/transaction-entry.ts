@@ -9,18 +9,26 @@ import { pathParts, type RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { RecordedChange } from '../model/transaction.ts'
 import {
-  encodeChanges,
+  changesBytesMax,
+  encodeReadable,
   encodeTransaction,
-  parseChanges,
+  openChangesReader,
   parseTransaction,
   type TransactionDocument,
   writtenReason,
 } from '../model/transaction-record.ts'
 import type { PackageRecords } from '../packages/package-system.ts'
 import type { Repository, Writer } from '../store/store.ts'
-import { entryName, joinDescription, type LoggedEntry, ownTags, readVmlFile } from '../engine/entries.ts'
+import {
+  entryName,
+  joinDescription,
+  type LoggedEntry,
+  openVmlFile,
+  ownTags,
+  readVmlFile,
+} from '../engine/entries.ts'
 import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
-import { storeBytes, storeVmlFolder, type VmlFile } from '../engine/vml-folder.ts'
+import { storeBytes, storePieces, storeVmlFolder, type VmlFile } from '../engine/vml-folder.ts'
 
 /** Who and where, for `/.vml/entry.json`. */
 export interface RecordedMachine {
@@ -80,16 +88,15 @@ export async function storeTransaction(
   const records: VmlFile[] = []
   for (const [name, bytes] of transaction.packageRecords ?? [])
     records.push({ name, stored: await storeBytes(writer, bytes) })
-  const changesFile: VmlFile = {
-    name: 'changes.jsonl',
-    stored: await storeBytes(writer, Buffer.concat([...encodeChanges(changes)])),
-  }
+  const { pieces, leftOut } = encodeReadable(changes)
+  const changesFile: VmlFile = { name: 'changes.jsonl', stored: await storePieces(writer, pieces) }
+  const gaps = [...altered.map((path) => ({ path, reason: writtenReason })), ...gapOf(leftOut)]
   // What it costs is told by what lies in packs: all but a few documents.
   await writer.flush()
   const document: TransactionDocument = {
     ...transaction.document,
-    complete: transaction.document.complete && altered.length === 0,
-    gaps: [...transaction.document.gaps, ...altered.map((path) => ({ path, reason: writtenReason }))],
+    complete: transaction.document.complete && gaps.length === 0,
+    gaps: [...transaction.document.gaps, ...gaps],
     storedBytes: writer.statistics().storedBytes,
   }
   const number = await nextNumber()
@@ -122,6 +129,13 @@ export async function storeTransaction(
     { signal },
   )
   return { snapshot, number, document }
+}
+
+/** Before a commit that is refused; where the machine was changed already, it is told. One for all: a list of records reads this for each. */
+function gapOf([first, ...others]: readonly RecordedChange[]): TransactionDocument['gaps'] {
+  if (first === undefined) return []
+  const more = others.length === 0 ? 'it is' : `it and ${others.length} more are`
+  return [{ path: first.path, reason: `${more} not recorded: a record does not hold so much` }]
 }
 
 /** A recorded transaction, as its entry tells it. */
@@ -158,8 +172,22 @@ export async function readTransaction(
   options: ReadOptions = {},
 ): Promise<ReadTransaction> {
   const document = await readTransactionDocument(repository, entry, options)
-  const changes = parseChanges(await requireVmlFile(repository, entry, 'changes.jsonl', options))
-  return { entry, document, changes }
+  return { entry, document, changes: await readChanges(repository, entry, options) }
+}
+
+/** As they come: the list may be longer than any text. */
+async function readChanges(
+  repository: Repository,
+  entry: LoggedEntry,
+  { signal }: ReadOptions,
+): Promise<RecordedChange[]> {
+  const name = 'changes.jsonl'
+  const limits = { bytesMax: changesBytesMax, signal }
+  const pieces = await openVmlFile(repository, entry.snapshot, name, limits)
+  if (pieces === undefined) throw notThere(entry, name)
+  const reader = openChangesReader()
+  for await (const piece of pieces) reader.take(piece)
+  return reader.end()
 }
 
 /** Each may have tens of thousands of paths: not all of a long history are read at once. In their order. */
@@ -167,12 +195,19 @@ export async function readTransactionsOf(
   repository: Repository,
   entries: readonly LoggedEntry[],
   options: ReadOptions = {},
+  /** What stands for one that cannot be read. */
+  instead: (entry: LoggedEntry, error: unknown) => Promise<ReadTransaction> = rethrow,
 ): Promise<ReadTransaction[]> {
   return await mapOrdered(
     entries,
     readsAtOnce,
-    async (entry) => await readTransaction(repository, entry, options),
+    async (entry) =>
+      await readTransaction(repository, entry, options).catch((error: unknown) => instead(entry, error)),
   )
+}
+
+function rethrow(_entry: LoggedEntry, error: unknown): never {
+  throw error
 }
 
 const readsAtOnce = 4
@@ -185,7 +220,11 @@ async function requireVmlFile(
 ): Promise<Buffer> {
   const bytes = await readVmlFile(repository, entry.snapshot, name, options)
   if (bytes) return bytes
-  throw new VmlError('integrity.missing', `Cannot read ${entryName(entry)}: /.vml/${name} is not there`, {
+  throw notThere(entry, name)
+}
+
+function notThere(entry: LoggedEntry, name: string): VmlError {
+  return new VmlError('integrity.missing', `Cannot read ${entryName(entry)}: /.vml/${name} is not there`, {
     hint: 'vml check tells whether the logbook is damaged',
   })
 }

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { documentOf } from '../../test/recorded-transaction.ts'
+import { makeRepository } from '../../test/store-fixture.ts'
+import { silentReporter } from '../base/progress.ts'
+import { asRaw } from '../base/raw-text.ts'
+import { openCatalog } from '../catalog/catalog.ts'
+import { listEntries } from '../engine/entries.ts'
+import { planRemove } from '../engine/remove.ts'
+import { parseRawPath, rootPath } from '../model/raw-path.ts'
+import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
+import { storeTransaction } from './transaction-entry.ts'
+
+test('a record that cannot be read can be removed, and it is said what nobody can tell of it; the others stay', async () => {
+  const { repository } = await makeRepository()
+  await using _repository = repository
+  using catalog = openCatalog(':memory:')
+  const logbook = { repository, catalog }
+  for (const [at, name] of ['no name', 'tiny'].entries()) {
+    await using writer = await repository.beginWrite()
+    await storeTransaction(
+      writer,
+      {
+        title: name,
+        note: '',
+        tags: [],
+        machine: { name: 'here', facts: {} },
+        document: documentOf(),
+        changes: [
+          {
+            path: parseRawPath(asRaw('/made')) ?? assert.fail(),
+            after: { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n },
+            owner: { kind: 'package', package: name },
+            preImage: { kind: 'fingerprint' },
+            afterKept: false,
+          },
+        ],
+        contentBefore: () => assert.fail(),
+        contentAfter: () => assert.fail(),
+        deltas: new Map(),
+        folderAttributes: () => assert.fail(),
+      },
+      { nextNumber: () => Promise.resolve(at + 1) },
+    )
+  }
+  const entries = await listEntries(logbook)
+  const unread = entries.filter(({ title }) => title === 'no name')
+  const others = entries.filter(({ title }) => title === 'tiny')
+  const warnings: string[] = []
+  const reporter = {
+    ...silentReporter,
+    warn: ({ warning }: { warning: string }) => void warnings.push(warning),
+  }
+  const remover = {
+    keeping: {
+      place: { root: rootPath, state: rootPath, reporter, signal: undefined },
+      logbook,
+      contentsOf: () => ({
+        before: () => assert.fail(),
+        segmentsBefore: () => assert.fail(),
+        after: () => assert.fail(),
+      }),
+    },
+    pins: () => [],
+  }
+  await assert.rejects(planRecordRemoval(remover, planRemove(others)), { code: 'integrity.format' })
+  const removal = await planRecordRemoval(remover, planRemove(unread))
+  assert.ok(removal)
+  await runRecordRemoval(remover, removal)
+  assert.deepEqual(await listEntries(logbook), others)
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', /What #1 keeps for others goes with it, since it cannot be read/)
+})
