@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { mergeLines, mergeLinesMax } from './merge-lines.ts'
+import { mergeLines, mergeSingleLines } from './merge-lines.ts'
+import { mergeLinesMax } from './merge-regions.ts'
 
 /** Lines that are each there once: then a diff has one answer, and `model` can say what must come out. */
 const edit = fc.array(fc.constantFrom(...Array<string>(17).fill('keep'), 'drop', 'change', 'insert'), {
@@ -98,8 +99,8 @@ function textOf(lines: readonly string[]): string {
   return lines.map((line) => `${line}\n`).join('')
 }
 
-test('lines that touch are told apart where one side put some in and the other changed only what was there', () => {
-  const merged = (base: string, ours: string, theirs: string) => mergeLines({ base, ours, theirs })
+test('in a list of lines that each stand for themselves, those that touch are told apart by what they are about', () => {
+  const merged = (base: string, ours: string, theirs: string) => mergeSingleLines({ base, ours, theirs })
   // k appended a line, and so did somebody after it.
   assert.deepEqual(merged('a\nk\n', 'a\nk\nlater\n', 'a\n'), { kind: 'merged', text: 'a\nlater\n' })
   assert.deepEqual(merged('k\na\n', 'later\nk\na\n', 'a\n'), { kind: 'merged', text: 'later\na\n' })
@@ -111,4 +112,16 @@ test('lines that touch are told apart where one side put some in and the other c
   assert.equal(merged('x=2\n', 'x=3\n', 'x=1\n').kind, 'conflict')
   assert.equal(merged('b=1\n', 'a=4\nb=1\n', 'a=1\n').kind, 'conflict')
   assert.equal(merged('a\n', 'a\nlater\n', 'a\nbefore\n').kind, 'conflict')
+  // Two lines would become one.
+  assert.equal(merged('x 2\n', 'x 2\ny 1\n', 'x 1').kind, 'conflict')
+})
+
+test('lines that touch are a conflict elsewhere, with those between which a comparison chose one of two', () => {
+  const kind = (base: string, ours: string, theirs: string) => mergeLines({ base, ours, theirs }).kind
+  assert.equal(kind('a\nk\n', 'a\nk\nlater\n', 'a\n'), 'conflict')
+  assert.equal(kind('x 2\n', 'x 2\ny 1\n', 'x 1\n'), 'conflict')
+  assert.equal(kind('a\nk\nb\n', 'a\nk\nmine\n', 'a\nb\n'), 'conflict')
+  // k appended the second one, and not the first, which would be far from the line that came later.
+  assert.equal(kind('q\nu a\nx 1\nu a\nx 1\n', 'u a\nx 1\nu a\nx 1\ny 2\n', 'q\nu a\nx 1\n'), 'conflict')
+  assert.equal(kind('a\nk\nb\nc\n', 'a\nk\nb\nc\nlater\n', 'a\nb\nc\n'), 'merged')
 })

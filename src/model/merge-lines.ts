@@ -1,72 +1,171 @@
 // Merges configuration line by line, as diff3(1) and `git merge-file` do.
-import { diff3MergeRegions } from 'node-diff3'
-import { bothChanged, type LineRange, type TextMerge, type TextOutcome } from './merge-outcome.ts'
+import { isWithoutScope, openersOf } from './line-scopes.ts'
+import { mergeBeside } from './merge-beside.ts'
+import {
+  bothChanged,
+  type LineRange,
+  type MergeSides,
+  type TextMerge,
+  type TextOutcome,
+} from './merge-outcome.ts'
+import { type MergeRegion, regionsOf, type SideLines } from './merge-regions.ts'
 
-/** Of what is left between the common beginning and end: finding the common lines takes time with its square (0.5 s at this number). */
-export const mergeLinesMax = 20_000
-/** Pairs of equal lines, of which all are looked at: a file of blank lines has as many as its lines squared (2 s at this number). */
-const equalPairsMax = 1_000_000
+/** Of a whole file, whose blocks are looked for. */
+const fileLinesMax = 1_000_000
 
-/** What each changed is in the result where it touches nothing of the other's; else ours stands there, and its lines are named. */
-export const mergeLines: TextMerge = ({ base, ours, theirs }) => {
-  if (base === undefined || ours === undefined || theirs === undefined) return bothChanged
-  const trimmed = trimCommon([base, ours, theirs].map(linesOf))
-  const [o = [], a = [], b = []] = trimmed.middles
-  if (!isBounded(o, a) || !isBounded(o, b)) return { kind: 'conflict', reason: 'too-large' }
-  const lines: string[] = []
-  const conflicts: LineRange[] = []
-  for (const region of diff3MergeRegions(a, o, b)) {
-    if (region.stable) append(lines, region.bufferContent)
-    else {
-      const beside = mergeBeside(region.oContent, region.aContent, region.bContent)
-      append(lines, beside ?? region.aContent)
-      if (beside !== undefined || isSame(region.aContent, region.bContent)) continue
-      const first = trimmed.head.length + region.aStart + 1
-      conflicts.push({ first, last: first + region.aLength - 1 })
-    }
-  }
-  const text = [...trimmed.head, ...lines, ...trimmed.tail].join('')
-  return conflicts.length === 0 ? { kind: 'merged', text } : conflictOf(conflicts, text, ours)
+/**
+ * What each changed is in the result where it touches nothing of the other's; else ours stands there, and its lines are named. Lines that touch, and
+ * those that would come to stand in another block, may mean something else there: they are a conflict.
+ */
+export const mergeLines: TextMerge = (texts) =>
+  mergeBothWays(texts, { mergeTouching: () => undefined, isInPlace: isInItsBlocks })
+
+/** For files of which every line stands for itself, whatever stands above it: where lines touch, both are taken if they are about different things. */
+export const mergeSingleLines: TextMerge = (texts) =>
+  mergeBothWays(texts, { mergeTouching: mergeBeside, isInPlace: () => true })
+
+interface Rules {
+  readonly mergeTouching: (lines: SideLines) => readonly string[] | undefined
+  readonly isInPlace: (sides: SideLines, readings: readonly Reading[]) => boolean
+}
+
+/** One of the ways in which the sides can be compared. Lines have the same number in `ids` where they are one and the same. */
+interface Reading {
+  readonly merged: readonly string[]
+  readonly ids: { readonly [side in keyof MergeSides<unknown> | 'merged']: readonly number[] }
+  /** Lines of ours. */
+  readonly conflicts: readonly LineRange[]
 }
 
 /**
- * One side put lines beside those of the base, the other changed only these: they touch, and neither is in doubt. Unless what was put in
- * begins like something that comes instead of the base, and so may stand for the same.
+ * Where lines are there more than once, a comparison has more than one answer: what touches in one is far apart in another. Read from the
+ * beginning and from the end, it must come to the same.
  */
-function mergeBeside(base: readonly string[], ours: readonly string[], theirs: readonly string[]) {
-  if (base.length === 0) return undefined
-  const inOurs = placeOf(base, ours)
-  const inTheirs = placeOf(base, theirs)
-  if (inOurs !== undefined && isApart(base, ours, theirs))
-    return [...ours.slice(0, inOurs), ...theirs, ...ours.slice(inOurs + base.length)]
-  if (inTheirs !== undefined && isApart(base, theirs, ours))
-    return [...theirs.slice(0, inTheirs), ...ours, ...theirs.slice(inTheirs + base.length)]
-  return undefined
-}
-
-function isApart(base: readonly string[], around: readonly string[], instead: readonly string[]): boolean {
-  // Lines were put in on both sides: nobody can tell which come first.
-  if (instead.length > base.length) return false
-  const known = new Set(base)
-  const added = (lines: readonly string[]) => lines.filter((line) => !known.has(line)).map(firstWord)
-  const words = new Set(added(around))
-  return added(instead).every((word) => !words.has(word))
-}
-
-/** What a line is about: the name of a setting, an address, a user. */
-function firstWord(line: string): string {
-  return /^[\s#;]*([^\s=:]*)/.exec(line)?.[1] ?? ''
-}
-
-/** Where these lines stand in one piece; undefined where they do not, or more than once. */
-function placeOf(lines: readonly string[], within: readonly string[]): number | undefined {
-  let found: number | undefined
-  for (let at = 0; at + lines.length <= within.length; at++) {
-    if (!lines.every((line, index) => line === within[at + index])) continue
-    if (found !== undefined) return undefined
-    found = at
+function mergeBothWays({ base, ours, theirs }: MergeSides<string>, rules: Rules): TextOutcome {
+  if (base === undefined || ours === undefined || theirs === undefined) return bothChanged
+  const sides = { base: linesOf(base), ours: linesOf(ours), theirs: linesOf(theirs) }
+  if (Object.values(sides).some(({ length }) => length > fileLinesMax)) return tooLarge
+  const readings: Reading[] = []
+  for (const readSides of [readForwards, readBackwards]) {
+    const reading = readSides(sides, rules)
+    if (reading === undefined) return tooLarge
+    if (reading.conflicts.length > 0) return conflictOf(reading, ours)
+    readings.push(reading)
   }
-  return found
+  const [text, other] = readings.map(({ merged }) => merged.join(''))
+  const isSure = text === other && readings.every(isOfWholeLines) && rules.isInPlace(sides, readings)
+  return isSure ? { kind: 'merged', text } : bothChanged
+}
+
+/** Undefined where it would take too long. */
+function readForwards(sides: SideLines, rules: Rules): Reading | undefined {
+  const regions = regionsOf(sides)
+  return regions && readRegions(regions, rules)
+}
+
+function readBackwards(sides: SideLines, { mergeTouching, ...rules }: Rules): Reading | undefined {
+  const turnedRules = {
+    ...rules,
+    mergeTouching: (lines: SideLines) => mergeTouching(turned(lines))?.toReversed(),
+  }
+  const reading = readForwards(turned(sides), turnedRules)
+  return reading && turnedBack(reading, sides.ours.length)
+}
+
+function readRegions(regions: readonly MergeRegion[], { mergeTouching }: Rules): Reading {
+  const merged: string[] = []
+  const ids = { base: [] as number[], ours: [] as number[], theirs: [] as number[], merged: [] as number[] }
+  const conflicts: LineRange[] = []
+  let nextId = 0
+  const number = (lines: readonly string[], ...sides: (keyof typeof ids)[]) => {
+    for (const _ of lines) {
+      for (const side of sides) ids[side].push(nextId)
+      nextId++
+    }
+  }
+  for (const { changedBy, firstOfOurs, lines } of regions) {
+    const isSameChange = changedBy === 'both' && isSame(lines.ours, lines.theirs)
+    if (changedBy === 'nobody') number(lines.base, 'base', 'ours', 'theirs', 'merged')
+    else if (isSameChange) {
+      number(lines.base, 'base')
+      number(lines.ours, 'ours', 'theirs', 'merged')
+    } else if (changedBy === 'ours') {
+      number(lines.base, 'base', 'theirs')
+      number(lines.ours, 'ours', 'merged')
+    } else if (changedBy === 'theirs') {
+      number(lines.base, 'base', 'ours')
+      number(lines.theirs, 'theirs', 'merged')
+    } else {
+      number(lines.base, 'base')
+      number(lines.theirs, 'theirs')
+      number(lines.ours, 'ours', 'merged')
+    }
+    const touching = changedBy === 'both' && !isSameChange ? mergeTouching(lines) : undefined
+    append(merged, touching ?? (changedBy === 'theirs' ? lines.theirs : lines.ours))
+    if (changedBy !== 'both' || isSameChange || touching !== undefined) continue
+    conflicts.push({ first: firstOfOurs + 1, last: firstOfOurs + lines.ours.length })
+  }
+  return { merged, ids, conflicts }
+}
+
+/** A last line without a newline would become one with that which now follows it. */
+function isOfWholeLines({ merged }: Reading): boolean {
+  return merged.slice(0, -1).every((line) => line.endsWith('\n'))
+}
+
+/**
+ * Whether each line stands in the very block in which it was put: that of ours where this is another one than in base, else that of theirs.
+ * One reading in which all do is enough, since all come to the same text.
+ */
+function isInItsBlocks(sides: SideLines, readings: readonly Reading[]): boolean {
+  const merged = readings.at(0)?.merged ?? []
+  const openers = {
+    base: openersOf(sides.base),
+    ours: openersOf(sides.ours),
+    theirs: openersOf(sides.theirs),
+    merged: openersOf(merged),
+  }
+  return readings.some(({ ids }) => {
+    const numbers = new Map<string, number>()
+    const blocks = (side: keyof typeof openers) => blocksOf(openers[side], ids[side], numbers)
+    const [inBase, inOurs, inTheirs, inMerged] = [
+      blocks('base'),
+      blocks('ours'),
+      blocks('theirs'),
+      blocks('merged'),
+    ]
+    return merged.every((line, index) => {
+      const id = ids.merged[index] ?? -1
+      if (isWithoutScope(line)) return true
+      const [base, ours, theirs] = [inBase[id], inOurs[id], inTheirs[id]]
+      const expected = ours === undefined || ours === base ? theirs : ours
+      const isDoubtful = theirs !== undefined && theirs !== base && theirs !== expected
+      return !isDoubtful && inMerged[id] === expected
+    })
+  })
+}
+
+/** By the id of a line, the block it stands in: a number for each way of lines down to it. */
+function blocksOf(
+  openers: readonly number[],
+  ids: readonly number[],
+  numbers: Map<string, number>,
+): (number | undefined)[] {
+  const blocks: number[] = []
+  const insideOf = new Map<number, number>()
+  for (const opener of openers) {
+    let block = insideOf.get(opener)
+    if (block === undefined) {
+      const way = `${blocks[opener] ?? ''} ${ids[opener] ?? ''}`
+      block = numbers.get(way) ?? numbers.size
+      numbers.set(way, block)
+      insideOf.set(opener, block)
+    }
+    blocks.push(block)
+  }
+  const byId: (number | undefined)[] = []
+  for (const [index, id] of ids.entries()) byId[id] = blocks[index]
+  return byId
 }
 
 /** Each with its newline, if it has one: a last line without is another one. */
@@ -74,31 +173,28 @@ export function linesOf(text: string): string[] {
   return text.match(/[^\n]*\n|[^\n]+$/g) ?? []
 }
 
-function conflictOf(lines: readonly LineRange[], text: string, ours: string): TextOutcome {
-  return { kind: 'conflict', reason: 'both-changed', lines, ...(text === ours ? {} : { partial: text }) }
+function turned({ base, ours, theirs }: SideLines): SideLines {
+  return { base: base.toReversed(), ours: ours.toReversed(), theirs: theirs.toReversed() }
 }
 
-function trimCommon(sides: readonly string[][]): { head: string[]; middles: string[][]; tail: string[] } {
-  const [first = []] = sides
-  const shortest = Math.min(...sides.map((side) => side.length))
-  let head = 0
-  while (head < shortest && sides.every((side) => side[head] === first[head])) head++
-  let tail = 0
-  while (tail < shortest - head && sides.every((side) => side.at(-1 - tail) === first.at(-1 - tail))) tail++
+function turnedBack({ merged, ids, conflicts }: Reading, length: number): Reading {
   return {
-    head: first.slice(0, head),
-    middles: sides.map((side) => side.slice(head, side.length - tail)),
-    tail: first.slice(first.length - tail),
+    merged: merged.toReversed(),
+    ids: {
+      base: ids.base.toReversed(),
+      ours: ids.ours.toReversed(),
+      theirs: ids.theirs.toReversed(),
+      merged: ids.merged.toReversed(),
+    },
+    conflicts: conflicts.map(({ first, last }) => ({ first: length + 1 - last, last: length + 1 - first })),
   }
 }
 
-function isBounded(left: readonly string[], right: readonly string[]): boolean {
-  if (left.length > mergeLinesMax || right.length > mergeLinesMax) return false
-  const counts = new Map<string, number>()
-  for (const line of left) counts.set(line, (counts.get(line) ?? 0) + 1)
-  let pairs = 0
-  for (const line of right) pairs += counts.get(line) ?? 0
-  return pairs <= equalPairsMax
+const tooLarge: TextOutcome = { kind: 'conflict', reason: 'too-large' }
+
+function conflictOf({ conflicts: lines, merged }: Reading, ours: string): TextOutcome {
+  const text = merged.join('')
+  return { kind: 'conflict', reason: 'both-changed', lines, ...(text === ours ? {} : { partial: text }) }
 }
 
 function append(to: string[], lines: readonly string[]): void {

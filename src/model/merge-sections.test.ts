@@ -77,3 +77,16 @@ test('settings of a shell, without sections, merge by name', () => {
   const path = `${rootPath}etc/default/x` as typeof rootPath
   assert.deepEqual(mergeFile(path, sides), { kind: 'merged', bytes: file('0', '2') })
 })
+
+test('without headers, a key that comes again may begin a block: that is a conflict', () => {
+  const hotspot = 'interface=wlan0\nssid=home\nwpa=2\n'
+  const guests = `${hotspot}bss=wlan1\nssid=guests\n`
+  const sides = { base: guests, ours: `${guests}ignore_broadcast_ssid=1\n`, theirs: hotspot }
+  assert.equal(mergeSections(sides).kind, 'conflict')
+  // Where nobody changed those that come again, the others are told by their names.
+  const file = (a: string, b: string) => `server=1\nserver=2\na=${a}\nb=${b}\n`
+  assert.deepEqual(mergeSections({ base: file('1', '1'), ours: file('1', '2'), theirs: file('0', '1') }), {
+    kind: 'merged',
+    text: file('0', '2'),
+  })
+})

@@ -1,7 +1,8 @@
 // Merges configuration of `[sections]` and `key = value` by key, for what the lines alone leave in conflict (systemd.syntax(7), toml.io of one line each, and many like it).
 import { keyWithoutNumber, mergeKeyed, numbered, type KeyedRecord } from './merge-keyed.ts'
-import { linesOf, mergeLinesMax } from './merge-lines.ts'
+import { linesOf } from './merge-lines.ts'
 import { bothChanged, outcomeOf, type MergeSides, type TextMerge } from './merge-outcome.ts'
+import { mergeLinesMax } from './merge-regions.ts'
 
 /** A file with any line that is no section, key, comment or blank is a conflict: it means something else. */
 export const mergeSections: TextMerge = (texts) => {
@@ -53,11 +54,26 @@ function keyOf(line: string, section: string): string | undefined {
 
 type Records = Readonly<Record<keyof MergeSides<unknown>, readonly KeyedRecord[]>>
 
-function recordsOfSides({ base, ours, theirs }: MergeSides<string>): Records | undefined {
+function recordsOfSides(texts: MergeSides<string>): Records | undefined {
+  if (texts.base === undefined || texts.ours === undefined || texts.theirs === undefined) return undefined
+  const base = sectionRecords(texts.base)
+  const ours = sectionRecords(texts.ours)
+  const theirs = sectionRecords(texts.theirs)
   if (base === undefined || ours === undefined || theirs === undefined) return undefined
-  const sides = { base: sectionRecords(base), ours: sectionRecords(ours), theirs: sectionRecords(theirs) }
-  if (sides.base === undefined || sides.ours === undefined || sides.theirs === undefined) return undefined
-  return { base: sides.base, ours: sides.ours, theirs: sides.theirs }
+  return mayHaveBlocks({ base, ours, theirs }) ? undefined : { base, ours, theirs }
+}
+
+/** Without a header, a key that comes again may begin a block (`bss=` of hostapd): where its lines changed, others may have come to stand in another one. */
+function mayHaveBlocks(sides: Records): boolean {
+  const groups = [sides.base, sides.ours, sides.theirs].map((records) => groupsOf(records))
+  return Object.values(sides).some((records) =>
+    records.some(({ key }) => {
+      const name = keyWithoutNumber(key)
+      return (
+        name !== key && name.startsWith('\n=') && new Set(groups.map((group) => group.get(name))).size > 1
+      )
+    }),
+  )
 }
 
 function repeatedInConflict(sides: Records): Set<string> {

@@ -3,7 +3,7 @@ import { asRaw, rawFromBytes, rawToBytes, type RawText } from '../base/raw-text.
 import { accountFiles, mergeAccounts } from './merge-accounts.ts'
 import { mergeAlternative } from './merge-alternatives.ts'
 import { mergeDebconf } from './merge-debconf.ts'
-import { mergeLines } from './merge-lines.ts'
+import { mergeLines, mergeSingleLines } from './merge-lines.ts'
 import {
   bothChanged,
   type MergeOutcome,
@@ -48,6 +48,7 @@ export function isMergedByMeaning(path: RawPath): boolean {
 
 function mergerOf(path: RawPath, content: 'text' | 'binary'): TextMerge {
   if (content === 'binary') return mergeWhole
+  if (singleLines.test(path)) return mergeSingle
   return knownMerger(path) ?? (isConfiguration(path) ? mergeConfiguration : mergeWhole)
 }
 
@@ -96,6 +97,10 @@ const programFolders = /^\/(?:usr|lib|lib32|lib64|libx32|bin|sbin|boot)\/|^\/opt
 /** Nested formats, in which two changes far apart can still be one. */
 const wholeFormats = /\.(?:json|jsonc|xml|plist|gpg|asc|pem|crt|key|der|db|so)$/
 
+/** Lists in which a line means the same wherever it stands. Files of jobs are none: what they set is for the lines below. */
+const singleLines =
+  /^\/etc\/(?:hosts|networks|ethers|services|protocols|rpc|fstab|crypttab|modules|locale\.gen|apt\/sources\.list|(?:modules-load\.d|apt\/sources\.list\.d)\/[^/]+\.(?:conf|list))$/
+
 const mergeConfiguration: TextMerge = (sides) => {
   if (sides.ours === undefined) return mergeWhole(sides)
   const byLines = mergeLines(sides)
@@ -103,6 +108,9 @@ const mergeConfiguration: TextMerge = (sides) => {
   const bySections = mergeSections(sides)
   return bySections.kind === 'merged' || bySections.keys !== undefined ? bySections : byLines
 }
+
+const mergeSingle: TextMerge = (sides) =>
+  sides.ours === undefined ? mergeWhole(sides) : mergeSingleLines(sides)
 
 const mergeWhole: TextMerge = ({ ours }) =>
   ours === undefined ? { kind: 'merged', text: undefined } : bothChanged

@@ -57,6 +57,7 @@ test('a record that cannot be read can be removed, and it is said what nobody ca
       logbook,
       contentsOf: () => ({
         before: () => assert.fail(),
+        requireBefore: () => assert.fail(),
         segmentsBefore: () => assert.fail(),
         after: () => assert.fail(),
       }),
