@@ -17,7 +17,7 @@ import { reloadServices, startServices } from '../packages/services.ts'
 import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
 import { readTransaction } from './transaction-entry.ts'
-import { keptByJournal } from './kept-before.ts'
+import { keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { tellMountedFiles } from './mounted-files.ts'
@@ -98,7 +98,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     if (entry) {
       // The record was stored right before the crash.
       await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
-      forgetJournal(parts.disk, journal)
+      tellCame(parts, forgetJournal(parts.disk, journal))
       dropStage(parts, note.plan)
       return { kind: 'known', entry }
     }
