@@ -30,7 +30,7 @@ import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
 import { listEntries, type LoggedEntry, nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
-import { type KeptBefore, keptByJournal } from './kept-before.ts'
+import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
 import {
@@ -294,11 +294,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
 /** The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded. */
 function endRecorded(parts: TransactionParts, { note, kept, plan }: CommittedStage): void {
   try {
-    const came = kept.forget()
-    if (came.length > 0)
-      parts.reporter.warn({
-        warning: `What came into a folder while the transaction removed it was put back: ${came.map(printable).join(', ')}`,
-      })
+    tellCame(parts, kept.forget())
     dropStage(parts, note, plan)
   } catch (error) {
     parts.reporter.warn({

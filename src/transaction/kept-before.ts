@@ -1,10 +1,11 @@
 // Where what stood at a path before a change lies until the change is recorded.
-import type { RawText } from '../base/raw-text.ts'
+import { printable, type RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { keptAt } from '../stage/commit.ts'
 import type { CommitDisk } from '../stage/commit-disk.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
+import type { Workplace } from './workplace.ts'
 
 export interface KeptBefore {
   /** Undefined where nothing stood, or what stood there could not be kept. */
@@ -22,3 +23,14 @@ export function keptByJournal(disk: CommitDisk, journal: Journal): KeptBefore {
     forget: () => forgetJournal(disk, journal),
   }
 }
+
+export function tellCame({ reporter }: Pick<Workplace, 'reporter'>, came: readonly RawPath[]): void {
+  if (came.length === 0) return
+  const [named, others] = [came.slice(0, namedMax), Math.max(0, came.length - namedMax)]
+  reporter.warn({
+    warning: `What came into a folder while the transaction removed it was put back: ${named.map(printable).join(', ')}${others > 0 ? ` and ${others} more` : ''}`,
+  })
+}
+
+/** On one line of a terminal or so. */
+const namedMax = 10

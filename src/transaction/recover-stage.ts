@@ -17,7 +17,7 @@ import { reloadServices, startServices } from '../packages/services.ts'
 import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
 import { readTransaction } from './transaction-entry.ts'
-import { keptByJournal } from './kept-before.ts'
+import { keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { tellMountedFiles } from './mounted-files.ts'
@@ -109,7 +109,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   const { journal } = recovery
   if (entry) {
     await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
-    if (journal) forgetJournal(parts.disk, journal)
+    if (journal) tellCame(parts, forgetJournal(parts.disk, journal))
     dropStage(parts, note, note?.plan ?? note?.scan)
     return { kind: 'known', entry }
   }
