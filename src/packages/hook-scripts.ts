@@ -182,6 +182,8 @@ unrecorded() {
 }
 
 finish() {
+  # What was written outside of the stage until now is this run's.
+  true 2>/dev/null >"$vml_stage/ended"
   start "$@"
   vml_status=$?
   case $vml_status in

@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { writeFileDurable } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { isRunning, markOf } from '../base/process-mark.ts'
-import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { type MountPlan, type MountPlanning, planMounts, viewOf } from '../stage/mount-plan.ts'
 import type { RootIndex } from '../stage/root-index.ts'
@@ -40,7 +40,7 @@ export interface OpenStage {
  * Files that a run of apt writes outside of the stage: what was installed automatically; and debconf's, before dpkg is called for the
  * first time (dpkg-preconfigure). They are kept as they were, and are part of the transaction.
  */
-const debconf = ['config', 'templates', 'passwords'].flatMap((name) => [
+const debconf: readonly string[] = ['config', 'templates', 'passwords'].flatMap((name) => [
   `/var/cache/debconf/${name}.dat`,
   `/var/cache/debconf/${name}.dat-old`,
 ])
@@ -137,17 +137,45 @@ export function abandonStage(place: Workplace, plan: MountPlan | undefined): voi
   removeOpenFolder(place)
 }
 
-/** Puts back what was written outside of a stage that is thrown away. */
+/** Puts back what the run wrote outside of a stage that is thrown away. What somebody else may have written there since stays, and is told. */
 export async function restoreOutside(place: Workplace): Promise<void> {
+  const left: RawPath[] = []
   for (const [path, kept] of keptOutside(place)) {
     const target = inRoot(place, path)
-    if (kept === undefined) rmSync(rawToBytes(target), { force: true })
-    else {
-      const bytes = readFileSync(rawToBytes(kept))
-      const mode = statSync(rawToBytes(kept)).mode & 0o7777
-      if (!readIfThere(target)?.equals(bytes)) await writeFileDurable(target, bytes, { mode })
-    }
+    const [was, is] = [kept === undefined ? undefined : readIfThere(kept), readIfThere(target)]
+    if (was === undefined ? is === undefined : is?.equals(was)) continue
+    if (!isOutsideOfRun(place, path)) left.push(path)
+    else if (kept === undefined || was === undefined) rmSync(rawToBytes(target), { force: true })
+    else await writeFileDurable(target, was, { mode: statSync(rawToBytes(kept)).mode & 0o7777 })
   }
+  tellLeftOutside(place, left)
+}
+
+/** Copies of debconf's own say nothing that the files do not. */
+export function tellLeftOutside(place: Workplace, paths: readonly RawPath[]): void {
+  const told = paths.filter((path) => !path.endsWith('-old'))
+  if (told.length === 0) return
+  place.reporter.warn({
+    warning: `${told.map(printable).join(', ')}: changed since the run was cut off, or by somebody else while it ran, and left as ${told.length === 1 ? 'it is' : 'they are'}. What the run had written there is not taken back`,
+  })
+}
+
+/**
+ * Whether what lies at the path now was written by the run: its last change is no later than what is known of it. debconf's files are the run's until
+ * dpkg is called for the first time; then packages ask in the stage. apt writes its marks last, right before the hook that ends the run. Nobody knows when a run
+ * was killed that came to neither.
+ */
+export function isOutsideOfRun(place: Workplace, path: RawPath): boolean {
+  const folder = openFolder(place)
+  const called = changedAt(pathIn(folder, 'calls', '0001', 'argv'))
+  const ended = changedAt(pathIn(folder, 'ended'))
+  const lastSign = debconf.includes(path) ? (called ?? ended) : (ended ?? called)
+  const changed = changedAt(inRoot(place, path))
+  return lastSign !== undefined && changed !== undefined && changed <= lastSign
+}
+
+function changedAt(path: Parameters<typeof rawToBytes>[0]): bigint | undefined {
+  return statSync(rawToBytes(path), { bigint: true, throwIfNoEntry: false })?.ctimeNs
 }
 
 /** Each path with where it is kept as it was; undefined where nothing was there. Empty where nothing was kept. */

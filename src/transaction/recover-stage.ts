@@ -5,6 +5,7 @@ import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
+import type { PathChange } from '../model/transaction.ts'
 import {
   findRecord,
   outsideChanges,
@@ -18,7 +19,15 @@ import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
 import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
-import { dropStage, isInUse, readIfThere, restoreOutside, stoppedPath } from './open-stage.ts'
+import {
+  dropStage,
+  isInUse,
+  isOutsideOfRun,
+  readIfThere,
+  restoreOutside,
+  stoppedPath,
+  tellLeftOutside,
+} from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { tellMountedFiles } from './mounted-files.ts'
 import { withStageLock } from './stage-lock.ts'
@@ -122,7 +131,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
         note,
         plan: note.plan,
         kept: keptByJournal(parts.disk, journal),
-        outside: await outsideChanges(parts),
+        outside: await outsideOfRun(parts, committed.changes),
       })
       return { kind: 'recorded', title, end }
     }
@@ -138,6 +147,18 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   dropStage(parts, note, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }
+}
+
+/** What is written there by somebody else since is not in the record: it would be undone with it. */
+async function outsideOfRun(
+  place: Workplace,
+  committed: readonly PathChange[],
+): Promise<readonly PathChange[]> {
+  const known = new Set(committed.map(({ path }) => path))
+  const outside = (await outsideChanges(place)).filter(({ path }) => !known.has(path))
+  const left = outside.map(({ path }) => path).filter((path) => !isOutsideOfRun(place, path))
+  tellLeftOutside(place, left)
+  return outside.filter(({ path }) => !left.includes(path))
 }
 
 export function describeRecovered(recovered: Recovered): string | undefined {

@@ -51,3 +51,45 @@ test('what a service writes then, as long as what the transaction wrote, is no p
   assert.equal(readFileSync(join(chroot.path, 'etc/foo.conf'), 'latin1'), 'order=9\n')
   assert.equal(readFileSync(join(chroot.path, 'etc/foo.conf.old'), 'latin1'), 'order=1\n')
 })
+
+test('of a run of apt that was killed only what it wrote itself is put back; marks and answers of later stay, and are told', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'enable'])
+  const marked = (await chroot.sh('apt-mark showmanual | head -1')).stdout.trim()
+  const answers = join(chroot.path, 'var/cache/debconf/config.dat')
+  const before = readFileSync(answers, 'latin1')
+  const answer = 'echo debconf debconf/priority select critical | debconf-set-selections'
+  /** What apt does until it is killed, and what is done after it. */
+  const killed = async (run: string, later: string) => {
+    await chroot.sh(
+      `rm -f /tmp/begun
+      sh -c 'sh -c "/usr/lib/vml/hook begin"; ${run}; touch /tmp/begun; sleep 1000' >/dev/null 2>&1 &
+      while ! [ -e /tmp/begun ]; do sleep 0.1; done
+      kill -9 $!
+      ${later}`,
+    )
+    return (await chroot.vml(['tx', 'recover'])).stderr
+  }
+
+  const stage = '/var/lib/vml/stage/open'
+  const called = `mkdir -p ${stage}/calls/0001; touch ${stage}/calls/0001/argv`
+  // dpkg-preconfigure has asked, then dpkg was called.
+  const run = await killed(`${answer}; ${called}`, ':')
+  assert.doesNotMatch(run, /left as/)
+  assert.equal(readFileSync(answers, 'latin1'), before)
+
+  const told = await killed(called, `sleep 0.1; apt-mark auto ${marked}; ${answer}`)
+  assert.match(
+    told,
+    /\/extended_states, \/var\/cache\/debconf\/config\.dat: changed since .* left as they are/,
+  )
+  assert.equal((await chroot.sh(`apt-mark showauto | grep -x ${marked}`)).stdout.trim(), marked)
+  assert.match(readFileSync(answers, 'latin1'), /Name: debconf\/priority\n.*\nValue: critical\n/)
+
+  await chroot.sh(`apt-mark manual ${marked}`)
+  const marks = readFileSync(join(chroot.path, 'var/lib/apt/extended_states'), 'latin1')
+  // apt writes its marks when dpkg has ended, and calls the hook, which is cut off.
+  const ended = await killed(`${called}; sleep 0.1; apt-mark auto ${marked}; touch ${stage}/ended`, ':')
+  assert.doesNotMatch(ended, /left as/)
+  assert.equal(readFileSync(join(chroot.path, 'var/lib/apt/extended_states'), 'latin1'), marks)
+})
