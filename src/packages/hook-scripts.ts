@@ -165,8 +165,18 @@ open() {
   esac
 }
 
-# VML did not start. What it left half done is finished or taken back by the script that it wrote for that.
+# Another vml has the lock of the open transaction (stage.lock): sh cannot ask for it, but the kernel lists it by the number of its file.
+busy() {
+  set -- $(ls -i "$vml_state/stage.lock" 2>/dev/null)
+  [ "$1" ] && grep -q "POSIX .*:$1 " /proc/locks 2>/dev/null
+}
+
+# VML did not start. What it left half done is finished or taken back by the script that it wrote for that, unless another is at it.
 unrecorded() {
+  if busy; then
+    tell "VML failed with status $vml_status while another is at work on what lies in $vml_stage: nothing was changed. Repeat it when that has ended"
+    exit 1
+  fi
   if [ -e "$vml_stage/journal/recover.sh" ] && ! sh "$vml_stage/journal/recover.sh" >&2; then
     tell "Cannot mend what a change that was cut off left in $vml_stage/journal: nothing was changed"
     exit 1

@@ -1,5 +1,6 @@
 // The hooks under the real apt and dpkg, with a stand-in for VML: what they call, what they leave alone, and what they do half removed.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import {
   chmodSync,
   copyFileSync,
@@ -223,6 +224,28 @@ describe('a stage that was left behind', () => {
     assert.match(stderr, /Cannot mend what a change that was cut off left/)
     assert.equal(has('beta'), false)
   })
+})
+
+test('a transaction that another vml is at work on is left to it, and apt changes nothing, when VML is gone', async () => {
+  mkdirSync(at('var/lib/vml/stage/open/journal'), { recursive: true })
+  writeFileSync(at('var/lib/vml/stage/open/enter'), enterScript)
+  writeFileSync(at('var/lib/vml/stage/open/journal/recover.sh'), 'touch /opt/tried/mended')
+  rmSync(at(standIn))
+  const holder = root.start([
+    'perl',
+    '-e',
+    `use Fcntl; open(my $f, "+>>", "/var/lib/vml/stage.lock") or exit 9; my $lock = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
+     fcntl($f, F_SETLK, $lock) or exit 1; $| = 1; print "x"; <STDIN>`,
+  ])
+  await once(holder.stdout, 'data')
+  const { status, stderr } = await apt('install', 'alpha')
+  assert.equal(status, 100)
+  assert.match(stderr, /while another is at work on what lies in .*: nothing was changed/)
+  assert.ok(existsSync(at('var/lib/vml/stage/open/enter')) && !existsSync(at('opt/tried/mended')))
+  holder.stdin.end()
+  await once(holder, 'close')
+  await passed(apt('install', 'alpha'))
+  assert.ok(existsSync(at('opt/tried/mended')))
 })
 
 describe('what VML says at the beginning', () => {
