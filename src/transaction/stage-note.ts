@@ -135,7 +135,8 @@ export function parseStageNote(bytes: Buffer, file: RawPath): StageNote {
   const bad = (why: string, cause?: unknown) =>
     new VmlError('integrity.format', `Cannot read what the open stage is for, "${printable(file)}": ${why}`, {
       cause,
-      hint: 'Nothing was changed by this. vml tx recover --discard throws the stage away',
+      // Without what is being committed, or without a stage, the machine is as it was; else the note tells what the kept files are of.
+      hint: 'Nothing was changed by this. Where no "journal" and no "live" lies beside the file, the machine is as it was: remove the file, and vml tx recover throws the stage away. Else it is needed: put it back as it was',
     })
   if (bytes.length > noteBytesMax) throw bad('it is too long')
   let value: unknown

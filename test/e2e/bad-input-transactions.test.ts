@@ -209,3 +209,22 @@ function readIfThere(path: string): Buffer | undefined {
     return undefined
   }
 }
+
+test('a note of an open stage that cannot be read is refused with a way out that is there', async () => {
+  await using chroot = await openChroot()
+  const script = 'echo cut >/etc/cut; echo ready; sleep 100'
+  const cut = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', script])
+  for await (const data of cut.stdout) if (String(data).includes('ready')) break
+  cut.kill('SIGKILL')
+  await chroot.sh('pkill -x sleep || true; echo "{" >/var/lib/vml/stage/open/note.json')
+  const says = [
+    /"\S+\/note\.json": it is not JSON/,
+    /no "journal" and no "live" lies beside.*remove the file/,
+  ]
+  await refused(chroot, vml('recover'), { status: 20, says })
+  await refused(chroot, vml('run', 'true'), { status: 20, says })
+  await chroot.sh('cd /var/lib/vml/stage/open; [ ! -e journal ] && [ ! -e live ] && rm note.json')
+  await chroot.vml(['tx', 'recover'])
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo next >/etc/next'])
+  assert.equal((await chroot.sh('ls -d /etc/cut /etc/next', { mayFail: true })).stdout, '/etc/next\n')
+})
