@@ -111,12 +111,15 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     throw new VmlError('store.locked', `Cannot recover: "${title}" was tried and waits for its commit`, {
       hint: 'Nothing was changed. vml tx commit takes it, vml tx discard throws it away',
     })
-  // The record was stored right before the crash, and what it says stays so; its journal may be forgotten already.
-  const entry = note && (await findRecord(parts, note.token))
-  const direction = options.backward && !entry ? 'backward' : undefined
+  const recordOf = async () => note && (await findRecord(parts, note.token))
+  // What a record says stays so.
+  const direction = options.backward && (await recordOf()) === undefined ? 'backward' : undefined
+  // The machine first, whatever becomes of the logbook.
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
   const { journal } = recovery
+  const entry = await recordOf()
   if (entry) {
+    // It was stored right before the crash; its journal may be forgotten already.
     await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
     if (journal) tellCame(parts, forgetJournal(parts.disk, journal))
     dropStage(parts, note, note?.plan ?? note?.scan)
