@@ -166,7 +166,12 @@ test('a clock that jumps ahead and back changes neither the order of transaction
   await chroot.sh('echo "10.0.0.1 hand" >>/etc/hosts')
   await at(-year, ...write('three', 8))
   const listed = (await transactionsOf(chroot)).map(({ number, title }) => `${number} ${title.slice(0, 15)}`)
-  assert.deepEqual(listed, ['4 sed -i 8a three', '3 changes by hand', '2 sed -i 5a two /', '1 sed -i 2a one /'])
+  assert.deepEqual(listed, [
+    '4 sed -i 8a three',
+    '3 changes by hand',
+    '2 sed -i 5a two /',
+    '1 sed -i 2a one /',
+  ])
   await at(year / 2, 'undo', '2')
   assert.equal((await chroot.sh('grep [a-z] /etc/list')).stdout, 'one\nthree\n')
   await at(-year / 2, 'redo', '2')
