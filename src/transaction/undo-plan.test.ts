@@ -271,6 +271,11 @@ test('a folder that was made of a file becomes that again only where nothing of 
   ])
   const transaction = transactionOf(was, made)
   assert.deepEqual(await apply(made, await undo(made, [transaction])), was)
+  // It was a package's file: that the package lists it is no reason to keep the folder.
+  const empty: Files = new Map([[at('/x'), 'folder']])
+  const listed = { ...viewOf(empty), listedByOthers: () => true }
+  const back = await planUndoPaths(listed, { ...all, transactions: [transactionOf(was, empty)] })
+  assert.deepEqual(await apply(empty, back), was)
   const later: Files = new Map([...made, [at('/x/mine'), 'kept']])
   const plan = await undo(later, [transaction])
   assert.deepEqual(

@@ -459,7 +459,7 @@ function settleFolders(work: Work, changes: readonly RecordedChange[]): void {
     if (before?.type === 'dir' || !work.planned(path) || work.view.now(path)?.type !== 'dir') continue
     if (work.current(path)?.type === 'dir') continue
     const inUse = work.view.names(path).some((name) => work.current(joinPath(path, name)) !== undefined)
-    const listed = work.view.listedByOthers(path)
+    const listed = before === undefined && work.view.listedByOthers(path)
     if (!inUse && !listed) continue
     work.unplan(path)
     if (before !== undefined) {

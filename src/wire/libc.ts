@@ -188,6 +188,10 @@ const signatures = {
   syncfs: { arguments: ['i32'], return: 'i32' },
 } as const
 
+/** EAGAIN of errno(3). */
+const tryAgain = 11
+const againMax = 8
+
 function bind(ffi: Ffi): Libc {
   // The library is never closed: its functions live as long as the thread.
   const { functions: c } = ffi.dlopen(null, signatures)
@@ -308,7 +312,14 @@ function bind(ffi: Ffi): Libc {
     // Whatever it says, the descriptor is gone (close(2)).
     close: (file) => void c.close(file),
     statAt(folder, name) {
-      done(c.statx(folder, path(name, 'statx'), noFollow, statxBasic, status), 'statx')
+      const at = path(name, 'statx')
+      // What the runtime does in another thread's wake may have written `errno` since (futex(2)); statx(2) itself never says that.
+      let result: number
+      for (let again = 0; ; again++) {
+        result = c.statx(folder, at, noFollow, statxBasic, status)
+        if (result >= 0 || errno() !== tryAgain || again === againMax) break
+      }
+      done(result, 'statx')
       return parseStatus(status)
     },
     statOf(file) {
