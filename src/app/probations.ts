@@ -1,6 +1,6 @@
 // Watches of transactions on this machine: begun with `vml tx run --validate`, taken up by whoever comes after a crash or a start of the machine.
 import { join } from 'node:path'
-import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { messageOf, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { printable } from '../base/raw-text.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
@@ -11,6 +11,7 @@ import { planUndo } from '../transaction/undo.ts'
 import {
   isAbandoned,
   readProbation,
+  readProbationQuietly,
   removeProbation,
   numbersOnProbation,
   type ProbationNote,
@@ -101,7 +102,7 @@ export async function claimProbations(
 /** Fails with `not-found` where it is not watched, `conflict` where it is being taken back already. */
 export async function confirmProbation(parts: TransactionParts, number: number): Promise<void> {
   await withProbationLock(parts, async () => {
-    const note = numbersOnProbation(parts).includes(number) ? readQuietly(parts, number) : undefined
+    const note = numbersOnProbation(parts).includes(number) ? readProbationQuietly(parts, number) : undefined
     if (note?.reason !== undefined && note.gaveUp === undefined)
       throw new VmlError('conflict', `Cannot confirm #${number}: it is being taken back: ${note.reason}`, {
         hint: `To bring it back afterwards: vml tx redo ${number}`,
@@ -113,16 +114,6 @@ export async function confirmProbation(parts: TransactionParts, number: number):
   })
   if (numbersOnProbation(parts).length === 0)
     await removeProbationTimer(parts.shell, parts.signal ?? neverAborted)
-}
-
-/** A watch of which the file is damaged can be ended all the same. */
-function readQuietly(parts: TransactionParts, number: number): ProbationNote | undefined {
-  try {
-    return readProbation(parts, number)
-  } catch (error) {
-    if (!isFailure(error, 'integrity.format')) throw error
-    return undefined
-  }
 }
 
 /** As `vml tx undo` does it, with the reason in the record. */

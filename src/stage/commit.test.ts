@@ -8,7 +8,7 @@ import { changesBetween, describeTree, readTree, sh, testLibc } from '../../test
 import { isFailure, VmlError } from '../base/failure.ts'
 import { asRaw, rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
-import { commit, keptAt, prepareCommit, takeBack } from './commit.ts'
+import { commit, keptAt, prepareCommit, type PreparedCommit, takeBack } from './commit.ts'
 import { type CommitDisk, openCommitDisk } from './commit-disk.ts'
 import { forgetJournal } from './forget-journal.ts'
 import { readJournal } from './journal.ts'
@@ -144,11 +144,7 @@ for (const { change, path, content } of [
 test('what came into a folder that goes after a commit was cut off stays, and the recovery takes the commit back', () => {
   using bench = openBench()
   const prepared = bench.prepare(plain)
-  const disk = watchedDisk(plain, (call, [from]) => {
-    const isStep = call === 'renameNew' && String(from).includes('/after/')
-    if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
-  })
-  assert.throws(() => commit(disk, prepared))
+  cutOffAtFirstStep(prepared)
   writeFileSync(join(bench.root, 'gone/deep/mine'), 'mine')
   assert.equal(recover(plain, rawFromString(bench.journal)).did, 'taken back')
   assert.equal(readFileSync(join(bench.root, 'gone/deep/mine'), 'utf8'), 'mine')
@@ -161,11 +157,7 @@ test('what came into a folder that is gone, through a process that still had it 
     using bench = openBench()
     const prepared = bench.prepare(plain)
     if (way === 'after recover.sh') {
-      const disk = watchedDisk(plain, (call, [from]) => {
-        const isStep = call === 'renameNew' && String(from).includes('/after/')
-        if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
-      })
-      assert.throws(() => commit(disk, prepared))
+      cutOffAtFirstStep(prepared)
       sh('sh journal/recover.sh', bench.folder)
     } else commit(plain, prepared)
     const kept = keptAt(prepared.journal, pathOf('/gone/deep'))
@@ -195,11 +187,7 @@ for (const shell of ['dash', 'bash', 'busybox sh'])
   test(`recover.sh does not end a commit where something came into a folder that goes, and takes it back (${shell})`, () => {
     using bench = openBench()
     const prepared = bench.prepare(plain)
-    const disk = watchedDisk(plain, (call, [from]) => {
-      const isStep = call === 'renameNew' && String(from).includes('/after/')
-      if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
-    })
-    assert.throws(() => commit(disk, prepared))
+    cutOffAtFirstStep(prepared)
     writeFileSync(join(bench.root, 'gone/deep/new\nline'), 'mine')
     assert.throws(
       () => sh(`${shell} journal/recover.sh`, bench.folder),
@@ -309,12 +297,7 @@ test('a recovery does nothing while a file system that has something of the comm
   for (const direction of [undefined, 'backward'] as const) {
     using bench = openBench()
     const prepared = bench.prepare(plain)
-    // At its first step; nor can it be taken back.
-    const disk = watchedDisk(plain, (call, [from]) => {
-      const isStep = call === 'renameNew' && String(from).includes('/after/')
-      if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
-    })
-    assert.throws(() => commit(disk, prepared))
+    cutOffAtFirstStep(prepared)
     const now = describeTree(readTree(libc, bench.root))
     renameSync(join(bench.journal, 'keep'), join(bench.journal, 'away'))
     assert.throws(
@@ -435,4 +418,13 @@ function pathOf(text: string): RawPath {
   const path = parseRawPath(rawFromString(text))
   assert.ok(path)
   return path
+}
+
+/** At its first step; nor can it be taken back. */
+function cutOffAtFirstStep(prepared: PreparedCommit): void {
+  const disk = watchedDisk(plain, (call, [from]) => {
+    const isStep = call === 'renameNew' && String(from).includes('/after/')
+    if (isStep || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+  })
+  assert.throws(() => commit(disk, prepared))
 }

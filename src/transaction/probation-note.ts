@@ -1,6 +1,6 @@
 // A transaction that is watched after its commit: kept in a small file, so that the watch survives the process and the start of the machine.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder, writeFileDurable } from '../base/files.ts'
 import { isRunning } from '../base/process-mark.ts'
 import { sha256, text, time } from '../model/document-fields.ts'
@@ -56,6 +56,19 @@ const noteCheck: Check<ProbationNote> = objectOf({
 export async function writeProbation(place: Workplace, note: ProbationNote): Promise<void> {
   mkdirSync(probationFolder(place), { recursive: true, mode: 0o700 })
   await writeFileDurable(probationFile(place, note.number), `${JSON.stringify(note, undefined, 2)}\n`)
+}
+
+/** As `readProbation`, but undefined of a damaged file, too: a list is no worse for one, and its watch can be ended all the same. */
+export function readProbationQuietly(
+  place: Pick<Workplace, 'state'>,
+  number: number,
+): ProbationNote | undefined {
+  try {
+    return readProbation(place, number)
+  } catch (error) {
+    if (!isFailure(error, 'integrity.format')) throw error
+    return undefined
+  }
 }
 
 /** Undefined where it is not watched, or not any more. */

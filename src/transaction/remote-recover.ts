@@ -2,8 +2,8 @@
 import { VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
 import { parseIntent } from './commit-intent.ts'
-import { tokenTag } from './end-stage.ts'
-import { entryName, listEntries, type LoggedEntry } from '../engine/entries.ts'
+import { findRecord } from './end-stage.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { finishRemote, forgetRemote, remoteJournal, remoteState } from './remote-commit.ts'
 import { readRemoteFile, type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
 import { remotePlace } from './remote-place.ts'
@@ -42,7 +42,10 @@ export async function recoverRemote(
     )
   const title = note?.title ?? 'a transaction that had not begun'
   // The record was stored right before the cut: that counts, whatever was wanted. It is taken back by an undo.
-  const known = note && (await mayBeDone(machine)) ? await findRecord(parts, note) : undefined
+  const known =
+    note && (await mayBeDone(machine))
+      ? await findRecord({ logbook: parts.logbook, signal: machine.signal }, note.token)
+      : undefined
   if (known) {
     const done = await remoteJournal(machine)
     if (done) await forgetRemote(machine, done)
@@ -113,14 +116,6 @@ async function record(
     packages: await readKeptPackages(remotePlace(machine)),
     validations,
   })
-}
-
-async function findRecord(
-  { logbook, machine }: RemoteParts,
-  { token }: StageNote,
-): Promise<LoggedEntry | undefined> {
-  const entries = await listEntries(logbook, { signal: machine.signal })
-  return entries.findLast(({ snapshot }) => snapshot.tags.includes(`${tokenTag}${token}`))
 }
 
 export function describeRemoteRecovered(recovered: RemoteRecovered, machine: string): string {
