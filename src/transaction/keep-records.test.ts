@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Died, openDying } from '../../test/dying-backend.ts'
-import { documentOf, fileOf } from '../../test/recorded-transaction.ts'
+import { documentOf, fileOf, recordTransaction } from '../../test/recorded-transaction.ts'
 import { makeRepository, noise, reopen } from '../../test/store-fixture.ts'
 import { openMemory } from '../backend/memory.ts'
 import type { Clock } from '../base/clock.ts'
@@ -36,7 +36,6 @@ import { planRemove } from '../engine/remove.ts'
 import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
 import { recordChanges } from './record-changes.ts'
 import { openTransactionContents } from './transaction-contents.ts'
-import { storeTransaction } from './transaction-entry.ts'
 
 /** What happens to the files 0 to 3; a version of 0 is none. */
 type Step =
@@ -243,33 +242,21 @@ async function openMachine(folder: string, limitBytes: number) {
         ruleOf: () => undefined,
         pin: async (path, sha256) => await pinContent(place, path, sha256),
       })
-      {
-        await using writer = await repository.beginWrite()
-        const time = new Date(Date.UTC(2026, 0, 1) + moment++ * 1000).toISOString()
-        await storeTransaction(
-          writer,
-          {
-            title: 'a change',
-            note: '',
-            tags: [],
-            machine: { name: 'here', facts: {} },
-            document: documentOf({
-              startedAt: time,
-              endedAt: time,
-              complete: gaps.length === 0,
-              gaps,
-              counts: { created: 0, changed: changes.length, deleted: 0 },
-              preImageBytes,
-            }),
-            changes: all,
-            contentBefore: (path) => ({ file: rawFromString(join(folder, 'kept', path.slice(-1))) }),
-            contentAfter: (path) => ({ file: rawFromString(join(folder, 'root', path)) }),
-            deltas,
-            folderAttributes: () => ({ type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }),
-          },
-          { nextNumber: async () => await nextEntryNumber(logbook) },
-        )
-      }
+      const time = new Date(Date.UTC(2026, 0, 1) + moment++ * 1000).toISOString()
+      await recordTransaction(repository, all, {
+        number: await nextEntryNumber(logbook),
+        document: documentOf({
+          startedAt: time,
+          endedAt: time,
+          complete: gaps.length === 0,
+          gaps,
+          counts: { created: 0, changed: changes.length, deleted: 0 },
+          preImageBytes,
+        }),
+        contentBefore: (path) => ({ file: rawFromString(join(folder, 'kept', path.slice(-1))) }),
+        contentAfter: (path) => ({ file: rawFromString(join(folder, 'root', path)) }),
+        deltas,
+      })
       recorded += 1
       await keepRecords(keeping, {
         limitBytes,

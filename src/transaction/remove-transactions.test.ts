@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { documentOf } from '../../test/recorded-transaction.ts'
+import { recordTransaction } from '../../test/recorded-transaction.ts'
 import { makeRepository } from '../../test/store-fixture.ts'
 import { silentReporter } from '../base/progress.ts'
 import { asRaw } from '../base/raw-text.ts'
@@ -8,8 +8,8 @@ import { openCatalog } from '../catalog/catalog.ts'
 import { listEntries } from '../engine/entries.ts'
 import { planRemove } from '../engine/remove.ts'
 import { parseRawPath, rootPath } from '../model/raw-path.ts'
+import type { RecordedChange } from '../model/transaction.ts'
 import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
-import { storeTransaction } from './transaction-entry.ts'
 
 test('a record that cannot be read can be removed, and it is said what nobody can tell of it; the others stay', async () => {
   const { repository } = await makeRepository()
@@ -17,31 +17,14 @@ test('a record that cannot be read can be removed, and it is said what nobody ca
   using catalog = openCatalog(':memory:')
   const logbook = { repository, catalog }
   for (const [at, name] of ['no name', 'tiny'].entries()) {
-    await using writer = await repository.beginWrite()
-    await storeTransaction(
-      writer,
-      {
-        title: name,
-        note: '',
-        tags: [],
-        machine: { name: 'here', facts: {} },
-        document: documentOf(),
-        changes: [
-          {
-            path: parseRawPath(asRaw('/made')) ?? assert.fail(),
-            after: { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n },
-            owner: { kind: 'package', package: name },
-            preImage: { kind: 'fingerprint' },
-            afterKept: false,
-          },
-        ],
-        contentBefore: () => assert.fail(),
-        contentAfter: () => assert.fail(),
-        deltas: new Map(),
-        folderAttributes: () => assert.fail(),
-      },
-      { nextNumber: () => Promise.resolve(at + 1) },
-    )
+    const made: RecordedChange = {
+      path: parseRawPath(asRaw('/made')) ?? assert.fail(),
+      after: { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n },
+      owner: { kind: 'package', package: name },
+      preImage: { kind: 'fingerprint' },
+      afterKept: false,
+    }
+    await recordTransaction(repository, [made], { title: name, number: at + 1 })
   }
   const entries = await listEntries(logbook)
   const unread = entries.filter(({ title }) => title === 'no name')

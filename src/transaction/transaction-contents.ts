@@ -8,12 +8,8 @@ import type { PreImage, RecordedChange } from '../model/transaction.ts'
 import { asSegments, type Segment } from '../model/tree.ts'
 import type { Repository } from '../store/store.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
-import {
-  type ReadTransaction,
-  readTransactionContent,
-  requireContent,
-  sha256Of,
-} from './transaction-entry.ts'
+import { type ContentOf, openEntryContents } from './entry-contents.ts'
+import { type ReadTransaction, sha256Of } from './transaction-entry.ts'
 
 export interface ContentParts {
   readonly repository: Repository
@@ -47,8 +43,8 @@ export interface TransactionContents {
 
 export function openTransactionContents(parts: ContentParts): TransactionContents {
   const { repository, signal } = parts
-  const read = async (entry: LoggedEntry, what: Parameters<typeof readTransactionContent>[2]) =>
-    await readTransactionContent(repository, entry, what, { bytesMax: contentBytesMax, signal })
+  const entries = openEntryContents(repository, { signal })
+  const read = async (entry: LoggedEntry, what: ContentOf) => await entries.read(entry, what, contentBytesMax)
 
   const before = async (
     { entry }: ReadTransaction,
@@ -84,7 +80,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
 
   const blobBefore = async function* ({ entry }: ReadTransaction, { path, before: wanted }: RecordedChange) {
     const sum = createHash('sha256')
-    const { content = [] } = await requireContent(repository, entry, { kind: 'before', path }, { signal })
+    const { content = [] } = await entries.require(entry, { kind: 'before', path })
     let left = wanted?.size ?? Infinity
     for await (const segment of repository.readFile(content, { signal })) {
       left -= segment.kind === 'data' ? segment.bytes.length : segment.length

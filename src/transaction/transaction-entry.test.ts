@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { documentOf, fileOf } from '../../test/recorded-transaction.ts'
+import { documentOf, fileOf, recordTransaction } from '../../test/recorded-transaction.ts'
 import { makeRepository } from '../../test/store-fixture.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { openCatalog } from '../catalog/catalog.ts'
@@ -8,7 +8,8 @@ import { listEntries } from '../engine/entries.ts'
 import { parseRawPath } from '../model/raw-path.ts'
 import { writtenReason } from '../model/transaction-record.ts'
 import type { RecordedChange } from '../model/transaction.ts'
-import { type ContentOf, findNode, readTransaction, storeTransaction } from './transaction-entry.ts'
+import { type ContentOf, openEntryContents } from './entry-contents.ts'
+import { readTransaction } from './transaction-entry.ts'
 
 test('a content that was written into before it was kept is lost, and its record says so; all others are there', async () => {
   const { repository } = await makeRepository()
@@ -29,26 +30,11 @@ test('a content that was written into before it was kept is lost, and its record
     preImage: { kind: 'blob' },
     afterKept: false,
   }))
-  {
-    await using writer = await repository.beginWrite()
-    const { document } = await storeTransaction(
-      writer,
-      {
-        title: 'both go',
-        note: '',
-        tags: [],
-        machine: { name: 'here', facts: {} },
-        document: documentOf({ counts: { created: 0, changed: 0, deleted: 2 }, preImageBytes: 18 }),
-        changes,
-        contentBefore: (path) => ({ bytes: Buffer.from(contents.get(path) ?? '') }),
-        contentAfter: () => assert.fail(),
-        deltas: new Map(),
-        folderAttributes: () => assert.fail(),
-      },
-      { nextNumber: () => Promise.resolve(1) },
-    )
-    assert.equal(document.complete, false)
-  }
+  const { document } = await recordTransaction(repository, changes, {
+    document: documentOf({ counts: { created: 0, changed: 0, deleted: 2 }, preImageBytes: 18 }),
+    contentBefore: (path) => ({ bytes: Buffer.from(contents.get(path) ?? '') }),
+  })
+  assert.equal(document.complete, false)
   const [entry] = await listEntries({ repository, catalog })
   assert.ok(entry)
   const read = await readTransaction(repository, entry)
@@ -73,26 +59,13 @@ test('where what a difference was made against is another one by now, the conten
     return { path: path(name), before, after, owner: { kind: 'script' }, preImage, afterKept: true }
   })
   const names = changes.map(({ preImage }) => (preImage.kind === 'delta' ? preImage.file : ''))
-  {
-    await using writer = await repository.beginWrite()
-    const { document } = await storeTransaction(
-      writer,
-      {
-        title: 'one is written into',
-        note: '',
-        tags: [],
-        machine: { name: 'here', facts: {} },
-        document: documentOf({ counts: { created: 0, changed: 2, deleted: 0 } }),
-        changes,
-        contentBefore: (of) => ({ bytes: Buffer.from(`${of} before`) }),
-        contentAfter: (of) => ({ bytes: Buffer.from(of === '/altered' ? '/ALTERED after' : `${of} after`) }),
-        deltas: new Map(names.map((name) => [name, Buffer.from('a delta')])),
-        folderAttributes: () => ({ type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n }),
-      },
-      { nextNumber: () => Promise.resolve(1) },
-    )
-    assert.equal(document.complete, true)
-  }
+  const { document } = await recordTransaction(repository, changes, {
+    document: documentOf({ counts: { created: 0, changed: 2, deleted: 0 } }),
+    contentBefore: (of) => ({ bytes: Buffer.from(`${of} before`) }),
+    contentAfter: (of) => ({ bytes: Buffer.from(of === '/altered' ? '/ALTERED after' : `${of} after`) }),
+    deltas: new Map(names.map((name) => [name, Buffer.from('a delta')])),
+  })
+  assert.equal(document.complete, true)
   const [entry] = await listEntries({ repository, catalog })
   assert.ok(entry)
   const read = await readTransaction(repository, entry)
@@ -103,7 +76,8 @@ test('where what a difference was made against is another one by now, the conten
       ['delta', true],
     ],
   )
-  const content = async (what: ContentOf) => await findNode(repository, entry, what)
+  const contents = openEntryContents(repository)
+  const content = async (what: ContentOf) => await contents.find(entry, what)
   assert.equal((await content({ kind: 'before', path: path('/altered') }))?.type, 'file')
   assert.equal((await content({ kind: 'after', path: path('/altered') }))?.type, undefined)
   assert.equal((await content({ kind: 'delta', name: names[0] ?? '' }))?.type, undefined)
@@ -129,26 +103,10 @@ test('a list of changes that is larger than a document is read again; what a rec
     preImage: { kind: 'fingerprint' },
     afterKept: false,
   }))
-  {
-    await using writer = await repository.beginWrite()
-    const { document } = await storeTransaction(
-      writer,
-      {
-        title: 'links are made',
-        note: '',
-        tags: [],
-        machine: { name: 'here', facts: {} },
-        document: documentOf({ counts: { created: 4500, changed: 0, deleted: 0 } }),
-        changes,
-        contentBefore: () => assert.fail(),
-        contentAfter: () => assert.fail(),
-        deltas: new Map(),
-        folderAttributes: () => assert.fail(),
-      },
-      { nextNumber: () => Promise.resolve(1) },
-    )
-    assert.equal(document.complete, false)
-  }
+  const stored = await recordTransaction(repository, changes, {
+    document: documentOf({ counts: { created: 4500, changed: 0, deleted: 0 } }),
+  })
+  assert.equal(stored.document.complete, false)
   const [entry] = await listEntries({ repository, catalog })
   assert.ok(entry)
   const { changes: read, document } = await readTransaction(repository, entry)

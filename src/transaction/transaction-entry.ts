@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto'
 import { VmlError } from '../base/failure.ts'
 import { mapOrdered } from '../base/pool.ts'
-import { printable, rawFromString, type RawText } from '../base/raw-text.ts'
+import { printable } from '../base/raw-text.ts'
 import type { BaseFacts, EntryDocument, Snapshot } from '../model/entry.ts'
 import type { PackageSet } from '../model/packages.ts'
-import { pathParts, type RawPath } from '../model/raw-path.ts'
+import { type RawPath } from '../model/raw-path.ts'
 import type { Attributes, TreeNode } from '../model/tree.ts'
 import type { RecordedChange } from '../model/transaction.ts'
 import {
@@ -27,6 +27,7 @@ import {
   ownTags,
   readVmlFile,
 } from '../engine/entries.ts'
+import { readWhole } from './entry-contents.ts'
 import { type FileContent, type PathToStore, storePaths } from './transaction-tree.ts'
 import { storeBytes, storePieces, storeVmlFolder, type VmlFile } from '../engine/vml-folder.ts'
 
@@ -249,83 +250,13 @@ export async function readPackageRecords(
         'integrity.format',
         `Cannot read /.vml/packages/${printable(node.name)}: it is too large`,
       )
-    found.set(printable(node.name), await readNode(repository, node, options))
+    found.set(printable(node.name), await readWhole(repository, node, options))
   }
   return found
 }
 
 /** A header of each of some thousand packages, of 20 KiB each and a few of megabytes. */
 const packageRecordBytesMax = 1024 * 1024 * 1024
-
-async function readNode(repository: Repository, node: TreeNode, { signal }: ReadOptions): Promise<Buffer> {
-  const parts: Uint8Array[] = []
-  for await (const segment of repository.readFile(node.content ?? [], { signal }))
-    parts.push(segment.kind === 'data' ? Buffer.from(segment.bytes) : Buffer.alloc(segment.length))
-  return Buffer.concat(parts)
-}
-
-/** Which content of a transaction: of a path before it (a blob), after it, or a delta by its name. */
-export type ContentOf =
-  | { readonly kind: 'before' | 'after'; readonly path: RawPath }
-  | { readonly kind: 'delta'; readonly name: string }
-
-/** Up to `bytesMax` bytes of it. Fails with `integrity.missing` where the entry does not have it. */
-export async function readTransactionContent(
-  repository: Repository,
-  entry: LoggedEntry,
-  what: ContentOf,
-  { bytesMax, signal }: ReadOptions & { readonly bytesMax: number },
-): Promise<Buffer> {
-  const node = await requireContent(repository, entry, what, { signal })
-  if ((node.size ?? 0) > bytesMax)
-    throw new VmlError(
-      'unsupported',
-      `Cannot read ${nameOf(what)} of ${entryName(entry)} at once: it is too large`,
-    )
-  return await readNode(repository, node, { signal })
-}
-
-/** The node of a content, for whoever writes it piece by piece. Fails with `integrity.missing` where the entry does not have it. */
-export async function requireContent(
-  repository: Repository,
-  entry: LoggedEntry,
-  what: ContentOf,
-  options: ReadOptions = {},
-): Promise<TreeNode> {
-  const node = await findNode(repository, entry, what, options)
-  if (node?.type === 'file') return node
-  throw new VmlError(
-    'integrity.missing',
-    `Cannot read ${nameOf(what)} of ${entryName(entry)}: the entry does not have it`,
-    {
-      hint: 'vml check tells whether the logbook is damaged',
-    },
-  )
-}
-
-function nameOf(what: ContentOf): string {
-  return what.kind === 'delta' ? `delta ${what.name}` : `"${printable(what.path)}" ${what.kind} it`
-}
-
-export async function findNode(
-  repository: Repository,
-  { snapshot }: LoggedEntry,
-  what: ContentOf,
-  options: ReadOptions = {},
-): Promise<TreeNode | undefined> {
-  const names: readonly RawText[] =
-    what.kind === 'delta'
-      ? ['.vml', 'deltas', what.name].map(rawFromString)
-      : [...(what.kind === 'after' ? ['.vml', 'after'].map(rawFromString) : []), ...pathParts(what.path)]
-  let tree: TreeNode['subtree'] = snapshot.tree
-  let found: TreeNode | undefined
-  for (const name of names) {
-    if (tree === undefined) return undefined
-    found = (await repository.readTree(tree, options)).find((node) => node.name === name)
-    tree = found?.subtree
-  }
-  return found
-}
 
 function* blobsOf(
   changes: readonly RecordedChange[],
