@@ -20,7 +20,7 @@ import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
 import type { Segment } from '../model/tree.ts'
-import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
+import { commit, describeLeft, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import type { MountPlan } from '../stage/mount-plan.ts'
@@ -34,7 +34,7 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { entryName } from '../engine/entries.ts'
-import { keptByJournal } from './kept-before.ts'
+import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
@@ -177,8 +177,9 @@ async function undoTheUndo(
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
     removeMadeAnew(parts, plan)
-    takeBack(parts.disk, journal)
-    forgetJournal(parts.disk, journal)
+    const left = takeBack(parts.disk, journal)
+    if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
+    tellCame(parts, forgetJournal(parts.disk, journal))
     await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
