@@ -278,8 +278,10 @@ class Work {
       const now = this.view.now(path)
       const change = { before: now, after: fingerprint }
       if (sameState(now, fingerprint) && !isTimeOnly(change)) continue
+      // One that was lost may have no hash, and neither has what is not there.
       const isTaken =
-        fingerprint?.type === 'file' && (fingerprint.sha256 !== now?.sha256 || isOneOfMany(content))
+        fingerprint?.type === 'file' &&
+        (now?.type !== 'file' || fingerprint.sha256 !== now.sha256 || isOneOfMany(content))
       paths.push({ path, now, wanted: fingerprint, how, ...(isTaken && content ? { content } : {}) })
     }
     const conflicts = [...this.#conflicts].flatMap(([path, stays]) => this.#conflictOf(path, stays))
