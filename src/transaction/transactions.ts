@@ -103,15 +103,31 @@ function resolveTransaction(
   }
 }
 
-/** Refuses what was taken back already, and says by which. */
-export function requireNotUndone({ entry, undoneBy }: ListedTransaction): void {
+/** Refuses what was taken back already, and says by which, and what of it stayed. */
+export function requireNotUndone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
+  const { entry, undoneBy, undoneInPart } = one
   if (undoneBy === undefined) return
+  const word = entryWord(entry)
   throw new VmlError(
     'conflict',
-    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already`,
+    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already${undoneInPart ? `, in part: ${stayedOf(one, listed)}` : ''}`,
     {
-      details: { transaction: entry.id, undone_by: undoneBy.id },
-      hint: `Nothing was changed. To bring it back: vml tx redo ${entryWord(entry)}`,
+      details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
+      hint: undoneInPart
+        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}`
+        : `Nothing was changed. To bring it back: vml tx redo ${word}`,
     },
   )
 }
+
+/** Packages that were still needed, or else paths that were changed since. */
+function stayedOf({ document, undoneBy }: ListedTransaction, listed: readonly ListedTransaction[]): string {
+  const undo = listed.find(({ entry }) => entry === undoneBy)
+  const taken = new Set(undo?.document.packages.map(({ name }) => name))
+  const names = new Set(document.packages.map(({ name }) => name).filter((name) => !taken.has(name)))
+  if (names.size === 0) return 'what had been changed since stayed'
+  const more = names.size > namesToldMax ? ` and ${names.size - namesToldMax} more` : ''
+  return `${[...names].slice(0, namesToldMax).map(printableText).join(', ')}${more} stayed`
+}
+
+const namesToldMax = 10

@@ -70,7 +70,7 @@ export const undo = defineCommand({
         toBefore === undefined
           ? [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
           : fromThen(listed, findTransaction(listed, toBefore))
-      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one)
+      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one, listed)
       return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
     }
     return await takeBack(context, 'undo', choose, options)
