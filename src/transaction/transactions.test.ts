@@ -4,7 +4,7 @@ import { documentOf } from '../../test/recorded-transaction.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
-import { type ListedTransaction, requireNotUndone } from './transactions.ts'
+import { inForceSince, type ListedTransaction, requireNotUndone } from './transactions.ts'
 
 function listedOf(
   number: number,
@@ -46,4 +46,22 @@ test('what was taken back in part is not told as taken back: what stayed is name
     'Cannot take back #2: #5 did it already\nNothing was changed. To bring it back: vml tx redo 2',
   )
   assert.equal(refusalOf({ ...file, undoneBy: undefined }, [file, undo]), '')
+})
+
+test('an undo of what came later is not in the way of an older one, but what it brought back into force', () => {
+  const [one, two, other] = [listedOf(1, {}), listedOf(2, {}), listedOf(3, {})]
+  const takesBack = (...taken: readonly ListedTransaction[]) => ({
+    takesBack: taken.map(({ entry }) => entry.id),
+  })
+  const numbers = (listed: readonly ListedTransaction[]) => listed.map(({ entry }) => entry.number)
+  const undo = listedOf(4, takesBack(two))
+  const back = listedOf(5, takesBack(undo, other))
+  const undone = [other, undo].map((each) => ({ ...each, undoneBy: back.entry }))
+  const listed = [one, two, ...undone, back]
+  const afterOne = inForceSince(listed, 0)
+  assert.deepEqual([numbers(afterOne.changes), numbers(afterOne.settled)], [[2], [5]])
+  // Of what came after #3, it is the only one.
+  assert.deepEqual(numbers(inForceSince(listed, 2).changes), [5])
+  const inPart = { ...back, document: { ...back.document, inPart: true } as const }
+  assert.deepEqual(numbers(inForceSince([one, two, ...undone, inPart], 0).changes), [2, 5])
 })

@@ -103,6 +103,22 @@ function resolveTransaction(
   }
 }
 
+/**
+ * Those that are in force of what came later than the one at `index`. `settled` are undos, and redos, of nothing but later ones: with what they took back
+ * whole they come to nothing, and what they seem to change an older one did that is in force again.
+ */
+export function inForceSince(
+  listed: readonly ListedTransaction[],
+  index: number,
+): { readonly changes: readonly ListedTransaction[]; readonly settled: readonly ListedTransaction[] } {
+  const later = listed.slice(index + 1)
+  const ids = new Set(later.map(({ entry }) => entry.id))
+  const isSettled = ({ document: { takesBack, inPart } }: ListedTransaction) =>
+    takesBack !== undefined && inPart !== true && takesBack.every((id) => ids.has(id))
+  const inForce = later.filter(({ undoneBy }) => undoneBy === undefined)
+  return { changes: inForce.filter((each) => !isSettled(each)), settled: inForce.filter(isSettled) }
+}
+
 /** Refuses what was taken back already, and says by which, and what of it stayed. */
 export function requireNotUndone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
   const { entry, undoneBy, undoneInPart } = one

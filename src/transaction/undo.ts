@@ -15,7 +15,7 @@ import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
-import type { ListedTransaction } from './transactions.ts'
+import { inForceSince, type ListedTransaction } from './transactions.ts'
 import {
   type PlannedContent,
   planUndoPaths,
@@ -338,7 +338,7 @@ function blockOf(
   }
 }
 
-/** The newest transaction that changed a package, later than the oldest of those that are taken back. */
+/** The newest transaction that changed a package, later than the oldest of those that are taken back; an undo of what came later still only where nothing else did. */
 function laterWith(
   listed: readonly ListedTransaction[],
   chosen: readonly ListedTransaction[],
@@ -346,15 +346,14 @@ function laterWith(
   /** Those that only took it away count, too. */
   { gone = false }: { readonly gone?: boolean } = {},
 ): ListedTransaction | undefined {
-  const first = listed.findIndex((each) => chosen.includes(each))
-  return listed
-    .slice(first + 1)
-    .findLast(
-      (each) =>
-        !chosen.includes(each) &&
-        each.undoneBy === undefined &&
-        each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined)),
-    )
+  const later = inForceSince(
+    listed,
+    listed.findIndex((each) => chosen.includes(each)),
+  )
+  const isIt = (each: ListedTransaction) =>
+    !chosen.includes(each) &&
+    each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined))
+  return later.changes.findLast(isIt) ?? later.settled.findLast(isIt)
 }
 
 /** All of them are in the details. */

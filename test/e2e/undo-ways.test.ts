@@ -86,6 +86,25 @@ test('--to-before leads back to what was there before any record, undos and redo
   assert.match(both.stderr, /^vml: Cannot take transactions and --to-before at once/)
 })
 
+test('what is in force again through an undo of its undo is in the way, not that undo; and it alone is taken along', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const of = (name: string, version: string) => ({ name, version, files: { [`/usr/lib/${name}`]: version } })
+  await archive.publish(of('lib', '1'), of('other', '1'))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'lib'])
+  await archive.publish(of('lib', '2'))
+  await apt(chroot, ['install', 'lib'])
+  await apt(chroot, ['install', 'other'])
+  await chroot.vml(['tx', 'undo', '2'])
+  await chroot.vml(['tx', 'undo', '--to-before', '3'])
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.match(refused.stderr, /lib was changed again by #2 \(/)
+  const along = await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
+  assert.match(along.stdout, /^Undo #2, #1\n {2}− {2}lib:all {2}2 {2}purged\n {2}\d+ path/m)
+  assert.equal((await chroot.sh('ls /usr/lib/lib /usr/lib/other', failed)).stdout, '')
+})
+
 test('what one of several in one undo cannot take back stays for all of them; what is put beside are files of their own', async () => {
   await using chroot = await openChroot()
   const run = async (line: string) => await chroot.vml(['tx', 'run', '--', 'sh', '-c', line])
