@@ -207,8 +207,14 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
-export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>): string {
-  const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
+export function undoTitle({
+  kind,
+  subject,
+  together,
+}: Pick<UndoPlan, 'kind' | 'subject' | 'together'>): string {
+  const names = [...subject, ...together].map(
+    (entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
+  )
   return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
 }
 

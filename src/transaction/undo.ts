@@ -58,6 +58,8 @@ export interface UndoPlan {
   readonly kind: UndoRequest['kind']
   /** What it is told as: what was named, and of an undo what was taken along, too. */
   readonly subject: readonly LoggedEntry[]
+  /** Of a redo: what else comes back, since it was taken back together with the subject. Oldest first. */
+  readonly together: readonly LoggedEntry[]
   /** Those that are taken back: what was asked for, and what was taken along. Newest first. */
   readonly transactions: readonly ReadTransaction[]
   readonly paths: UndoPaths
@@ -206,8 +208,22 @@ async function planOnce(
     transitions: planned.systems.flatMap((system) => system.transitions),
   })
   return {
-    plan: finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+    plan: {
+      ...finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+      together: broughtBackWith(parts, request, newestFirst),
+    },
   }
+}
+
+function broughtBackWith(
+  { listed }: UndoParts,
+  { kind, subject }: UndoRequest,
+  chosen: readonly ListedTransaction[],
+): readonly LoggedEntry[] {
+  const undos = chosen.map(({ entry }) => entry)
+  return listed.flatMap(({ entry, undoneBy }) =>
+    kind === 'redo' && undoneBy && undos.includes(undoneBy) && !subject.includes(entry) ? [entry] : [],
+  )
 }
 
 /** Fails where a content that is to come back cannot be had; of what stays as it is, the other side is then left out. */
@@ -248,7 +264,7 @@ function finish(
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
   },
-): UndoPlan {
+): Omit<UndoPlan, 'together'> {
   const { paths, systems } = work.planned
   const packages = systems.flatMap(({ transitions }) => transitions)
   const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))
