@@ -208,8 +208,14 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
-export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>): string {
-  const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
+export function undoTitle({
+  kind,
+  subject,
+  together,
+}: Pick<UndoPlan, 'kind' | 'subject' | 'together'>): string {
+  const names = [...subject, ...together].map(
+    (entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
+  )
   return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
 }
 
@@ -240,22 +246,28 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
+    await makeThing(parts, { place, from, wanted, content })
+    places.set(path, place)
+    return place
+  }
+  const putBack = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content']) => {
     const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : links.get(group)
     if (first !== undefined) {
+      const place = fill?.placeOf(path) ?? first
       if (fill) linkSync(rawToBytes(first), rawToBytes(place))
-      places.set(path, fill ? place : first)
-    } else {
-      await makeThing(parts, { place, from, wanted, content })
       places.set(path, place)
+    } else {
+      const place = await put(path, wanted, content)
       if (group !== undefined) links.set(group, place)
     }
   }
   for (const { path, now, wanted, content } of plan.paths.paths) {
-    if (wanted) await put(path, wanted, content)
+    if (wanted) await putBack(path, wanted, content)
     else fill?.remove(path)
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
+  // Each of them a file of its own: who edits one of them edits nothing else.
   for (const { path, of, wanted, content } of plan.beside) {
     await put(path, wanted, content, of)
     changes.push({ path, after: wanted })
