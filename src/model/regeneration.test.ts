@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { asRaw } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from './raw-path.ts'
-import { regenerations, ruleOf, ruleWhenChanged } from './regeneration.ts'
+import { commandAgain, isMadeItself, regenerations, ruleOf, ruleWhenChanged } from './regeneration.ts'
 
 test('only what issue 4 lets differ has a rule in place of a pre-image', () => {
   const rules = {
@@ -111,6 +111,56 @@ test('only caches that programs make themselves may fail to be made', () => {
     ['py3compile /usr/lib/python3/dist-packages', false],
     ['mandb --quiet', false],
   ])
+})
+
+test('what was to be made anew is told by its rule and path alone, and known again', () => {
+  const paths = [
+    '/usr/local/lib/libx.so.1',
+    '/lib/modules/6.1.0/modules.dep',
+    '/boot/initrd.img-6.1.0',
+    '/boot/initramfs-5.14.0.img',
+    '/usr/lib/python3/dist-packages/__pycache__/a.pyc',
+    '/usr/share/info/dir',
+    '/etc/udev/hwdb.bin',
+    '/usr/lib/udev/hwdb.bin',
+    '/usr/share/icons/hicolor/icon-theme.cache',
+    '/etc/ssl/certs/ca-certificates.crt',
+  ].map((path) => ({ path: pathOf(path), present: true, wanted: true }))
+  const commands = regenerations(paths)
+  assert.equal(commands.length, paths.length)
+  for (const command of commands) assert.deepEqual(commandAgain(command, true), command)
+  assert.deepEqual(commandAgain({ rule: 'initrd', path: pathOf('/boot/initrd.img-6.1.0') }, false)?.argv, [
+    'update-initramfs',
+    '-c',
+    '-k',
+    '6.1.0',
+  ])
+  const others = [
+    ['initrd', '/etc/ld.so.cache'],
+    ['logs', '/var/log/x'],
+    ['a later rule', '/etc/ld.so.cache'],
+  ] as const
+  for (const [rule, path] of others) assert.equal(commandAgain({ rule, path: pathOf(path) }, true), undefined)
+})
+
+test('of several paths that one program makes, one that is there stands for it', () => {
+  const made = (paths: readonly (readonly [string, boolean])[]) =>
+    regenerations(paths.map(([path, present]) => ({ path: pathOf(path), present, wanted: true }))).map(
+      (command) => [command.path, isMadeItself(command)],
+    )
+  const [dir, old] = ['/usr/share/info/dir', '/usr/share/info/dir.old'] as const
+  for (const paths of [
+    [
+      [dir, true],
+      [old, false],
+    ],
+    [
+      [old, false],
+      [dir, true],
+    ],
+  ] as const)
+    assert.deepEqual(made(paths), [[dir, true]])
+  assert.deepEqual(made([['/usr/lib/libx.so.1', true]]), [['/usr/lib/libx.so.1', false]])
 })
 
 function run(paths: readonly (readonly [string, boolean, boolean])[]): string[] {

@@ -35,8 +35,14 @@ export interface PathToMake {
   readonly restored?: boolean
 }
 
-export interface RegenerationCommand {
+/** Written down before a commit, for whoever mends a crash: never a command, which a file could have from anybody. */
+export interface ToMakeAnew {
   readonly rule: string
+  /** What is made, or one of those that it is made of. */
+  readonly path: RawPath
+}
+
+export interface RegenerationCommand extends ToMakeAnew {
   readonly argv: readonly string[]
   /** Its failure fails the undo. Not so where programs make the file themselves when they miss it. */
   readonly required: boolean
@@ -67,13 +73,30 @@ export function regenerations(paths: Iterable<PathToMake>): RegenerationCommand[
       // A file of k's own goes with k; what it was made of may change others like it.
       if (own !== null && !wanted) continue
       const argv = entry.argv({ path, match, present })
-      const command = { rule: entry.rule.name, argv, required: entry.required ?? true, order }
-      commands.set(argv.join('\0'), command)
+      const command = { rule: entry.rule.name, path, argv, required: entry.required ?? true, order }
+      // Of several paths one that is there says more: what was not there may go again.
+      if (present || !commands.has(argv.join('\0'))) commands.set(argv.join('\0'), command)
     }
   }
   return [...commands.values()]
     .sort((one, other) => one.order - other.order)
-    .map(({ rule, argv, required }) => ({ rule, argv, required }))
+    .map(({ rule, path, argv, required }) => ({ rule, path, argv, required }))
+}
+
+/** The same command again; undefined where this VML has no such rule, or the path is none of its paths. */
+export function commandAgain({ rule, path }: ToMakeAnew, present: boolean): RegenerationCommand | undefined {
+  for (const entry of makers) {
+    if (entry.rule.name !== rule || entry.argv === undefined) continue
+    const match = entry.path.exec(path) ?? entry.madeOf?.exec(path)
+    if (!match) continue
+    return { rule, path, argv: entry.argv({ path, match, present }), required: entry.required ?? true }
+  }
+  return undefined
+}
+
+/** Whether the path itself is what is made, and not what it is made of. */
+export function isMadeItself({ path, rule }: ToMakeAnew): boolean {
+  return makers.some((entry) => entry.rule.name === rule && entry.path.test(path))
 }
 
 interface Maker {

@@ -22,6 +22,8 @@ export interface CommitRequest {
   readonly folderMtimeNs?: (path: RawPath) => bigint | undefined
   /** Folders to keep old things in, of mounts other than that of the journal; of others one is made (`keep-folders.ts`). */
   readonly keeps?: readonly RawText[]
+  /** Commands that are due once it is done, or taken back: `recover.sh` names them. */
+  readonly afterwards?: readonly string[]
 }
 
 /** What has to be done before a step may take place. */

@@ -56,7 +56,7 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     const stamps = stampsOf(disk, request)
     journal = { root, folder, keeps: keeps.used(), steps, times, inside, stamps }
     // Before anything is made in other places, it is durable where.
-    writeJournal(disk, journal, recoverScript(journal))
+    writeJournal(disk, journal, recoverScript(journal, request.afterwards))
     for (const keep of journal.keeps) makeKeepFolder(disk, keep)
     const kept = steps.flatMap((step) => ('kept' in step ? [step.kept] : []))
     makePlaceFolders(disk, [...kept, ...preparations.map(({ to }) => to)])

@@ -190,8 +190,24 @@ function contentsOf(folder: Buffer): (readonly [name: string, content: string])[
     .map((name) => [name, readFileSync(Buffer.from(`${folder.toString()}/${name}`, 'latin1'), 'utf8')])
 }
 
+test('commands that are due after it are named in either direction, and not run', () => {
+  const afterwards = ["false 'x'", ...Array.from({ length: 30 }, (_, at) => `update-initramfs -u -k ${at}`)]
+  using bench = openBench('COMMITTING', 'under its own name', afterwards)
+  for (const words of [[], ['--backward']]) {
+    const { status, said } = bench.run('/bin/sh', bench.root, ...words)
+    assert.equal(status, 0)
+    assert.match(said, /\nrecover\.sh: What .* vml tx recover does it, or type: false 'x'; .* and 11 more\n$/)
+  }
+  // Nothing was to do, and nothing is due.
+  assert.doesNotMatch(bench.run('/bin/sh', bench.root).said, /or type/)
+})
+
 /** Of a system whose root is `/` in the journal, and lies in a folder here. */
-function openBench(state: string, keeps: 'under its own name' | 'under a number' = 'under its own name') {
+function openBench(
+  state: string,
+  keeps: 'under its own name' | 'under a number' = 'under its own name',
+  afterwards?: readonly string[],
+) {
   const root = mkdtempSync(join(tmpdir(), 'vml-script-'))
   const folder = join(root, 'var/journal')
   for (const made of [
@@ -235,7 +251,7 @@ function openBench(state: string, keeps: 'under its own name' | 'under a number'
     steps,
     times: [{ path: pathOf('/etc/made'), beforeNs: 1n, afterNs: -1_500_000_000n }],
   }
-  writeFileSync(join(folder, 'recover.sh'), recoverScript(journal))
+  writeFileSync(join(folder, 'recover.sh'), recoverScript(journal, afterwards))
   writeFileSync(join(folder, 'state'), `${state}\n`)
   for (const next of ['COMMITTING', 'COMMITTED', 'TAKING-BACK', 'TAKEN-BACK'])
     if (next !== state) writeFileSync(join(folder, `state.${next}`), `${next}\n`)

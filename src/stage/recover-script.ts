@@ -17,8 +17,11 @@ import type { FolderState, FolderTime, Journal, Stamps, Step } from './journal.t
  * (getcwd(3)) with where it was to be, and calls what lies there by its name alone; a folder that was swapped later is still the same one.
  * What remains: the times of folders are set by their paths, right after such a look; where what is kept lies is only seen to be root's
  * own when it begins, which says nothing of a mount point that lies in a folder of a user; and root's own links are not followed, either.
+ *
+ * `afterwards` are commands that are due after it, in either direction. It only names them: a root that is mounted elsewhere is no place to run them, and
+ * VML, which runs them, tells what of them fails.
  */
-export function recoverScript(journal: Journal): Buffer {
+export function recoverScript(journal: Journal, afterwards: readonly string[] = []): Buffer {
   const places = placeNames(journal)
   const lines = [
     ...stepLines(journal.steps, places),
@@ -27,7 +30,10 @@ export function recoverScript(journal: Journal): Buffer {
   ]
   const head = places.assignments()
   const since = `since() { ${sinceTest(journal)}; }`
-  return Buffer.from([prologue, head, since, functions, ...lines, epilogue].join('\n'), 'latin1')
+  return Buffer.from(
+    [prologue, head, since, functions, ...lines, epilogue, ...sayLine(afterwards)].join('\n'),
+    'latin1',
+  )
 }
 
 /**
@@ -40,6 +46,16 @@ function sinceTest({ stamps }: Journal): string {
     [before, after].every((stamp) => stamp === undefined || stamp.mtimeNs <= nowNs)
   if (stamps === undefined || ![...stamps.values()].every(isPast)) return 'false'
   return '[ -f "$1" ] && [ ! -L "$1" ] && [ "$1" -nt "$D/state" ]'
+}
+
+const afterwardsMax = 20
+
+function sayLine(commands: readonly string[]): string[] {
+  if (commands.length === 0) return []
+  const more = commands.length - afterwardsMax
+  const named = [...commands.slice(0, afterwardsMax), ...(more > 0 ? [`and ${more} more`] : [])]
+  const text = `What programs make of it is not made anew yet: vml tx recover does it, or type: ${named.join('; ')}`
+  return [`say ${singleQuoted(text)}\n`]
 }
 
 interface PlaceNames {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { rawFromString } from '../base/raw-text.ts'
+import { asRaw, rawFromString } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
-import { parseRawPath, rootPath } from '../model/raw-path.ts'
+import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { parseChanges } from '../model/transaction-record.ts'
 import type { PathChange } from '../model/transaction.ts'
 import { encodeIntended, readIntent, writeIntent } from './commit-intent.ts'
@@ -30,6 +30,35 @@ test('what an undo takes back is known to who records it after a crash', () => {
     }
     writeIntent(place, intent)
     assert.deepEqual(readIntent(place), intent)
+  })
+})
+
+test('what is to be made anew is written down as rules and paths, and no command is read', () => {
+  withFolder((place) => {
+    const toMakeAnew = ['/boot/initrd.img-6.1.0', '/etc/ld\xff.so.cache'].map((path) => ({
+      rule: 'initrd',
+      path: asRaw(path) as RawPath,
+    }))
+    writeIntent(place, {
+      exitStatus: 0,
+      toMakeAnew: toMakeAnew.map((each) => ({ ...each, argv: ['reboot'], required: true })),
+    })
+    const file = join(openFolder(place), 'result.json')
+    assert.doesNotMatch(readFileSync(file, 'utf8'), /reboot/)
+    assert.deepEqual(readIntent(place), { exitStatus: 0, toMakeAnew })
+    writeFileSync(
+      file,
+      '{"exitStatus": 0, "toMakeAnew": [{"rule": "initrd", "path": "/boot/x", "argv": ["reboot"]}]}',
+    )
+    assert.deepEqual(readIntent(place).toMakeAnew, [{ rule: 'initrd', path: '/boot/x' }])
+    for (const bad of [
+      '{"rule": "sh -c", "path": "/x"}',
+      '{"rule": "initrd", "path": "x/../y"}',
+      '"ldconfig"',
+    ]) {
+      writeFileSync(file, `{"exitStatus": 0, "toMakeAnew": [${bad}]}`)
+      assert.deepEqual(readIntent(place), { exitStatus: 0 })
+    }
   })
 })
 

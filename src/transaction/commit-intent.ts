@@ -1,7 +1,9 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
 import { rmSync, writeFileSync } from 'node:fs'
-import { count, isMisfit, objectOf, optional } from '../model/field-check.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { bytesPath, encodeBytes } from '../model/document-fields.ts'
+import { count, isMisfit, listOf, objectOf, optional, textOf } from '../model/field-check.ts'
+import { entryPathsMax, type RawPath } from '../model/raw-path.ts'
+import type { ToMakeAnew } from '../model/regeneration.ts'
 import {
   encodeChanges,
   type TakenBack,
@@ -18,6 +20,11 @@ export interface CommitIntent extends Partial<TakenBack> {
   readonly exitStatus: number
   /** What the checks before it said. */
   readonly validations?: readonly Validation[]
+  /**
+   * What an undo has programs make anew after its commit. Of a command nothing is: what its programs and the triggers of its packages make, they make in
+   * the stage, and it is committed with all else; live, on the machine itself.
+   */
+  readonly toMakeAnew?: readonly ToMakeAnew[]
 }
 
 /** Where the changes themselves are written down. */
@@ -42,8 +49,22 @@ export function encodeIntended(changes: readonly PathChange[], ownerBefore?: Own
 const check = objectOf({
   exitStatus: count,
   validations: optional(validationsCheck),
+  // A rule that this VML does not know is told when it is asked for: the rest is known all the same.
+  toMakeAnew: optional(
+    listOf(objectOf({ rule: textOf({ pattern: /^[a-z0-9.-]{1,64}$/ }), path: bytesPath }), entryPathsMax),
+  ),
   ...takenBackFields,
 })
+
+export function encodeIntent({ toMakeAnew, ...intent }: CommitIntent): string {
+  return JSON.stringify({
+    ...intent,
+    // Of none an older VML wrote nothing.
+    ...(toMakeAnew === undefined || toMakeAnew.length === 0
+      ? {}
+      : { toMakeAnew: toMakeAnew.map(({ rule, path }) => ({ rule, path: encodeBytes(path) })) }),
+  })
+}
 
 /** After the packages are kept: where the rest is, they are there. The changes are durable with the journal that is prepared after them. */
 export function writeIntent(
@@ -52,7 +73,7 @@ export function writeIntent(
   changes?: readonly PathChange[],
   ownerBefore?: OwnerBefore,
 ): void {
-  writeFileSync(resultPath(place), JSON.stringify(intent), { mode: 0o600 })
+  writeFileSync(resultPath(place), encodeIntent(intent), { mode: 0o600 })
   if (changes) writeFileSync(changesPath(place), encodeIntended(changes, ownerBefore), { mode: 0o600 })
 }
 

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
+import type { ToMakeAnew } from '../model/regeneration.ts'
 import type { Attributes } from '../model/tree.ts'
 import {
   type ChangeOwner,
@@ -321,7 +322,7 @@ async function findReferencesFor(
   }
 }
 
-function isUndo({ source }: StageNote): boolean {
+export function isUndo({ source }: Pick<StageNote, 'source'>): boolean {
   return source === 'undo' || source === 'redo'
 }
 
@@ -358,12 +359,15 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 }
 
 /** What was committed when the process ended, as it was written down before. */
-export async function readCommitted(
-  place: Workplace,
-): Promise<Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'packages'> | undefined> {
+export async function readCommitted(place: Workplace): Promise<
+  | (Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'packages'> & {
+      readonly toMakeAnew: readonly ToMakeAnew[]
+    })
+  | undefined
+> {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
-  const { validations = [], ...intent } = readIntent(place)
+  const { validations = [], toMakeAnew = [], ...intent } = readIntent(place)
   const written = parseChanges(changes)
   return {
     changes: written,
@@ -371,6 +375,7 @@ export async function readCommitted(
       written.flatMap(({ path, after, owner }) => (after === undefined ? [[path, owner] as const] : [])),
     ),
     result: { ...intent, validations },
+    toMakeAnew,
     packages: await readKeptPackages(place),
   }
 }

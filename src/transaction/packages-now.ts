@@ -61,6 +61,18 @@ function* pairs(place: Systems, before: PackagesNow, after: PackagesNow) {
   }
 }
 
+export interface SystemTransitions {
+  readonly system: PackageSystem
+  readonly transitions: readonly PackageTransition[]
+}
+
+export function changedSystems(place: Systems, before: PackagesNow, after: PackagesNow): SystemTransitions[] {
+  return [...pairs(place, before, after)].map(({ system, before: was, after: is }) => ({
+    system,
+    transitions: system.transitions(was, is),
+  }))
+}
+
 /** Of all systems, and the one that it was done with: the first that changed, or the first that there is. */
 export function transitionsOf(
   place: Systems,
@@ -69,10 +81,9 @@ export function transitionsOf(
 ): { readonly manager?: PackageState['manager']; readonly packages: readonly PackageTransition[] } {
   const packages: PackageTransition[] = []
   let manager: PackageState['manager'] | undefined
-  for (const pair of pairs(place, before, after)) {
-    const changed = pair.system.transitions(pair.before, pair.after)
-    if (changed.length > 0) manager ??= pair.system.manager
-    packages.push(...changed)
+  for (const { system, transitions } of changedSystems(place, before, after)) {
+    if (transitions.length > 0) manager ??= system.manager
+    packages.push(...transitions)
   }
   manager ??= after[0]?.manager
   return { ...(manager === undefined ? {} : { manager }), packages }

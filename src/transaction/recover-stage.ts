@@ -1,14 +1,19 @@
 // After a crash: what is left of a stage is thrown away, and what was being committed is committed, or taken back, and recorded.
+import { writeFileSync } from 'node:fs'
 import type { LoggedEntry } from '../engine/entries.ts'
 import { entryName } from '../engine/entries.ts'
 import { describeLeft } from '../stage/commit.ts'
 import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
+import { readJournal, readState } from '../stage/journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
+import type { Validation } from '../model/transaction-record.ts'
 import {
   findRecord,
+  isUndo,
   outsideChanges,
   readCommitted,
   recordCommitted,
@@ -18,6 +23,7 @@ import {
 import { reloadServices, startServices } from '../packages/services.ts'
 import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
+import { type CommitIntent, readIntent } from './commit-intent.ts'
 import { readTransaction } from './transaction-entry.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import {
@@ -30,7 +36,9 @@ import {
   tellLeftOutside,
 } from './open-stage.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
+import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
+import { provePackagesAfterCrash } from './prove-packages.ts'
 import { withStageLock } from './stage-lock.ts'
 import { pathOfNote, readStageNote, type StageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -116,6 +124,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   // What a record says stays so.
   const direction = options.backward && (await recordOf()) === undefined ? 'backward' : undefined
   // The machine first, whatever becomes of the logbook.
+  const toMakeAnew = beginTakeBack(parts, direction)
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
   const { journal, left } = recovery
   if (left) parts.reporter.warn({ warning: describeLeft(left) })
@@ -132,7 +141,14 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     if (committed) {
       const end = await recordCommitted(parts, {
         ...committed,
-        result: { ...committed.result, log: bootLog },
+        result: {
+          ...committed.result,
+          validations: [
+            ...committed.result.validations,
+            ...(isUndo(note) ? await finishUndo(parts, committed) : []),
+          ],
+          log: bootLog,
+        },
         note,
         plan: note.plan,
         kept: keptByJournal(parts.disk, journal),
@@ -145,6 +161,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     const end = await endLive(parts, note, { kind: 'cut off' })
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
+  if (toMakeAnew) await regenerateAfter('take-back', parts, toMakeAnew)
   if (note?.source === 'apt') await restoreOutside(parts)
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
@@ -152,6 +169,52 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   dropStage(parts, note, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }
+}
+
+/** Where an undo was cut off, whatever it did after its commit may not have been done, or not to its end. */
+async function finishUndo(
+  parts: TransactionParts,
+  committed: NonNullable<Awaited<ReturnType<typeof readCommitted>>>,
+): Promise<Validation[]> {
+  return [
+    ...(await regenerateAfter('commit', parts, committed.toMakeAnew)),
+    ...(await provePackagesAfterCrash(parts, committed)),
+  ]
+}
+
+/**
+ * Of an undo whose commit had ended, programs may have made caches anew already: those are in the way of what comes back at their paths, and others are to be made of
+ * what is back. What: undefined where that cannot be. It is noted first: the journal, which tells how far all was, is forgotten before it is done.
+ */
+function beginTakeBack(
+  parts: TransactionParts,
+  direction: 'backward' | undefined,
+): CommitIntent['toMakeAnew'] {
+  const folder = pathIn(openFolder(parts), 'journal')
+  const state = readState(folder)
+  const hadEnded = state === 'COMMITTED' && direction === 'backward'
+  const isBegun = hadEnded || state === 'TAKING-BACK' || state === 'TAKEN-BACK'
+  const { toMakeAnew = [] } = readIntent(parts)
+  if (toMakeAnew.length === 0 || !(isBegun || parts.disk.look(takenBackPath(parts)))) return undefined
+  try {
+    writeFileSync(takenBackPath(parts), '', { mode: 0o600 })
+    parts.disk.syncFolder(openFolder(parts))
+  } catch {
+    // On a disk that is full the note is missed only by who is killed now, too.
+  }
+  // Half taken back, what lies there may be the old one already.
+  if (hadEnded)
+    removeMadeAnew(
+      parts,
+      (readJournal(folder)?.steps ?? []).flatMap(({ kind, path }) =>
+        kind === 'delete' && isRemade(path) ? [path] : [],
+      ),
+    )
+  return toMakeAnew
+}
+
+function takenBackPath(place: Workplace): RawPath {
+  return pathIn(openFolder(place), 'taken-back')
 }
 
 /** What is written there by somebody else since is not in the record: it would be undone with it. */

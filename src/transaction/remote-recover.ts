@@ -1,8 +1,11 @@
 // `vml tx recover --on MACHINE`: what a transaction left on a machine over ssh is thrown away, or ended there, or taken back, and recorded here.
 import { VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
-import { parseIntent } from './commit-intent.ts'
-import { findRecord } from './end-stage.ts'
+import { type CommitIntent, parseIntent } from './commit-intent.ts'
+import { findRecord, isUndo } from './end-stage.ts'
+import { isRemade, regenerateAfter } from './make-anew.ts'
+import { provePackagesAfterCrash } from './prove-packages.ts'
+import { removeMadeAnewThere } from './remote-undo.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { finishRemote, forgetRemote, remoteJournal, remoteState } from './remote-commit.ts'
 import { readRemoteFile, type RemoteMachine, remoteOpen, tryWork } from './remote-machine.ts'
@@ -65,6 +68,9 @@ export async function recoverRemote(
       },
     )
   const left = journal ?? (await remoteJournal(machine))
+  // Before the journal that says so is forgotten: caches may be of what was taken back.
+  if (state === 'TAKEN-BACK')
+    await regenerateAfter('take-back', remotePlace(machine), (await intentOf(machine)).toMakeAnew ?? [])
   if (left) await forgetRemote(machine, left)
   await dropRemote(machine, note?.plan, note?.token)
   return { kind: 'discarded', title }
@@ -84,10 +90,26 @@ async function endedState(machine: RemoteMachine, { backward = false }: { readon
     case 'TAKING-BACK':
       return await finishRemote(machine, backward ? 'backward' : undefined)
     case 'COMMITTED':
-      return backward ? await finishRemote(machine, 'backward') : state
+      if (!backward) return state
+      await makeWay(machine)
+      return await finishRemote(machine, 'backward')
     default:
       return state
   }
+}
+
+/** Caches that programs have made anew since lie in the way of what comes back at their paths. */
+async function makeWay(machine: RemoteMachine): Promise<void> {
+  if (((await intentOf(machine)).toMakeAnew ?? []).length === 0) return
+  const { steps = [] } = (await remoteJournal(machine)) ?? {}
+  await removeMadeAnewThere(
+    machine,
+    steps.flatMap(({ kind, path }) => (kind === 'delete' && isRemade(path) ? [path] : [])),
+  )
+}
+
+async function intentOf(machine: RemoteMachine): Promise<CommitIntent> {
+  return parseIntent(await readRemoteFile(machine, remoteOpen(machine, 'result.json'), resultBytesMax))
 }
 
 async function record(
@@ -97,7 +119,6 @@ async function record(
 ): Promise<StoredTransaction> {
   const { machine } = parts
   const changes = await readRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), changesBytesMax)
-  const result = await readRemoteFile(machine, remoteOpen(machine, 'result.json'), resultBytesMax)
   if (changes === undefined)
     throw new VmlError(
       'integrity.missing',
@@ -106,15 +127,24 @@ async function record(
         hint: 'The machine is as it is after it. Nothing was removed',
       },
     )
-  const { validations = [], ...intent } = parseIntent(result)
+  const { validations = [], toMakeAnew = [], ...intent } = await intentOf(machine)
+  const told = readToldChanges(machine.name, changes)
+  const place = remotePlace(machine)
+  const packages = await readKeptPackages(place)
+  const finished = isUndo(note)
+    ? [
+        ...(await regenerateAfter('commit', place, toMakeAnew)),
+        ...(await provePackagesAfterCrash(place, { packages, changes: told })),
+      ]
+    : []
   return await recordCommittedRemote(parts, {
     note,
     plan: note.plan,
     prepared: { journal },
-    changes: readToldChanges(machine.name, changes),
+    changes: told,
     ...intent,
-    packages: await readKeptPackages(remotePlace(machine)),
-    validations,
+    packages,
+    validations: [...validations, ...finished],
   })
 }
 

@@ -8,7 +8,7 @@ import { overlaysOf, type MountPlan } from '../stage/mount-plan.ts'
 import { enterAndTellScript, processesScript } from '../stage/remote-stage-script.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { madeBlind, madeInStage } from './boot-images.ts'
-import { type CommitIntent, encodeIntended } from './commit-intent.ts'
+import { type CommitIntent, encodeIntended, encodeIntent } from './commit-intent.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
 import { keepPackages, type PackagesNow, readPackagesNow } from './packages-now.ts'
 import { checkRemoteStage } from './remote-checks.ts'
@@ -240,7 +240,7 @@ export async function writeRemoteIntent(
   // What could not be recorded must not be committed: most of it is what the machine said.
   readToldChanges(machine.name, intended)
   await writeRemoteFile(machine, remoteOpen(machine, 'changes.jsonl'), intended)
-  await writeRemoteFile(machine, remoteOpen(machine, 'result.json'), JSON.stringify(intent))
+  await writeRemoteFile(machine, remoteOpen(machine, 'result.json'), encodeIntent(intent))
 }
 
 export async function dropUppers(machine: RemoteMachine, plan: MountPlan | undefined): Promise<void> {

@@ -10,6 +10,8 @@ import { nulTerminated } from '../source/guest-script.ts'
 import type { WriteItem } from '../source/source.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
 import { linkGroup } from './link-group.ts'
+import { regenerate, regenerateAfter } from './make-anew.ts'
+import { provePackages } from './prove-packages.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
 import { finishRemote, forgetRemote, type PreparedRemote, prepareRemote } from './remote-commit.ts'
 import { readRemoteContents } from './remote-contents.ts'
@@ -20,7 +22,7 @@ import { remotePlace } from './remote-place.ts'
 import { commitOrTakeBack, recordCommittedRemote, type RemoteParts, writeRemoteIntent } from './remote-run.ts'
 import { remoteUndoNeeds } from './remote-space.ts'
 import { dropRemote, lockRemote, readMountInfo } from './remote-stage.ts'
-import { provePackages, regenerate, undoTitle } from './run-undo.ts'
+import { cachesThatWent, undoTitle } from './run-undo.ts'
 import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
@@ -95,7 +97,11 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
     ready = await makeReady(parts, plan)
     packages = await readPackagesNow(place)
     await keepPackages(place, packages)
-    await writeRemoteIntent(machine, ready.changes, { exitStatus: 0, ...takenBack })
+    await writeRemoteIntent(machine, ready.changes, {
+      exitStatus: 0,
+      toMakeAnew: plan.regenerations,
+      ...takenBack,
+    })
     made = await prepareRemote(machine, {
       changes: ready.changes,
       mountInfo,
@@ -120,7 +126,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
   }
   try {
     machine.reporter.progress({ phase: 'proving it' })
-    await regenerate(place, plan)
+    await regenerate(place, plan.regenerations)
     services = await start()
     validations = await prove(machine, plan)
   } catch (error) {
@@ -141,18 +147,20 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
   })
 }
 
-async function takeBack(machine: RemoteMachine, plan: UndoPlan, { journal }: PreparedRemote): Promise<void> {
-  // Caches that went with the transaction and were made anew since are in the way of their own return.
-  const anew = plan.paths.paths.flatMap(({ path, wanted }) =>
-    wanted === undefined && ruleOf(path) ? [path] : [],
-  )
+/** They are in the way of what is put back at their paths. */
+export async function removeMadeAnewThere(machine: RemoteMachine, paths: readonly RawPath[]): Promise<void> {
   await tryWork(machine, {
     script: `xargs -0 sh -c 'for path; do if [ -f "$path" ] && [ ! -L "$path" ]; then rm -f "$path"; fi; done' sh`,
-    stdin: nulTerminated(anew),
+    stdin: nulTerminated(paths),
   })
+}
+
+async function takeBack(machine: RemoteMachine, plan: UndoPlan, { journal }: PreparedRemote): Promise<void> {
+  await removeMadeAnewThere(machine, cachesThatWent(plan))
   await finishRemote(machine, 'backward')
+  // While the journal says that it was taken back: cut off here, a recovery makes them anew.
+  await regenerateAfter('take-back', remotePlace(machine), plan.regenerations)
   await forgetRemote(machine, journal)
-  await regenerate(remotePlace(machine), plan).catch(() => {})
   await dropRemote(machine, undefined)
 }
 

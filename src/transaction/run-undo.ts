@@ -7,7 +7,6 @@ import {
   linkSync,
   mkdirSync,
   openSync,
-  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -26,6 +25,8 @@ import type { Journal } from '../stage/journal.ts'
 import type { MountPlan } from '../stage/mount-plan.ts'
 import { here } from '../wire/libc.ts'
 import { writeIntent } from './commit-intent.ts'
+import { regenerate, regenerateAfter, removeMadeAnew, wordsOf } from './make-anew.ts'
+import { provePackages } from './prove-packages.ts'
 import {
   type CommittedStage,
   fingerprintOf,
@@ -40,7 +41,7 @@ import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
 import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { requireRecordable } from './storable-changes.ts'
-import { keepPackages, packageHostOf, readPackagesNow } from './packages-now.ts'
+import { keepPackages, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { requireSpace, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
@@ -49,8 +50,7 @@ import type { TransactionContents } from './transaction-contents.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
-import { hostPath, outlineNow } from './undo-view.ts'
-import { openFolder, pathIn, type Workplace } from './workplace.ts'
+import { openFolder, pathIn } from './workplace.ts'
 
 export interface UndoRun extends TransactionParts {
   readonly contents: TransactionContents
@@ -115,7 +115,12 @@ async function runUndoIn(
     const takenBack = takenBackBy(plan)
     const now = await readPackagesNow(parts)
     const packages = await keepPackages(parts, now)
-    const intent = { exitStatus: 0, validations: transferNotes, ...takenBack }
+    const intent = {
+      exitStatus: 0,
+      validations: transferNotes,
+      toMakeAnew: plan.regenerations,
+      ...takenBack,
+    }
     writeIntent(parts, intent, ready.changes, (change) => ownerBy(change, now))
     const { folderTimes } = ready
     const prepared = prepareCommit(parts.disk, {
@@ -123,13 +128,14 @@ async function runUndoIn(
       folder: pathIn(folder, 'journal'),
       changes: ready.changes,
       prepared: ready.prepared,
+      afterwards: plan.regenerations.map(wordsOf),
       ...(folderTimes ? { folderMtimeNs: (path) => folderTimes.get(path) } : {}),
     })
     journal = prepared.journal
     start ??= await stopServices(parts, plan)
     commit(parts.disk, prepared)
     parts.reporter.progress({ phase: 'proving it' })
-    await regenerate(parts, plan)
+    await regenerate(parts, plan.regenerations)
     // What works on data that may be taken back would work on what is no more.
     let validations = transferred ? await prove(parts, plan) : undefined
     const services = await start()
@@ -176,21 +182,22 @@ async function undoTheUndo(
   },
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
-    removeMadeAnew(parts, plan)
+    removeMadeAnew(parts, cachesThatWent(plan))
     const left = takeBack(parts.disk, journal)
     if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
+    // While the journal says that it was taken back: killed here, a recovery makes them anew. Whoever stops it wants all as it was, this included.
+    await regenerateAfter('take-back', { ...parts, signal: undefined }, plan.regenerations)
     tellCame(parts, forgetJournal(parts.disk, journal))
-    await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
   dropStage(parts, note, mounts)
 }
 
-/** Caches that went with the transaction and were made anew since are in the way of their own return. */
-function removeMadeAnew(parts: UndoRun, { paths }: UndoPlan): void {
-  for (const { path, wanted } of paths.paths)
-    if (wanted === undefined && ruleOf(path) !== undefined && outlineNow(parts, path)?.type === 'file')
-      rmSync(rawToBytes(hostPath(parts, path)), { force: true })
+/** With the transaction, and were made anew since. */
+export function cachesThatWent({ paths }: Pick<UndoPlan, 'paths'>): RawPath[] {
+  return paths.paths.flatMap(({ path, wanted }) =>
+    wanted === undefined && ruleOf(path) !== undefined ? [path] : [],
+  )
 }
 
 function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
@@ -371,29 +378,6 @@ const nodeTypes = {
   irregular: 0o100000,
 } as const
 
-export async function regenerate(
-  { shell, signal, reporter }: Pick<Workplace, 'shell' | 'signal' | 'reporter'>,
-  { regenerations }: Pick<UndoPlan, 'regenerations'>,
-): Promise<void> {
-  for (const { rule, argv, required } of regenerations) {
-    const { status, stderr } = await shell.run({ argv, signal, idleTimeoutMs: 600_000 })
-    if (status === 0) continue
-    const said = printable(asRaw(stderr.toString('latin1'))).slice(0, 400)
-    // A program that is not there went with what it made.
-    if (!required || status === 127) {
-      if (status !== 127) reporter.warn({ warning: `${argv.join(' ')} ended with ${status}: ${said}` })
-      continue
-    }
-    throw new VmlError(
-      'proof',
-      `Cannot make "${rule}" anew: ${argv.join(' ')} ended with ${status}: ${said}`,
-      {
-        hint: 'Everything was put back as it was before the undo',
-      },
-    )
-  }
-}
-
 /** Every path by its hash, and the distribution's own checks. */
 async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
   for (const { path, wanted, content } of plan.paths.paths) {
@@ -409,38 +393,4 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
     { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
   ]
   return [...validations, ...(await provePackages(parts, plan))]
-}
-
-/** By the checks of the distribution itself. */
-const stayingCharactersMax = 4096
-
-/** Also tells which files of the packages stay as they are, so that their own check finds them. */
-export async function provePackages(parts: Workplace, plan: UndoPlan): Promise<Validation[]> {
-  const validations: Validation[] = []
-  const undone = new Set(plan.paths.paths.map(({ path }) => path))
-  const stays = new Set(plan.paths.conflicts.map(({ path }) => path))
-  const staying = new Set<RawPath>()
-  for (const { system, transitions } of plan.systems) {
-    if (transitions.length === 0) continue
-    const proof = await system.prove(packageHostOf(parts), {
-      transitions,
-      isExpected({ path, configuration }) {
-        if (stays.has(path)) staying.add(path)
-        return configuration || !undone.has(path)
-      },
-    })
-    if (proof.failure)
-      throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
-        details: proof.failure.details,
-        hint: 'Everything was put back as it was before the undo',
-      })
-    validations.push(...proof.validations)
-  }
-  if (staying.size > 0)
-    validations.push({
-      name: 'files that stay',
-      outcome: 'not run',
-      message: `not as their packages have them: ${[...staying].map(printable).join(', ').slice(0, stayingCharactersMax)}`,
-    })
-  return validations
 }

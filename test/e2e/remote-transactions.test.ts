@@ -137,6 +137,43 @@ test('a commit that is cut off with all connections is ended by its recover.sh a
   await bed.nothingLeft()
 })
 
+test('an undo that is cut off before its caches are made anew there has them made by recover, forward and backward', async () => {
+  const { chroot } = bed
+  const from = bed.tree()
+  // Found first: it waits where it is to.
+  await chroot.run(['tee', '/usr/local/sbin/ldconfig'], {
+    input:
+      '#!/bin/sh\nif [ -e /run/hold ]; then touch /run/at; exec sleep 600; fi\nexec /sbin/ldconfig "$@"\n',
+  })
+  await chroot.sh(
+    'chmod 755 /usr/local/sbin/ldconfig; mkdir -p /usr/local/lib; cp -L /lib/x86_64-linux-gnu/libacl.so.1 /usr/local/lib/libacl.so.1; ldconfig',
+  )
+  const isCached = async () => (await chroot.sh('ldconfig -p')).stdout.includes('/usr/local/lib/libacl.so.1')
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'rm', '/usr/local/lib/libacl.so.1')
+  await chroot.sh('ldconfig')
+  const number = String(await bed.last())
+  for (const [option, cached] of [
+    ['--backward', false],
+    [undefined, true],
+  ] as const) {
+    await chroot.sh('touch /run/hold')
+    const child = bed.start('tx', 'undo', number, '--on', 'lab')
+    await bed.untilAt()
+    child.kill()
+    await child.ended
+    await chroot.sh('rm /run/hold; pkill -x sleep', { mayFail: true })
+    await untilLeft(bed)
+    // As if it had come a little further where that is taken back.
+    if (option) await chroot.sh('ldconfig')
+    assert.equal(await isCached(), option !== undefined)
+    await bed.well('tx', 'recover', '--on', 'lab', ...(option ? [option] : []))
+    assert.equal(await isCached(), cached)
+    await bed.nothingLeft()
+  }
+  await chroot.sh('rm /usr/local/sbin/ldconfig /usr/local/lib/libacl.so.1; ldconfig')
+  assert.equal(bed.differences(from), '')
+})
+
 test('a machine that is nearly full is told how much it lacks: nothing is committed, and nothing taken back', async () => {
   const change = ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', 'echo y >/etc/room']
   await bed.well(...change)

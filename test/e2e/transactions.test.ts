@@ -205,6 +205,66 @@ test('a transaction that was cut off is thrown away, or finished and recorded, b
   assert.equal(changed(before), '')
 })
 
+test('an undo that is killed before its caches are made anew has them made by the recovery, forward and backward', async () => {
+  // Found first: it waits where it is to, or fails.
+  const ldconfig = `#!/bin/sh
+if [ -e /run/hold ]; then : >/run/held; exec sleep 600; fi
+if [ -e /run/full ]; then echo 'no room' >&2; exit 1; fi
+exec /sbin/ldconfig "$@"
+`
+  await chroot.run(['tee', '/usr/local/sbin/ldconfig'], { input: ldconfig })
+  await chroot.sh(
+    'chmod 755 /usr/local/sbin/ldconfig; mkdir -p /usr/local/lib; cp -L /lib/x86_64-linux-gnu/libacl.so.1 /usr/local/lib/libacl.so.1; ldconfig',
+  )
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'rm /usr/local/lib/libacl.so.1; ldconfig'])
+  const isCached = async () => (await chroot.sh('ldconfig -p')).stdout.includes('/usr/local/lib/libacl.so.1')
+  const kill = async (command: readonly string[]) => {
+    await chroot.sh('rm -f /run/held; : >/run/hold')
+    const child = chroot.start(['/usr/bin/vml', 'tx', ...command])
+    const exited = once(child, 'exit')
+    await chroot.sh('while [ ! -e /run/held ]; do sleep 0.05; done')
+    child.kill('SIGKILL')
+    await exited
+    await chroot.sh('pkill -x sleep; rm /run/hold')
+  }
+  assert.equal(await isCached(), false)
+
+  await kill(['undo', '1'])
+  const ended = await chroot.vml(['tx', 'recover'])
+  assert.match(ended.stderr, /it was finished and recorded/)
+  assert.equal(await isCached(), true)
+
+  await kill(['redo', '1'])
+  await chroot.sh(': >/run/full')
+  const undone = await chroot.vml(['tx', 'recover'])
+  assert.match(
+    undone.stderr,
+    /Cannot make "ld\.so\.cache" anew: ldconfig ended with 1: no room\. Remove the cause, then type: ldconfig/,
+  )
+  const { validations } = JSON.parse((await chroot.vml(['tx', 'show', '3', '--json'])).stdout)
+  assert.deepEqual(validations, [
+    { name: 'ldconfig', outcome: 'failed', message: 'ldconfig ended with 1: no room' },
+  ])
+  await chroot.sh('rm /run/full; ldconfig')
+  assert.equal(await isCached(), false)
+
+  // As if programs had made the cache anew right before the kill, and then by the script alone.
+  for (const back of [
+    'vml tx recover --backward',
+    'sh /var/lib/vml/stage/open/journal/recover.sh --backward',
+  ]) {
+    await kill(['undo', '3'])
+    await chroot.sh('ldconfig')
+    assert.equal(await isCached(), true)
+    const { stderr } = await chroot.sh(back)
+    if (back.startsWith('sh ')) assert.match(stderr, /vml tx recover does it, or type: ldconfig\n$/)
+    await chroot.vml(['tx', 'recover'])
+    assert.equal(await isCached(), false, back)
+  }
+  assert.equal((await listed()).length, 3)
+  await chroot.sh('rm /usr/local/sbin/ldconfig')
+})
+
 test('while a transaction is open another one is refused, and says which process has it', async () => {
   const child = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', 'echo ready; read end'])
   // Left open: it would end with SIGPIPE.
