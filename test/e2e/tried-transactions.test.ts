@@ -84,6 +84,20 @@ test('C03, U2: what was tried is thrown away when asked, at once with --discard,
   assert.deepEqual(await numbers(chroot), [1])
 })
 
+test('what a trial writes where no stage holds it is told, and not called unchanged', async () => {
+  const chroot = await plainMachine()
+  const line = 'echo 4 >/etc/calibration; echo done >/tmp/out; echo done >/var/log/out'
+  const tried = await chroot.vml(['tx', 'try', '--', 'sh', '-c', line])
+  assert.match(tried.stdout, /\+ \/etc\/calibration\n/)
+  assert.match(tried.stderr, /and not thrown away: \/tmp\/out, \/var\/log\/out\nNothing else was changed/)
+  const thrown = await chroot.vml(['tx', 'discard'])
+  assert.doesNotMatch(thrown.stderr, /Nothing was changed/)
+  assert.ok(existsSync(join(chroot.path, 'tmp/out')))
+  const quiet = await chroot.vml(['tx', 'try', '--discard', '--', 'touch', '/etc/calibration'])
+  assert.doesNotMatch(quiet.stderr, /Written at once/)
+  assert.match(quiet.stderr, /Nothing was changed, and it is thrown away/)
+})
+
 test('C03: what was changed below what was tried is never overwritten by its commit', async () => {
   const chroot = await plainMachine()
   await chroot.sh('echo one >/etc/shared; echo one >/etc/other')
