@@ -87,7 +87,7 @@ export async function takeBackByScripts(
   const { end, differences } = await runScriptedUndo(run, plan, {
     request: {
       source: plan.kind,
-      title: undoTitle(plan),
+      title: run.title ?? undoTitle(plan),
       note: '',
       tags: [],
       command: run.command,

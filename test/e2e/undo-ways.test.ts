@@ -79,6 +79,9 @@ test('--to-before leads back to what was there before any record, undos and redo
     await chroot.vml(['tx', 'undo', '--to-before', String(number)])
     assert.equal(difference(trees[number - 1] ?? now), '', `to before #${number}`)
     const [last] = await transactionsOf(chroot)
+    assert.equal(last?.title, `undo to before #${number}`)
+    const shown = await chroot.vml(['tx', 'show', String(last?.number)])
+    assert.match(shown.stdout, new RegExp(`command +vml tx undo --to-before ${number}\n`))
     await chroot.vml(['tx', 'undo', String(last?.number)])
     assert.equal(difference(now), '', `and back from #${number}`)
   }
