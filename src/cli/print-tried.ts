@@ -61,7 +61,7 @@ export function printWrittenAtOnce(out: Output, written: readonly RawPath[]): vo
   if (written.length === 0) return
   const some = out.verbose ? written : written.slice(0, writtenShown)
   const left = written.length - some.length
-  out.note(
+  out.line(
     `Written at once meanwhile, by it or by others, and not thrown away: ${some.map(printable).join(', ')}${left > 0 ? ` and ${left} more` : ''}`,
   )
 }

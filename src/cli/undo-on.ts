@@ -7,6 +7,7 @@ import { remoteUndoNeeds } from '../transaction/remote-space.ts'
 import { planRemoteUndo, runRemoteUndo } from '../transaction/remote-undo.ts'
 import { isNothing } from '../transaction/run-undo.ts'
 import type { Context } from './command.ts'
+import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { pinnedAmong, printPinned } from './pinned-packages.ts'
@@ -37,18 +38,19 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     },
   )
   const names = plan.subject.map(entryName).join(', ')
-  out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
-  printUndoPlan(out, plan, out.verbose)
+  const told = options.dryRun ? out : asNotes(out)
+  told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
+  printUndoPlan(out, plan, told)
   const pinned = await pinnedAmong(plan, () => openPackagePins(parts.machine.shell, 'dpkg'), {
     ...options,
     doing: `${kind} ${names} on ${name}`,
     howToUnpin: (held) => `there, apt-mark unhold ${held}`,
   })
-  printPinned(out, pinned, options.pinned)
+  printPinned(told, pinned, options.pinned)
   if (options.dryRun && !isNothing(plan)) printNeeds(out, await remoteUndoNeeds(parts.machine, plan))
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, machine: name, dry_run: options.dryRun, ...describePlan(plan) })
-    if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
+    if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
     return
   }
   context.whenCancelled(`the undo may be under way: vml tx recover --on ${name} tells, and mends it`)
@@ -61,9 +63,9 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.note(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
+  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
   out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number} --on ${name}`)
   if (plan.paths.conflicts.length === 0) return
-  out.note(stayedNote(plan))
+  out.line(stayedNote(plan))
   return partialStatus
 }

@@ -71,16 +71,16 @@ export const tryCommand = defineCommand({
     })
     printWrittenAtOnce(out, written)
     if (failed) {
-      out.note(
+      out.line(
         `The command ended with status ${outcome.exitStatus}: nothing ${written.length === 0 ? '' : 'else '}of it was kept`,
       )
       return failedStatus
     }
     const unchanged = written.length === 0 ? 'Nothing was changed' : 'Nothing else was changed'
-    if (isNothing) out.note(written.length === 0 ? 'It would change nothing' : 'It would change nothing else')
+    if (isNothing) out.line(written.length === 0 ? 'It would change nothing' : 'It would change nothing else')
     else if (outcome.kind === 'kept')
-      out.note(`${unchanged}. To have exactly this: vml tx commit. To throw it away: vml tx discard`)
-    else out.note(`${unchanged}, and it is thrown away`)
+      out.line(`${unchanged}. To have exactly this: vml tx commit. To throw it away: vml tx discard`)
+    else out.line(`${unchanged}, and it is thrown away`)
   },
 })
 
@@ -117,7 +117,7 @@ export const commit = defineCommand({
       validations: document.validations,
       complete: document.complete,
     })
-    printRecorded(out, end.transaction)
+    printRecorded(out, end.transaction, { say: 'line' })
   },
 })
 
@@ -135,7 +135,7 @@ export const discard = defineCommand({
     const parts = await openParts(context, 'throw away what was tried')
     const title = await discardTried(parts)
     context.out.document({ schema: 1, outcome: 'discarded', title })
-    context.out.note(`Thrown away: "${title}". Nothing of it was committed`)
+    context.out.line(`Thrown away: "${title}". Nothing of it was committed`)
   },
 })
 

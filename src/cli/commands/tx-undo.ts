@@ -18,6 +18,7 @@ import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
+import { asNotes } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
 import { describePlan, printUndoPlan, proofText } from '../print-transaction.ts'
@@ -137,7 +138,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   const { run, listed } = opened
   const names = plan.subject.map(entryName).join(', ')
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
-  out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
+  const told = options.dryRun ? out : asNotes(out)
+  told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   const together = listed.filter(
     ({ entry, undoneBy }) =>
       kind === 'redo' &&
@@ -145,18 +147,18 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
       plan.transactions.some((each) => each.entry === undoneBy),
   )
   if (together.length > 0)
-    out.line(
+    told.line(
       `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
     )
   const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
   if (kind === 'redo' && inPart?.undoneBy)
-    out.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
-  if (scripted) scripted.printScriptedPlan(out, plan)
+    told.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
+  if (scripted) scripted.printScriptedPlan(told, plan)
   else {
-    printUndoPlan(out, plan, out.verbose)
-    printNeeds(out, undoNeeds(run, plan))
+    printUndoPlan(out, plan, told)
+    printNeeds(told, undoNeeds(run, plan))
   }
-  printPinned(out, pinned, options.pinned)
+  printPinned(told, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
@@ -164,7 +166,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     printChoices(out, choices, given)
     const described = describeChoices(choices, given)
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
-    if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
+    if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
     return
   }
   if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
@@ -181,10 +183,10 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.note(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
+  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
   out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (plan.paths.conflicts.length === 0) return
-  out.note(stayedNote(plan))
+  out.line(stayedNote(plan))
   return partialStatus
 }
 
