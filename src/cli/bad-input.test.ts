@@ -25,6 +25,8 @@ after(async () => {
 test('a wrong use, a missing thing and an unclear one each have their status, and no byte changes', async () => {
   const cases: (readonly [number, RegExp, ...string[]])[] = [
     [2, /Unknown command 'lgo'[^]*Did you mean log\?/, 'lgo'],
+    [2, /Unknown command 'undo'\n[^]*Did you mean vml tx undo\? /, 'undo', '2'],
+    [2, /Did you mean vml machine list or vml tx list or /, 'list'],
     [2, /Unknown option '--macine'[^]*Did you mean --machine\?/, 'log', '--macine', 'x'],
     [2, /Missing required argument 'ENTRY'[^]*write 42/, 'show'],
     [2, /Too many arguments/i, 'show', '1', '2'],

@@ -36,6 +36,8 @@ export interface RemoteUndo extends RemoteParts {
   readonly contents: TransactionContents
   readonly user: StageNote['user']
   readonly command: readonly RawText[]
+  /** What it is told as, where that is shorter than the names of all that it takes back. */
+  readonly title?: string | undefined
   /** Stops what has files among the paths, and gives back a function that starts it again. */
   stopServices(units: readonly string[]): Promise<() => Promise<readonly ServiceAction[]>>
 }
@@ -78,7 +80,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
   const mountInfo = await readMountInfo(machine)
   await using lock = await lockRemote(machine, {
     source: plan.kind,
-    title: undoTitle(plan),
+    title: parts.title ?? undoTitle(plan),
     note: '',
     tags: [],
     command,

@@ -34,7 +34,7 @@ import {
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
-import { entryName } from '../engine/entries.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
@@ -59,6 +59,8 @@ export interface UndoRun extends TransactionParts {
   readonly processId: number
   /** Why it is done, where nobody asked for it by hand. */
   readonly note?: string
+  /** What it is told as, where that is shorter than the names of all that it takes back. */
+  readonly title?: string | undefined
   /** Stops what has files among the paths, and gives back a function that starts it again. Tells before which are stopped. */
   stopServices(
     units: readonly string[],
@@ -205,7 +207,7 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
     schema: 1,
     token: randomBytes(16).toString('hex'),
     source: plan.kind,
-    title: undoTitle(plan),
+    title: parts.title ?? undoTitle(plan),
     note: parts.note ?? '',
     tags: [],
     command: parts.command,
@@ -215,19 +217,32 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
+/** One has its title with it, several their names. */
 export function undoTitle({
   kind,
   subject,
   together,
 }: Pick<UndoPlan, 'kind' | 'subject' | 'together'>): string {
-  const names = [...subject, ...together].map(
-    (entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
-  )
-  return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
+  const all = [...subject, ...together]
+  const [only] = all
+  if (only && all.length === 1)
+    return `${kind} ${entryName(only)}: ${ownTitle.exec(only.title)?.[0] ?? only.title}`.slice(
+      0,
+      titleCharactersMax,
+    )
+  const names = all.map(entryName)
+  const some = names.length > namesMax ? names.slice(0, namesMax - 1) : names
+  const left = names.length - some.length
+  return `${kind} ${some.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
 }
 
-/** As this gives it: an undo of an undo is not told as a chain. */
-const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
+export function undoToBeforeTitle(first: LoggedEntry): string {
+  return `undo to before ${entryName(first)}`
+}
+
+const namesMax = 3
+/** As `undoTitle` begins: an undo of an undo is told with the number of that one's, and not as a chain. */
+const ownTitle = /^(?:undo|redo) (?:#\d+|[0-9a-f]{8})(?=: )/
 
 interface Ready {
   readonly changes: readonly PathChange[]

@@ -63,6 +63,26 @@ test('a command is one transaction: undone alone, redone, and later work stays (
   assert.equal((await chroot.sh('grep -c -e tool -e mine /run/old/hosts', failed)).stdout, '0\n')
 })
 
+test('with --quiet the results stay: what was made, and as which number', async () => {
+  const quiet = async (...words: readonly string[]) => await chroot.vml(['tx', ...words, '--quiet'])
+  const run = await chroot.vml(['tx', 'run', '--quiet', '--', 'sh', '-c', 'echo a >/etc/one; echo said'])
+  // Standard output is the command's.
+  assert.equal(run.stdout, 'said\n')
+  assert.match(run.stderr, /^#1: 1 created, .* vml tx undo 1\n$/)
+  const undo = await quiet('undo', '1')
+  assert.match(undo.stdout, /^Undone as #2: .*\n$/)
+  assert.equal(undo.stderr, '')
+  const plan = await quiet('redo', '1', '--dry-run')
+  assert.match(plan.stdout, /^Would redo #1\n {2}1 path created, 2 B to write\n/)
+  const loud = await chroot.vml(['tx', 'redo', '1'])
+  assert.match(loud.stdout, /^Redone as #3: .*\n$/)
+  assert.match(
+    loud.stderr,
+    /^Redo #1\n {2}1 path created, 2 B to write\n[^]*^To take it back: vml tx undo 3$/m,
+  )
+  await quiet('undo', '3')
+})
+
 test('several are taken back in one step, and what was done between them stays', async () => {
   for (const [name, text] of [
     ['one', 'a'],

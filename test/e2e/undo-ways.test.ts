@@ -79,6 +79,9 @@ test('--to-before leads back to what was there before any record, undos and redo
     await chroot.vml(['tx', 'undo', '--to-before', String(number)])
     assert.equal(difference(trees[number - 1] ?? now), '', `to before #${number}`)
     const [last] = await transactionsOf(chroot)
+    assert.equal(last?.title, `undo to before #${number}`)
+    const shown = await chroot.vml(['tx', 'show', String(last?.number)])
+    assert.match(shown.stdout, new RegExp(`command +vml tx undo --to-before ${number}\n`))
     await chroot.vml(['tx', 'undo', String(last?.number)])
     assert.equal(difference(now), '', `and back from #${number}`)
   }
@@ -170,10 +173,10 @@ test('an undo that could take nothing back is refused, and says what stays', asy
   await chroot.sh('echo mine >/usr/lib/lib')
   const undo = await chroot.vml(['tx', 'undo', '3'], failed)
   assert.equal(undo.status, 3, undo.stderr)
-  assert.match(undo.stderr, /; files that stay: not as their packages have them: \/usr\/lib\/lib\n/)
+  assert.match(undo.stdout, /; files that stay: not as their packages have them: \/usr\/lib\/lib\n/)
   assert.match((await chroot.vml(['tx', 'list'])).stdout, /\[undone by #5, in part\]/)
   const redo = await chroot.vml(['tx', 'redo', '3'])
-  assert.match(redo.stdout, /^Redo #3\n {2}#5 had left a part of it: that part stays as it is now\n/m)
+  assert.match(redo.stderr, /^Redo #3\n {2}#5 had left a part of it: that part stays as it is now\n/m)
   assert.equal((await chroot.sh('cat /usr/lib/lib')).stdout, 'mine\n')
 })
 
@@ -204,7 +207,7 @@ test('--scripts runs the scripts of the packages in a stage and names what is no
   assert.equal(renderComparison(compareTrees(before, readTree(chroot.path), { allowed: regenerated })), '')
   const undo = await chroot.vml(['tx', 'undo', '2', '--scripts'], failed)
   assert.equal(undo.status, 3, undo.stderr)
-  assert.match(undo.stderr, /left over +\/opt\/made-by-2/)
+  assert.match(undo.stdout, /left over +\/opt\/made-by-2/)
   assert.match((await chroot.sh('cat /run/ran')).stdout, /prerm 2 upgrade 1\npostinst 1 configure 2/)
   assert.equal((await chroot.sh('dpkg-query -W maker')).stdout, 'maker\t1\n')
   assert.ok(!existsSync(join(chroot.path, 'usr/bin/extra')))
@@ -225,7 +228,7 @@ test('--scripts runs the scripts of the packages in a stage and names what is no
   assert.equal(gone.status, 20, gone.stderr)
   assert.match(gone.stderr, /Cannot get maker 1: no source has it any more/)
   const plannedGone = await chroot.vml(['tx', 'undo', '2', '--scripts', '--dry-run'], failed)
-  assert.equal(plannedGone.stderr, gone.stderr)
+  assert.ok(gone.stderr.endsWith(plannedGone.stderr), plannedGone.stderr)
   assert.equal(
     (await chroot.sh('dpkg-query -W maker; cat /var/lib/maker/data; ls /var/tmp')).stdout,
     'maker\t2\nmine\n',

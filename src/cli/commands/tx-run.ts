@@ -119,7 +119,7 @@ export const command = defineCommand({
       return outcome.exitStatus === 0 || options.keepFailed ? 0 : failedStatus
     }
     const { transaction } = outcome.end
-    printRecorded(out, transaction)
+    printRecorded(out, transaction, { say: 'aside' })
     if (transaction.document.mode === 'staged') printKeptAllTheSame(out, outcome.exitStatus)
     const watch = watched
       ? await beginProbationOf(context, logbook, parts, { transaction, request: watched })
@@ -130,7 +130,7 @@ export const command = defineCommand({
       ...(watch ? { watch: watch.outcome } : {}),
     })
     if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return watch?.status
-    out.note(
+    out.aside(
       `The command ended with status ${outcome.exitStatus}; what it changed stays until it is taken back`,
     )
     return failedStatus
