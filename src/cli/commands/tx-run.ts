@@ -100,7 +100,8 @@ export const command = defineCommand({
           if (options.strict) requirePassed(await check())
           locks.use(await keepRpmOut(context))
           context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-          context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+          const counts = countsText(looked.changeSet.changes)
+          if (counts !== '') context.reporter.progress({ phase: `committing ${counts}` })
           return 'commit'
         }).catch(async (error: unknown) => {
           // It tells so before anything was run.
