@@ -49,6 +49,7 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [2, /as a path/, 'ls', '1:/../etc'],
     [2, /names no path/, 'cat', '1'],
     [2, /Cannot take "many"/, 'log', '-n', 'many'],
+    [2, /Cannot take "0" for --number: it is a whole number, 1 or more/, 'log', '-n', '0'],
     [2, /as a time/, 'log', '--since', 'long ago'],
     [2, /nothing to change/, 'edit', '1'],
     [2, /as a tag/, 'edit', '1', '--tag', 'vml:n=9'],

@@ -94,8 +94,12 @@ export function printNotKept(out: Output, exitStatus: number): void {
   out.aside(
     `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
   )
+  printNotFound(out, exitStatus, 'run')
+}
+
+export function printNotFound(out: Output, exitStatus: number, verb: 'run' | 'try'): void {
   if (exitStatus === notFoundStatus)
-    out.note('A command was not found. A line for a shell is typed so: vml tx run -- sh -c "LINE"')
+    out.note(`A command was not found. A line for a shell is typed so: vml tx ${verb} -- sh -c "LINE"`)
 }
 
 /** Of a redo. */

@@ -44,7 +44,8 @@ export async function runOn(
       context.whenCancelled(
         `the transaction is being committed: vml tx recover --on ${name} tells whether it was`,
       )
-      context.reporter.progress({ phase: `committing ${countsText(changes)}` })
+      const counts = countsText(changes)
+      if (counts !== '') context.reporter.progress({ phase: `committing ${counts}` })
       return 'commit'
     },
   })

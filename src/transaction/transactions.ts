@@ -70,10 +70,11 @@ export async function transactionEntries(
   return entries.toSorted((one, other) => (one.number ?? 0) - (other.number ?? 0))
 }
 
-/** By its number, its short id or what else names an entry. Fails with `not-found`. */
+/** By its number, its short id or what else names an entry. Fails with `not-found`. `look`: where nothing is to be changed. */
 export function findTransaction(
   transactions: readonly ListedTransaction[],
   typed: string,
+  purpose: 'change' | 'look' = 'change',
 ): ListedTransaction {
   const { entry: reference, path, typed: name } = parseEntryPath(typed)
   if (path !== undefined)
@@ -81,7 +82,7 @@ export function findTransaction(
       hint: `Nothing was changed. For one file as it was before: vml restore ${name}:/PATH`,
     })
   const entries = transactions.map(({ entry }) => entry)
-  const found = resolveTransaction(entries, reference, name)
+  const found = resolveTransaction(entries, reference, { name, purpose })
   const transaction = transactions.find(({ entry }) => entry === found)
   if (transaction) return transaction
   throw new VmlError('not-found', `Cannot find transaction ${entryName(found)}`)
@@ -90,7 +91,7 @@ export function findTransaction(
 function resolveTransaction(
   entries: readonly LoggedEntry[],
   reference: Parameters<typeof resolveEntry>[1],
-  name: string,
+  { name, purpose }: { readonly name: string; readonly purpose: 'change' | 'look' },
 ): LoggedEntry {
   try {
     return resolveEntry(entries, reference, name)
@@ -98,7 +99,7 @@ function resolveTransaction(
     if (!isFailure(cause, 'not-found')) throw cause
     throw new VmlError('not-found', `Cannot find transaction "${printableText(name)}"`, {
       cause,
-      hint: 'Nothing was changed. vml tx list shows them',
+      hint: `${purpose === 'change' ? 'Nothing was changed. ' : ''}vml tx list shows them`,
     })
   }
 }

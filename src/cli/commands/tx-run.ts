@@ -23,7 +23,7 @@ import { recoverFirst } from '../recover-first.ts'
 
 export const command = defineCommand({
   description:
-    'Runs a command, as root, in a stage: the machine is not touched while it runs. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing is changed.',
+    'Runs a command, as root, in a stage: the machine is not touched while it runs, but for /tmp, /var/tmp, /run and /var/log, which are the real ones. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing of it is kept.',
   operands: [
     { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
   ],
@@ -100,7 +100,8 @@ export const command = defineCommand({
           if (options.strict) requirePassed(await check())
           locks.use(await keepRpmOut(context))
           context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-          context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+          const counts = countsText(looked.changeSet.changes)
+          if (counts !== '') context.reporter.progress({ phase: `committing ${counts}` })
           return 'commit'
         }).catch(async (error: unknown) => {
           // It tells so before anything was run.

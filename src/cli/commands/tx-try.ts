@@ -15,7 +15,7 @@ import { isNothingMeant } from '../../model/mere-writing.ts'
 import type { RawPath } from '../../model/raw-path.ts'
 import type { Validation } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
-import { printRecorded } from '../print-transaction.ts'
+import { printNotFound, printRecorded } from '../print-transaction.ts'
 import { printPreview, printWrittenAtOnce } from '../print-tried.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -74,6 +74,7 @@ export const tryCommand = defineCommand({
       out.line(
         `The command ended with status ${outcome.exitStatus}: nothing ${written.length === 0 ? '' : 'else '}of it was kept`,
       )
+      printNotFound(out, outcome.exitStatus, 'try')
       return failedStatus
     }
     const unchanged = written.length === 0 ? 'Nothing was changed' : 'Nothing else was changed'
