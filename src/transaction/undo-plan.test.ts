@@ -568,3 +568,12 @@ test('several at once: the tree stays one, and what is told as staying stays', a
   )
   assert.ok(seen.conflicts > 50 && seen.refused < 200, JSON.stringify(seen))
 })
+
+test('what is made anew for one of several is not compared with what another one would have put back', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const view = { ...viewByKeys(files('a=4')), isRegeneratedWhenChanged: () => true }
+  const transactions = [transactionOf(files('a=3'), files('a=4')), transactionOf(files('a=1'), files('a=2'))]
+  const plan = await planUndoPaths(view, { ...all, transactions })
+  assert.deepEqual([plan.paths, plan.regenerated], [[], [path]])
+})

@@ -201,6 +201,7 @@ class Work {
 
   plan(path: RawPath, state: State): void {
     this.#planned.set(path, state)
+    this.#regenerated.delete(path)
   }
 
   /** It stays as it is now, whatever was planned for it. */
@@ -264,7 +265,9 @@ class Work {
     return [...this.#conflicts]
   }
 
+  /** Of what is there now: what was put back before would not stand the comparison with the plan. */
   regenerate(path: RawPath): void {
+    this.unplan(path)
     this.#regenerated.add(path)
   }
 
