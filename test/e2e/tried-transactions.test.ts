@@ -193,7 +193,7 @@ test('A4: where there is no room for a commit or an undo, nothing is changed and
   await chroot.sh('free=$(df -k --output=avail / | tail -n 1); fallocate -l $((free - 12000))k /fill')
   const run = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo x >/etc/x'], { mayFail: true })
   assert.equal(run.status, 31)
-  assert.match(run.stderr, /Cannot commit the transaction: it needs \d+ MB .* and \d+ MB are free/)
+  assert.match(run.stderr, /Cannot commit the transaction: it needs [\d.]+ MiB .* and [\d.]+ [KM]iB are free/)
   const short = await chroot.vml(['tx', 'undo', '2', '--dry-run'])
   assert.match(short.stdout, /lies, with .* free: too little, it would be refused\n/)
   const undo = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
