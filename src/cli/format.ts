@@ -1,17 +1,6 @@
 // Numbers and times as people read them.
 
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const
-
-export function formatBytes(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : 1
-  return `${value.toFixed(digits)} ${units[unit]}`
-}
+export { formatBytes } from '../base/format-bytes.ts'
 
 /** Groups of three with thin spaces would not paste well: plain spaces. */
 export function formatCount(value: number): string {

@@ -25,6 +25,7 @@ import { scanRoot } from '../stage/scan-root.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import type { TransactionParts } from './end-stage.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
+import { spaceFailure } from './space-need.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
 
 export interface HandRecord extends StoredTransaction {
@@ -94,6 +95,12 @@ export async function recordHandChanges(
     })
     await noteChanges(parts, changes, { byHand: true, index: known.index, rows: found.rows })
     return stored
+  } catch (error) {
+    throw spaceFailure(error, {
+      what: 'record changes made by hand',
+      folder: parts.state,
+      unchanged: 'Nothing was changed, and they are found again',
+    })
   } finally {
     rmSync(rawToBytes(folder), { recursive: true, force: true })
   }

@@ -36,6 +36,7 @@ import {
   abandonStage,
   dropStage,
   keepOutside,
+  noRoomToBegin,
   noteOf,
   type OpenStage,
   outsidePaths,
@@ -78,7 +79,7 @@ async function openLive(place: Workplace, note: StageNote, scan: MountPlan, fold
     await capture(place, note, scan)
   } catch (error) {
     abandonStage(place, scan)
-    throw error
+    throw noRoomToBegin(place, error)
   }
 }
 

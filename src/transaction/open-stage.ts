@@ -14,6 +14,7 @@ import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
 import { hasLeftStores, removeLeftStores } from './left-stores.ts'
 import { noteMountedFiles } from './mounted-files.ts'
+import { spaceFailure } from './space-need.ts'
 import { isAnothers, withStageLock } from './stage-lock.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
@@ -86,8 +87,13 @@ async function makeOpenStage(
     return { note, plan, index, folder: made }
   } catch (error) {
     abandonStage(place, plan)
-    throw error
+    throw noRoomToBegin(place, error)
   }
+}
+
+/** Nothing was run yet, and what was made for it is gone. */
+export function noRoomToBegin({ state }: Pick<Workplace, 'state'>, error: unknown): unknown {
+  return spaceFailure(error, { what: 'begin a transaction', folder: state })
 }
 
 /** `live`: of what is looked at, and kept, where nothing is staged. */
@@ -213,8 +219,12 @@ export async function withNewStage<Result>(
   const folder = openFolder(place)
   if (place.disk.look(folder) !== undefined) throw anotherIsOpen(folder)
   return await withStageLock(place, async () => {
-    mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
-    makeOpenFolder(folder)
+    try {
+      mkdirSync(dirname(folder), { recursive: true, mode: 0o700 })
+      makeOpenFolder(folder)
+    } catch (error) {
+      throw noRoomToBegin(place, error)
+    }
     try {
       if (plan) removeLeftStores(place, plan)
     } catch (error) {

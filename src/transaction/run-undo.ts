@@ -43,7 +43,7 @@ import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
 import { pathOfNote, type StageNote, writeStageNote } from './stage-note.ts'
-import { requireSpace, undoNeeds } from './space-need.ts'
+import { requireSpace, spaceFailure, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -156,7 +156,11 @@ async function runUndoIn(
     return await recordCommitted(parts, committed)
   } catch (error) {
     await undoTheUndo(parts, plan, { journal, start, mounts, note: own.note })
-    throw error
+    throw spaceFailure(error, {
+      what: `${plan.kind} it`,
+      folder: parts.state,
+      ...(journal ? { unchanged: 'Everything was put back as it was before' } : {}),
+    })
   }
 }
 

@@ -1,7 +1,8 @@
 // Whether there is room for a commit or an undo, asked before anything is changed (A4).
 import { statfsSync, statSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
-import { rawToBytes, type RawText } from '../base/raw-text.ts'
+import { formatBytes } from '../base/format-bytes.ts'
+import { printable, rawToBytes, type RawText } from '../base/raw-text.ts'
 import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { LookedStage } from './end-stage.ts'
@@ -81,10 +82,32 @@ export function requireSpace(what: string, needs: readonly SpaceNeed[]): void {
   const { folder, neededBytes, freeBytes } = short
   throw new VmlError(
     'unavailable.space',
-    `Cannot ${what}: it needs ${megabytes(neededBytes)} where "${folder}" lies, and ${megabytes(freeBytes)} are free`,
+    `Cannot ${what}: it needs ${formatBytes(neededBytes)} where "${printable(folder)}" lies, and ${formatBytes(freeBytes)} are free`,
     {
       details: { folder, needed_bytes: neededBytes, free_bytes: freeBytes },
       hint: 'Nothing was changed. Make room, and repeat',
+    },
+  )
+}
+
+/** A file system without room for what was to be made in a folder of ours, in words; all else as it is. `what` follows "Cannot". */
+export function spaceFailure(
+  error: unknown,
+  {
+    what,
+    folder,
+    unchanged = 'Nothing was changed',
+  }: { readonly what: string; readonly folder: RawText; readonly unchanged?: string },
+): unknown {
+  const code = systemErrorCode(error)
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error
+  return new VmlError(
+    'unavailable.space',
+    `Cannot ${what}: no room is left where "${printable(folder)}" lies`,
+    {
+      cause: error,
+      details: { folder },
+      hint: `${unchanged}. Make room, and repeat`,
     },
   )
 }
@@ -111,8 +134,4 @@ function standing(place: Workplace, path: RawPath): { folder: RawText; device: n
     if (path === rootPath || !['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) throw error
     return standing(place, parentPath(path))
   }
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1_000_000)} MB`
 }

@@ -50,7 +50,7 @@ export async function checkStage(place: Workplace, looked: LookedStage): Promise
     const argv = dueArgv(check, view.changes.values())
     if (argv === undefined || !isThere(view, check.program)) continue
     progress(check.name)
-    add(await ask(place, looked, { name: check.name, argv }))
+    add(await withBefore(place, looked, argv, await ask(place, looked, { name: check.name, argv })))
   }
   for (const own of listOwnChecks(place)) {
     const name = `check ${own.name}`
@@ -59,7 +59,8 @@ export async function checkStage(place: Workplace, looked: LookedStage): Promise
       add({ name, outcome: 'not run', message: 'the transaction changes it' })
     else {
       progress(name)
-      add(await ask(place, looked, { name, argv: [own.path] }))
+      const argv = [own.path]
+      add(await withBefore(place, looked, argv, await ask(place, looked, { name, argv })))
     }
   }
   return validations
@@ -101,6 +102,44 @@ async function auditPackages(place: Workplace, looked: LookedStage): Promise<Val
 export function unlessOld(staged: Validation, live: Uint8Array): Validation {
   const isOld = textOf(live) === staged.message
   return isOld ? { name: staged.name, outcome: 'passed', message: 'it finds what it found before' } : staged
+}
+
+/** One that fails without the change, too, may have nothing to do with it. That is told, and no more: whether it is the same failure, nobody knows. */
+async function withBefore(
+  place: Workplace,
+  { stage }: LookedStage,
+  argv: readonly string[],
+  staged: Validation,
+): Promise<Validation> {
+  if (staged.outcome !== 'failed') return staged
+  const script = rawToBytes(checkScript(stage.plan, { timeoutSeconds: checkSecondsMax }))
+  try {
+    // Set apart in the same way, with the machine below it in place of the stage.
+    const { status } = await place.shell.run({
+      argv: [
+        ...['env', '-i', ...Object.entries(environment).map(([name, value]) => `${name}=${value}`)],
+        ...['unshare', '--mount', '--propagation', 'private'],
+        ...['/bin/sh', '-c', 'eval "$(cat)" >/dev/null 2>&1', 'vml', ...argv],
+      ],
+      stdin: [script],
+      signal: place.signal,
+      idleTimeoutMs: (checkSecondsMax + 60) * 1000,
+    })
+    return failsBefore(status)
+      ? { ...staged, message: `${staged.message ?? 'it failed'} ${alsoBefore}` }
+      : staged
+  } catch {
+    place.signal?.throwIfAborted()
+    return staged
+  }
+}
+
+const alsoBefore = '(it fails on the machine as it is, too)'
+const environment = { LC_ALL: 'C', HOME: '/root', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' }
+
+/** Not where it could not be asked, or was not there yet: chroot(1), timeout(1). */
+function failsBefore(status: number): boolean {
+  return status !== 0 && ![notSetApartStatus, 125, 126, 127].includes(status)
 }
 
 function checkOffers(place: Workplace, view: StageView): Validation | undefined {
@@ -149,7 +188,7 @@ async function ask(
   const outcome = await runInStage({
     folder: stage.folder,
     command: ['/bin/sh', '-c', 'eval "$(cat)"', 'vml', ...argv],
-    environment: { LC_ALL: 'C', HOME: '/root', PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    environment,
     workingFolder: '/',
     stdio: 'pipe',
     signal: place.signal,

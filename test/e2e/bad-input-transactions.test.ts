@@ -125,14 +125,28 @@ test('what cannot be done is refused by name, nothing is changed, and the next s
   await context.test('no space', async () => {
     await chroot.sh('fallocate -l $((($(df -k --output=avail / | tail -1) - 6000) * 1024)) /var/tmp/fill')
     const says = [
-      /needs \d+ MB where "\/var\/lib\/vml.*" lies, and \d+ MB are free/,
+      /needs [\d.]+ MiB where "\/var\/lib\/vml.*" lies, and [\d.]+ MiB are free/,
       /Nothing was changed. Make room/,
     ]
     await refused(chroot, vml('run', '--', 'touch', '/etc/more'), { status: 31, says })
     await refused(chroot, vml('run', '--live', '--', 'touch', '/etc/more'), { status: 31, says })
     await refused(chroot, vml('redo', '2'), { status: 31, says })
     await refused(chroot, apt, { status: 100, says })
-    await chroot.sh('rm /var/tmp/fill')
+    await chroot.sh('dd if=/dev/zero of=/var/tmp/rest bs=1M; dd if=/dev/zero of=/var/tmp/more bs=1', {
+      mayFail: true,
+    })
+    const none = [/no room is left where "\/var\/lib\/vml" lies/, /Nothing was changed.* Make room/]
+    for (const words of [
+      vml('run', '--', 'touch', '/etc/more'),
+      vml('run', '--live', '--', 'touch', '/etc/more'),
+      vml('try', '--', 'touch', '/etc/more'),
+    ])
+      await refused(chroot, words, { status: 31, says: none })
+    await refused(chroot, vml('redo', '2'), {
+      status: 31,
+      says: [/, and 0 B are free/, /Nothing was changed/],
+    })
+    await chroot.sh('rm /var/tmp/fill /var/tmp/rest /var/tmp/more')
   })
 
   await context.test('a root that is read-only', async () => {

@@ -188,7 +188,10 @@ test('a machine that is nearly full is told how much it lacks: nothing is commit
   ]) {
     const refused = await bed.vml(args)
     assert.equal(refused.status, 31, refused.stderr)
-    assert.match(refused.stderr, /on lab: it needs \d+ MB where "\/var\/lib\/vml" lies, and \d MB are free/)
+    assert.match(
+      refused.stderr,
+      /on lab: it needs [\d.]+ MiB where "\/var\/lib\/vml" lies, and [\d.]+ [KM]iB are free/,
+    )
   }
   assert.equal(bed.differences(from), '')
   await bed.nothingLeft()

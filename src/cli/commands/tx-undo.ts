@@ -7,7 +7,7 @@ import { requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
-import { requireSpace, undoNeeds } from '../../transaction/space-need.ts'
+import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
 import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
@@ -213,7 +213,8 @@ async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack)
   const plan = await planUndo(undoParts, request).catch(async (error: unknown) => {
     throw isFailure(error, 'conflict')
       ? refusalWith(error, await listUndoChoices(undoParts, request), words)
-      : error
+      : // The package system judges files of ours in a folder there.
+        spaceFailure(error, { what: `plan the ${kind}`, folder: run.state })
   })
   if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
   const doing = `${kind} ${plan.subject.map(entryName).join(', ')}`
