@@ -19,7 +19,7 @@ import type { Config } from './config.ts'
 import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
 import { configuredSources, referenceFinder } from './package-archives.ts'
-import { systemFolder } from './system-logbook.ts'
+import { requireNoLink, systemFolder } from './system-logbook.ts'
 import { VmlError } from '../base/failure.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -30,6 +30,7 @@ export const stateFolder: RawPath = pathIn(rootPath, systemFolder)
 const policyScriptPath: RawPath = pathIn(rootPath, '/usr/lib/vml/policy-rc.d')
 
 export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
+  requireNoLink()
   const shell = openLocalShell()
   const { config, clock, reporter, signal } = context
   const { settings, isRead } = machineSettings(context)

@@ -201,6 +201,27 @@ test('what is looked at is what would be staged, also where no stage can be had'
   }
 })
 
+test('VML’s own folder is empty in the stage, and not looked at, at every path that leads to it', () => {
+  const planned = plan(
+    [
+      root,
+      '30 27 254:1 / /data rw - ext4 /dev/vdb rw',
+      '31 27 254:1 /vml /var/lib/vml rw - ext4 /dev/vdb rw',
+      '32 27 254:1 /vml /srv/second rw - ext4 /dev/vdb rw',
+    ],
+    { stateOnMount: false },
+  )
+  assert.deepEqual(unusual(planned), [
+    'overlay / /.vml-stage/layers',
+    'overlay /data /data/.vml-stage/layers',
+  ])
+  const own = ['/var/lib/vml', '/data/vml', '/srv/second', '/.vml-stage', '/data/.vml-stage']
+  assert.deepEqual(planned.hidden, own)
+  const { closed, own: known } = viewOf(planned)
+  assert.deepEqual(known, own)
+  assert.ok(own.every((at) => closed.has(path(at))))
+})
+
 test('a file that was mounted, a service’s data and what is not there are no folders to stage', () => {
   const planned = plan([root, '30 27 254:0 /x /etc/hosts rw - ext4 /dev/vda rw'], {
     isFolder: (at) => at !== '/etc/hosts' && at !== '/var/tmp',

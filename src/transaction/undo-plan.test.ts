@@ -85,6 +85,7 @@ function viewOf(files: Files): UndoView {
     now: (path) => fingerprintOf(files.get(path)),
     contentNow: (path) => text(files.get(path)),
     names: (folder) => namesIn(files, folder),
+    ownFolder: () => undefined,
     listedByOthers: () => false,
     isRegenerated: () => false,
     isRegeneratedWhenChanged: () => false,
@@ -261,6 +262,33 @@ test('a folder that the transaction made stays while something of later lies in 
     ]),
   )
   assert.deepEqual(plan.kept, [{ path: at('/a'), why: 'folder in use' }])
+})
+
+test("what lies in VML's own folder now is left alone, and told once for the folder", async () => {
+  const made: Files = new Map([
+    [at('/etc/x'), '1'],
+    [at('/backup'), 'folder'],
+    [at('/backup/vml'), 'folder'],
+    [at('/backup/vml/snapshot'), '1'],
+  ])
+  const view: UndoView = {
+    ...viewOf(made),
+    ownFolder: (path) => (path.startsWith('/backup/vml') ? at('/backup/vml') : undefined),
+  }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(new Map(), made)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path }) => path),
+    ['/etc/x'],
+  )
+  assert.deepEqual(plan.kept, [{ path: at('/backup'), why: 'folder in use' }])
+  assert.deepEqual(
+    plan.conflicts.map(({ path, reason }) => [path, reason]),
+    [['/backup/vml', "it is VML's own, with all records in it: 2 paths left alone"]],
+  )
 })
 
 test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {

@@ -76,6 +76,8 @@ export interface UndoView {
   isRegenerated(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
+  /** VML's own folder, at this path of it, that the path is or lies in now. */
+  ownFolder(path: RawPath): RawPath | undefined
   /** The folder of a service's data that the path lies in. */
   dataFolder(path: RawPath): RawPath | undefined
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
@@ -106,8 +108,11 @@ export const mergeBytesMax = 64 * 1024 * 1024
  */
 export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
   const work = new Work(view)
+  const own = new Map<RawPath, Set<RawPath>>()
   for (const transaction of request.transactions) {
-    const changes = transaction.changes.filter((change) => !request.stays(transaction, change))
+    const changes = transaction.changes.filter(
+      (change) => !request.stays(transaction, change) && !isOwn(view, change, own),
+    )
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
@@ -123,7 +128,20 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
     }
     settleFolders(work, changes)
   }
+  for (const [folder, { size }] of own)
+    work.conflict(
+      folder,
+      `it is VML's own, with all records in it: ${size === 1 ? '1 path' : `${size} paths`} left alone`,
+    )
   return work.finish()
+}
+
+/** A record of an older VML may have paths of the very folder that holds it. To take those back would be to delete records. */
+function isOwn(view: UndoView, { path }: RecordedChange, own: Map<RawPath, Set<RawPath>>): boolean {
+  const folder = view.ownFolder(path)
+  if (folder === undefined) return false
+  own.set(folder, (own.get(folder) ?? new Set()).add(path))
+  return true
 }
 
 /** Of a history nobody wants the old one back; any other is told as what both changed, once. */
