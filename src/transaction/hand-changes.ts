@@ -130,7 +130,7 @@ function* differencesOf(
 
 /**
  * What was looked at once and is not any more, since something was mounted on it, is neither gone nor changed. VML's own, which came to be seen at a second path, is told
- * in `own`: it is not to be known.
+ * in `own`: it is not to be known. What is saved into a logbook is nobody's change of the machine.
  */
 function openSight(place: Workplace): { isSeen(path: RawPath): boolean; readonly own: readonly RawPath[] } {
   const { tops, closed } = viewNow(place)
@@ -141,9 +141,9 @@ function openSight(place: Workplace): { isSeen(path: RawPath): boolean; readonly
   const folders = openOwnFolders(place)
   const own: RawPath[] = []
   const isSeen = (path: RawPath) => {
-    const isOwn = folders.holding(path) !== undefined
-    if (isOwn) own.push(path)
-    return !isOwn && nearestOf(path, ends) !== false
+    const holder = folders.holding(path)
+    if (holder?.what === 'state') own.push(path)
+    return holder === undefined && nearestOf(path, ends) !== false
   }
   return { isSeen, own }
 }

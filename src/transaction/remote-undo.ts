@@ -54,7 +54,8 @@ export async function planRemoteUndo(
     async openView({ transactions, contents, packages, going, staying }) {
       await look.readAhead(transactions)
       // No comparison finds what changed there, so that a record has nothing of the folder by another path.
-      const ownFolder = (path: RawPath) => (isWithin(path, machine.state) ? machine.state : undefined)
+      const ownFolder = (path: RawPath) =>
+        isWithin(path, machine.state) ? ({ path: machine.state, what: 'state' } as const) : undefined
       return undoViewOf({ transactions, contents, packages, going, staying }, { ...look, ownFolder })
     },
   }

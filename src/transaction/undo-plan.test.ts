@@ -273,7 +273,8 @@ test("what lies in VML's own folder now is left alone, and told once for the fol
   ])
   const view: UndoView = {
     ...viewOf(made),
-    ownFolder: (path) => (path.startsWith('/backup/vml') ? at('/backup/vml') : undefined),
+    ownFolder: (path) =>
+      path.startsWith('/backup/vml') ? { path: at('/backup/vml'), what: 'state' } : undefined,
   }
   const plan = await planUndoPaths(view, {
     transactions: [transactionOf(new Map(), made)],
@@ -289,6 +290,22 @@ test("what lies in VML's own folder now is left alone, and told once for the fol
     plan.conflicts.map(({ path, reason }) => [path, reason]),
     [['/backup/vml', "it is VML's own, with all records in it: 2 paths left alone"]],
   )
+})
+
+test('of a logbook nothing goes and nothing changes, since later snapshots may stand on it; what was removed comes back', async () => {
+  const was: Files = new Map([[at('/r/removed'), '1']])
+  const became: Files = new Map([[at('/r/brought'), '1']])
+  const view: UndoView = { ...viewOf(became), ownFolder: () => ({ path: at('/r'), what: 'logbook' }) }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(was, became)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path, wanted }) => [path, wanted !== undefined]),
+    [['/r/removed', true]],
+  )
+  assert.match(plan.conflicts[0]?.reason ?? '', /^it is a logbook.*: 1 path left alone$/)
 })
 
 test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {

@@ -6,6 +6,7 @@ import { droppedReason, isDropped, type TransactionDocument } from '../model/tra
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
+import type { OwnFolder } from './own-folders.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { sha256Of } from './transaction-entry.ts'
 import { databaseFileOf, isHistory, movedDatabases } from './database-files.ts'
@@ -76,8 +77,8 @@ export interface UndoView {
   isRegenerated(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
-  /** VML's own folder, at this path of it, that the path is or lies in now. */
-  ownFolder(path: RawPath): RawPath | undefined
+  /** That the path is or lies in now. */
+  ownFolder(path: RawPath): OwnFolder | undefined
   /** The folder of a service's data that the path lies in. */
   dataFolder(path: RawPath): RawPath | undefined
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
@@ -108,7 +109,7 @@ export const mergeBytesMax = 64 * 1024 * 1024
  */
 export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
   const work = new Work(view)
-  const own = new Map<RawPath, Set<RawPath>>()
+  const own: OwnPaths = new Map()
   for (const transaction of request.transactions) {
     const changes = transaction.changes.filter(
       (change) => !request.stays(transaction, change) && !isOwn(view, change, own),
@@ -128,20 +129,26 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
     }
     settleFolders(work, changes)
   }
-  for (const [folder, { size }] of own)
-    work.conflict(
-      folder,
-      `it is VML's own, with all records in it: ${size === 1 ? '1 path' : `${size} paths`} left alone`,
-    )
+  for (const { folder, paths } of own.values()) work.conflict(folder.path, ownReason(folder, paths))
   return work.finish()
 }
 
-/** A record of an older VML may have paths of the very folder that holds it. To take those back would be to delete records. */
-function isOwn(view: UndoView, { path }: RecordedChange, own: Map<RawPath, Set<RawPath>>): boolean {
+/** A record of an older VML may have paths of the very folder that holds it; what is saved in a logbook since stands on what the transaction brought. */
+function isOwn(view: UndoView, { path }: RecordedChange, own: OwnPaths): boolean {
   const folder = view.ownFolder(path)
-  if (folder === undefined) return false
-  own.set(folder, (own.get(folder) ?? new Set()).add(path))
+  // A file of a logbook that comes back does no harm to what was saved since: its name is the hash of it.
+  if (folder === undefined || (folder.what === 'logbook' && view.now(path) === undefined)) return false
+  const { paths } = own.get(folder.path) ?? { paths: new Set() }
+  own.set(folder.path, { folder, paths: paths.add(path) })
   return true
+}
+
+type OwnPaths = Map<RawPath, { readonly folder: OwnFolder; readonly paths: Set<RawPath> }>
+
+function ownReason({ what }: OwnFolder, { size }: ReadonlySet<RawPath>): string {
+  const is =
+    what === 'state' ? "VML's own, with all records in it" : 'a logbook, which only stands as a whole'
+  return `it is ${is}: ${size === 1 ? '1 path' : `${size} paths`} left alone`
 }
 
 /** Of a history nobody wants the old one back; any other is told as what both changed, once. */

@@ -204,9 +204,11 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
 
   // A copy, known as changed by hand, becomes the folder itself: so would a record of an older VML be of it.
-  await chroot.sh('mkdir /data; cp -a /var/lib/vml /data/vml; echo mine >/etc/mine')
+  await chroot.sh(
+    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/logbook/config; echo mine >/etc/mine',
+  )
   await chroot.vml(['tx', 'watch', '--once', '--all'])
-  assert.ok((await paths(chroot, 2)).includes('+ /data/vml/logbook/config'))
+  assert.ok((await paths(chroot, 2)).includes('+ /data/vml/logbook/snapshots'))
   await chroot.sh('cp -a /var/lib/vml/. /data/vml; mount --bind /data/vml /var/lib/vml')
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
   await chroot.vml(['tx', 'run', '--', 'touch', '/etc/two'])
@@ -231,6 +233,31 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   await chroot.vml(['tx', 'undo', '--to-before', '3'])
   assert.equal((await chroot.sh('ls /etc/two /etc/three 2>/dev/null', failed)).stdout, '')
   await chroot.vml(['check', '--logbook', '/var/lib/vml/logbook', '--read-data'])
+
+  // A logbook of anybody's is no change by hand either: later snapshots stand on what each save brings.
+  const save = 'vml save here --only /opt --logbook /data/saves --password-file /root/pw'
+  await chroot.sh(`echo long enough >/root/pw; echo 1 >/opt/1; vml machine add here local:
+    vml init /data/saves --password-file /root/pw && ${save} && echo 9.9.9.9 nine >>/etc/hosts`)
+  const saves = (await numbers()).length + 1
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.deepEqual(await paths(chroot, saves), ['M /etc/hosts', '+ /opt/1'])
+  await chroot.vml(['tx', 'undo', String(saves)])
+  await chroot.vml([
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'echo >/etc/x; echo >/data/saves/x; rm /data/saves/snapshots/*',
+  ])
+  const partly = await chroot.vml(['tx', 'undo', String(saves + 2)], failed)
+  assert.match(
+    partly.stdout,
+    /stays +\/data\/saves: it is a logbook, which only stands as a whole: 1 path left alone/,
+  )
+  const { stdout: left } = await chroot.sh('ls -d /etc/x /data/saves/x 2>/dev/null', failed)
+  assert.equal(left, '/data/saves/x\n')
+  await chroot.sh('rm /data/saves/x; vml check --read-data --logbook /data/saves --password-file /root/pw')
 
   // The logbook alone, on another disk: by a link, and by a mount.
   await chroot.sh(
