@@ -148,7 +148,7 @@ async function isThere(path: string): Promise<boolean> {
 
 /**
  * Mounts of a stage would follow a link on the way out of the stage, and all that knows a folder by its path, such as dpkg's database, would not be found
- * where the link leads. A mount instead of the link has neither.
+ * where the link leads.
  */
 export function requireNoLink(): void {
   const link = ['/var', '/var/lib', systemFolder].find((path) =>
@@ -161,7 +161,11 @@ export function requireNoLink(): void {
     `Cannot record or take back transactions of this machine: "${link}" is a link, to "${leadsTo}"`,
     {
       details: { path: link, leads_to: leadsTo },
-      hint: `Nothing was changed by this. A mount serves instead: an empty folder ${link}, and mount --bind ${leadsTo} ${link}, which /etc/fstab is to have, too`,
+      hint: `Nothing was changed by this. ${
+        link === systemFolder
+          ? `A mount serves instead: an empty folder ${link}, and mount --bind ${leadsTo} ${link}, which /etc/fstab is to have, too`
+          : 'Have the folder itself there, or a file system or a subvolume of its own'
+      }`,
     },
   )
 }

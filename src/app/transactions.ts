@@ -6,6 +6,7 @@ import { rawFromBytes } from '../base/raw-text.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import type { StageNote } from '../transaction/stage-note.ts'
 import type { RecordedMachine } from '../transaction/transaction-entry.ts'
+import { requireOwnNamesHere } from '../transaction/misnamed-part.ts'
 import { openWorkplace, pathIn } from '../transaction/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
@@ -51,6 +52,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     }),
     logbook,
   }
+  requireOwnNamesHere(place)
   const parts: TransactionParts = {
     ...place,
     findReferences: referenceFinder({ context, settings, shell }),

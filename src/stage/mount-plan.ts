@@ -193,6 +193,21 @@ export function viewOf(plan: MountPlan): RootView {
   }
 }
 
+/** What packages, their databases and all rules go by. */
+const systemFolders = ['/etc', '/usr', '/boot', '/var/lib/dpkg', '/var/lib/apt', '/var/lib/rpm'].map(
+  (path) => rawFromString(path) as RawPath,
+)
+
+/**
+ * A part of the system of which changes would be told by other names than its own, since a wider mount shows it, too. No rule would know what they are: of dpkg's
+ * database some files would go with an undo, and others stay.
+ */
+export function misnamedPart({ mounts }: Pick<MountPlan, 'mounts'>): AliasMount | undefined {
+  return mounts.find(
+    (mount) => mount.kind === 'alias' && systemFolders.some((folder) => isWithin(folder, mount.path)),
+  ) as AliasMount | undefined
+}
+
 /** Of the folder at the top of a mount that does not hold VML's own. */
 export const storeName = '.vml-stage'
 

@@ -18,6 +18,7 @@ import {
   makeStageScript,
   stageBusyStatus,
 } from '../stage/remote-stage-script.ts'
+import { requireOwnNames } from './misnamed-part.ts'
 import {
   readRemoteFile,
   type RemoteMachine,
@@ -136,7 +137,10 @@ mkdir -p -m 700 "$1" && stat -c %d / "$1"`,
       },
     })
     if (unknown.length === 0) {
-      if (planned.kind === 'stage') return { plan: planned.plan, mountInfo }
+      if (planned.kind === 'stage') {
+        requireOwnNames(planned.plan, machine.name)
+        return { plan: planned.plan, mountInfo }
+      }
       throw new VmlError('unsupported', `Cannot open a stage on ${machine.name}: ${planned.reason}`, {
         hint: 'Nothing was run',
       })

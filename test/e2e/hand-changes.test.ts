@@ -290,4 +290,17 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 2.0\n')
   assert.equal((await chroot.sh('ls /etc/one /etc/six 2>/dev/null', failed)).stdout, '/etc/one\n')
   assert.equal((await numbers()).length, before + 2)
+
+  // Where a wider mount would name changes of the system, no rule would know them: dpkg's lists would go with an undo, and its status stay.
+  await chroot.sh(
+    'rm /var/lib/vml && mv /data/vml /var/lib/ && mv /var /data/ && mkdir /var && mount --bind /data/var /var',
+  )
+  const bound = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/six'], failed)
+  assert.equal(bound.status, 17)
+  assert.match(bound.stderr, /"\/var" and "\/data\/var" are the same folder/)
+  await chroot.sh('umount /var && rmdir /var && ln -s data/var /var')
+  const linked = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(linked.status, 17)
+  assert.match(linked.stderr, /"\/var" is a link, to "\/data\/var"/)
+  assert.equal((await chroot.sh('ls /etc/one /etc/six 2>/dev/null', failed)).stdout, '/etc/one\n')
 })
