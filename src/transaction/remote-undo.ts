@@ -1,7 +1,7 @@
 // `vml tx undo --on MACHINE`: planned here, with what lies there now; made ready there, hashed, committed by its journal, proved there, and recorded here.
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import type { ServiceAction, Validation } from '../model/transaction-record.ts'
@@ -57,7 +57,10 @@ export async function planRemoteUndo(
     place: remotePlace(machine),
     async openView({ transactions, contents, packages, going, staying }) {
       await look.readAhead(transactions)
-      return undoViewOf({ transactions, contents, packages, going, staying }, look)
+      // No comparison finds what changed there, so that a record has nothing of the folder by another path.
+      const ownFolder = (path: RawPath) =>
+        isWithin(path, machine.state) ? ({ path: machine.state, what: 'state' } as const) : undefined
+      return undoViewOf({ transactions, contents, packages, going, staying }, { ...look, ownFolder })
     },
   }
   for (let turn = 0; turn < turnsMax; turn++)

@@ -71,6 +71,7 @@ async function undo(now: { choices: string; chosen: string }, transactions: read
   ])
   const view: UndoView = {
     now: (path) => there.get(path),
+    ownFolder: () => undefined,
     contentNow: () => Buffer.from(group(now.choices)),
     names: () => [],
     listedByOthers: () => false,

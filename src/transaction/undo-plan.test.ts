@@ -91,6 +91,7 @@ function viewOf(files: Files): UndoView {
     now: (path) => fingerprintOf(files.get(path)),
     contentNow: (path) => text(files.get(path)),
     names: (folder) => namesIn(files, folder),
+    ownFolder: () => undefined,
     listedByOthers: () => false,
     isRegenerated: () => false,
     isRegeneratedWhenChanged: () => false,
@@ -267,6 +268,50 @@ test('a folder that the transaction made stays while something of later lies in 
     ]),
   )
   assert.deepEqual(plan.kept, [{ path: at('/a'), why: 'folder in use' }])
+})
+
+test("what lies in VML's own folder now is left alone, and told once for the folder", async () => {
+  const made: Files = new Map([
+    [at('/etc/x'), '1'],
+    [at('/backup'), 'folder'],
+    [at('/backup/vml'), 'folder'],
+    [at('/backup/vml/snapshot'), '1'],
+  ])
+  const view: UndoView = {
+    ...viewOf(made),
+    ownFolder: (path) =>
+      path.startsWith('/backup/vml') ? { path: at('/backup/vml'), what: 'state' } : undefined,
+  }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(new Map(), made)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path }) => path),
+    ['/etc/x'],
+  )
+  assert.deepEqual(plan.kept, [{ path: at('/backup'), why: 'folder in use' }])
+  assert.deepEqual(
+    plan.conflicts.map(({ path, reason }) => [path, reason]),
+    [['/backup/vml', "it is VML's own, with all records in it: 2 paths left alone"]],
+  )
+})
+
+test('of a logbook nothing goes and nothing changes, since later snapshots may stand on it; what was removed comes back', async () => {
+  const was: Files = new Map([[at('/r/removed'), '1']])
+  const became: Files = new Map([[at('/r/brought'), '1']])
+  const view: UndoView = { ...viewOf(became), ownFolder: () => ({ path: at('/r'), what: 'logbook' }) }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(was, became)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path, wanted }) => [path, wanted !== undefined]),
+    [['/r/removed', true]],
+  )
+  assert.match(plan.conflicts[0]?.reason ?? '', /^it is a logbook.*: 1 path left alone$/)
 })
 
 test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {

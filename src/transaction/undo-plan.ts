@@ -6,6 +6,7 @@ import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
+import type { OwnFolder } from './own-folders.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { sha256Of } from './transaction-entry.ts'
 import { databaseFileOf, isHistory, movedDatabases } from './database-files.ts'
@@ -76,6 +77,8 @@ export interface UndoView {
   isRegenerated(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
+  /** That the path is or lies in now. */
+  ownFolder(path: RawPath): OwnFolder | undefined
   /** The folder of a service's data that the path lies in. */
   dataFolder(path: RawPath): RawPath | undefined
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
@@ -107,8 +110,11 @@ export const mergeBytesMax = 64 * 1024 * 1024
  */
 export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
   const work = new Work(view)
+  const own: OwnPaths = new Map()
   for (const transaction of request.transactions) {
-    const changes = transaction.changes.filter((change) => !request.stays(transaction, change))
+    const changes = transaction.changes.filter(
+      (change) => !request.stays(transaction, change) && !isOwn(view, change, own),
+    )
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
@@ -125,11 +131,31 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
       else await planPath(work, transaction, change)
     }
   }
+  for (const { folder, paths } of own.values())
+    work.conflict(folder.path, ownReason(folder, paths), { old: false })
   settleLost(work)
   settleTogether(work)
   settleFolders(work)
   requireWholePackages(work)
   return work.finish()
+}
+
+/** A record of an older VML may have paths of the very folder that holds it; what is saved in a logbook since stands on what the transaction brought. */
+function isOwn(view: UndoView, { path }: RecordedChange, own: OwnPaths): boolean {
+  const folder = view.ownFolder(path)
+  // A file of a logbook that comes back does no harm to what was saved since: its name is the hash of it.
+  if (folder === undefined || (folder.what === 'logbook' && view.now(path) === undefined)) return false
+  const { paths } = own.get(folder.path) ?? { paths: new Set() }
+  own.set(folder.path, { folder, paths: paths.add(path) })
+  return true
+}
+
+type OwnPaths = Map<RawPath, { readonly folder: OwnFolder; readonly paths: Set<RawPath> }>
+
+function ownReason({ what }: OwnFolder, { size }: ReadonlySet<RawPath>): string {
+  const is =
+    what === 'state' ? "VML's own, with all records in it" : 'a logbook, which only stands as a whole'
+  return `it is ${is}: ${size === 1 ? '1 path' : `${size} paths`} left alone`
 }
 
 /** Of a history nobody wants the old one back; any other is told as what both changed, once. */

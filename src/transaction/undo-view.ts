@@ -12,6 +12,7 @@ import { statusPath } from '../packages/dpkg-system.ts'
 import { outlineOf } from '../stage/fingerprint.ts'
 import { hashLive, readLive } from './live-content.ts'
 import { withoutStanzas } from './keep-packages.ts'
+import { openOwnFolders } from './own-folders.ts'
 import { ownersOf, type PackagesNow } from './packages-now.ts'
 import { type KnownFolders, statusOfPath } from './path-status.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -35,6 +36,7 @@ export interface UndoViewParts {
 export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const { place } = parts
   const known = await lookAtPaths(parts)
+  const own = openOwnFolders(place)
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
   return undoViewOf(parts, {
@@ -45,13 +47,14 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
       return readLive(place, path, looked)
     },
     names: (path) => namesIn(place, path),
+    ownFolder: (path) => own.holding(path),
   })
 }
 
 /** `look` says what lies there now. */
 export function undoViewOf(
   { contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
-  look: Pick<UndoView, 'now' | 'contentNow' | 'names'>,
+  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder'>,
 ): UndoView {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
   return {
