@@ -347,3 +347,23 @@ test('a file that became a folder since is a conflict, and stays', async () => {
   )
   assert.equal(plan.conflicts[0]?.old?.kind, 'before')
 })
+
+test('what was to be made anew, and cannot be any more, stays and is told', async () => {
+  const was: Files = new Map([[at('/x'), '1']])
+  const changed: Files = new Map([[at('/x'), '2']])
+  const transaction = transactionOf(was, changed)
+  const changes = transaction.changes.map((each): RecordedChange => ({
+    ...each,
+    preImage: { kind: 'regenerable', rule: 'x' },
+  }))
+  const plan = async (files: Files, serves: boolean) =>
+    await planUndoPaths(
+      { ...viewOf(files), isRegenerated: () => serves },
+      { ...all, transactions: [{ ...transaction, changes }] },
+    )
+  assert.deepEqual((await plan(changed, true)).regenerated, [at('/x')])
+  const told = await plan(changed, false)
+  assert.deepEqual([told.paths, told.conflicts.map(({ path }) => path)], [[], [at('/x')]])
+  assert.deepEqual((await plan(new Map(), false)).kept, [{ path: at('/x'), why: 'gone since' }])
+  assert.equal((await plan(was, true)).already, 1)
+})

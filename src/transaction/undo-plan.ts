@@ -280,9 +280,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   const { path, before, after } = change
   const { source } = transaction.document
   const now = work.current(path)
-  const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
-  if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
-    work.regenerate(path)
+  if (change.preImage.kind === 'regenerable' && !sameState(now, before)) {
+    planRegenerable(work, change, now)
     return
   }
   if (sameState(now, before)) {
@@ -331,6 +330,14 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   await planMerge(work, transaction, change, now)
+}
+
+/** Of its content nothing was kept: what does not make it again any more makes something else of it, or nothing. */
+function planRegenerable(work: Work, { path, after }: RecordedChange, now: Fingerprint | undefined): void {
+  const { view } = work
+  if (view.isRegenerated(path) || view.isRegeneratedWhenChanged(path)) work.regenerate(path)
+  else if (now === undefined && after !== undefined) work.keep(path, 'gone since')
+  else work.conflict(path, 'what it was before was not kept, and what would make it again is not there')
 }
 
 /**

@@ -5,7 +5,6 @@ import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
 import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
-import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
@@ -18,6 +17,7 @@ import type { TransactionContents } from './transaction-contents.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import type { MergeResult, UndoView } from './undo-plan.ts'
+import { servingRules } from './usable-rule.ts'
 import { inRoot, type Workplace } from './workplace.ts'
 
 export interface UndoViewParts {
@@ -50,15 +50,22 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
 
 /** `look` says what lies there now. */
 export function undoViewOf(
-  { contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
+  { transactions, contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
   look: Pick<UndoView, 'now' | 'contentNow' | 'names'>,
 ): UndoView {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
+  // What comes back may be what makes others.
+  const was = new Set(
+    transactions.flatMap(({ changes }) =>
+      changes.flatMap(({ path, before }) => (before === undefined ? [] : [path])),
+    ),
+  )
+  const serving = servingRules((path) => was.has(path) || look.now(path) !== undefined, packages)
   return {
     ...look,
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
-    isRegenerated: (path) => ruleOf(path) !== undefined,
-    isRegeneratedWhenChanged: (path) => ruleWhenChanged(path) !== undefined,
+    isRegenerated: (path) => serving.always(path) !== undefined,
+    isRegeneratedWhenChanged: (path) => serving.whenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
     contentBefore: async (transaction, change) => await contents.before(transaction, change),
     contentAfter: async (transaction, change) => await contents.after(transaction, change),

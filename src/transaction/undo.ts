@@ -1,7 +1,7 @@
 // `vml tx undo`: what it would do, decided before anything is changed: paths, packages, and whether they can stand together.
 import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
-import { isWithin, rootPath } from '../model/raw-path.ts'
+import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
@@ -206,7 +206,10 @@ async function planOnce(
     transitions: planned.systems.flatMap((system) => system.transitions),
   })
   return {
-    plan: finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+    plan: finish(request, {
+      ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+      isThere: (path) => view.now(path) !== undefined,
+    }),
   }
 }
 
@@ -247,6 +250,7 @@ function finish(
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
+    isThere(path: RawPath): boolean
   },
 ): UndoPlan {
   const { paths, systems } = work.planned
@@ -259,7 +263,7 @@ function finish(
       wanted: wanted !== undefined,
       restored: true,
     })),
-    ...paths.regenerated.map((path) => ({ path, present: true, wanted: true })),
+    ...paths.regenerated.map((path) => ({ path, present: work.isThere(path), wanted: true })),
   ]
   return {
     kind: request.kind,

@@ -74,3 +74,26 @@ test('a file that is larger than what is held in memory at once comes back, with
   assert.match((await chroot.vml(['tx', 'undo', '1'])).stderr, /Undone as #2: paths ok/)
   assert.equal(await state(), before)
 })
+
+/** As that of initramfs-tools 0.142: it makes an image for any version, with or without a kernel. */
+const updateInitramfs = `cat >/usr/sbin/update-initramfs <<'X'
+#!/bin/sh
+while [ $# -gt 0 ]; do case $1 in -k) version=$2; shift;; esac; shift; done
+echo "made for $version" >/boot/initrd.img-$version
+X
+chmod 755 /usr/sbin/update-initramfs
+mkdir -p /lib/modules/6.1.0/kernel; echo x >/lib/modules/6.1.0/modules.dep; echo kernel >/boot/vmlinuz-6.1.0
+echo "made for 6.1.0" >/boot/initrd.img-6.1.0`
+
+test('a file that only has the name of a boot image is kept whole, and comes back as it was', async () => {
+  await using chroot = await openChroot()
+  const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
+  const state = async () => (await chroot.sh('cd /boot; grep . initrd*')).stdout
+  await chroot.sh(updateInitramfs)
+  await chroot.sh('cd /boot; for of in 6.1.0.bak 5.10.0 rescue; do echo "own $of" >initrd.img-$of; done')
+  const before = await state()
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'cd /boot; rm *.bak *-5.10.0; echo x >initrd.img-rescue'])
+  assert.equal((await chroot.vml(['cat', '1:/boot/initrd.img-6.1.0.bak'], { env })).stdout, 'own 6.1.0.bak\n')
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await state(), before)
+})
