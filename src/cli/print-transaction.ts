@@ -5,6 +5,7 @@ import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
+import { entryName } from '../engine/entries.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
 import type { Output } from './output.ts'
@@ -91,6 +92,12 @@ export function printNotKept(out: Output, exitStatus: number): void {
   )
   if (exitStatus === notFoundStatus)
     out.note('A command was not found. A line for a shell is typed so: vml tx run -- sh -c "LINE"')
+}
+
+/** Of a redo. */
+export function printTogether(out: Output, { together }: Pick<UndoPlan, 'together'>): void {
+  if (together.length > 0)
+    out.line(`  with ${together.map(entryName).join(', ')}, taken back together with it`)
 }
 
 export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): void {

@@ -12,7 +12,7 @@ import type { Context } from './command.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { pinnedAmong, printPinned } from './pinned-packages.ts'
-import { describePlan, printUndoPlan, proofText } from './print-transaction.ts'
+import { describePlan, printTogether, printUndoPlan, proofText } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 
 export interface TakeBackOn {
@@ -53,6 +53,7 @@ export async function takeBackOn(
   )
   const names = plan.subject.map(entryName).join(', ')
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
+  printTogether(out, plan)
   printUndoPlan(out, plan, out.verbose)
   const pinned = await pinnedAmong(plan, () => openPackagePins(parts.machine.shell, 'dpkg'), {
     ...options,

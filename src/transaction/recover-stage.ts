@@ -1,6 +1,7 @@
 // After a crash: what is left of a stage is thrown away, and what was being committed is committed, or taken back, and recorded.
 import type { LoggedEntry } from '../engine/entries.ts'
 import { entryName } from '../engine/entries.ts'
+import { describeLeft } from '../stage/commit.ts'
 import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
@@ -116,7 +117,8 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   const direction = options.backward && (await recordOf()) === undefined ? 'backward' : undefined
   // The machine first, whatever becomes of the logbook.
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
-  const { journal } = recovery
+  const { journal, left } = recovery
+  if (left) parts.reporter.warn({ warning: describeLeft(left) })
   const entry = await recordOf()
   if (entry) {
     // It was stored right before the crash; its journal may be forgotten already.

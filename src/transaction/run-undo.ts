@@ -20,7 +20,7 @@ import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
 import type { Segment } from '../model/tree.ts'
-import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
+import { commit, describeLeft, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import type { MountPlan } from '../stage/mount-plan.ts'
@@ -34,7 +34,7 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { entryName } from '../engine/entries.ts'
-import { keptByJournal } from './kept-before.ts'
+import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
@@ -177,8 +177,9 @@ async function undoTheUndo(
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
     removeMadeAnew(parts, plan)
-    takeBack(parts.disk, journal)
-    forgetJournal(parts.disk, journal)
+    const left = takeBack(parts.disk, journal)
+    if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
+    tellCame(parts, forgetJournal(parts.disk, journal))
     await regenerate(parts, plan).catch(() => {})
   }
   await start?.()
@@ -207,8 +208,14 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
-export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>): string {
-  const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
+export function undoTitle({
+  kind,
+  subject,
+  together,
+}: Pick<UndoPlan, 'kind' | 'subject' | 'together'>): string {
+  const names = [...subject, ...together].map(
+    (entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`,
+  )
   return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
 }
 
@@ -239,22 +246,28 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
+    await makeThing(parts, { place, from, wanted, content })
+    places.set(path, place)
+    return place
+  }
+  const putBack = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content']) => {
     const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : links.get(group)
     if (first !== undefined) {
+      const place = fill?.placeOf(path) ?? first
       if (fill) linkSync(rawToBytes(first), rawToBytes(place))
-      places.set(path, fill ? place : first)
-    } else {
-      await makeThing(parts, { place, from, wanted, content })
       places.set(path, place)
+    } else {
+      const place = await put(path, wanted, content)
       if (group !== undefined) links.set(group, place)
     }
   }
   for (const { path, now, wanted, content } of plan.paths.paths) {
-    if (wanted) await put(path, wanted, content)
+    if (wanted) await putBack(path, wanted, content)
     else fill?.remove(path)
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
+  // Each of them a file of its own: who edits one of them edits nothing else.
   for (const { path, of, wanted, content } of plan.beside) {
     await put(path, wanted, content, of)
     changes.push({ path, after: wanted })

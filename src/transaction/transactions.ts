@@ -103,15 +103,47 @@ function resolveTransaction(
   }
 }
 
-/** Refuses what was taken back already, and says by which. */
-export function requireNotUndone({ entry, undoneBy }: ListedTransaction): void {
+/**
+ * Those that are in force of what came later than the one at `index`. `settled` are undos, and redos, of nothing but later ones: with what they took back
+ * whole they come to nothing, and what they seem to change an older one did that is in force again.
+ */
+export function inForceSince(
+  listed: readonly ListedTransaction[],
+  index: number,
+): { readonly changes: readonly ListedTransaction[]; readonly settled: readonly ListedTransaction[] } {
+  const later = listed.slice(index + 1)
+  const ids = new Set(later.map(({ entry }) => entry.id))
+  const isSettled = ({ document: { takesBack, inPart } }: ListedTransaction) =>
+    takesBack !== undefined && inPart !== true && takesBack.every((id) => ids.has(id))
+  const inForce = later.filter(({ undoneBy }) => undoneBy === undefined)
+  return { changes: inForce.filter((each) => !isSettled(each)), settled: inForce.filter(isSettled) }
+}
+
+/** Refuses what was taken back already, and says by which, and what of it stayed. */
+export function requireNotUndone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
+  const { entry, undoneBy, undoneInPart } = one
   if (undoneBy === undefined) return
+  const word = entryWord(entry)
   throw new VmlError(
     'conflict',
-    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already`,
+    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already${undoneInPart ? `, in part: ${stayedOf(one, listed)}` : ''}`,
     {
-      details: { transaction: entry.id, undone_by: undoneBy.id },
-      hint: `Nothing was changed. To bring it back: vml tx redo ${entryWord(entry)}`,
+      details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
+      hint: undoneInPart
+        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}`
+        : `Nothing was changed. To bring it back: vml tx redo ${word}`,
     },
   )
 }
+
+/** Packages that were still needed, or else paths that were changed since. */
+function stayedOf({ document, undoneBy }: ListedTransaction, listed: readonly ListedTransaction[]): string {
+  const undo = listed.find(({ entry }) => entry === undoneBy)
+  const taken = new Set(undo?.document.packages.map(({ name }) => name))
+  const names = new Set(document.packages.map(({ name }) => name).filter((name) => !taken.has(name)))
+  if (names.size === 0) return 'what had been changed since stayed'
+  const more = names.size > namesToldMax ? ` and ${names.size - namesToldMax} more` : ''
+  return `${[...names].slice(0, namesToldMax).map(printableText).join(', ')}${more} stayed`
+}
+
+const namesToldMax = 10

@@ -166,6 +166,11 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
     (await chroot.vml(['tx', 'list'])).stdout.match(/\[[^\]]*\]$/gm)?.toReversed() ?? []
   assert.deepEqual(await marks(), ['[undone by #4, in part]'])
   assert.match((await chroot.vml(['tx', 'show', '1'])).stdout, /undone by #4, in part; vml tx redo 1 /)
+  const rest = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.match(
+    rest.stderr,
+    /^vml: Cannot take back #1: #4 did it already, in part: lib stayed\n {5}.* vml tx redo 1, then vml tx undo 1\n/,
+  )
   await chroot.vml(['tx', 'redo', '1'])
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
   assert.deepEqual((await marks()).slice(0, 2), ['[undone by #6]', '[undone by #6]'])
@@ -173,6 +178,9 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   assert.equal(gone.stdout, '')
   const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
   assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
+  await chroot.vml(['tx', 'redo', '2'])
+  const { stdout: titles } = await chroot.vml(['tx', 'list'])
+  assert.match(titles, /^#7 .* redo #2: apt-get .*, #1: apt-get /)
   await chroot.vml(['tx', 'disable'])
 })
 

@@ -20,7 +20,7 @@ import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
-import { describePlan, printUndoPlan, proofText } from '../print-transaction.ts'
+import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
@@ -70,7 +70,7 @@ export const undo = defineCommand({
         toBefore === undefined
           ? [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
           : fromThen(listed, findTransaction(listed, toBefore))
-      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one)
+      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one, listed)
       return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
     }
     return await takeBack(context, 'undo', choose, options)
@@ -152,16 +152,7 @@ async function takeBack(
   const names = plan.subject.map(entryName).join(', ')
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
   out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
-  const together = listed.filter(
-    ({ entry, undoneBy }) =>
-      kind === 'redo' &&
-      !plan.subject.includes(entry) &&
-      plan.transactions.some((each) => each.entry === undoneBy),
-  )
-  if (together.length > 0)
-    out.line(
-      `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
-    )
+  printTogether(out, plan)
   const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
   if (kind === 'redo' && inPart?.undoneBy)
     out.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
