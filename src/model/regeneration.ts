@@ -46,8 +46,6 @@ export interface RegenerationCommand {
   readonly argv: readonly string[]
   /** Its failure fails the undo. Not so where programs make the file themselves when they miss it. */
   readonly required: boolean
-  /** The one file that it was asked to make: what does not write it has failed, whatever it says. */
-  readonly makes?: RawPath
 }
 
 /**
@@ -95,7 +93,7 @@ function placesOf(program: string): readonly string[] {
  * for the linker's cache). In an order in which nothing is read before it is made: modules before the initrd.
  */
 export function regenerations(paths: Iterable<PathToMake>): RegenerationCommand[] {
-  const commands = new Map<string, { readonly order: number; readonly command: RegenerationCommand }>()
+  const commands = new Map<string, RegenerationCommand & { order: number }>()
   for (const { path, present, wanted, restored = false } of paths) {
     for (const [order, entry] of makers.entries()) {
       const own = restored ? null : entry.path.exec(path)
@@ -104,14 +102,18 @@ export function regenerations(paths: Iterable<PathToMake>): RegenerationCommand[
       // A file of k's own goes with k; what it was made of may change others like it.
       if (own !== null && !wanted) continue
       const argv = entry.argv({ path, match, present })
-      const known = commands.get(argv.join('\0'))
-      const makes = own !== null && entry.makesOne === true ? { makes: path } : {}
-      const required = entry.required ?? true
-      const command = { ...known?.command, rule: entry.rule.name, argv, required, ...makes }
-      commands.set(argv.join('\0'), { order, command })
+      const command = { rule: entry.rule.name, argv, required: entry.required ?? true, order }
+      commands.set(argv.join('\0'), command)
     }
   }
-  return [...commands.values()].sort((one, other) => one.order - other.order).map(({ command }) => command)
+  return [...commands.values()]
+    .sort((one, other) => one.order - other.order)
+    .map(({ rule, argv, required }) => ({ rule, argv, required }))
+}
+
+/** Whether its command writes it each time: one that ends well and did not has made nothing. Of others there are as many as there is something for. */
+export function isAlwaysWritten(path: RawPath): boolean {
+  return find(path)?.writesAlways === true
 }
 
 interface Maker {
@@ -119,8 +121,8 @@ interface Maker {
   readonly madeOf?: RegExp
   readonly rule: RegenerationRule
   readonly required?: boolean
-  /** Its command makes the file at the path, and no other. */
-  readonly makesOne?: boolean
+  /** As `isAlwaysWritten` has it. */
+  readonly writesAlways?: boolean
   /** What must be there besides the program, where a file of such a name may be somebody's own: of each group one. */
   readonly needs?: (match: RegExpExecArray) => readonly (readonly string[])[]
   readonly argv?: (what: { path: RawPath; match: RegExpExecArray; present: boolean }) => readonly string[]
@@ -172,7 +174,7 @@ const makers: readonly Maker[] = [
     path: /^\/etc\/ld\.so\.cache$/,
     madeOf: /^\/etc\/ld\.so\.conf(?:\.d\/|$)|^(?:\/usr)?(?:\/local)?\/lib(?:32|64|x32)?\/.*\.so(?:\.[^/]+)?$/,
     rule: differs('ld.so.cache', 'made', { kind: 'output', command: ['ldconfig', '-p'] }),
-    makesOne: true,
+    writesAlways: true,
     argv: () => ['ldconfig'],
   },
   {
@@ -186,14 +188,14 @@ const makers: readonly Maker[] = [
   {
     path: new RegExp(String.raw`^/boot/initrd\.img-${version}$`),
     rule: differs('initrd', 'made', { kind: 'initrd' }),
-    makesOne: true,
+    writesAlways: true,
     needs: kernelOf,
     argv: ({ match, present }) => ['update-initramfs', present ? '-u' : '-c', '-k', match[1] ?? ''],
   },
   {
     path: new RegExp(String.raw`^/boot/initramfs-${version}\.img$`),
     rule: differs('initramfs', 'made', { kind: 'initrd' }),
-    makesOne: true,
+    writesAlways: true,
     needs: kernelOf,
     argv: ({ path, match }) => ['dracut', '--force', path, match[1] ?? ''],
   },

@@ -122,12 +122,12 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
 }
 
 /** An undo that leaves all of it is none, and no success. */
-function requireAny({ kind, subject, paths, beside, keptPackages }: UndoPlan): void {
+function requireAny({ kind, subject, paths, beside, keptPackages, regenerations: anew }: UndoPlan): void {
   const stays = [
     ...keptPackages.map((name) => `${name} is still needed`),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
-  if (stays.length === 0 || paths.paths.length + beside.length > 0) return
+  if (stays.length === 0 || paths.paths.length + beside.length + anew.length > 0) return
   const names = subject.map(entryName).join(', ')
   throw new VmlError(
     'conflict',

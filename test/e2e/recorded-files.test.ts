@@ -97,3 +97,41 @@ test('a file that only has the name of a boot image is kept whole, and comes bac
   await chroot.vml(['tx', 'undo', '1'])
   assert.equal(await state(), before)
 })
+
+test('an undo that has nothing to do but to have something made anew does that, and its redo takes it away', async () => {
+  await using chroot = await openChroot()
+  const image = async () => (await chroot.sh('cat /boot/initrd.img-6.1.0', failed)).stdout
+  await chroot.sh(updateInitramfs)
+  await chroot.vml(['tx', 'run', '--', 'rm', '/boot/initrd.img-6.1.0'])
+  const dry = await chroot.vml(['tx', 'undo', '1', '--dry-run'])
+  assert.match(dry.stdout, /made anew: initrd/)
+  assert.doesNotMatch(dry.stderr, /as it was before already/)
+  // A program that says that all is well, and makes nothing.
+  await chroot.sh('mv /usr/sbin/update-initramfs /root; ln -s /bin/true /usr/sbin/update-initramfs')
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.match(refused.stderr, /"\/boot\/initrd.img-6.1.0" was not made anew/)
+  await chroot.sh('mv /root/update-initramfs /usr/sbin')
+  assert.match((await chroot.vml(['tx', 'undo', '1'])).stderr, /made anew ok, initrd/)
+  assert.equal(await image(), 'made for 6.1.0\n')
+  await chroot.vml(['tx', 'redo', '1'])
+  assert.equal(await image(), '')
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await image(), 'made for 6.1.0\n')
+})
+
+test('what a person wrote into a file that an undo has made anew is kept by the record of the undo', async () => {
+  await using chroot = await openChroot()
+  const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
+  const program = '#!/bin/sh\necho made >/boot/grub/grub.cfg\n'
+  await chroot.sh(`mkdir -p /boot/grub; echo first >/boot/grub/grub.cfg
+printf '${program}' >/usr/sbin/update-grub; chmod 755 /usr/sbin/update-grub`)
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo second >/boot/grub/grub.cfg'])
+  await chroot.sh('echo by hand >/boot/grub/grub.cfg')
+  const { stderr } = await chroot.vml(['tx', 'undo', '1'])
+  const [, number] = /Undone as #(\d+): made anew ok, boot-menu/.exec(stderr) ?? []
+  assert.ok(number, stderr)
+  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'made\n')
+  assert.equal((await chroot.vml(['cat', `${number}:/boot/grub/grub.cfg`], { env })).stdout, 'by hand\n')
+  await chroot.vml(['tx', 'undo', number])
+  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'by hand\n')
+})
