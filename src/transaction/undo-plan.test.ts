@@ -98,7 +98,7 @@ function viewOf(files: Files): UndoView {
     contentBefore: (transaction, { path }) => Promise.resolve(text((transaction as Told).was.get(path))),
     contentAfter: (transaction, { path }) => Promise.resolve(text((transaction as Told).became.get(path))),
     merge: mergeLines,
-    mergeAttributes: ({ ours }) => ours,
+    mergeAttributes: ({ ours }) => ({ fingerprint: ours }),
   }
 }
 
@@ -587,4 +587,38 @@ test('several at once: the tree stays one, and what is told as staying stays', a
     { numRuns: 2000 },
   )
   assert.ok(seen.conflicts > 50 && seen.refused < 200, JSON.stringify(seen))
+})
+
+test('rights that both changed are a conflict: the path stays as it is, and the content before lies beside it', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const plan = async (was: string, became: string, now: string) =>
+    await planUndoPaths(
+      {
+        ...viewByKeys(files(now)),
+        mergeAttributes: ({ ours }) => ({ fingerprint: ours, conflict: 'rights' }),
+      },
+      { ...all, transactions: [withRights(transactionOf(files(was), files(became)))] },
+    )
+  const withRights = (transaction: Told): Told => ({
+    ...transaction,
+    changes: transaction.changes.map((change): RecordedChange => {
+      const { after } = change
+      return after ? { ...change, after: { ...after, mode: 0o600 } } : change
+    }),
+  })
+  for (const [was, became, now, isSide] of [
+    ['a=1', 'a=2', 'a=2', true],
+    ['a=1\nb=1', 'a=2\nb=1', 'a=2\nb=2', true],
+    ['a=1', 'a=2', 'a=1', false],
+  ] as const) {
+    const { paths, conflicts } = await plan(was, became, now)
+    assert.deepEqual(paths, [])
+    if (isSide)
+      assert.deepEqual(
+        conflicts.map(({ reason, old }) => [reason, old !== undefined]),
+        [['rights', true]],
+      )
+    else assert.deepEqual(conflicts, [])
+  }
 })

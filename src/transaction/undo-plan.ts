@@ -64,6 +64,13 @@ export type MergeResult =
   /** `keys` are names of records that both changed, such as packages. */
   | { readonly kind: 'conflict'; readonly reason: string; readonly keys: readonly string[] }
 
+/** Rights, owner and attributes, over what is there now. */
+export interface MergedAttributes {
+  readonly fingerprint: Fingerprint
+  /** What both changed, in words: then the path stays as it is. */
+  readonly conflict?: string
+}
+
 /** The machine as it is, and what is known of its paths. */
 export interface UndoView {
   now(path: RawPath): Fingerprint | undefined
@@ -83,7 +90,7 @@ export interface UndoView {
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
-  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): Fingerprint
+  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): MergedAttributes
 }
 
 export interface UndoPathsRequest {
@@ -456,10 +463,9 @@ function planFolder(
     return
   }
   if (after === undefined) return
-  work.plan(path, {
-    fingerprint: work.view.mergeAttributes({ base: after, ours: now, theirs: before }),
-    how: 'merged',
-  })
+  const { fingerprint, conflict } = work.view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (conflict === undefined) work.plan(path, { fingerprint, how: 'merged' })
+  else work.conflict(path, conflict, { old: false })
 }
 
 async function planMerge(
@@ -487,6 +493,10 @@ async function planMerge(
   ) {
     const content = now.sha256 === after.sha256 ? before : now
     const merged = view.mergeAttributes({ base: after, ours: now, theirs: before })
+    if (merged.conflict !== undefined) {
+      work.conflict(path, merged.conflict, { old: now.sha256 !== before.sha256 })
+      return
+    }
     const { sha256, size } = content
     // A time that was set since stays, as long as the content does.
     const isSetSince = before.sha256 === after.sha256 && now.mtimeNs !== after.mtimeNs
@@ -496,7 +506,7 @@ async function planMerge(
       content === before ? { kind: 'before', transaction, change } : work.plannedContent(path)
     work.plan(path, {
       fingerprint: {
-        ...merged,
+        ...merged.fingerprint,
         mtimeNs,
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(size === undefined ? {} : { size }),
@@ -531,10 +541,14 @@ async function planMerge(
     work.plan(path, { fingerprint: undefined, how: 'merged' })
     return
   }
-  const attributes = before && after ? view.mergeAttributes({ base: after, ours: now, theirs: before }) : now
+  const attributes = before && after && view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (attributes?.conflict !== undefined) {
+    work.conflict(path, attributes.conflict, { old: true })
+    return
+  }
   work.plan(path, {
     fingerprint: {
-      ...attributes,
+      ...(attributes?.fingerprint ?? now),
       size: outcome.bytes.length,
       sha256: sha256Of(outcome.bytes),
       mtimeNs: now.mtimeNs,

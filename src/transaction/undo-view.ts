@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
-import { mergeAttributes } from '../model/merge-attributes.ts'
+import { describeAttribute, mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
 import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
@@ -71,9 +71,13 @@ export function undoViewOf(
     contentAfter: async (transaction, change) => await contents.after(transaction, change),
     merge: (path, sides) => mergeNow(path, path === statusPath ? withoutStanzas(sides, staying) : sides),
     mergeAttributes({ base, ours, theirs }) {
-      const { attributes } = mergeAttributes({ base, ours, theirs })
+      const { attributes, conflicts } = mergeAttributes({ base, ours, theirs })
       const { xattrs: _, ...rest } = ours
-      return { ...rest, ...attributes }
+      const words = conflicts.map((name) => describeAttribute(name, { base, ours, theirs }))
+      return {
+        fingerprint: { ...rest, ...attributes },
+        ...(words.length === 0 ? {} : { conflict: words.join('; ') }),
+      }
     },
   }
 }
