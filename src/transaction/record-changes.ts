@@ -26,8 +26,8 @@ export interface RecordingParts {
   readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner> | undefined
   /** Paths that a package of a source that does not forget has. */
   readonly references: ReadonlyMap<RawPath, Reference>
-  /** The rule by which a path is made anew. */
-  ruleOf(path: RawPath): string | undefined
+  /** The rule that stands in for what a path was before. */
+  ruleOf(change: PathChange): string | undefined
   /** Makes sure that the content with this hash stays, so that deltas against it can be undone; false where it cannot be. */
   pin(path: RawPath, sha256: string): Promise<boolean>
   /** Contents are not here to be compared. */
@@ -85,7 +85,7 @@ async function preImageOf(
   },
 ): Promise<PreImage> {
   const { path } = change
-  const rule = parts.ruleOf(path)
+  const rule = parts.ruleOf(change)
   const reference = parts.references.get(path)
   const kept = parts.before(path)
   if (isUnknown(change.before)) return { kind: 'lost', reason: parts.lost(path) }

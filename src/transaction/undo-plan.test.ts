@@ -99,7 +99,7 @@ function viewOf(files: Files): UndoView {
     contentBefore: (transaction, { path }) => Promise.resolve(text((transaction as Told).was.get(path))),
     contentAfter: (transaction, { path }) => Promise.resolve(text((transaction as Told).became.get(path))),
     merge: mergeLines,
-    mergeAttributes: ({ ours }) => ours,
+    mergeAttributes: ({ ours }) => ({ fingerprint: ours }),
   }
 }
 
@@ -399,6 +399,26 @@ test('a file that became a folder since is a conflict, and stays', async () => {
   assert.equal(plan.conflicts[0]?.old?.kind, 'before')
 })
 
+test('what was to be made anew, and cannot be any more, stays and is told', async () => {
+  const was: Files = new Map([[at('/x'), '1']])
+  const changed: Files = new Map([[at('/x'), '2']])
+  const transaction = transactionOf(was, changed)
+  const changes = transaction.changes.map((each): RecordedChange => ({
+    ...each,
+    preImage: { kind: 'regenerable', rule: 'x' },
+  }))
+  const plan = async (files: Files, serves: boolean) =>
+    await planUndoPaths(
+      { ...viewOf(files), isRegenerated: () => serves },
+      { ...all, transactions: [{ ...transaction, changes }] },
+    )
+  assert.deepEqual((await plan(changed, true)).regenerated, [at('/x')])
+  const told = await plan(changed, false)
+  assert.deepEqual([told.paths, told.conflicts.map(({ path }) => path)], [[], [at('/x')]])
+  assert.deepEqual((await plan(new Map(), false)).kept, [{ path: at('/x'), why: 'gone since' }])
+  assert.equal((await plan(was, true)).already, 1)
+})
+
 /** Of `key=value`: what both changed differently is a conflict. */
 function mergeKeys(_path: RawPath, { base, ours, theirs }: MergeSides<Buffer>): MergeResult {
   const entries = (side: Buffer | undefined) =>
@@ -621,4 +641,38 @@ test('what is made anew for one of several is not compared with what another one
   const transactions = [transactionOf(files('a=3'), files('a=4')), transactionOf(files('a=1'), files('a=2'))]
   const plan = await planUndoPaths(view, { ...all, transactions })
   assert.deepEqual([plan.paths, plan.regenerated], [[], [path]])
+})
+
+test('rights that both changed are a conflict: the path stays as it is, and the content before lies beside it', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const plan = async (was: string, became: string, now: string) =>
+    await planUndoPaths(
+      {
+        ...viewByKeys(files(now)),
+        mergeAttributes: ({ ours }) => ({ fingerprint: ours, conflict: 'rights' }),
+      },
+      { ...all, transactions: [withRights(transactionOf(files(was), files(became)))] },
+    )
+  const withRights = (transaction: Told): Told => ({
+    ...transaction,
+    changes: transaction.changes.map((change): RecordedChange => {
+      const { after } = change
+      return after ? { ...change, after: { ...after, mode: 0o600 } } : change
+    }),
+  })
+  for (const [was, became, now, isSide] of [
+    ['a=1', 'a=2', 'a=2', true],
+    ['a=1\nb=1', 'a=2\nb=1', 'a=2\nb=2', true],
+    ['a=1', 'a=2', 'a=1', false],
+  ] as const) {
+    const { paths, conflicts } = await plan(was, became, now)
+    assert.deepEqual(paths, [])
+    if (isSide)
+      assert.deepEqual(
+        conflicts.map(({ reason, old }) => [reason, old !== undefined]),
+        [['rights', true]],
+      )
+    else assert.deepEqual(conflicts, [])
+  }
 })

@@ -65,6 +65,13 @@ export type MergeResult =
   /** `keys` are names of records that both changed, such as packages. */
   | { readonly kind: 'conflict'; readonly reason: string; readonly keys: readonly string[] }
 
+/** Rights, owner and attributes, over what is there now. */
+export interface MergedAttributes {
+  readonly fingerprint: Fingerprint
+  /** What both changed, in words: then the path stays as it is. */
+  readonly conflict?: string
+}
+
 /** The machine as it is, and what is known of its paths. */
 export interface UndoView {
   now(path: RawPath): Fingerprint | undefined
@@ -86,7 +93,7 @@ export interface UndoView {
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
-  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): Fingerprint
+  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): MergedAttributes
 }
 
 export interface UndoPathsRequest {
@@ -226,8 +233,8 @@ class Work {
   }
 
   plan(path: RawPath, state: State): void {
-    this.#planned.set(path, state)
     this.#regenerated.delete(path)
+    this.#planned.set(path, state)
   }
 
   /** It stays as it is now, whatever was planned for it. */
@@ -255,6 +262,7 @@ class Work {
     { old, keys = [] }: { readonly old: boolean; readonly keys?: readonly string[] },
   ): void {
     this.unplan(path)
+    this.#regenerated.delete(path)
     this.#conflicts.set(path, { reason, keys, old })
   }
 
@@ -291,7 +299,7 @@ class Work {
     return [...this.#conflicts]
   }
 
-  /** Of what is there now: what was put back before would not stand the comparison with the plan. */
+  /** In place of what newer transactions had planned for it, as what older ones plan is in place of this. */
   regenerate(path: RawPath): void {
     this.unplan(path)
     this.#regenerated.add(path)
@@ -391,9 +399,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   const { view } = work
   const { path, before, after } = change
   const now = work.current(path)
-  const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
-  if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
-    work.regenerate(path)
+  if (change.preImage.kind === 'regenerable' && !sameState(now, before)) {
+    planRegenerable(work, change, now)
     return
   }
   if (sameState(now, before)) {
@@ -442,6 +449,17 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   await planMerge(work, transaction, change, now)
 }
 
+/** Of its content nothing was kept: what does not make it again any more makes something else of it, or nothing. */
+function planRegenerable(work: Work, { path, after }: RecordedChange, now: Fingerprint | undefined): void {
+  const { view } = work
+  if (view.isRegenerated(path) || view.isRegeneratedWhenChanged(path)) work.regenerate(path)
+  else if (now === undefined && after !== undefined) work.keep(path, 'gone since')
+  else
+    work.conflict(path, 'what it was before was not kept, and what would make it again is not there', {
+      old: false,
+    })
+}
+
 /**
  * One file that cannot be had again must not keep all others from coming back. But a package without one of its files would be half of each version, and of a
  * record that was dropped nothing is to be had.
@@ -471,10 +489,9 @@ function planFolder(
     return
   }
   if (after === undefined) return
-  work.plan(path, {
-    fingerprint: work.view.mergeAttributes({ base: after, ours: now, theirs: before }),
-    how: 'merged',
-  })
+  const { fingerprint, conflict } = work.view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (conflict === undefined) work.plan(path, { fingerprint, how: 'merged' })
+  else work.conflict(path, conflict, { old: false })
 }
 
 async function planMerge(
@@ -502,6 +519,10 @@ async function planMerge(
   ) {
     const content = now.sha256 === after.sha256 ? before : now
     const merged = view.mergeAttributes({ base: after, ours: now, theirs: before })
+    if (merged.conflict !== undefined) {
+      work.conflict(path, merged.conflict, { old: now.sha256 !== before.sha256 })
+      return
+    }
     const { sha256, size } = content
     // A time that was set since stays, as long as the content does.
     const isSetSince = before.sha256 === after.sha256 && now.mtimeNs !== after.mtimeNs
@@ -511,7 +532,7 @@ async function planMerge(
       content === before ? { kind: 'before', transaction, change } : work.plannedContent(path)
     work.plan(path, {
       fingerprint: {
-        ...merged,
+        ...merged.fingerprint,
         mtimeNs,
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(size === undefined ? {} : { size }),
@@ -546,10 +567,14 @@ async function planMerge(
     work.plan(path, { fingerprint: undefined, how: 'merged' })
     return
   }
-  const attributes = before && after ? view.mergeAttributes({ base: after, ours: now, theirs: before }) : now
+  const attributes = before && after && view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (attributes?.conflict !== undefined) {
+    work.conflict(path, attributes.conflict, { old: true })
+    return
+  }
   work.plan(path, {
     fingerprint: {
-      ...attributes,
+      ...(attributes?.fingerprint ?? now),
       size: outcome.bytes.length,
       sha256: sha256Of(outcome.bytes),
       mtimeNs: now.mtimeNs,
