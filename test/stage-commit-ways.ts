@@ -60,6 +60,7 @@ export function outcome(staged: CommitCase, way: Way, shell: readonly string[]):
     assert.deepEqual(leftBehind(staged), [])
     return staged.now()
   }
+  const state = stateOf(staged)
   const { status, stderr } = runScript(staged, way, shell)
   if (status !== 0) return `recover.sh: ${status} ${stderr}`
   // What it left is then tidied up by VML, which changes nothing more.
@@ -69,6 +70,8 @@ export function outcome(staged: CommitCase, way: Way, shell: readonly string[]):
   const { journal } = recover(disk, rawFromString(staged.staged.journal))
   if (journal) forgetJournal(disk, journal)
   assert.deepEqual(leftBehind(staged), [])
+  // Before anything is prepared, a folder to keep things in may have been made on another mount: the time of the folder above it is for VML alone to set.
+  if (state === undefined || state === 'PREPARED') return staged.now(times)
   assert.equal(staged.now(times), now)
   return now
 }

@@ -43,7 +43,7 @@ export function withSystemKeys(config: Config, location: string): Config {
 /** `store.missing` where nothing was ever recorded here; `failed` for anybody but root. */
 export async function openSystemLogbook(config: Config, options: OpenOptions): Promise<Logbook> {
   requireOwn(config)
-  requireRoot('look at the transactions of this machine')
+  requireRoot('look at the transactions of this machine', 'Repeat it with sudo')
   await requireNoStage()
   if (!(await hasSystemLogbook())) {
     await requireNeverMade()
@@ -146,11 +146,11 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** Every part of a transaction needs it: mounts, locks of the package manager, files of all users. */
-export function requireRoot(what: string): void {
+export function requireRoot(what: string, hint = 'Nothing was changed. Repeat it with sudo'): void {
   if (process.getuid?.() === 0) return
   throw new VmlError('failed', `Cannot ${what}: only root may`, {
     details: { code: 'EPERM' },
-    hint: 'Nothing was changed. Repeat it with sudo',
+    hint,
   })
 }
 

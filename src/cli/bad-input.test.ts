@@ -25,6 +25,8 @@ after(async () => {
 test('a wrong use, a missing thing and an unclear one each have their status, and no byte changes', async () => {
   const cases: (readonly [number, RegExp, ...string[]])[] = [
     [2, /Unknown command 'lgo'[^]*Did you mean log\?/, 'lgo'],
+    [2, /Unknown command 'undo'\n[^]*Did you mean vml tx undo\? /, 'undo', '2'],
+    [2, /Did you mean vml machine list or vml tx list or /, 'list'],
     [2, /Unknown option '--macine'[^]*Did you mean --machine\?/, 'log', '--macine', 'x'],
     [2, /Missing required argument 'ENTRY'[^]*write 42/, 'show'],
     [2, /Too many arguments/i, 'show', '1', '2'],
@@ -47,6 +49,7 @@ test('a wrong use, a missing thing and an unclear one each have their status, an
     [2, /as a path/, 'ls', '1:/../etc'],
     [2, /names no path/, 'cat', '1'],
     [2, /Cannot take "many"/, 'log', '-n', 'many'],
+    [2, /Cannot take "0" for --number: it is a whole number, 1 or more/, 'log', '-n', '0'],
     [2, /as a time/, 'log', '--since', 'long ago'],
     [2, /nothing to change/, 'edit', '1'],
     [2, /as a tag/, 'edit', '1', '--tag', 'vml:n=9'],

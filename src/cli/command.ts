@@ -194,6 +194,7 @@ export function choice<const Name extends string>(
   }
 }
 
+/** At least one: of nothing nobody asks for. */
 export function count(flags: string, description: string): Option<number | undefined> {
   return {
     flags,
@@ -202,8 +203,11 @@ export function count(flags: string, description: string): Option<number | undef
     complete: 'none',
     parse: (typed) => {
       if (typeof typed !== 'string') return undefined
-      if (/^\d{1,15}$/.test(typed)) return Number(typed)
-      throw new VmlError('usage', `Cannot take "${typed}" for ${longName(flags)}: it is a whole number`)
+      if (/^\d{1,15}$/.test(typed) && Number(typed) > 0) return Number(typed)
+      throw new VmlError(
+        'usage',
+        `Cannot take "${typed}" for ${longName(flags)}: it is a whole number, 1 or more`,
+      )
     },
   }
 }

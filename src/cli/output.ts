@@ -29,6 +29,8 @@ export interface Output {
   line(text?: string): void
   /** The result of a query, as its one JSON document; nothing without --json. */
   document(value: unknown): void
+  /** A line of the result on standard error, where standard output is that of a command that was run; nothing under --json. */
+  aside(text: string): void
   /** A message of long work as a JSON line; nothing without --json. */
   message(
     value: { readonly message_type: 'status' | 'verbose_status' | 'error' | 'summary' } & Record<
@@ -62,6 +64,9 @@ export function openOutput(options: OutputOptions): Output {
     noteStyle: plainStyle(options.color.stderr),
     line: (text = '') => {
       if (!json) print(stdout, `${text}\n`)
+    },
+    aside: (text) => {
+      if (!json) print(stderr, `${text}\n`)
     },
     document: (value) => {
       if (json) print(stdout, `${toJson(value, 2)}\n`)
@@ -99,6 +104,11 @@ export function openOutput(options: OutputOptions): Output {
 }
 
 function nothing(): void {}
+
+/** The same for what is no result here, as a plan that is carried out at once: its lines are notes. */
+export function asNotes(out: Output): Output {
+  return { ...out, style: out.noteStyle, line: (text = '') => out.note(text) }
+}
 
 /** JSON with big integers as numbers where they fit and as text where not; dates as RFC 3339. */
 export function toJson(value: unknown, indent?: number): string {

@@ -1,6 +1,7 @@
 // From argv to a command and what was typed for it, by commander: usage, help and suggestions for typos.
 import { Command as Commander, CommanderError, Option as CommanderOption } from 'commander'
 import { VmlError } from '../base/failure.ts'
+import { printableText } from '../base/raw-text.ts'
 import type { Command, Example, Option } from './command.ts'
 import { commands, findCommand } from './commands.ts'
 import { firstOperand, globalFlags, type GlobalFlags, globalOptions } from './global-options.ts'
@@ -86,6 +87,11 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return { kind: 'text', text: printed }
+    const inner = error.code === 'commander.unknownCommand' ? await verbsNamed(asked) : []
+    if (inner.length > 0)
+      throw new VmlError('usage', `Unknown command '${printableText(asked ?? '')}'`, {
+        hint: `Did you mean ${inner.join(' or ')}? See vml --help`,
+      })
     throw usageFailure(error, asked, verb)
   }
   if (chosen) return chosen
@@ -131,6 +137,19 @@ function examplesText(program: Commander): string {
   program.configureOutput({ writeOut: (part) => (text += part) })
   program.outputHelp()
   return text.slice(program.helpInformation().length)
+}
+
+/** `vml undo` for `vml tx undo`: near to it lies `vml unlock`, which is about something else. */
+async function verbsNamed(asked: string | undefined): Promise<string[]> {
+  if (asked === undefined || findCommand(asked) !== undefined) return []
+  const all = await Promise.all(
+    commands.map(async ({ name, load }) => {
+      const loaded = await load()
+      if (loaded.kind === 'verb' || !Object.hasOwn(loaded.noun.verbs, asked)) return []
+      return loaded.noun.verbs[asked]?.hidden === true ? [] : [`vml ${name} ${asked}`]
+    }),
+  )
+  return all.flat()
 }
 
 /** commander's own sentence, in our form. */

@@ -5,6 +5,7 @@ import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
+import { entryName } from '../engine/entries.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
 import type { Output } from './output.ts'
@@ -45,10 +46,14 @@ export function countsText(changes: readonly PathChange[]): string {
 
 const actionsDone = { start: 'started', stop: 'stopped', restart: 'restarted', reload: 'read anew' } as const
 
-/** `machine`: that it was made on, over ssh. */
-export function printRecorded(out: Output, { number, document }: StoredTransaction, machine?: string): void {
+/** `machine`: that it was made on, over ssh. `say`: where standard output is the command's, the result stands beside it. */
+export function printRecorded(
+  out: Output,
+  { number, document }: StoredTransaction,
+  { machine, say }: { readonly machine?: string; readonly say: 'line' | 'aside' },
+): void {
   const { created, changed, deleted } = document.counts
-  out.note(
+  out[say](
     `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}${machine === undefined ? '' : ` --on ${machine}`}`,
   )
   const seenTo = document.services.filter(({ outcome }) => outcome === 'done')
@@ -59,7 +64,7 @@ export function printRecorded(out: Output, { number, document }: StoredTransacti
   if (document.mode === 'live' && document.source !== 'hand')
     for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)
   if (!document.complete)
-    out.note(
+    out[say](
       `Incomplete: ${plural(document.gaps.length, 'pre-image')} could not be kept; vml tx show ${number} names them`,
     )
 }
@@ -86,30 +91,40 @@ export function printNothing(out: Output, exitStatus: number): void {
 const notFoundStatus = 127
 
 export function printNotKept(out: Output, exitStatus: number): void {
-  out.note(
+  out.aside(
     `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
   )
-  if (exitStatus === notFoundStatus)
-    out.note('A command was not found. A line for a shell is typed so: vml tx run -- sh -c "LINE"')
+  printNotFound(out, exitStatus, 'run')
 }
 
-export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): void {
+export function printNotFound(out: Output, exitStatus: number, verb: 'run' | 'try'): void {
+  if (exitStatus === notFoundStatus)
+    out.note(`A command was not found. A line for a shell is typed so: vml tx ${verb} -- sh -c "LINE"`)
+}
+
+/** Of a redo. */
+export function printTogether(out: Output, { together }: Pick<UndoPlan, 'together'>): void {
+  if (together.length > 0)
+    out.line(`  with ${together.map(entryName).join(', ')}, taken back together with it`)
+}
+
+/** What stays as it is is a result; the rest, which `told` gets, only where nothing is done but told. */
+export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
   const { paths, packages, keptPackages, regenerations } = plan
-  const { style } = out
-  for (const line of packageLines(out, packages)) out.line(`  ${line}`)
+  for (const line of packageLines(told, packages)) told.line(`  ${line}`)
   const merged = paths.paths.filter(({ how }) => how === 'merged')
   const changes = paths.paths.map(({ path, now, wanted }) => ({
     path,
     ...(now ? { before: now } : {}),
     ...(wanted ? { after: wanted } : {}),
   }))
-  out.line(`  ${countsText(changes) || 'no path changes'}, ${formatBytes(plan.bytes)} to write`)
+  told.line(`  ${countsText(changes) || 'no path changes'}, ${formatBytes(plan.bytes)} to write`)
   if (merged.length > 0)
-    out.line(
+    told.line(
       `  ${plural(merged.length, 'path')} changed since and merged: ${someOf(merged.map(({ path }) => printable(path)))}`,
     )
   for (const { path, reason } of paths.conflicts)
-    out.line(`  ${style.red('stays')}  ${printable(path)}: ${reason}${besideText(plan, path)}`)
+    out.line(`  ${out.style.red('stays')}  ${printable(path)}: ${reason}${besideText(plan, path)}`)
   const kept = paths.kept.filter(({ why }) => why !== 'transferred by a hook')
   for (const [why, some] of Map.groupBy(kept, ({ why: each }) => each))
     out.line(
@@ -117,9 +132,9 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
     )
   if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
   if (regenerations.length > 0)
-    out.line(`  made anew: ${[...new Set(regenerations.map(({ rule }) => rule))].join(', ')}`)
+    told.line(`  made anew: ${[...new Set(regenerations.map(({ rule }) => rule))].join(', ')}`)
   for (const { package: name, from, to, bytes } of plan.transfers)
-    out.line(
+    told.line(
       `  state of ${shown(name)}: exported with ${shown(from)}, imported with ${shown(to)}; ${formatBytes(bytes)} of data`,
     )
   for (const { package: name, others, data, bytes } of plan.stranded)
@@ -127,10 +142,10 @@ export function printUndoPlan(out: Output, plan: UndoPlan, verbose: boolean): vo
       `  data of ${shown(name)} stays in ${data.map(printable).join(', ')}, ${formatBytes(bytes)}: ${others.map(shown).join(', ')} does not read it`,
     )
   if (plan.units.length > 0)
-    out.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
-  if (!verbose) return
+    told.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
+  if (!out.verbose) return
   for (const { path, now, wanted } of paths.paths)
-    out.line(`  ${now === undefined ? '+' : wanted === undefined ? '−' : 'M'} ${printable(path)}`)
+    told.line(`  ${now === undefined ? '+' : wanted === undefined ? '−' : 'M'} ${printable(path)}`)
 }
 
 /** What was found after an undo, in a line. */

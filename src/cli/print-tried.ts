@@ -3,6 +3,7 @@ import { printable } from '../base/raw-text.ts'
 import { notPassed } from '../transaction/stage-checks.ts'
 import type { SpaceNeed } from '../transaction/space-need.ts'
 import type { ConfigurationChange, StagePreview } from '../transaction/stage-preview.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
@@ -11,6 +12,7 @@ import { countsText, packageLines } from './print-transaction.ts'
 
 const filesShown = 20
 const linesShown = 8
+const writtenShown = 5
 
 export function printPreview(out: Output, preview: StagePreview, validations: readonly Validation[]): void {
   for (const line of packageLines(out, preview.packages)) out.line(`  ${line}`)
@@ -52,6 +54,16 @@ function printConfiguration(out: Output, { path, change, lines = [] }: Configura
   const some = out.verbose ? lines : lines.slice(0, linesShown)
   for (const line of some) out.line(`      ${line.startsWith('+') ? style.green(line) : style.red(line)}`)
   if (lines.length > some.length) out.line(`      ${plural(lines.length - some.length, 'more line')}`)
+}
+
+/** No stage holds these; whether the command or another program wrote them is not known. */
+export function printWrittenAtOnce(out: Output, written: readonly RawPath[]): void {
+  if (written.length === 0) return
+  const some = out.verbose ? written : written.slice(0, writtenShown)
+  const left = written.length - some.length
+  out.line(
+    `Written at once meanwhile, by it or by others, and not thrown away: ${some.map(printable).join(', ')}${left > 0 ? ` and ${left} more` : ''}`,
+  )
 }
 
 /** What there must be room for, and how much there is (A4); contents that do not compress take more. */

@@ -50,7 +50,7 @@ export async function beginProbationOf(
     : `vml tx resume-probation goes on; vml tx confirm ${number} keeps it`
   context.whenCancelled(`#${number} is committed; ${goesOn}`)
   const what = request.confirm ? `taken back unless vml tx confirm ${number} comes` : 'watched'
-  context.out.note(`#${number} is ${what} within ${formatDuration(request.withinMs)}`)
+  context.out.aside(`#${number} is ${what} within ${formatDuration(request.withinMs)}`)
   const end = await goOnWithProbation(context, logbook, parts, number)
   return { status: tellEnd(context, number, end), outcome: end.kind }
 }

@@ -44,7 +44,8 @@ export async function runOn(
       context.whenCancelled(
         `the transaction is being committed: vml tx recover --on ${name} tells whether it was`,
       )
-      context.reporter.progress({ phase: `committing ${countsText(changes)}` })
+      const counts = countsText(changes)
+      if (counts !== '') context.reporter.progress({ phase: `committing ${counts}` })
       return 'commit'
     },
   })
@@ -55,7 +56,7 @@ export async function runOn(
     return failedStatus
   }
   const { transaction } = outcome
-  printRecorded(out, transaction, name)
+  printRecorded(out, transaction, { machine: name, say: 'aside' })
   printKeptAllTheSame(out, outcome.exitStatus)
   out.document({
     schema: 1,
@@ -71,5 +72,5 @@ export async function recoverOn(context: Context, name: string, backward: boolea
   const recovered = await recoverRemote(parts, { backward })
   out.document({ schema: 1, machine: name, outcome: recovered.kind })
   out.note(describeRemoteRecovered(recovered, name))
-  if (recovered.kind === 'recorded') printRecorded(out, recovered.transaction, name)
+  if (recovered.kind === 'recorded') printRecorded(out, recovered.transaction, { machine: name, say: 'line' })
 }

@@ -87,7 +87,7 @@ export async function takeBackByScripts(
   const { end, differences } = await runScriptedUndo(run, plan, {
     request: {
       source: plan.kind,
-      title: undoTitle(plan),
+      title: run.title ?? undoTitle(plan),
       note: '',
       tags: [],
       command: run.command,
@@ -109,10 +109,10 @@ export async function takeBackByScripts(
     validations: document.validations,
     differences: differences.map(({ path, what }) => ({ path: printable(path), what })),
   })
-  out.note(`${plan.kind === 'undo' ? 'Undone' : 'Redone'} by scripts as #${number}`)
+  out.line(`${plan.kind === 'undo' ? 'Undone' : 'Redone'} by scripts as #${number}`)
   out.note(`To ${plan.kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (differences.length === 0) return undefined
-  out.note(`${plural(differences.length, 'path')} not as before:`)
-  for (const { path, what } of differences) out.note(`  ${what}  ${printable(path)}`)
+  out.line(`${plural(differences.length, 'path')} not as before:`)
+  for (const { path, what } of differences) out.line(`  ${what}  ${printable(path)}`)
   return partialStatus
 }

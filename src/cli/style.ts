@@ -59,16 +59,22 @@ export function truncate(text: string, width: number): string {
   return `${kept}…`
 }
 
-/** Columns of equal width with two spaces between; the last one is not padded. */
-export function table(
-  rows: readonly (readonly string[])[],
-  align: readonly ('left' | 'right')[] = [],
-): string[] {
+export function columnWidths(rows: readonly (readonly string[])[]): number[] {
   const widths: number[] = []
   for (const row of rows)
     row.forEach((cell, column) => {
       widths[column] = Math.max(widths[column] ?? 0, displayWidth(cell))
     })
+  return widths
+}
+
+/** Columns of equal width with two spaces between; the last one is not padded. What is longer than `widthMax` moves its own row alone. */
+export function table(
+  rows: readonly (readonly string[])[],
+  align: readonly ('left' | 'right')[] = [],
+  widthMax = Number.POSITIVE_INFINITY,
+): string[] {
+  const widths = columnWidths(rows).map((width) => Math.min(width, widthMax))
   return rows.map((row) =>
     row
       .map((cell, column) => {

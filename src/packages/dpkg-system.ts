@@ -11,13 +11,14 @@ import { takeDpkgLocks } from './dpkg-locks.ts'
 import { checkStatus, type Consistency } from './dpkg-oracle.ts'
 import { proveDpkg, unexpected } from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
-import type {
-  PackageHost,
-  PackageProof,
-  PackageState,
-  PackageSystem,
-  PlannedPackages,
-  UndoOfPackages,
+import {
+  type PackageHost,
+  type PackageProof,
+  type PackageState,
+  type PackageSystem,
+  type PlannedPackages,
+  type UndoOfPackages,
+  verifiedOf,
 } from './package-system.ts'
 import { transitionOf } from './package-transitions.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
@@ -220,11 +221,7 @@ async function prove(
     validations: [
       { name: 'dpkg --audit', outcome: 'passed' },
       { name: 'apt-get check', outcome: 'passed' },
-      {
-        name: 'dpkg --verify',
-        outcome: 'passed',
-        message: `${there.length} ${there.length === 1 ? 'package' : 'packages'}`,
-      },
+      ...verifiedOf('dpkg --verify', there.length),
     ],
   }
 }

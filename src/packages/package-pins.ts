@@ -26,21 +26,22 @@ const notFoundStatus = 127
 const noPlugin = 'No such command'
 
 export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackagePins {
-  const run = async (words: readonly string[]): Promise<string> => {
-    const argv = ['env', 'LC_ALL=C', ...words]
+  const run = async (command: readonly string[], names: readonly string[] = []): Promise<string> => {
+    const argv = ['env', 'LC_ALL=C', ...command, ...names]
     const { status, stdout, stderr } = await shell.run({ argv, idleTimeoutMs, outputBytesMax })
     if (status === 0) return stdout.toString('latin1')
     const said = printable(rawFromBytes(stderr.subarray(-2048))).trim()
     // Without dnf, or without its plugin for that, nothing is pinned.
-    if (words === all.list && manager === 'rpm' && (status === notFoundStatus || said.includes(noPlugin)))
+    if (command === all.list && manager === 'rpm' && (status === notFoundStatus || said.includes(noPlugin)))
       return ''
     // apt-mark says so of each name, and may have done the others.
+    const isAlone = names.length === 1
     const unknown = [...said.matchAll(/Unable to locate package (\S+?)(?:\\n|\s|$)/g)].map(([, name]) => name)
     if (unknown.length > 0)
       throw new VmlError('not-found', `Cannot find the package ${unknown.join(', ')}`, {
-        hint: 'A name is as dpkg --list shows it. The others that were named may be done: vml tx pin shows what is pinned now',
+        hint: `A name is as dpkg --list shows it. ${isAlone ? 'Nothing was changed' : 'The others that were named may be done: vml tx pin shows what is pinned now'}`,
       })
-    throw new VmlError('remote.command', `${words.slice(0, 3).join(' ')} ended with ${status}: ${said}`, {
+    throw new VmlError('remote.command', `${argv.slice(2, 5).join(' ')} ended with ${status}: ${said}`, {
       details: { status, stderr: said },
     })
   }
@@ -63,7 +64,7 @@ export function openPackagePins(shell: Shell, manager: 'dpkg' | 'rpm'): PackageP
           ? isLocked(pin, change)
           : [change.name, `${change.name}:${change.architecture}`].includes(pin),
       ),
-    pin: async (names) => void (await run([...all.pin, ...names])),
-    unpin: async (names) => void (await run([...all.unpin, ...names])),
+    pin: async (names) => void (await run(all.pin, names)),
+    unpin: async (names) => void (await run(all.unpin, names)),
   }
 }

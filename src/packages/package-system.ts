@@ -78,6 +78,12 @@ export interface PackageProof {
   readonly failure?: { readonly sentence: string; readonly details: Readonly<Record<string, unknown>> }
 }
 
+/** That the files of so many packages were compared; of none, nothing is told. */
+export function verifiedOf(name: string, count: number): readonly Validation[] {
+  if (count === 0) return []
+  return [{ name, outcome: 'passed', message: `${count} ${count === 1 ? 'package' : 'packages'}` }]
+}
+
 export interface PackageLockRequest {
   readonly clock: Clock
   /** 0: not at all. */

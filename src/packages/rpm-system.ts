@@ -4,7 +4,7 @@ import { VmlError } from '../base/failure.ts'
 import { printable, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import { underRoot } from './dpkg-database.ts'
-import type { PackageHost, PackageProof, PackageSystem } from './package-system.ts'
+import { type PackageHost, type PackageProof, type PackageSystem, verifiedOf } from './package-system.ts'
 import { copyRpmDatabase, readRpmDatabaseChange } from './rpm-database.ts'
 import { rpmDatabaseFolder } from './rpm-headers.ts'
 import { takeRpmLock } from './rpm-lock.ts'
@@ -155,11 +155,7 @@ async function prove(
         details: { path: printable(wrong.path), differs: wrong.differs },
       },
     }
-  const count = `${there.length} ${there.length === 1 ? 'package' : 'packages'}`
   return {
-    validations: [
-      { name: 'rpm relations', outcome: 'passed' },
-      { name: 'rpm -V', outcome: 'passed', message: count },
-    ],
+    validations: [{ name: 'rpm relations', outcome: 'passed' }, ...verifiedOf('rpm -V', there.length)],
   }
 }

@@ -1,8 +1,10 @@
 // Folders that a commit moves as a whole, and what somebody put into them meanwhile: no record has it, so it is never removed with them.
-import { systemErrorCode, VmlError } from '../base/failure.ts'
-import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import { systemErrorCode } from '../base/failure.ts'
+import { asRaw, type RawText } from '../base/raw-text.ts'
+import { freeBeside } from '../model/beside-path.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { isOther } from './changed-since.ts'
 import { type CommitDisk, isFolder, modeBits } from './commit-disk.ts'
 import { changedMeanwhile, isUnchanged } from './commit-step.ts'
 import { below, type Journal, type Step } from './journal.ts'
@@ -12,8 +14,9 @@ import { above } from './keep-folders.ts'
 interface Came {
   readonly at: RawText
   readonly path: RawPath
-  /** The folder that was moved. */
+  /** The folder that was moved, and its path. */
   readonly top: RawText
+  readonly topPath: RawPath
 }
 
 /**
@@ -34,8 +37,8 @@ export function requireNothingCame(
 }
 
 /**
- * What came into folders that lie aside now goes to the path that it was given, in folders like those that it was put into. Tells the
- * paths. `places` have been live, or are known to be reached by nobody else.
+ * What came into folders that lie aside now goes to the path that it was given, in folders like those that it was put into; where something else has that
+ * path, beside it, as `.mine`. Tells the paths. `places` have been live, or are known to be reached by nobody else.
  */
 export function putBackWhatCame(
   disk: CommitDisk,
@@ -44,8 +47,8 @@ export function putBackWhatCame(
   places: ReadonlyMap<RawText, RawPath>,
 ): RawPath[] {
   const found = [...places].flatMap((place) => cameInto(disk, isOwn, place))
-  for (const came of found) putBack(disk, root, came)
-  return found.map(({ path }) => path)
+  const besides = new Map<RawText, RawPath>()
+  return found.map((came) => putBack(disk, root, { came, besides }))
 }
 
 /** Where what a step prepares lies, before it is live and after it was taken back. */
@@ -81,22 +84,25 @@ function listIn(disk: CommitDisk, folder: RawText): RawText[] {
 }
 
 /**
- * Whether what lies at a path, in a folder that was moved, is the commit's own. `recover.sh` takes a new folder back with all that further steps had put
+ * Whether what lies at a path, in a folder that was moved, is the commit's own, and was not written into since. `recover.sh` takes a new folder back with all that further steps had put
  * into it; where one of those still lies where it was prepared, what has its name is somebody else's. Undefined where the
  * journal does not tell what is in its folders: an older VML has written it.
  */
-export function ownThings(disk: CommitDisk, { inside, steps }: Journal): OwnThings | undefined {
+export function ownThings(disk: CommitDisk, journal: Journal): OwnThings | undefined {
+  const { inside, steps } = journal
   if (inside === undefined) return undefined
   const created = new Map(
     steps.flatMap((step) => (step.kind === 'create' ? [[step.path, step.made] as const] : [])),
   )
-  return (path) => {
+  return (path, status) => {
+    if (status && isOther(journal, path, status)) return false
     const made = created.get(path)
     return inside.has(path) || (made !== undefined && disk.look(made) === undefined)
   }
 }
 
-export type OwnThings = (path: RawPath) => boolean
+/** `status`: of what lies there, where it is not enough that the name is the commit's own. */
+export type OwnThings = (path: RawPath, status?: FileStatus) => boolean
 
 function cameInto(
   disk: CommitDisk,
@@ -110,21 +116,18 @@ function cameInto(
     const status = disk.look(at)
     if (status === undefined || !isFolder(status)) return
     for (const name of disk.list(at)) {
-      const child = { at: asRaw(`${at}/${name}`), path: asRaw(`${path}/${name}`) as RawPath, top }
-      if (isOwn(child.path) && isStillSeen(disk, child, seen)) walk(child)
-      else found.push(child)
+      const child = { at: asRaw(`${at}/${name}`), path: asRaw(`${path}/${name}`) as RawPath, top, topPath }
+      const status = disk.look(child.at)
+      const isSame = seen ? isStillSeen(seen.get(child.path), status) : status !== undefined
+      if (isSame && isOwn(child.path, seen ? undefined : status)) walk(child)
+      else if (status !== undefined) found.push(child)
     }
   }
-  walk({ at: top, path: topPath, top })
+  walk({ at: top, path: topPath, top, topPath })
   return found
 }
 
-function isStillSeen(
-  disk: CommitDisk,
-  { at, path }: Came,
-  seen: ReadonlyMap<RawPath, FileStatus> | undefined,
-): boolean {
-  const [was, is] = [seen?.get(path), disk.look(at)]
+function isStillSeen(was: FileStatus | undefined, is: FileStatus | undefined): boolean {
   return was === undefined || is === undefined || isUnchanged(was, is)
 }
 
@@ -152,23 +155,30 @@ export function keptCounts({ keeps, steps, inside }: Journal): readonly number[]
   return counts
 }
 
-function putBack(disk: CommitDisk, root: RawText, { at, path, top }: Came): void {
-  const live = below(root, path)
-  try {
+/** Tells where it is then. `besides`: the folder that what came into each top is put into, where its own path can be had no more. */
+function putBack(
+  disk: CommitDisk,
+  root: RawText,
+  { came, besides }: { readonly came: Came; readonly besides: Map<RawText, RawPath> },
+): RawPath {
+  const { at, path, top, topPath } = came
+  const isFree = (candidate: RawPath) => disk.look(below(root, candidate)) === undefined
+  const put = (to: RawPath): RawPath => {
+    const live = below(root, to)
     makeFoldersLike(disk, { like: above(at), live: above(live), top })
     disk.renameNew(at, live)
+    return to
+  }
+  try {
+    return put(path)
   } catch (error) {
     const code = systemErrorCode(error)
-    if (code === undefined) throw error
-    throw new VmlError(
-      'conflict',
-      `Cannot put back "${printable(live)}", which came into a folder while that went (${code})`,
-      {
-        cause: error,
-        details: { path: live, at },
-        hint: `It lies in "${printable(at)}". Move it to another place, then vml tx recover`,
-      },
-    )
+    if (code === 'EEXIST') return put(freeBeside(path, 'mine', isFree))
+    if (code !== 'ENOTDIR') throw error
+    // The folder has become something else again: one like it is made beside that.
+    const beside = besides.get(top) ?? freeBeside(topPath, 'mine', isFree)
+    besides.set(top, beside)
+    return put(asRaw(`${beside}${path.slice(topPath.length)}`) as RawPath)
   }
 }
 

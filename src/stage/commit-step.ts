@@ -1,8 +1,11 @@
 // One step of a commit, forward or backward: done whatever of it is still to do, told by what lies where.
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import { freeBeside } from '../model/beside-path.ts'
+import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type CommitDisk, isFolder, isLink, isSameThing, modeBits } from './commit-disk.ts'
+import { isAs } from './changed-since.ts'
 import { below, type FolderState, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
 import { above } from './keep-folders.ts'
 
@@ -10,45 +13,71 @@ type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
 
 /**
  * A second time, after a first one that was cut off anywhere, it does the rest. `seen` is what stood there when it was
- * checked: what came to its name since stays, and the step fails with `conflict`.
+ * checked; without it, after a crash, the journal tells: what came to its name since, or was written, stays, and the step fails with `conflict`.
  */
-export function stepForward(disk: CommitDisk, root: RawText, step: Step, seen?: FileStatus): void {
-  const live = below(root, step.path)
+export function stepForward(disk: CommitDisk, journal: Journal, step: Step, seen?: FileStatus): void {
+  const live = below(journal.root, step.path)
+  const mustBeSeen = () => mustBe(disk, { journal, path: step.path, live, seen })
   switch (step.kind) {
     case 'create':
       if (disk.look(step.made)) disk.renameNew(step.made, live)
       return
     case 'delete':
       if (disk.look(step.kept)) return
-      mustBe(disk, live, seen)
+      mustBeSeen()
       return disk.renameNew(live, step.kept)
     case 'replace':
-      return replace(disk, live, step, seen)
+      return replace(disk, journal, step, seen)
     case 'retype':
-      mustBe(disk, live, seen)
+      if (seen || isReady(disk, step)) mustBeSeen()
       return retype(disk, live, step)
     case 'folder':
       return setFolder(disk, live, step.after)
   }
 }
 
-/** The old thing is there again afterwards; the new one lies where it was prepared, unless something was put over it. */
-export function stepBackward(disk: CommitDisk, root: RawText, step: Step): void {
-  const live = below(root, step.path)
+/** A path that a commit had changed, and that somebody wrote to since: it stays as it is when the commit is taken back. */
+export interface LeftPath {
+  readonly path: RawPath
+  /** What stood there before the commit, under a name of its own now. */
+  readonly old?: RawPath
+}
+
+/**
+ * The old thing is there again afterwards; the new one lies where it was prepared, unless something was put over it. What somebody wrote since stays where
+ * it is, and is told; the old thing is put beside it.
+ */
+export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): LeftPath | undefined {
+  const live = below(journal.root, step.path)
   switch (step.kind) {
-    case 'create':
-      if (!disk.look(step.made) && disk.look(live)) disk.rename(live, step.made)
-      return
+    case 'create': {
+      const now = disk.look(step.made) ? undefined : disk.look(live)
+      if (now && !isAs('after', journal, step.path, now)) return { path: step.path }
+      if (now) disk.rename(live, step.made)
+      return undefined
+    }
     case 'delete':
       if (disk.look(step.kept)) disk.renameNew(step.kept, live)
-      return
+      return undefined
     case 'replace':
-      return putBack(disk, live, step)
+      return putBack(disk, journal, step)
     case 'retype':
-      return retypeBack(disk, live, step)
+      return retypeBack(disk, journal, step)
     case 'folder':
-      return setFolder(disk, live, step.before)
+      setFolder(disk, live, step.before)
+      return undefined
   }
+}
+
+/** Where something was written since to what the commit had put there. One rename: cut off before it, the next one finds all as it was. */
+function leave(
+  disk: CommitDisk,
+  { root }: Journal,
+  { path, kept }: Pick<Of<'replace' | 'retype'>, 'path' | 'kept'>,
+): LeftPath {
+  const old = freeBeside(path, 'old', (candidate) => disk.look(below(root, candidate)) === undefined)
+  disk.renameNew(kept, below(root, old))
+  return { path, old }
 }
 
 /** After all steps: each of them gave its folder a time of its own. What has its time is left alone: it may refuse another one. */
@@ -59,28 +88,49 @@ export function setTime(disk: CommitDisk, root: RawText, time: FolderTime, to: '
 }
 
 /** The old thing has its second name since before the first step: so it is durable that it is kept, whatever of the renames is. */
-function replace(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>, seen?: FileStatus): void {
+function replace(disk: CommitDisk, journal: Journal, step: Of<'replace'>, seen?: FileStatus): void {
+  const { path, made, kept } = step
+  const live = below(journal.root, path)
   if (!disk.look(made)) return
   const [now, old] = [disk.look(live), seen ?? disk.look(kept)]
   // A mv that cannot replace a link removes it first: `recover.sh` was cut off between both.
   if (!now && !seen && old) return disk.renameNew(made, live)
   if (!now || !old || !isUnchanged(now, old)) throw changedMeanwhile(live)
+  // Both names are of one file: whoever wrote into it since wrote into what is kept, too.
+  if (!seen && !isAs('before', journal, path, now)) throw changedMeanwhile(live)
   disk.rename(made, live)
 }
 
-function putBack(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>): void {
+function putBack(disk: CommitDisk, journal: Journal, step: Of<'replace'>): LeftPath | undefined {
+  const { path, made, kept } = step
+  const live = below(journal.root, path)
   const old = disk.look(kept)
-  if (!old) return
+  if (!old) return undefined
   const [now, fresh] = [disk.look(live), disk.look(made)]
   // Not replaced yet: the old thing has two names. A rename of one to the other would do nothing.
-  if (now && isSameThing(now, old)) return disk.remove(kept, 'file')
-  // Neither the old nor the new thing: what came since is newer than both, and stays.
-  if (now && fresh && !isSameThing(now, fresh)) return
-  if (!now || fresh || isFolder(now)) return disk.rename(kept, live)
-  if (!isLink(now)) {
-    disk.link(live, made)
-    return disk.rename(kept, live)
+  if (now && isSameThing(now, old)) {
+    disk.remove(kept, 'file')
+    return undefined
   }
+  // Neither the old nor the new thing: what came since is newer than both, and stays. It took the place of the old one, not of this commit's.
+  if (now && fresh && !isSameThing(now, fresh)) return { path }
+  if (now && !fresh && !isAs('after', journal, path, now)) return leave(disk, journal, step)
+  if (now && !fresh && !isFolder(now)) setAside(disk, { live, now, made, kept })
+  disk.rename(kept, live)
+  return undefined
+}
+
+/** The new thing has a second name before the old one takes its place. */
+function setAside(
+  disk: CommitDisk,
+  {
+    live,
+    now,
+    made,
+    kept,
+  }: { readonly live: RawText; readonly now: FileStatus; readonly made: RawText; readonly kept: RawText },
+): void {
+  if (!isLink(now)) return disk.link(live, made)
   // A link at both names would look to sh, which may have to go on from here, as if nothing had been replaced: it lies aside until
   // it is durable that all is taken back (`returnLinks`).
   const aside = asideOf(kept)
@@ -89,7 +139,6 @@ function putBack(disk: CommitDisk, live: RawText, { made, kept }: Of<'replace'>)
   disk.copyLink(live, aside)
   disk.setOwner(aside, now)
   disk.setMtime(aside, now.mtimeNs)
-  disk.rename(kept, live)
 }
 
 const asideEnd = '.link'
@@ -136,21 +185,33 @@ function retype(disk: CommitDisk, live: RawText, step: Of<'retype'>): void {
   }
 }
 
-function retypeBack(disk: CommitDisk, live: RawText, step: Of<'retype'>): void {
-  const { made, kept } = step
+/** Nothing of the step is done: what is to come lies where it was prepared. */
+function isReady(disk: CommitDisk, { made, to }: Of<'retype'>): boolean {
+  const ready = disk.look(made)
+  return ready !== undefined && isFolder(ready) === (to === 'folder')
+}
+
+function retypeBack(disk: CommitDisk, journal: Journal, step: Of<'retype'>): LeftPath | undefined {
+  const { path, made, kept } = step
+  const live = below(journal.root, path)
   const toFolder = step.to === 'folder'
   const isNew = (status: FileStatus | undefined) => status && isFolder(status) === toFolder
   const [now, ready, old] = [disk.look(live), disk.look(made), disk.look(kept)]
-  if (old && isNew(old)) return disk.renameNew(kept, made)
-  if (old) {
-    if (!now) return disk.renameNew(kept, live)
-    if (!isNew(now) || ready) throw changedMeanwhile(live)
-    if (tryExchange(disk, kept, live)) return disk.renameNew(kept, made)
-    disk.renameNew(live, made)
-    return disk.renameNew(kept, live)
+  if (old && isNew(old)) disk.renameNew(kept, made)
+  else if (old) {
+    if (now && (!isNew(now) || ready)) throw changedMeanwhile(live)
+    if (now && !isAs('after', journal, path, now)) return leave(disk, journal, step)
+    if (now && tryExchange(disk, kept, live)) disk.renameNew(kept, made)
+    else {
+      if (now) disk.renameNew(live, made)
+      disk.renameNew(kept, live)
+    }
+  } else if (ready && !isNew(ready) && isNew(now)) {
+    // Exchanged, and not yet kept.
+    if (now && !isAs('after', journal, path, now)) return leave(disk, journal, { path, kept: made })
+    disk.exchange(made, live)
   }
-  // Exchanged, and not yet kept.
-  if (ready && !isNew(ready) && isNew(now)) disk.exchange(made, live)
+  return undefined
 }
 
 function tryExchange(disk: CommitDisk, one: RawText, other: RawText): boolean {
@@ -183,10 +244,24 @@ function setFolder(disk: CommitDisk, live: RawText, { mode, uid, gid, xattrs }: 
   if (then === undefined || (then.mode & modeBits) !== mode) disk.setMode(live, mode)
 }
 
-function mustBe(disk: CommitDisk, live: RawText, seen: FileStatus | undefined): void {
-  if (seen === undefined) return
+function mustBe(
+  disk: CommitDisk,
+  {
+    journal,
+    path,
+    live,
+    seen,
+  }: {
+    readonly journal: Journal
+    readonly path: RawPath
+    readonly live: RawText
+    readonly seen: FileStatus | undefined
+  },
+): void {
   const now = disk.look(live)
-  if (!now || !isUnchanged(now, seen)) throw changedMeanwhile(live)
+  if (seen === undefined) {
+    if (now && !isAs('before', journal, path, now)) throw changedMeanwhile(live)
+  } else if (!now || !isUnchanged(now, seen)) throw changedMeanwhile(live)
 }
 
 /** By its numbers; those of a folder change with what is in it. */

@@ -6,6 +6,7 @@ import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { ownThings, placesMade, putBackWhatCame, requireNothingCame } from './came-since.ts'
+import { stampsOf } from './changed-since.ts'
 import { checkLive } from './commit-check.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
@@ -15,6 +16,7 @@ import {
   isUnchanged,
   returnLinks,
   setTime,
+  type LeftPath,
   stepBackward,
   stepForward,
 } from './commit-step.ts'
@@ -51,7 +53,8 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
       given: [inFolder(folder, 'keep'), ...(request.keeps ?? [])],
     })
     const { steps, times, preparations, moved, inside } = planCommit(disk, request, keeps)
-    journal = { root, folder, keeps: keeps.used(), steps, times, inside }
+    const stamps = stampsOf(disk, request)
+    journal = { root, folder, keeps: keeps.used(), steps, times, inside, stamps }
     // Before anything is made in other places, it is durable where.
     writeJournal(disk, journal, recoverScript(journal, request.afterwards))
     for (const keep of journal.keeps) makeKeepFolder(disk, keep)
@@ -89,13 +92,13 @@ export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): 
     enterState(disk, journal, 'COMMITTING')
     for (const step of journal.steps) {
       at = below(journal.root, step.path)
-      stepForward(disk, journal.root, step, seen.get(step.path))
+      stepForward(disk, journal, step, seen.get(step.path))
     }
     endForward(disk, journal, seen)
   } catch (error) {
-    if (readState(journal.folder) !== 'PREPARED') takeBack(disk, journal)
+    const left = readState(journal.folder) === 'PREPARED' ? [] : takeBack(disk, journal)
     quietly(() => forgetJournal(disk, journal))
-    throw nothingChanged(error, at)
+    throw nothingChanged(error, at, left)
   }
 }
 
@@ -110,7 +113,7 @@ function quietly(tidy: () => void): void {
 
 /** What of a commit is still to do. */
 export function goForward(disk: CommitDisk, journal: Journal): void {
-  for (const step of journal.steps) stepForward(disk, journal.root, step)
+  for (const step of journal.steps) stepForward(disk, journal, step)
   endForward(disk, journal)
 }
 
@@ -123,11 +126,12 @@ function endForward(disk: CommitDisk, journal: Journal, seen?: ReadonlyMap<RawPa
 
 /**
  * Puts back what was there before, of a commit that ended or was cut off. As long as the journal is not forgotten. A step that
- * cannot be taken back stops none of the others.
+ * cannot be taken back stops none of the others. Tells what stays, since somebody wrote it meanwhile.
  */
-export function takeBack(disk: CommitDisk, journal: Journal): void {
+export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
   enterState(disk, journal, 'TAKING-BACK')
   const failed: { path: RawText; error: unknown }[] = []
+  const left: LeftPath[] = []
   const attempt = (path: RawPath, act: () => void) => {
     try {
       act()
@@ -139,9 +143,10 @@ export function takeBack(disk: CommitDisk, journal: Journal): void {
   // From the end: what was put into a new folder leaves it first.
   for (const step of journal.steps.toReversed())
     attempt(step.path, () => {
-      stepBackward(disk, journal.root, step)
+      const stays = stepBackward(disk, journal, step)
+      if (stays) left.push(stays)
       if (step.kind === 'create' || step.kind === 'retype')
-        putBackWhatCame(disk, journal.root, isOwn, placesMade([step]))
+        left.push(...putBackWhatCame(disk, journal.root, isOwn, placesMade([step])).map((path) => ({ path })))
     })
   for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed
@@ -158,6 +163,7 @@ export function takeBack(disk: CommitDisk, journal: Journal): void {
   syncTouched(disk, journal)
   enterState(disk, journal, 'TAKEN-BACK')
   returnLinks(disk, journal)
+  return left
 }
 
 const indexes = new WeakMap<Journal, ReadonlyMap<RawPath, RawText>>()
@@ -194,9 +200,10 @@ function syncTouched(disk: CommitDisk, journal: Journal): void {
 }
 
 /** The failure in words, and what it means for the machine; a defect stays one. */
-function nothingChanged(error: unknown, at: RawText): unknown {
+function nothingChanged(error: unknown, at: RawText, left: readonly LeftPath[] = []): unknown {
+  const stays = left.length === 0 ? '' : `. ${describeLeft(left)}`
   if (error instanceof VmlError)
-    return new VmlError(error.code, `${error.message}; nothing was changed`, {
+    return new VmlError(error.code, `${error.message}; nothing was changed${stays}`, {
       cause: error,
       details: error.details,
       ...(error.hint === undefined ? {} : { hint: error.hint }),
@@ -206,7 +213,7 @@ function nothingChanged(error: unknown, at: RawText): unknown {
   const full = code === 'ENOSPC' || code === 'EDQUOT'
   return new VmlError(
     full ? 'unavailable.space' : 'failed',
-    `Cannot commit "${printable(at)}": ${reasonOf(error)}; nothing was changed`,
+    `Cannot commit "${printable(at)}": ${reasonOf(error)}; nothing was changed${stays}`,
     {
       cause: error,
       details: { path: at, code },
@@ -214,6 +221,20 @@ function nothingChanged(error: unknown, at: RawText): unknown {
     },
   )
 }
+
+/** For a person: which paths, and where to find what was there before. */
+export function describeLeft(left: readonly LeftPath[]): string {
+  const named = left
+    .slice(0, namedMax)
+    .map(
+      ({ path, old }) =>
+        `"${printable(path)}"${old === undefined ? '' : ` (before it: "${printable(old)}")`}`,
+    )
+  const others = left.length > namedMax ? ` and ${left.length - namedMax} more` : ''
+  return `Written meanwhile by somebody else, and left as it is: ${named.join(', ')}${others}`
+}
+
+const namedMax = 10
 
 const hints: Readonly<Record<string, string>> = {
   ENOSPC: 'Make room, and repeat',

@@ -105,7 +105,11 @@ function removeTree(
     for (const name of disk.list(at)) {
       const child = asRaw(`${at}/${name}`)
       const childPath = path === undefined ? known?.paths.get(child) : (asRaw(`${path}/${name}`) as RawPath)
-      if (path !== undefined && childPath !== undefined && known?.isOwn(childPath) === false)
+      if (
+        path !== undefined &&
+        childPath !== undefined &&
+        known?.isOwn(childPath, disk.look(child)) === false
+      )
         throw new VmlError(
           'conflict',
           `Cannot remove "${printable(child)}": it came while this was removed`,

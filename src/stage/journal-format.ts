@@ -2,19 +2,21 @@
 import { createHash } from 'node:crypto'
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
-import type { FolderState, FolderTime, Journal, KeepFolder, Step } from './journal.ts'
+import type { FolderState, FolderTime, Journal, KeepFolder, Stamp, Stamps, Step } from './journal.ts'
 
 const version = 1
 const insideKind = 'inside'
+const stampKind = 'stamp'
 
 /** A character of the file is a byte of a name, so that every name has a line. */
-export function encodeJournal({ root, keeps, steps, times, inside }: Journal): Buffer {
+export function encodeJournal({ root, keeps, steps, times, inside, stamps }: Journal): Buffer {
   const lines = [
     JSON.stringify({
       version,
       root,
       keeps: keeps.map(({ folder, made, aboveMtimeNs }) => [folder, made, String(aboveMtimeNs)]),
       ...(inside === undefined ? {} : { listsInside: true }),
+      ...(stamps === undefined ? {} : { hasStamps: true }),
     }),
     ...steps.map((step) => JSON.stringify(stepRow(step))),
     ...times.map(({ path, beforeNs, afterNs }) =>
@@ -26,6 +28,9 @@ export function encodeJournal({ root, keeps, steps, times, inside }: Journal): B
       ]),
     ),
     ...[...(inside ?? [])].map((path) => JSON.stringify([insideKind, path])),
+    ...[...(stamps ?? [])].map(([path, { before, after }]) =>
+      JSON.stringify([stampKind, path, ...stampColumns(before), ...stampColumns(after)]),
+    ),
   ]
   const body = Buffer.from(`${lines.join('\n')}\n`, 'latin1')
   return Buffer.concat([body, Buffer.from(digestLine(body))])
@@ -39,8 +44,9 @@ export function decodeJournal(bytes: Buffer, folder: RawText): Journal | undefin
   const [head = '', ...lines] = body.toString('latin1').split('\n')
   const read = readHead(JSON.parse(head))
   if (read === undefined) return undefined
-  const { listsInside, ...known } = read
+  const { listsInside, hasStamps, ...known } = read
   const inside = new Set<RawPath>()
+  const stamps = new Map<RawPath, Stamps>()
   const steps: Step[] = []
   const times: FolderTime[] = []
   for (const line of lines) {
@@ -49,10 +55,18 @@ export function decodeJournal(bytes: Buffer, folder: RawText): Journal | undefin
     const part = isRow(row) ? readRow(row) : undefined
     if (part === undefined) return undefined
     if (typeof part === 'string') inside.add(part)
+    else if ('stamps' in part) stamps.set(part.path, part.stamps)
     else if ('kind' in part) steps.push(part)
     else times.push(part)
   }
-  return { ...known, folder, steps, times, ...(listsInside ? { inside } : {}) }
+  return {
+    ...known,
+    folder,
+    steps,
+    times,
+    ...(listsInside ? { inside } : {}),
+    ...(hasStamps ? { stamps } : {}),
+  }
 }
 
 function digestLine(body: Uint8Array): string {
@@ -79,17 +93,22 @@ function stateColumns({ mode, uid, gid, xattrs }: FolderState): unknown[] {
   return [mode, uid, gid, values ?? null]
 }
 
-function readHead(
-  value: unknown,
-): (Pick<Journal, 'root' | 'keeps'> & { readonly listsInside: boolean }) | undefined {
+/** Size and time; nothing where there is none, and no size for a link. */
+function stampColumns(stamp: Stamp | undefined): unknown[] {
+  return stamp === undefined ? [null, null] : [stamp.size ?? null, String(stamp.mtimeNs)]
+}
+
+type Head = Pick<Journal, 'root' | 'keeps'> & { readonly listsInside: boolean; readonly hasStamps: boolean }
+
+function readHead(value: unknown): Head | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const absent = { version: 0, root: '', keeps: [], listsInside: false }
-  const { version: found, root, keeps, listsInside } = Object.assign(absent, value)
+  const absent = { version: 0, root: '', keeps: [], listsInside: false, hasStamps: false }
+  const { version: found, root, keeps, listsInside, hasStamps } = Object.assign(absent, value)
   const at = readPath(root)
   if (found !== version || at === undefined || !Array.isArray(keeps)) return undefined
   const rows = keeps.map((row: unknown) => (isRow(row) ? readKeep(row) : undefined))
   const whole = rows.filter((row) => row !== undefined)
-  return whole.length === rows.length ? { root: at, keeps: whole, listsInside } : undefined
+  return whole.length === rows.length ? { root: at, keeps: whole, listsInside, hasStamps } : undefined
 }
 
 function readKeep([folder, made, above]: readonly unknown[]): KeepFolder | undefined {
@@ -100,7 +119,17 @@ function readKeep([folder, made, above]: readonly unknown[]): KeepFolder | undef
   return { folder: at, made: folders, aboveMtimeNs }
 }
 
-function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime | RawPath | undefined {
+interface StampRow {
+  readonly path: RawPath
+  readonly stamps: Stamps
+}
+
+function readRow([kind, first, ...rest]: readonly unknown[]):
+  | Step
+  | FolderTime
+  | RawPath
+  | StampRow
+  | undefined {
   const path = readPath(first)
   if (path === undefined) return undefined
   const [one, other] = [readPath(rest[0]), readPath(rest[1])]
@@ -129,9 +158,19 @@ function readRow([kind, first, ...rest]: readonly unknown[]): Step | FolderTime 
     }
     case insideKind:
       return path
+    case stampKind: {
+      const [before, after] = [readStamp(rest), readStamp(rest.slice(2))]
+      return { path, stamps: { ...(before ? { before } : {}), ...(after ? { after } : {}) } }
+    }
     default:
       return undefined
   }
+}
+
+function readStamp([size, time]: readonly unknown[]): Stamp | undefined {
+  const mtimeNs = readTime(time)
+  if (mtimeNs === undefined) return undefined
+  return { mtimeNs, ...(typeof size === 'number' ? { size } : {}) }
 }
 
 function readState([mode, uid, gid, xattrs]: readonly unknown[]): FolderState | undefined {

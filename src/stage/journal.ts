@@ -58,6 +58,20 @@ export interface KeepFolder {
   readonly aboveMtimeNs: bigint
 }
 
+/** What tells whether a file, or a link, is still the one that was seen: whoever writes into it, or replaces it, gives it another time. */
+export interface Stamp {
+  /** Of a file. */
+  readonly size?: number
+  readonly mtimeNs: bigint
+}
+
+export interface Stamps {
+  /** Of what stood there before the commit. */
+  readonly before?: Stamp
+  /** Of what the commit puts there. */
+  readonly after?: Stamp
+}
+
 export interface Journal {
   /** Absolute; `/` in life. */
   readonly root: RawText
@@ -71,6 +85,8 @@ export interface Journal {
    * VML.
    */
   readonly inside?: ReadonlySet<RawPath>
+  /** Of what the commit changes: see `changed-since.ts`. Absent as above, and where another machine commits. */
+  readonly stamps?: ReadonlyMap<RawPath, Stamps>
 }
 
 /**

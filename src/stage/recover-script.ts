@@ -3,7 +3,7 @@ import { asRaw, type RawText } from '../base/raw-text.ts'
 import { baseName, rootPath } from '../model/raw-path.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { keptCounts } from './came-since.ts'
-import type { FolderState, FolderTime, Journal, Step } from './journal.ts'
+import type { FolderState, FolderTime, Journal, Stamps, Step } from './journal.ts'
 
 /**
  * For dash, bash and busybox; POSIX but for `mv -T`, for which it has another way, and `test -ef`. It does the same steps as
@@ -29,10 +29,23 @@ export function recoverScript(journal: Journal, afterwards: readonly string[] = 
     ...timeLines(journal.times),
   ]
   const head = places.assignments()
+  const since = `since() { ${sinceTest(journal)}; }`
   return Buffer.from(
-    [prologue, head, functions, ...lines, epilogue, ...sayLine(afterwards)].join('\n'),
+    [prologue, head, since, functions, ...lines, epilogue, ...sayLine(afterwards)].join('\n'),
     'latin1',
   )
+}
+
+/**
+ * Whether a file was written to since the commit was prepared: a shell has no other means than to compare its time with that of a file of then. Nothing is
+ * told where a file that comes or goes has a time in the future, or the journal no stamps.
+ */
+function sinceTest({ stamps }: Journal): string {
+  const nowNs = BigInt(Date.now()) * 1_000_000n
+  const isPast = ({ before, after }: Stamps) =>
+    [before, after].every((stamp) => stamp === undefined || stamp.mtimeNs <= nowNs)
+  if (stamps === undefined || ![...stamps.values()].every(isPast)) return 'false'
+  return '[ -f "$1" ] && [ ! -L "$1" ] && [ "$1" -nt "$D/state" ]'
 }
 
 const afterwardsMax = 20
@@ -248,6 +261,16 @@ export const countFunction = `kept_in() {
 const functions = `${countFunction}
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
+unchanged() {
+  ! since "$n" || { say "\\"$R$1\\" was written to since; nothing is lost: --backward takes the commit back, and leaves it as it is"; exit 1; }
+}
+# What somebody wrote since stays, and what was kept of before has a name beside it.
+beside() {
+  old=$2.old number=0
+  while there "$old"; do number=$((number + 1)) old=$2.old.$number; done
+  move "$1" "$old" || stop "$R$3"
+  say "\\"$R$3\\" was written to since, and stays as it is; what was there before lies beside it, as \\"\${old#./}\\""
+}
 stop() { say "Cannot go on at \\"$1\\"; nothing is lost: remove the cause and repeat, or try the other direction"; exit 1; }
 enter() {
   [ ! -f "$D/state.$1" ] || mv -f "$D/state.$1" "$D/state" || stop "$D/state"
@@ -339,12 +362,14 @@ if [ $direction = forward ]; then
   d() {
     ! there "$2" || return 0
     at "$1"
+    unchanged "$1"
     move "$n" "$2" || stop "$R$1"
   }
   r() {
     there "$2" || return 0
     there "$3" || stop "$R$1"
     at "$1"
+    unchanged "$1"
     move "$2" "$n" || stop "$R$1"
   }
   x() {
@@ -355,7 +380,10 @@ if [ $direction = forward ]; then
     if there "$2" && ! is_new "$2"; then move_new "$2" "$3" || stop "$R$1"; fi
     there "$2" || return 0
     at "$1"
-    if ! there "$3"; then move_new "$n" "$3" || stop "$R$1"; fi
+    if ! there "$3"; then
+      unchanged "$1"
+      move_new "$n" "$3" || stop "$R$1"
+    fi
     move_new "$2" "$n" || stop "$R$1"
   }
   f() { set_folder "$1" "$2" "$3"; }
@@ -378,7 +406,9 @@ if [ $direction = forward ]; then
     shift 2
     for name; do
       shift
-      there "$kept/$name" || set -- "$@" "./$name"
+      there "$kept/$name" && continue
+      ! since "./$name" || return 1
+      set -- "$@" "./$name"
     done
     into "$kept" "$@"
   }
@@ -389,7 +419,7 @@ if [ $direction = forward ]; then
     for name; do
       shift
       there "$made/$name" || continue
-      there "$kept/$name" || return 1
+      there "$kept/$name" && ! since "./$name" || return 1
       set -- "$@" "$made/$name"
     done
     into . "$@"
@@ -411,7 +441,12 @@ else
     # The folder may have gone back already, with all that was put into it.
     go "\${1%/*}" || [ $? = 2 ] || return 0
     at "$1"
-    ! there "$n" || move "$n" "$2" || stop "$R$1"
+    there "$n" || return 0
+    if since "$n"; then
+      say "\\"$R$1\\" was written to since, and stays as it is"
+      return
+    fi
+    move "$n" "$2" || stop "$R$1"
   }
   d() {
     there "$2" || return 0
@@ -426,6 +461,9 @@ else
       if [ -L "$n" ] || { [ ! -L "$3" ] && [ "$n" -ef "$3" ]; }; then rm -f "$3"; return; fi
       # Neither the old nor the new thing: what came since stays.
       [ "$n" -ef "$2" ] || return 0
+    elif since "$n"; then
+      beside "$3" "$n" "$1"
+      return
     fi
     move "$3" "$n" || stop "$R$1"
   }
@@ -436,6 +474,10 @@ else
     if ! there "$3" && there "$2" && ! is_new "$2"; then move_new "$2" "$3" || stop "$R$1"; fi
     there "$3" || return 0
     at "$1"
+    if since "$n"; then
+      beside "$3" "$n" "$1"
+      return
+    fi
     if there "$n"; then move_new "$n" "$2" || stop "$R$1"; fi
     move_new "$3" "$n" || stop "$R$1"
   }
@@ -447,7 +489,10 @@ else
     shift 2
     for name; do
       shift
-      ! there "$made/$name" && there "./$name" && set -- "$@" "./$name"
+      there "$made/$name" && continue
+      there "./$name" || continue
+      ! since "./$name" || return 1
+      set -- "$@" "./$name"
     done
     into "$made" "$@"
   }
@@ -472,7 +517,11 @@ else
     for name; do
       shift
       there "$kept/$name" || continue
-      if there "$made/$name" && there "./$name"; then [ "./$name" -ef "$made/$name" ] || continue; fi
+      if there "$made/$name" && there "./$name"; then
+        [ "./$name" -ef "$made/$name" ] || continue
+      else
+        ! since "./$name" || return 1
+      fi
       set -- "$@" "$kept/$name"
     done
     into . "$@"

@@ -3,6 +3,7 @@ import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { goForward, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
+import type { LeftPath } from './commit-step.ts'
 import { discardJournal, forgetJournal, removeJournal } from './forget-journal.ts'
 import { enterState, type Journal, type JournalState, readJournal, readState } from './journal.ts'
 
@@ -14,6 +15,8 @@ export interface Recovery {
   readonly journal?: Journal
   /** Why a commit that was to be ended was taken back. */
   readonly cause?: unknown
+  /** Of what was taken back: written by somebody since, and so not as it was before. */
+  readonly left?: readonly LeftPath[]
 }
 
 /**
@@ -49,16 +52,18 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
       if (direction === 'backward') break
       const cause = tryForward(disk, journal)
       if (cause === undefined) return { found, did: 'committed', journal }
-      takeBack(disk, journal)
-      forgetJournal(disk, journal)
-      return { found, did: 'taken back', cause }
+      return { found, did: 'taken back', cause, ...takenBack(disk, journal) }
     }
     case 'TAKING-BACK':
       break
   }
-  takeBack(disk, journal)
-  forgetJournal(disk, journal)
-  return { found, did: 'taken back' }
+  return { found, did: 'taken back', ...takenBack(disk, journal) }
+}
+
+function takenBack(disk: CommitDisk, journal: Journal): Pick<Recovery, 'left'> {
+  const left = takeBack(disk, journal)
+  const all = [...left, ...forgetJournal(disk, journal).map((path) => ({ path }))]
+  return all.length === 0 ? {} : { left: all }
 }
 
 /** Steps of a file system that is not mounted would look as if they were done already, and what was kept there as if there was nothing. */

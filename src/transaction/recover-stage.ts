@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import type { LoggedEntry } from '../engine/entries.ts'
 import { entryName } from '../engine/entries.ts'
+import { describeLeft } from '../stage/commit.ts'
 import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
@@ -125,7 +126,8 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   // The machine first, whatever becomes of the logbook.
   const toMakeAnew = beginTakeBack(parts, direction)
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
-  const { journal } = recovery
+  const { journal, left } = recovery
+  if (left) parts.reporter.warn({ warning: describeLeft(left) })
   const entry = await recordOf()
   if (entry) {
     // It was stored right before the crash; its journal may be forgotten already.

@@ -36,6 +36,8 @@ export interface RemoteUndo extends RemoteParts {
   readonly contents: TransactionContents
   readonly user: StageNote['user']
   readonly command: readonly RawText[]
+  /** What it is told as, where that is shorter than the names of all that it takes back. */
+  readonly title?: string | undefined
   /** Stops what has files among the paths, and gives back a function that starts it again. */
   stopServices(units: readonly string[]): Promise<() => Promise<readonly ServiceAction[]>>
 }
@@ -78,7 +80,7 @@ export async function runRemoteUndo(parts: RemoteUndo, plan: UndoPlan): Promise<
   const mountInfo = await readMountInfo(machine)
   await using lock = await lockRemote(machine, {
     source: plan.kind,
-    title: undoTitle(plan),
+    title: parts.title ?? undoTitle(plan),
     note: '',
     tags: [],
     command,
@@ -178,6 +180,8 @@ interface Thing {
   /** Without it the content is that of now, at `from`. */
   readonly content: PlannedPath['content']
   readonly from: RawPath
+  /** Things with one group become names of one file; without it, a file of its own. */
+  readonly group: string | undefined
 }
 
 /** Every thing of the plan at its own path in a folder of the stage, with all its attributes; then looked at, and hashed, there. */
@@ -186,11 +190,11 @@ async function makeReady(parts: RemoteUndo, plan: UndoPlan): Promise<Ready> {
   const things: Thing[] = []
   const changes: PathChange[] = []
   for (const { path, now, wanted, content } of plan.paths.paths) {
-    if (wanted) things.push({ path, wanted, content, from: path })
+    if (wanted) things.push({ path, wanted, content, from: path, group: linkGroup(content, wanted) })
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
   for (const { path, of, wanted, content } of plan.beside) {
-    things.push({ path, wanted, content, from: of })
+    things.push({ path, wanted, content, from: of, group: undefined })
     changes.push({ path, after: wanted })
   }
   things.sort((one, other) => (one.path < other.path ? -1 : 1))
@@ -246,13 +250,12 @@ async function* itemsOf(
     }
     if (path === rootPath && made.has(path)) continue
     made.add(path)
-    const { wanted, content } = thing
+    const { wanted, content, group } = thing
     const item = { path: placeOf(folder, path), attributes: wanted }
     if (wanted.type !== 'file') {
       yield { ...item, segments: nothing }
       continue
     }
-    const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : firsts.get(group)
     if (group !== undefined && first === undefined) firsts.set(group, item.path)
     if (first !== undefined) yield { ...item, hardLinkTo: first, segments: nothing }

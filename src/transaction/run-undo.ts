@@ -19,7 +19,7 @@ import { ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
 import type { Segment } from '../model/tree.ts'
-import { commit, prepareCommit, takeBack } from '../stage/commit.ts'
+import { commit, describeLeft, prepareCommit, takeBack } from '../stage/commit.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import type { MountPlan } from '../stage/mount-plan.ts'
@@ -34,8 +34,8 @@ import {
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
-import { entryName } from '../engine/entries.ts'
-import { keptByJournal } from './kept-before.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
@@ -59,6 +59,8 @@ export interface UndoRun extends TransactionParts {
   readonly processId: number
   /** Why it is done, where nobody asked for it by hand. */
   readonly note?: string
+  /** What it is told as, where that is shorter than the names of all that it takes back. */
+  readonly title?: string | undefined
   /** Stops what has files among the paths, and gives back a function that starts it again. Tells before which are stopped. */
   stopServices(
     units: readonly string[],
@@ -187,10 +189,11 @@ async function undoTheUndo(
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
     removeMadeAnew(parts, cachesThatWent(plan))
-    takeBack(parts.disk, journal)
+    const left = takeBack(parts.disk, journal)
+    if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
     // While the journal says that it was taken back: killed here, a recovery makes them anew. Whoever stops it wants all as it was, this included.
     await regenerateAfter('take-back', { ...parts, signal: undefined }, plan.regenerations)
-    forgetJournal(parts.disk, journal)
+    tellCame(parts, forgetJournal(parts.disk, journal))
   }
   await start?.()
   dropStage(parts, note, mounts)
@@ -208,7 +211,7 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
     schema: 1,
     token: randomBytes(16).toString('hex'),
     source: plan.kind,
-    title: undoTitle(plan),
+    title: parts.title ?? undoTitle(plan),
     note: parts.note ?? '',
     tags: [],
     command: parts.command,
@@ -218,13 +221,32 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
   }
 }
 
-export function undoTitle({ kind, subject }: Pick<UndoPlan, 'kind' | 'subject'>): string {
-  const names = subject.map((entry) => `${entryName(entry)}: ${entry.title.replace(ownTitle, '')}`)
-  return `${kind} ${names.join(', ')}`.slice(0, titleCharactersMax)
+/** One has its title with it, several their names. */
+export function undoTitle({
+  kind,
+  subject,
+  together,
+}: Pick<UndoPlan, 'kind' | 'subject' | 'together'>): string {
+  const all = [...subject, ...together]
+  const [only] = all
+  if (only && all.length === 1)
+    return `${kind} ${entryName(only)}: ${ownTitle.exec(only.title)?.[0] ?? only.title}`.slice(
+      0,
+      titleCharactersMax,
+    )
+  const names = all.map(entryName)
+  const some = names.length > namesMax ? names.slice(0, namesMax - 1) : names
+  const left = names.length - some.length
+  return `${kind} ${some.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
 }
 
-/** As this gives it: an undo of an undo is not told as a chain. */
-const ownTitle = /^(?:undo|redo) #?[0-9a-f]+: /
+export function undoToBeforeTitle(first: LoggedEntry): string {
+  return `undo to before ${entryName(first)}`
+}
+
+const namesMax = 3
+/** As `undoTitle` begins: an undo of an undo is told with the number of that one's, and not as a chain. */
+const ownTitle = /^(?:undo|redo) (?:#\d+|[0-9a-f]{8})(?=: )/
 
 interface Ready {
   readonly changes: readonly PathChange[]
@@ -250,22 +272,28 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
+    await makeThing(parts, { place, from, wanted, content })
+    places.set(path, place)
+    return place
+  }
+  const putBack = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content']) => {
     const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : links.get(group)
     if (first !== undefined) {
+      const place = fill?.placeOf(path) ?? first
       if (fill) linkSync(rawToBytes(first), rawToBytes(place))
-      places.set(path, fill ? place : first)
-    } else {
-      await makeThing(parts, { place, from, wanted, content })
       places.set(path, place)
+    } else {
+      const place = await put(path, wanted, content)
       if (group !== undefined) links.set(group, place)
     }
   }
   for (const { path, now, wanted, content } of plan.paths.paths) {
-    if (wanted) await put(path, wanted, content)
+    if (wanted) await putBack(path, wanted, content)
     else fill?.remove(path)
     changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
   }
+  // Each of them a file of its own: who edits one of them edits nothing else.
   for (const { path, of, wanted, content } of plan.beside) {
     await put(path, wanted, content, of)
     changes.push({ path, after: wanted })

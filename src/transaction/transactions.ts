@@ -70,10 +70,11 @@ export async function transactionEntries(
   return entries.toSorted((one, other) => (one.number ?? 0) - (other.number ?? 0))
 }
 
-/** By its number, its short id or what else names an entry. Fails with `not-found`. */
+/** By its number, its short id or what else names an entry. Fails with `not-found`. `look`: where nothing is to be changed. */
 export function findTransaction(
   transactions: readonly ListedTransaction[],
   typed: string,
+  purpose: 'change' | 'look' = 'change',
 ): ListedTransaction {
   const { entry: reference, path, typed: name } = parseEntryPath(typed)
   if (path !== undefined)
@@ -81,7 +82,7 @@ export function findTransaction(
       hint: `Nothing was changed. For one file as it was before: vml restore ${name}:/PATH`,
     })
   const entries = transactions.map(({ entry }) => entry)
-  const found = resolveTransaction(entries, reference, name)
+  const found = resolveTransaction(entries, reference, { name, purpose })
   const transaction = transactions.find(({ entry }) => entry === found)
   if (transaction) return transaction
   throw new VmlError('not-found', `Cannot find transaction ${entryName(found)}`)
@@ -90,7 +91,7 @@ export function findTransaction(
 function resolveTransaction(
   entries: readonly LoggedEntry[],
   reference: Parameters<typeof resolveEntry>[1],
-  name: string,
+  { name, purpose }: { readonly name: string; readonly purpose: 'change' | 'look' },
 ): LoggedEntry {
   try {
     return resolveEntry(entries, reference, name)
@@ -98,20 +99,52 @@ function resolveTransaction(
     if (!isFailure(cause, 'not-found')) throw cause
     throw new VmlError('not-found', `Cannot find transaction "${printableText(name)}"`, {
       cause,
-      hint: 'Nothing was changed. vml tx list shows them',
+      hint: `${purpose === 'change' ? 'Nothing was changed. ' : ''}vml tx list shows them`,
     })
   }
 }
 
-/** Refuses what was taken back already, and says by which. */
-export function requireNotUndone({ entry, undoneBy }: ListedTransaction): void {
+/**
+ * Those that are in force of what came later than the one at `index`. `settled` are undos, and redos, of nothing but later ones: with what they took back
+ * whole they come to nothing, and what they seem to change an older one did that is in force again.
+ */
+export function inForceSince(
+  listed: readonly ListedTransaction[],
+  index: number,
+): { readonly changes: readonly ListedTransaction[]; readonly settled: readonly ListedTransaction[] } {
+  const later = listed.slice(index + 1)
+  const ids = new Set(later.map(({ entry }) => entry.id))
+  const isSettled = ({ document: { takesBack, inPart } }: ListedTransaction) =>
+    takesBack !== undefined && inPart !== true && takesBack.every((id) => ids.has(id))
+  const inForce = later.filter(({ undoneBy }) => undoneBy === undefined)
+  return { changes: inForce.filter((each) => !isSettled(each)), settled: inForce.filter(isSettled) }
+}
+
+/** Refuses what was taken back already, and says by which, and what of it stayed. */
+export function requireNotUndone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
+  const { entry, undoneBy, undoneInPart } = one
   if (undoneBy === undefined) return
+  const word = entryWord(entry)
   throw new VmlError(
     'conflict',
-    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already`,
+    `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already${undoneInPart ? `, in part: ${stayedOf(one, listed)}` : ''}`,
     {
-      details: { transaction: entry.id, undone_by: undoneBy.id },
-      hint: `Nothing was changed. To bring it back: vml tx redo ${entryWord(entry)}`,
+      details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
+      hint: undoneInPart
+        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}`
+        : `Nothing was changed. To bring it back: vml tx redo ${word}`,
     },
   )
 }
+
+/** Packages that were still needed, or else paths that were changed since. */
+function stayedOf({ document, undoneBy }: ListedTransaction, listed: readonly ListedTransaction[]): string {
+  const undo = listed.find(({ entry }) => entry === undoneBy)
+  const taken = new Set(undo?.document.packages.map(({ name }) => name))
+  const names = new Set(document.packages.map(({ name }) => name).filter((name) => !taken.has(name)))
+  if (names.size === 0) return 'what had been changed since stayed'
+  const more = names.size > namesToldMax ? ` and ${names.size - namesToldMax} more` : ''
+  return `${[...names].slice(0, namesToldMax).map(printableText).join(', ')}${more} stayed`
+}
+
+const namesToldMax = 10

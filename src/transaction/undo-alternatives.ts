@@ -48,7 +48,9 @@ async function planGroup(
   // Of several transactions the steps between are not known by what is there now.
   if (found.length !== 1 || only === undefined) return paths
   const { transaction, change } = only
-  const chosen = transaction.changes.find(({ path }) => path === link)
+  const choosing = transactions.flatMap((each) => each.changes.find(({ path }) => path === link) ?? [])
+  // What somebody else chose in between is no part of any of them.
+  if (!choosing.every((newer, at) => isNextTo(newer, choosing[at + 1]))) return paths
   const base = change.after && (await view.contentAfter(transaction, change))
   if (change.after && base === undefined) return paths
   const now = view.now(file)
@@ -61,7 +63,7 @@ async function planGroup(
         theirs:
           change.before?.type === 'file' ? textOf(await view.contentBefore(transaction, change)) : undefined,
       },
-      targets: targetsOf(view.now(link), chosen),
+      targets: targetsOf(view.now(link), choosing),
     },
     (path) => {
       const planned = paths.paths.find((each) => each.path === path)
@@ -71,10 +73,16 @@ async function planGroup(
   return outcome.kind === 'conflict' ? paths : withGroup(view, paths, { file, change, outcome })
 }
 
-function targetsOf(now: Fingerprint | undefined, chosen: RecordedChange | undefined) {
+function isNextTo({ before }: RecordedChange, older: RecordedChange | undefined): boolean {
+  return older === undefined || before?.linkTarget === older.after?.linkTarget
+}
+
+/** Newest first. */
+function targetsOf(now: Fingerprint | undefined, choosing: readonly RecordedChange[]) {
   const ours = now?.linkTarget
-  return chosen
-    ? { base: chosen.after?.linkTarget, ours, theirs: chosen.before?.linkTarget }
+  const [newest, oldest] = [choosing[0], choosing.at(-1)]
+  return newest && oldest
+    ? { base: newest.after?.linkTarget, ours, theirs: oldest.before?.linkTarget }
     : { base: ours, ours, theirs: ours }
 }
 

@@ -8,7 +8,13 @@ import { type Fingerprint, type RecordedChange, sameState } from '../model/trans
 import type { TransactionDocument } from '../model/transaction-record.ts'
 import { type ReadTransaction, sha256Of } from './transaction-entry.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
-import { planUndoPaths, type UndoPaths, type UndoView } from './undo-plan.ts'
+import {
+  type MergeResult,
+  planUndoPaths,
+  requireParents,
+  type UndoPaths,
+  type UndoView,
+} from './undo-plan.ts'
 
 // A machine in memory: each path is a folder or the lines of a file. What a transaction did is told by comparing.
 type Content = string
@@ -156,7 +162,7 @@ function change(
 
 const history = fc.array(fc.array(step, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 5 })
 
-function play(steps: readonly (readonly { path: RawPath; lines: string[] | undefined }[])[]) {
+function play(steps: readonly (readonly { path: RawPath; lines: readonly string[] | undefined }[])[]) {
   let files: Files = new Map()
   const transactions = steps.map((changes) => {
     const became = changes.reduce(change, files)
@@ -346,4 +352,228 @@ test('a file that became a folder since is a conflict, and stays', async () => {
     [at('/x')],
   )
   assert.equal(plan.conflicts[0]?.old?.kind, 'before')
+})
+
+/** Of `key=value`: what both changed differently is a conflict. */
+function mergeKeys(_path: RawPath, { base, ours, theirs }: MergeSides<Buffer>): MergeResult {
+  const entries = (side: Buffer | undefined) =>
+    new Map(
+      side
+        ?.toString()
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => line.split('=', 2) as [string, string]),
+    )
+  const [b, o, t] = [entries(base), entries(ours), entries(theirs)]
+  const lines: string[] = []
+  for (const key of new Set([...o.keys(), ...t.keys()])) {
+    const [was, mine, old] = [b.get(key), o.get(key), t.get(key)]
+    if (was !== mine && was !== old && mine !== old)
+      return { kind: 'conflict', reason: 'the same place was changed since', keys: [key] }
+    const value = was === mine ? old : mine
+    if (value !== undefined) lines.push(`${key}=${value}`)
+  }
+  return { kind: 'merged', bytes: Buffer.from(lines.toSorted().join('\n')) }
+}
+
+const viewByKeys = (files: Files): UndoView => ({ ...viewOf(files), merge: mergeKeys })
+
+/** States of one path, one after the other; those of which the number is chosen are undone together. */
+async function undoOnePath(
+  path: RawPath,
+  states: readonly (Content | undefined)[],
+  chosen: readonly number[],
+  told: (transaction: Told, number: number) => Told = (transaction) => transaction,
+) {
+  const filesOf = (content: Content | undefined): Files =>
+    new Map(content === undefined ? [] : [[path, content]])
+  const transactions = chosen
+    .toSorted((one, other) => other - one)
+    .map((number) => told(transactionOf(filesOf(states[number - 1]), filesOf(states[number])), number))
+    .filter(({ changes }) => changes.length > 0)
+  const files = filesOf(states.at(-1))
+  const plan = await planUndoPaths(viewByKeys(files), { ...all, transactions })
+  return { transactions, files, plan, after: await apply(files, plan) }
+}
+
+const value = fc.constantFrom('1', '2', '3')
+const keyed = fc.option(
+  fc.record({ a: value, b: value }).map(({ a, b }) => `a=${a}\nb=${b}`),
+  { nil: undefined },
+)
+
+test('what is told as staying is as it was, byte for byte, whichever of several transactions is in the way', async () => {
+  const chain = fc.array(keyed, { minLength: 2, maxLength: 7 }).chain((states) =>
+    fc.record({
+      states: fc.constant(states),
+      chosen: fc.subarray(
+        states.slice(1).map((_, at) => at + 1),
+        { minLength: 1 },
+      ),
+    }),
+  )
+  const seen = { conflicts: 0, others: 0 }
+  await fc.assert(
+    fc.asyncProperty(chain, async ({ states, chosen }) => {
+      const path = at('/x')
+      const { transactions, files, plan, after } = await undoOnePath(path, states, chosen)
+      const oldest = transactions.at(-1)
+      const [conflict] = plan.conflicts
+      if (conflict === undefined) {
+        seen.others++
+        // Nobody else touched it between them and since.
+        const isWhole = chosen.length === states.length - Math.min(...chosen)
+        if (isWhole && oldest) assert.equal(after.get(path), oldest.was.get(path))
+        return
+      }
+      seen.conflicts++
+      assert.ok(oldest)
+      assert.deepEqual(plan.paths, [])
+      assert.deepEqual(after, files)
+      assert.deepEqual(conflict.now, fingerprintOf(files.get(path)))
+      const was = oldest.was.get(path)
+      assert.notEqual(was, files.get(path))
+      assert.equal(conflict.old?.kind === 'before' ? conflict.old.transaction : undefined, was && oldest)
+    }),
+    { numRuns: 3000 },
+  )
+  assert.ok(seen.conflicts > 100 && seen.others > 100, JSON.stringify(seen))
+})
+
+test('a conflict of one transaction is one of all that are taken back with it, in either order', async () => {
+  // Clean for the newest, and not for the oldest.
+  const older = await undoOnePath(at('/x'), ['a=1', 'a=2', 'a=3', 'a=4'], [1, 3])
+  // The other way round: what the older one changed could be merged.
+  const newer = await undoOnePath(at('/x'), ['a=1\nb=1', 'a=2\nb=1', 'a=2\nb=2', 'a=2\nb=3'], [1, 2])
+  for (const { plan, after, files, transactions } of [older, newer]) {
+    assert.deepEqual(after, files)
+    assert.deepEqual(
+      plan.conflicts.map(({ path, old }) => [path, old?.kind === 'before' && old.transaction]),
+      [[at('/x'), transactions.at(-1)]],
+    )
+  }
+})
+
+test('rights that one changed come back on the content that another one brings back', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const rights = transactionOf(files('a=1'), files('a=2'))
+  const [change] = rights.changes
+  assert.ok(change?.before)
+  const first: Told = {
+    ...rights,
+    changes: [{ ...change, after: { ...change.before, mode: 0o600 } }],
+    became: files('a=1'),
+  }
+  const last = transactionOf(files('a=3'), files('a=4'))
+  const plan = await planUndoPaths(viewByKeys(files('a=4')), { ...all, transactions: [last, first] })
+  assert.deepEqual(await apply(files('a=4'), plan), files('a=3'))
+})
+
+test('what cannot be had is asked for only where it is what comes back at the end', async () => {
+  const path = at('/usr/bin/x')
+  const isLost = (lost: number, source: string) => (transaction: Told, number: number) => ({
+    ...transaction,
+    document: { source: number === lost ? source : 'apt' } as TransactionDocument,
+    changes: transaction.changes.map((change): RecordedChange => ({
+      ...change,
+      owner: { kind: 'package', package: 'x' },
+      ...(number === lost ? { preImage: { kind: 'lost', reason: 'gone' } } : {}),
+    })),
+  })
+  // Installed, changed by hand, removed: before all of that nothing was there.
+  const states = [undefined, 'own', 'changed', undefined]
+  const gone = await undoOnePath(path, states, [1, 2, 3], isLost(2, 'hand'))
+  assert.deepEqual([gone.plan.paths, gone.plan.conflicts], [[], []])
+  const there = await undoOnePath(path, states.slice(0, 3), [1, 2], isLost(2, 'hand'))
+  assert.deepEqual([there.after.size, there.plan.conflicts], [0, []])
+  // The package would come back without its own file: whoever asks for the content is told that it cannot be had.
+  const half = await undoOnePath(path, states, [2, 3], isLost(2, 'hand'))
+  assert.deepEqual(half.plan.conflicts, [])
+  assert.deepEqual(
+    half.plan.paths.map(({ content }) => content?.kind === 'before' && content.change.preImage.kind),
+    ['lost'],
+  )
+  // So it would where it is a conflict, and not there.
+  await assert.rejects(
+    undoOnePath(path, ['a=1', 'a=2', 'a=3', undefined], [1, 3], isLost(0, 'hand')),
+    /^VmlError: Cannot bring "\/usr\/bin\/x" back, which is a package's own: the same place was changed since/,
+  )
+  const alone = await undoOnePath(path, states.slice(0, 3), [2], isLost(2, 'hand'))
+  assert.deepEqual(
+    [alone.plan.paths, alone.plan.conflicts.map(({ reason }) => reason)],
+    [[], ['what it was before cannot be had: gone']],
+  )
+})
+
+test('data of a service and files of a database stay whole where one of the transactions leaves a part', async () => {
+  const was: Files = new Map([
+    [at('/data'), 'folder'],
+    [at('/data/one'), '1'],
+    [at('/data/two'), '1'],
+  ])
+  const first: Files = new Map([...was, [at('/data/one'), '2'], [at('/data/two'), '2']])
+  const used: Files = new Map([...first, [at('/data/one'), '3']])
+  const last: Files = new Map([...used, [at('/data/two'), '4']])
+  const transactions = [transactionOf(used, last), transactionOf(was, first)]
+  const data = await undo(last, transactions)
+  assert.deepEqual(await apply(last, data), last)
+  assert.deepEqual(
+    data.kept.map(({ path }) => path),
+    [at('/data/one'), at('/data/two')],
+  )
+  const [db, wal] = [at('/x.db'), at('/x.db-wal')]
+  const of = (file: string, log: string): Files =>
+    new Map([
+      [db, file],
+      [wal, log],
+    ])
+  // The older one changed the database alone, and somebody since; the newer one both.
+  const now = of('4', 'd')
+  const both = await undo(now, [transactionOf(of('3', 'b'), now), transactionOf(of('1', 'b'), of('2', 'b'))])
+  assert.deepEqual(await apply(now, both), now)
+  assert.deepEqual(
+    both.conflicts.map(({ path }) => path),
+    [db, wal],
+  )
+})
+
+test('several at once: the tree stays one, and what is told as staying stays', async () => {
+  const keyedStep = fc.record({
+    path: fc.constantFrom(...names, ...folders),
+    lines: fc.option(fc.constantFrom(['a=1'], ['a=2'], ['a=3'], ['a=1', 'b=1']), { nil: undefined }),
+  })
+  const steps = fc.array(fc.array(keyedStep, { minLength: 1, maxLength: 4 }), { minLength: 2, maxLength: 6 })
+  const seen = { conflicts: 0, refused: 0 }
+  await fc.assert(
+    fc.asyncProperty(steps, fc.nat(63), async (done, mask) => {
+      const { files, transactions } = play(done)
+      const chosen = transactions.filter((_, number) => (mask >> number) % 2 === 1).toReversed()
+      const plan = await planUndoPaths(viewByKeys(files), { ...all, transactions: chosen })
+      try {
+        requireParents(plan, (path) => fingerprintOf(files.get(path)))
+      } catch {
+        seen.refused++
+        return
+      }
+      const after = await apply(files, plan)
+      for (const path of after.keys())
+        assert.ok(parentPath(path) === '/' || after.get(parentPath(path)) === 'folder', path)
+      for (const { path } of plan.conflicts) {
+        seen.conflicts++
+        assert.equal(after.get(path), files.get(path))
+      }
+    }),
+    { numRuns: 2000 },
+  )
+  assert.ok(seen.conflicts > 50 && seen.refused < 200, JSON.stringify(seen))
+})
+
+test('what is made anew for one of several is not compared with what another one would have put back', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const view = { ...viewByKeys(files('a=4')), isRegeneratedWhenChanged: () => true }
+  const transactions = [transactionOf(files('a=3'), files('a=4')), transactionOf(files('a=1'), files('a=2'))]
+  const plan = await planUndoPaths(view, { ...all, transactions })
+  assert.deepEqual([plan.paths, plan.regenerated], [[], [path]])
 })

@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
-import { droppedReason, isDropped, type TransactionDocument } from '../model/transaction-record.ts'
+import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
@@ -25,13 +25,13 @@ export interface PlannedPath {
   readonly how: 'restored' | 'merged'
 }
 
-/** A path that was changed by the transaction and again later, in a way that cannot have both. It stays as it is now. */
+/** A path that was changed by one of the transactions and again later by others, in a way that cannot have both. It stays as it is now. */
 export interface UndoConflict {
   readonly path: RawPath
   readonly reason: string
   /** Names of records that both changed, in a file of records. */
   readonly keys: readonly string[]
-  /** Content before the transaction, to be put beside it. */
+  /** Content before the oldest of the transactions that changed it, to be put beside it. */
   readonly old?: PlannedContent
   readonly now: Fingerprint | undefined
 }
@@ -103,6 +103,7 @@ export const mergeBytesMax = 64 * 1024 * 1024
 /**
  * Transaction by transaction, newest first, each on what the ones before it leave. Reads only.
  * A path that nobody touched since goes back to what it was; one that changed since is merged, or a conflict and left alone (I3).
+ * What is a conflict for one of them stays as it is for all of them: a part of an undo that is told as none would be a lie.
  */
 export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
   const work = new Work(view)
@@ -111,34 +112,30 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
+      work.goBack(transaction, change)
+      if (work.isConflict(change.path)) continue
       const folder = view.dataFolder(change.path)
       if (request.transferred?.some((data) => isWithin(change.path, data)))
         work.keep(change.path, 'transferred by a hook')
       else if (folder !== undefined && dataInUse.has(folder)) work.keep(change.path, 'service data')
       else if (change.preImage.kind !== 'regenerable' && moved.has(databaseFileOf(change.path)))
-        keepDatabase(work, transaction, change)
+        keepDatabase(work, change)
       else if (request.data && folder !== undefined && isDataFile(work, change))
         planData(work, transaction, change)
       else await planPath(work, transaction, change)
     }
-    settleFolders(work, changes)
   }
+  settleLost(work)
+  settleTogether(work)
+  settleFolders(work)
+  requireWholePackages(work)
   return work.finish()
 }
 
 /** Of a history nobody wants the old one back; any other is told as what both changed, once. */
-function keepDatabase(work: Work, transaction: ReadTransaction, change: RecordedChange): void {
-  const { path, before } = change
-  if (isHistory(path)) work.keep(path, 'a history that went on')
-  else if (sameState(work.current(path), before)) work.already()
-  else {
-    const old: PlannedContent = { kind: 'before', transaction, change }
-    work.conflict(
-      path,
-      'it is of a database that was changed since, of which all files belong together',
-      before?.type === 'file' && path === databaseFileOf(path) ? old : undefined,
-    )
-  }
+function keepDatabase(work: Work, { path, before }: RecordedChange): void {
+  if (!isHistory(path) && sameState(work.current(path), before)) work.already()
+  else work.leaveDatabase(path)
 }
 
 interface State {
@@ -147,17 +144,45 @@ interface State {
   readonly how: PlannedPath['how']
 }
 
+interface Stays {
+  readonly reason: string
+  readonly keys: readonly string[]
+  /** Whether what it was before is put beside it. */
+  readonly old: boolean
+}
+
+/** What the transactions together changed of a path. */
+interface Past {
+  /** The oldest one that changed it, as far as was gone back. */
+  readonly oldest: Extract<PlannedContent, { kind: 'before' }>
+  /** One of them changed it as a package's own file. */
+  readonly packaged: boolean
+}
+
 /** What is planned so far, over what is there now. */
 class Work {
   readonly view: UndoView
   readonly #planned = new Map<RawPath, State>()
-  readonly #conflicts = new Map<RawPath, UndoConflict>()
+  readonly #conflicts = new Map<RawPath, Stays>()
+  readonly #pasts = new Map<RawPath, Past>()
   readonly #kept = new Map<RawPath, KeptPath>()
+  readonly #databases = new Set<RawPath>()
   readonly #regenerated = new Set<RawPath>()
   #already = 0
 
   constructor(view: UndoView) {
     this.view = view
+  }
+
+  /** One more transaction, older than those before it. */
+  goBack(transaction: ReadTransaction, change: RecordedChange): void {
+    const { path, owner } = change
+    const { source } = transaction.document
+    const packaged = owner.kind === 'package' && source !== 'hand'
+    this.#pasts.set(path, {
+      oldest: { kind: 'before', transaction, change },
+      packaged: packaged || this.#pasts.get(path)?.packaged === true,
+    })
   }
 
   current(path: RawPath): Fingerprint | undefined {
@@ -176,6 +201,7 @@ class Work {
 
   plan(path: RawPath, state: State): void {
     this.#planned.set(path, state)
+    this.#regenerated.delete(path)
   }
 
   /** It stays as it is now, whatever was planned for it. */
@@ -183,19 +209,65 @@ class Work {
     this.#planned.delete(path)
   }
 
-  planned(path: RawPath): boolean {
-    return this.#planned.has(path)
+  /** Sorted bytewise. */
+  planned(): readonly (readonly [RawPath, State])[] {
+    return [...this.#planned].toSorted(([one], [other]) => (one < other ? -1 : 1))
   }
 
-  conflict(path: RawPath, reason: string, old?: PlannedContent, keys: readonly string[] = []): void {
-    this.#conflicts.set(path, { path, reason, keys, now: this.view.now(path), ...(old ? { old } : {}) })
+  plannedContent(path: RawPath): PlannedContent | undefined {
+    return this.#planned.get(path)?.content
+  }
+
+  past(path: RawPath): Past | undefined {
+    return this.#pasts.get(path)
+  }
+
+  /** It stays as it is now, whatever newer transactions had planned for it and older ones would. */
+  conflict(
+    path: RawPath,
+    reason: string,
+    { old, keys = [] }: { readonly old: boolean; readonly keys?: readonly string[] },
+  ): void {
+    this.unplan(path)
+    this.#conflicts.set(path, { reason, keys, old })
+  }
+
+  isConflict(path: RawPath): boolean {
+    return this.#conflicts.has(path)
   }
 
   keep(path: RawPath, why: KeptPath['why']): void {
     this.#kept.set(path, { path, why })
   }
 
+  /** A file of a database that moved on. */
+  leaveDatabase(path: RawPath): void {
+    const database = databaseFileOf(path)
+    this.#databases.add(database)
+    const reason = 'it is of a database that was changed since, of which all files belong together'
+    if (!isHistory(path)) {
+      this.conflict(path, reason, { old: path === database })
+      return
+    }
+    this.unplan(path)
+    this.keep(path, 'a history that went on')
+  }
+
+  leavesDatabase(path: RawPath): boolean {
+    return this.#databases.has(databaseFileOf(path))
+  }
+
+  kept(): readonly KeptPath[] {
+    return [...this.#kept.values()]
+  }
+
+  conflicts(): readonly (readonly [RawPath, Stays])[] {
+    return [...this.#conflicts]
+  }
+
+  /** Of what is there now: what was put back before would not stand the comparison with the plan. */
   regenerate(path: RawPath): void {
+    this.unplan(path)
     this.#regenerated.add(path)
   }
 
@@ -209,17 +281,31 @@ class Work {
       const now = this.view.now(path)
       const change = { before: now, after: fingerprint }
       if (sameState(now, fingerprint) && !isTimeOnly(change)) continue
+      // One that was lost may have no hash, and neither has what is not there.
       const isTaken =
-        fingerprint?.type === 'file' && (fingerprint.sha256 !== now?.sha256 || isOneOfMany(content))
+        fingerprint?.type === 'file' &&
+        (now?.type !== 'file' || fingerprint.sha256 !== now.sha256 || isOneOfMany(content))
       paths.push({ path, now, wanted: fingerprint, how, ...(isTaken && content ? { content } : {}) })
     }
+    const conflicts = [...this.#conflicts].flatMap(([path, stays]) => this.#conflictOf(path, stays))
     return {
       paths: paths.toSorted(byPath),
-      conflicts: [...this.#conflicts.values()].toSorted(byPath),
-      kept: [...this.#kept.values()].toSorted(byPath),
+      conflicts: conflicts.toSorted(byPath),
+      kept: this.kept()
+        .filter(({ path, why }) => why !== 'gone since' || this.current(path) === undefined)
+        .toSorted(byPath),
       regenerated: [...this.#regenerated].toSorted(),
-      already: this.#already,
+      already: this.#already + this.#conflicts.size - conflicts.length,
     }
+  }
+
+  /** None where it is as it was before the oldest: then nothing of them is left in it, whoever brought it there. */
+  #conflictOf(path: RawPath, { reason, keys, old }: Stays): UndoConflict[] {
+    const now = this.view.now(path)
+    const oldest = this.#pasts.get(path)?.oldest
+    if (oldest && sameState(now, oldest.change.before)) return []
+    const isSide = old && oldest?.change.before?.type === 'file'
+    return [{ path, reason, keys, now, ...(isSide ? { old: oldest } : {}) }]
   }
 }
 
@@ -278,7 +364,6 @@ function planData(work: Work, transaction: ReadTransaction, change: RecordedChan
 async function planPath(work: Work, transaction: ReadTransaction, change: RecordedChange): Promise<void> {
   const { view } = work
   const { path, before, after } = change
-  const { source } = transaction.document
   const now = work.current(path)
   const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
   if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
@@ -297,20 +382,18 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     else work.already()
     return
   }
-  if (
-    change.preImage.kind === 'lost' &&
-    isPassedOver(change.preImage.reason, { owner: change.owner, source })
-  ) {
-    work.conflict(path, `what it was before cannot be had: ${change.preImage.reason}`)
-    return
-  }
-  // A cache that was made anew since is as good as the one that the transaction made.
+  // A cache that was made anew since is as good as the one that the transaction made. Whether the content can be had is asked at the end: an older one may want another.
   if (sameState(now, after) || (before === undefined && view.isRegenerated(path))) {
     work.plan(path, {
       fingerprint: before,
       how: 'restored',
       content: { kind: 'before', transaction, change },
     })
+    return
+  }
+  const lost = lostOf({ kind: 'before', transaction, change }) ?? lostOf(work.plannedContent(path))
+  if (lost?.isPassedOver === true) {
+    work.conflict(path, lost.reason, { old: change.preImage.kind !== 'lost' })
     return
   }
   if (now === undefined) {
@@ -337,11 +420,14 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
  * One file that cannot be had again must not keep all others from coming back. But a package without one of its files would be half of each version, and of a
  * record that was dropped nothing is to be had.
  */
-function isPassedOver(
-  reason: string,
-  { owner, source }: Pick<RecordedChange, 'owner'> & Pick<TransactionDocument, 'source'>,
-): boolean {
-  return source === 'hand' || (owner.kind !== 'package' && reason !== droppedReason)
+function lostOf(content: PlannedContent | undefined) {
+  if (content?.kind !== 'before' || content.change.preImage.kind !== 'lost') return undefined
+  const { owner, preImage } = content.change
+  const isByHand = content.transaction.document.source === 'hand'
+  return {
+    reason: `what it was before cannot be had: ${preImage.reason}`,
+    isPassedOver: isByHand || (owner.kind !== 'package' && preImage.reason !== droppedReason),
+  }
 }
 
 function planFolder(
@@ -373,14 +459,12 @@ async function planMerge(
 ): Promise<void> {
   const { view } = work
   const { path, before, after } = change
-  const old: PlannedContent | undefined =
-    before?.type === 'file' ? { kind: 'before', transaction, change } : undefined
   const isFile = (side: Fingerprint | undefined) => side === undefined || side.type === 'file'
   if (now.type !== 'file' || !isFile(before) || !isFile(after)) {
     work.conflict(
       path,
       `it was changed since: now it is ${describe(now)}, before it was ${describe(before)}`,
-      old,
+      { old: true },
     )
     return
   }
@@ -396,6 +480,9 @@ async function planMerge(
     // A time that was set since stays, as long as the content does.
     const isSetSince = before.sha256 === after.sha256 && now.mtimeNs !== after.mtimeNs
     const { mtimeNs } = isSetSince ? now : content
+    // What is there as planned so far may itself be what one of them is to bring back.
+    const taken: PlannedContent | undefined =
+      content === before ? { kind: 'before', transaction, change } : work.plannedContent(path)
     work.plan(path, {
       fingerprint: {
         ...merged,
@@ -404,18 +491,20 @@ async function planMerge(
         ...(size === undefined ? {} : { size }),
       },
       how: 'merged',
-      ...(content === before && old ? { content: old } : {}),
+      ...(taken ? { content: taken } : {}),
     })
     return
   }
   if ([now, before, after].some((side) => (side?.size ?? 0) > mergeBytesMax)) {
-    work.conflict(path, 'it was changed since and is too large to be merged', old)
+    work.conflict(path, 'it was changed since and is too large to be merged', { old: true })
     return
   }
   const base = after && (await view.contentAfter(transaction, change))
   if (after && base === undefined) {
     const lack = isDropped(transaction.document) ? droppedReason : 'not kept'
-    work.conflict(path, `it was changed since, and what it was after the transaction was ${lack}`, old)
+    work.conflict(path, `it was changed since, and what it was after the transaction was ${lack}`, {
+      old: true,
+    })
     return
   }
   const outcome = view.merge(path, {
@@ -424,7 +513,7 @@ async function planMerge(
     theirs: before && (await view.contentBefore(transaction, change)),
   })
   if (outcome.kind === 'conflict') {
-    work.conflict(path, outcome.reason, old, outcome.keys)
+    work.conflict(path, outcome.reason, { old: true, keys: outcome.keys })
     return
   }
   if (outcome.bytes === undefined) {
@@ -450,23 +539,69 @@ function describe(side: Fingerprint | undefined): string {
   return side.type === 'symlink' ? 'a link' : side.type === 'file' ? 'a file' : `of type ${side.type}`
 }
 
+/** A content that nobody has any more is asked for only where no older transaction wants another. */
+function settleLost(work: Work): void {
+  for (const [path, { fingerprint, content }] of work.planned()) {
+    const lost = lostOf(content)
+    // Of a package that is brought back it is asked for, so that the undo is refused.
+    if (lost?.isPassedOver !== true || work.past(path)?.packaged === true) continue
+    if (fingerprint?.type === 'file' && !sameState(fingerprint, work.view.now(path)))
+      work.conflict(path, lost.reason, { old: false })
+  }
+}
+
+/** What belongs together stays whole where one of the transactions leaves a part of it: data of a service, the files of a database. */
+function settleTogether(work: Work): void {
+  const folders = new Set(
+    work.kept().flatMap(({ path, why }) => (why === 'service data' ? [work.view.dataFolder(path)] : [])),
+  )
+  for (const [path, { content }] of work.planned()) {
+    const folder = work.view.dataFolder(path)
+    if (folder !== undefined && folders.has(folder)) {
+      work.unplan(path)
+      work.keep(path, 'service data')
+    } else if (work.leavesDatabase(path) && !isRegenerable(content)) work.leaveDatabase(path)
+  }
+}
+
+function isRegenerable(content: PlannedContent | undefined): boolean {
+  return content?.kind === 'before' && content.change.preImage.kind === 'regenerable'
+}
+
+/** A package that comes back without one of its own files is none. */
+function requireWholePackages(work: Work): void {
+  for (const [path, { reason }] of work.conflicts()) {
+    const past = work.past(path)
+    const isMissing = work.view.now(path) === undefined && past?.oldest.change.before?.type === 'file'
+    if (!isMissing || !past.packaged) continue
+    throw new VmlError(
+      'conflict',
+      `Cannot bring "${printable(path)}" back, which is a package's own: ${reason}`,
+      {
+        details: { path: printable(path) },
+        hint: 'Nothing was changed. vml tx show tells what is kept of a transaction',
+      },
+    )
+  }
+}
+
 /**
- * A folder that the transaction made goes when nothing stays in it and no package that stays lists it. Deepest first. One that it made of something else
+ * A folder that the transactions made goes when nothing stays in it and no package that stays lists it. Deepest first. One that they made of something else
  * becomes that again only then, too.
  */
-function settleFolders(work: Work, changes: readonly RecordedChange[]): void {
-  for (const { path, before } of changes.toReversed()) {
-    if (before?.type === 'dir' || !work.planned(path) || work.view.now(path)?.type !== 'dir') continue
-    if (work.current(path)?.type === 'dir') continue
+function settleFolders(work: Work): void {
+  for (const [path, { fingerprint: wanted }] of work.planned().toReversed()) {
+    if (work.view.now(path)?.type !== 'dir' || wanted?.type === 'dir') continue
     const inUse = work.view.names(path).some((name) => work.current(joinPath(path, name)) !== undefined)
-    const listed = before === undefined && work.view.listedByOthers(path)
+    const listed = wanted === undefined && work.view.listedByOthers(path)
     if (!inUse && !listed) continue
-    work.unplan(path)
-    if (before !== undefined) {
-      work.conflict(path, `it is a folder in which other things lie now, before it was ${describe(before)}`)
-      continue
-    }
-    work.keep(path, inUse ? 'folder in use' : 'belongs to a package that stays')
+    if (wanted === undefined) {
+      work.unplan(path)
+      work.keep(path, inUse ? 'folder in use' : 'belongs to a package that stays')
+    } else
+      work.conflict(path, `it is a folder in which other things lie now, before it was ${describe(wanted)}`, {
+        old: false,
+      })
   }
 }
 

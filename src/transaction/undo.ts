@@ -15,7 +15,7 @@ import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
-import type { ListedTransaction } from './transactions.ts'
+import { inForceSince, type ListedTransaction } from './transactions.ts'
 import {
   type PlannedContent,
   planUndoPaths,
@@ -58,6 +58,8 @@ export interface UndoPlan {
   readonly kind: UndoRequest['kind']
   /** What it is told as: what was named, and of an undo what was taken along, too. */
   readonly subject: readonly LoggedEntry[]
+  /** Of a redo: what else comes back, since it was taken back together with the subject. Oldest first. */
+  readonly together: readonly LoggedEntry[]
   /** Those that are taken back: what was asked for, and what was taken along. Newest first. */
   readonly transactions: readonly ReadTransaction[]
   readonly paths: UndoPaths
@@ -206,8 +208,22 @@ async function planOnce(
     transitions: planned.systems.flatMap((system) => system.transitions),
   })
   return {
-    plan: finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+    plan: {
+      ...finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+      together: broughtBackWith(parts, request, newestFirst),
+    },
   }
+}
+
+function broughtBackWith(
+  { listed }: UndoParts,
+  { kind, subject }: UndoRequest,
+  chosen: readonly ListedTransaction[],
+): readonly LoggedEntry[] {
+  const undos = chosen.map(({ entry }) => entry)
+  return listed.flatMap(({ entry, undoneBy }) =>
+    kind === 'redo' && undoneBy && undos.includes(undoneBy) && !subject.includes(entry) ? [entry] : [],
+  )
 }
 
 /** Fails where a content that is to come back cannot be had; of what stays as it is, the other side is then left out. */
@@ -248,7 +264,7 @@ function finish(
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
   },
-): UndoPlan {
+): Omit<UndoPlan, 'together'> {
   const { paths, systems } = work.planned
   const packages = systems.flatMap(({ transitions }) => transitions)
   const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))
@@ -338,7 +354,7 @@ function blockOf(
   }
 }
 
-/** The newest transaction that changed a package, later than the oldest of those that are taken back. */
+/** The newest transaction that changed a package, later than the oldest of those that are taken back; an undo of what came later still only where nothing else did. */
 function laterWith(
   listed: readonly ListedTransaction[],
   chosen: readonly ListedTransaction[],
@@ -346,15 +362,14 @@ function laterWith(
   /** Those that only took it away count, too. */
   { gone = false }: { readonly gone?: boolean } = {},
 ): ListedTransaction | undefined {
-  const first = listed.findIndex((each) => chosen.includes(each))
-  return listed
-    .slice(first + 1)
-    .findLast(
-      (each) =>
-        !chosen.includes(each) &&
-        each.undoneBy === undefined &&
-        each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined)),
-    )
+  const later = inForceSince(
+    listed,
+    listed.findIndex((each) => chosen.includes(each)),
+  )
+  const isIt = (each: ListedTransaction) =>
+    !chosen.includes(each) &&
+    each.document.packages.some((changed) => changed.name === name && (gone || changed.to !== undefined))
+  return later.changes.findLast(isIt) ?? later.settled.findLast(isIt)
 }
 
 /** All of them are in the details. */

@@ -46,6 +46,23 @@ test('what cannot be done is refused by name, nothing is changed, and the next s
   await context.test('an unknown transaction', async () => {
     const says = [/Cannot find transaction "99"/, /Nothing was changed. vml tx list/]
     await refused(chroot, vml('undo', '99'), { status: 4, says })
+    // A look changes nothing in any case.
+    const looked = [/Cannot find transaction "99"\n {5}vml tx list shows them\n/]
+    await refused(chroot, vml('show', '99'), { status: 4, says: looked })
+    const confirmed = [/Cannot find transaction "99"\n {5}Nothing was changed. vml tx list/]
+    await refused(chroot, vml('confirm', '99'), { status: 4, says: confirmed })
+    await refused(chroot, vml('confirm', '1'), { status: 4, says: [/Cannot confirm #1: nobody waits/] })
+  })
+
+  await context.test('words that are none', async () => {
+    const watched = [/Cannot do "foo": what is watched has add, rm and list\n/]
+    await refused(chroot, vml('watch', 'foo'), { status: 2, says: watched })
+    await refused(chroot, vml('watch', 'add'), { status: 2, says: [/Cannot add no path/] })
+    const notFound = (verb: string) => new RegExp(`A command was not found\\..* vml tx ${verb} -- sh -c`)
+    for (const verb of ['run', 'try'])
+      await refused(chroot, vml(verb, '--', 'nosuch'), { status: 1, says: [notFound(verb)] })
+    const asUser = ['setpriv', '--reuid=65534', '--clear-groups', 'env', 'HOME=/tmp', ...vml('list')]
+    await refused(chroot, asUser, { status: 1, says: [/: only root may\n {5}Repeat it with sudo\n/] })
   })
 
   await context.test('one that was undone already, and redone, and undone again', async () => {

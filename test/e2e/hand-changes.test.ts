@@ -193,3 +193,31 @@ test('a folder deeper than any call reaches keeps nothing else from being record
   assert.match(told.stderr, /z" cannot be recorded as changed by hand: longer than the 4095 bytes/)
   assert.ok((await paths(chroot, 1)).includes('M /etc/issue'))
 })
+
+test('a program that was changed by hand and cannot be had again: no way is offered that needs it, and one that does not is not refused', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(joe('1.0'))
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('apt-get install -y joe')
+  await chroot.sh('echo x >>/usr/bin/joe')
+  const failed = { mayFail: true }
+  assert.equal((await chroot.vml(['tx', 'undo', '1'], failed)).status, 3)
+  await chroot.sh('apt-get install -y joe')
+  await chroot.sh('apt-get purge -y joe')
+  assert.equal((await transactions(chroot))[1]?.complete, false)
+  const alone = await chroot.vml(['tx', 'undo', '2'], failed)
+  assert.equal(alone.status, 14)
+  assert.doesNotMatch(alone.stderr, /can be done|--to-before/)
+  // The package would come back without it.
+  for (const also of [['--dry-run'], []]) {
+    const half = await chroot.vml(['tx', 'undo', '--to-before', '2', ...also], failed)
+    assert.match(
+      half.stderr,
+      /^vml: Cannot get "\/usr\/bin\/joe" as it was before #2: .*\n +Nothing was changed/,
+    )
+  }
+  const whole = await chroot.vml(['tx', 'undo', '--to-before', '1'])
+  assert.doesNotMatch(whole.stdout, /stays/)
+  assert.equal((await chroot.sh('ls /usr/bin/joe /etc/joe.conf', failed)).stdout, '')
+})

@@ -93,3 +93,44 @@ test('of a run of apt that was killed only what it wrote itself is put back; mar
   assert.doesNotMatch(ended, /left as/)
   assert.equal(readFileSync(join(chroot.path, 'var/lib/apt/extended_states'), 'latin1'), marks)
 })
+
+test('what is written between a crash in a commit and its recovery stays, and is told; what the commit had replaced lies beside it', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /opt/d; cd /opt/d; for n in $(seq 1000 4999); do echo old$n >$n; done')
+  const run = chroot.start([
+    'vml',
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'cd /opt/d; for f in *; do echo new >$f; done',
+  ])
+  const read = (name: string) => readFileSync(join(chroot.path, 'opt/d', name), 'latin1')
+  const ended = new Promise((resolve) => run.once('exit', resolve))
+  for (let isEnded = false; !isEnded && read('1300') !== 'new\n';)
+    isEnded = await Promise.race([
+      ended.then(() => true),
+      new Promise<false>((resolve) => setImmediate(() => resolve(false))),
+    ])
+  run.kill('SIGKILL')
+  await ended
+  const state = readFileSync(join(chroot.path, 'var/lib/vml/stage/open/journal/state'), 'latin1')
+  assert.equal(state, 'COMMITTING\n')
+  assert.equal(read('4999'), 'old4999\n')
+  // The last one has not been replaced: what the journal keeps is the same file by a second name.
+  await chroot.sh('cd /opt/d; echo mine >>1000; echo saved >x; mv x 1001; echo mine >>4999')
+  const { stderr } = await chroot.vml(['tx', 'recover'])
+  assert.match(stderr, /"\/opt\/d\/1000" \(before it: "\/opt\/d\/1000\.old"\)/)
+  assert.match(stderr, /nothing of it was kept \(Cannot commit "\/opt\/d\/4999": it has changed meanwhile\)/)
+  assert.deepEqual(['1000', '1000.old', '1001', '1001.old', '1002', '1300', '4999'].map(read), [
+    'new\nmine\n',
+    'old1000\n',
+    'saved\n',
+    'old1001\n',
+    'old1002\n',
+    'old1300\n',
+    'old4999\nmine\n',
+  ])
+  assert.equal((await chroot.sh('ls /opt/d | wc -l')).stdout.trim(), '4002')
+})

@@ -23,7 +23,10 @@ test('files are compared with their packages, their owner is told, a pinned pack
   assert.match((await chroot.vml(['tx', 'verify', 'tiny-program'])).stderr, /1 file of configuration changed/)
   const unheard = await chroot.vml(['tx', 'pin', 'no-such-program'], { mayFail: true })
   assert.equal(unheard.status, 4)
-  assert.match(unheard.stderr, /Cannot find the package no-such-program\n/)
+  assert.match(
+    unheard.stderr,
+    /Cannot find the package no-such-program\n {5}A name is as dpkg --list shows it\. Nothing was changed\n/,
+  )
   await chroot.vml(['tx', 'pin', 'tiny-program'])
   assert.equal((await chroot.run(['apt-mark', 'showhold'])).stdout, 'tiny-program\n')
   const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
@@ -67,8 +70,6 @@ test('files are compared with their packages, their owner is told, a pinned pack
     assert.match(stderr, /the folder that the command was started in was removed\n.*Nothing was changed/)
   }
   const checked = await chroot.vml(['tx', 'check'], { mayFail: true })
-  assert.match(
-    checked.stderr,
-    /transactions; none lacks anything\nWhat lies in the logbook itself was not read: vml check .* --read-data/,
-  )
+  assert.match(checked.stdout, /transactions; none lacks anything\n/)
+  assert.match(checked.stderr, /What lies in the logbook itself was not read: vml check .* --read-data/)
 })

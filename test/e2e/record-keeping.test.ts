@@ -117,6 +117,8 @@ test('a record whose delta stands on a file that was written into says that it i
     (await list(chroot)).map(({ complete }) => complete),
     [true, false, true],
   )
+  // Known already, with the change by hand that has no copy of what was there.
+  assert.match((await chroot.vml(['tx', 'check'])).stdout, /^4 transactions; 2 incomplete: #2, #3\n$/)
   // It was changed by hand since, and stays in any case.
   const undo = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
   assert.equal(undo.status, 3)

@@ -63,6 +63,26 @@ test('a command is one transaction: undone alone, redone, and later work stays (
   assert.equal((await chroot.sh('grep -c -e tool -e mine /run/old/hosts', failed)).stdout, '0\n')
 })
 
+test('with --quiet the results stay: what was made, and as which number', async () => {
+  const quiet = async (...words: readonly string[]) => await chroot.vml(['tx', ...words, '--quiet'])
+  const run = await chroot.vml(['tx', 'run', '--quiet', '--', 'sh', '-c', 'echo a >/etc/one; echo said'])
+  // Standard output is the command's.
+  assert.equal(run.stdout, 'said\n')
+  assert.match(run.stderr, /^#1: 1 created, .* vml tx undo 1\n$/)
+  const undo = await quiet('undo', '1')
+  assert.match(undo.stdout, /^Undone as #2: .*\n$/)
+  assert.equal(undo.stderr, '')
+  const plan = await quiet('redo', '1', '--dry-run')
+  assert.match(plan.stdout, /^Would redo #1\n {2}1 path created, 2 B to write\n/)
+  const loud = await chroot.vml(['tx', 'redo', '1'])
+  assert.match(loud.stdout, /^Redone as #3: .*\n$/)
+  assert.match(
+    loud.stderr,
+    /^Redo #1\n {2}1 path created, 2 B to write\n[^]*^To take it back: vml tx undo 3$/m,
+  )
+  await quiet('undo', '3')
+})
+
 test('several are taken back in one step, and what was done between them stays', async () => {
   for (const [name, text] of [
     ['one', 'a'],
@@ -90,7 +110,9 @@ test('a command that fails changes nothing, one that changes nothing is no trans
   )
   assert.equal(run.status, 1)
   assert.match(run.stderr, /ended with status 7: nothing of it was kept/)
-  await chroot.vml(['tx', 'run', '--', 'true'])
+  const nothing = await chroot.vml(['tx', 'run', '--json', '--', 'true'])
+  assert.doesNotMatch(nothing.stdout, /committing/)
+  assert.match(nothing.stdout, /"outcome":"nothing"/)
   assert.equal(changed(before), '')
   assert.deepEqual(await listed(), [])
 })
@@ -166,6 +188,11 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
     (await chroot.vml(['tx', 'list'])).stdout.match(/\[[^\]]*\]$/gm)?.toReversed() ?? []
   assert.deepEqual(await marks(), ['[undone by #4, in part]'])
   assert.match((await chroot.vml(['tx', 'show', '1'])).stdout, /undone by #4, in part; vml tx redo 1 /)
+  const rest = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.match(
+    rest.stderr,
+    /^vml: Cannot take back #1: #4 did it already, in part: lib stayed\n {5}.* vml tx redo 1, then vml tx undo 1\n/,
+  )
   await chroot.vml(['tx', 'redo', '1'])
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
   assert.deepEqual((await marks()).slice(0, 2), ['[undone by #6]', '[undone by #6]'])
@@ -173,6 +200,9 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   assert.equal(gone.stdout, '')
   const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
   assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
+  await chroot.vml(['tx', 'redo', '2'])
+  const { stdout: titles } = await chroot.vml(['tx', 'list'])
+  assert.match(titles, /^#7 .* redo #2: apt-get .*, #1: apt-get /)
   await chroot.vml(['tx', 'disable'])
 })
 

@@ -39,7 +39,7 @@ test('C03, L5: what was tried changes nothing, is shown by meaning, and is commi
   assert.match(tried.stdout, /M \/etc\/tool\.conf\n +-version=1\n +\+version=2\n/)
   assert.match(tried.stdout, /needs about .* free/)
   assert.match(tried.stdout, /passed: dpkg --audit, packages that others need/)
-  assert.match(tried.stderr, /vml tx commit.*vml tx discard/)
+  assert.match(tried.stdout, /vml tx commit.*vml tx discard/)
   assert.equal(differences(chroot, before), '')
 
   const refused = await chroot.vml(['tx', 'run', '--', 'true'], { mayFail: true })
@@ -82,6 +82,20 @@ test('C03, U2: what was tried is thrown away when asked, at once with --discard,
   // A9: apt had nothing to do.
   await chroot.run(['apt-get', '-y', '-q', 'install', 'tool'])
   assert.deepEqual(await numbers(chroot), [1])
+})
+
+test('what a trial writes where no stage holds it is told, and not called unchanged', async () => {
+  const chroot = await plainMachine()
+  const line = 'echo 4 >/etc/calibration; echo done >/tmp/out; echo done >/var/log/out'
+  const tried = await chroot.vml(['tx', 'try', '--', 'sh', '-c', line])
+  assert.match(tried.stdout, /\+ \/etc\/calibration\n/)
+  assert.match(tried.stdout, /and not thrown away: \/tmp\/out, \/var\/log\/out\nNothing else was changed/)
+  const thrown = await chroot.vml(['tx', 'discard'])
+  assert.doesNotMatch(thrown.stdout, /Nothing was changed/)
+  assert.ok(existsSync(join(chroot.path, 'tmp/out')))
+  const quiet = await chroot.vml(['tx', 'try', '--discard', '--', 'touch', '/etc/calibration'])
+  assert.doesNotMatch(quiet.stdout, /Written at once/)
+  assert.match(quiet.stdout, /Nothing was changed, and it is thrown away/)
 })
 
 test('C03: what was changed below what was tried is never overwritten by its commit', async () => {

@@ -2,17 +2,19 @@
 import { recordKeepingOf } from '../../app/record-keeping.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { checkPins } from '../../transaction/check-pins.ts'
-import { listTransactions } from '../../transaction/transactions.ts'
+import { entryName } from '../../engine/entries.ts'
+import { type ListedTransaction, listTransactions } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { defineCommand } from '../command.ts'
 import { plural } from '../format.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
 
 const incompleteStatus = 1
+const namesMax = 20
 
 export const check = defineCommand({
   description:
-    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list. Then the budget is seen to. The logbook itself is checked by vml check.',
+    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list; the status is 1 where something was found that was not known before. Then the budget is seen to. The logbook itself is checked by vml check.',
   operands: [],
   options: { budget: budgetOption },
   examples: [
@@ -42,16 +44,26 @@ export const check = defineCommand({
       incomplete: numbers(incomplete),
       dropped: numbers(dropped),
     })
-    out.note(
+    out.line(
       [
         plural(listed.length, 'transaction'),
-        incomplete.length === 0 ? 'none lacks anything' : `${incomplete.length} incomplete`,
+        incomplete.length === 0
+          ? 'none lacks anything'
+          : `${incomplete.length} incomplete: ${namesOf(incomplete)}`,
         ...(dropped.length === 0 ? [] : [`${dropped.length} without pre-images, for the budget`]),
       ].join('; '),
     )
+    if (incomplete.length > 0) out.note('vml tx show tells of each what cannot be had')
     out.note(
       'What lies in the logbook itself was not read: vml check --logbook /var/lib/vml/logbook --read-data does that',
     )
+    // What was known before is named each time; the status says whether something came to it.
     return found === 0 ? 0 : incompleteStatus
   },
 })
+
+function namesOf(listed: readonly ListedTransaction[]): string {
+  const names = listed.slice(0, namesMax).map(({ entry }) => entryName(entry))
+  const left = listed.length - names.length
+  return `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
+}

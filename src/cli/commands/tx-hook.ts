@@ -154,5 +154,5 @@ function tellLive({ out }: Context, reason: string): void {
 async function tellEnd({ out }: Context, end: StageEnd | undefined): Promise<void> {
   if (end?.kind !== 'recorded') return
   const { printRecorded } = await import('../print-transaction.ts')
-  printRecorded(out, end.transaction)
+  printRecorded(out, end.transaction, { say: 'aside' })
 }

@@ -8,7 +8,7 @@ import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { describeProbation, isOnProbation, type ProbationOf } from '../probation-state.ts'
-import { type Style, table } from '../style.ts'
+import { columnWidths, type Style, table, truncate } from '../style.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
 
 export const command = defineCommand({
@@ -34,9 +34,26 @@ export const command = defineCommand({
     if (out.json) return
     if (listed.length === 0) out.note(`No transaction ${await noneText(context, options.on)}`)
     const { style } = out
-    for (const line of table(transactions.map((each) => rowOf(each, probationOf, style)))) out.line(line)
+    const rows = transactions.map((each) => rowOf(each, probationOf, style))
+    for (const line of transactionTable(rows, out.width)) out.line(line)
   },
 })
+
+const titleColumn = 2
+/** A title is a whole command, or what somebody gave: one long one is not to move all others out of sight. */
+const titleWidthMax = 60
+const titleWidthMin = 20
+
+/** Titles are cut on a terminal alone, of `width` columns: elsewhere a program reads them, or a file keeps them. */
+export function transactionTable(rows: readonly (readonly string[])[], width: number | undefined): string[] {
+  if (width === undefined) return table(rows, [], titleWidthMax)
+  const widths = columnWidths(rows)
+  const others = widths.reduce((sum, each) => sum + each + 2, 0) - (widths[titleColumn] ?? 0) - 2
+  const room = Math.max(titleWidthMin, Math.min(titleWidthMax, width - others))
+  return table(
+    rows.map((row) => row.map((cell, column) => (column === titleColumn ? truncate(cell, room) : cell))),
+  )
+}
 
 async function noneText(context: Context, machine: string | undefined): Promise<string> {
   if (machine !== undefined) return `of ${machine} yet: vml tx run --on ${machine} -- COMMAND`

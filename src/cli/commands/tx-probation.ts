@@ -2,7 +2,8 @@
 import { requireRoot } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimProbations, confirmProbation, goOnWithProbation } from '../../app/probations.ts'
-import { VmlError } from '../../base/failure.ts'
+import { isFailure, VmlError } from '../../base/failure.ts'
+import { findTransaction, listTransactions } from '../../transaction/transactions.ts'
 import { defineCommand } from '../command.ts'
 import { shown } from '../options.ts'
 import { tellEnd } from '../probation.ts'
@@ -24,7 +25,12 @@ export const confirm = defineCommand({
     if (number === undefined)
       throw new VmlError('usage', `Cannot take "${shown(typed)}" for a transaction: it is a number such as 7`)
     const logbook = await context.openSystemLogbook()
-    await confirmProbation(openTransactionParts(context, logbook), Number(number))
+    await confirmProbation(openTransactionParts(context, logbook), Number(number)).catch(
+      async (error: unknown) => {
+        if (isFailure(error, 'not-found')) findTransaction(await listTransactions(logbook, context), number)
+        throw error
+      },
+    )
     context.out.document({ schema: 1, number: Number(number), outcome: 'confirmed' })
     context.out.note(`#${number} stays`)
   },

@@ -41,6 +41,6 @@ export const recover = defineCommand({
     out.document({ schema: 1, outcome: recovered.kind })
     out.note(describeRecovered(recovered) ?? 'Nothing was left behind')
     if (recovered.kind === 'recorded' && recovered.end.kind === 'recorded')
-      printRecorded(out, recovered.end.transaction)
+      printRecorded(out, recovered.end.transaction, { say: 'line' })
   },
 })

@@ -23,7 +23,7 @@ import { recoverFirst } from '../recover-first.ts'
 
 export const command = defineCommand({
   description:
-    'Runs a command, as root, in a stage: the machine is not touched while it runs. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing is changed.',
+    'Runs a command, as root, in a stage: the machine is not touched while it runs, but for /tmp, /var/tmp, /run and /var/log, which are the real ones. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing of it is kept.',
   operands: [
     { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
   ],
@@ -100,7 +100,8 @@ export const command = defineCommand({
           if (options.strict) requirePassed(await check())
           locks.use(await keepRpmOut(context))
           context.whenCancelled('the transaction is being committed: vml tx list tells whether it was')
-          context.reporter.progress({ phase: `committing ${countsText(looked.changeSet.changes)}` })
+          const counts = countsText(looked.changeSet.changes)
+          if (counts !== '') context.reporter.progress({ phase: `committing ${counts}` })
           return 'commit'
         }).catch(async (error: unknown) => {
           // It tells so before anything was run.
@@ -119,7 +120,7 @@ export const command = defineCommand({
       return outcome.exitStatus === 0 || options.keepFailed ? 0 : failedStatus
     }
     const { transaction } = outcome.end
-    printRecorded(out, transaction)
+    printRecorded(out, transaction, { say: 'aside' })
     if (transaction.document.mode === 'staged') printKeptAllTheSame(out, outcome.exitStatus)
     const watch = watched
       ? await beginProbationOf(context, logbook, parts, { transaction, request: watched })
@@ -130,7 +131,7 @@ export const command = defineCommand({
       ...(watch ? { watch: watch.outcome } : {}),
     })
     if (outcome.exitStatus === 0 || transaction.document.mode === 'staged') return watch?.status
-    out.note(
+    out.aside(
       `The command ended with status ${outcome.exitStatus}; what it changed stays until it is taken back`,
     )
     return failedStatus

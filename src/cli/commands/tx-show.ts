@@ -39,7 +39,7 @@ export const command = defineCommand({
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
     const { logbook, listed: all, probationOf } = await listedOf(context, options.on)
-    const listed = findTransaction(all, typed)
+    const listed = findTransaction(all, typed, 'look')
     const { document, changes } = await readTransaction(logbook.repository, listed.entry, { signal })
     out.document({
       schema: 1,

@@ -10,18 +10,20 @@ import { requirePassed } from '../../transaction/stage-checks.ts'
 import { withStageLock } from '../../transaction/stage-lock.ts'
 import { previewStage, type StagePreview } from '../../transaction/stage-preview.ts'
 import { keepWaiting } from '../../transaction/waiting-stage.ts'
+import { writtenAtOnce } from '../../transaction/written-at-once.ts'
 import { isNothingMeant } from '../../model/mere-writing.ts'
+import type { RawPath } from '../../model/raw-path.ts'
 import type { Validation } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
-import { printRecorded } from '../print-transaction.ts'
-import { printPreview } from '../print-tried.ts'
+import { printNotFound, printRecorded } from '../print-transaction.ts'
+import { printPreview, printWrittenAtOnce } from '../print-tried.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { commandTransaction } from '../command-transaction.ts'
 
 export const tryCommand = defineCommand({
   description:
-    'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
+    'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is, but for /tmp, /var/tmp, /run and /var/log, which are the real ones: what is written there is written at once, and stays. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
   operands: [
     { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
   ],
@@ -44,8 +46,10 @@ export const tryCommand = defineCommand({
     const { request, run } = commandTransaction(context, operands, options)
     let preview: StagePreview | undefined
     let checks: readonly Validation[] = []
+    let written: readonly RawPath[] = []
     const outcome = await runTransaction(parts, request, run, async (decision) => {
       const { exitStatus, looked } = decision
+      written = writtenAtOnce(parts, Date.parse(looked.stage.note.startedAt))
       if (exitStatus !== 0) return 'discard'
       checks = await decision.check()
       preview = await previewStage(parts, looked)
@@ -63,15 +67,21 @@ export const tryCommand = defineCommand({
       exit_status: outcome.exitStatus,
       ...(preview ? describePreview(preview) : {}),
       validations: checks,
+      written_at_once: written.map(printable),
     })
+    printWrittenAtOnce(out, written)
     if (failed) {
-      out.note(`The command ended with status ${outcome.exitStatus}: nothing of it was kept`)
+      out.line(
+        `The command ended with status ${outcome.exitStatus}: nothing ${written.length === 0 ? '' : 'else '}of it was kept`,
+      )
+      printNotFound(out, outcome.exitStatus, 'try')
       return failedStatus
     }
-    if (isNothing) out.note('It would change nothing')
+    const unchanged = written.length === 0 ? 'Nothing was changed' : 'Nothing else was changed'
+    if (isNothing) out.line(written.length === 0 ? 'It would change nothing' : 'It would change nothing else')
     else if (outcome.kind === 'kept')
-      out.note('Nothing was changed. To have exactly this: vml tx commit. To throw it away: vml tx discard')
-    else out.note('Nothing was changed, and it is thrown away')
+      out.line(`${unchanged}. To have exactly this: vml tx commit. To throw it away: vml tx discard`)
+    else out.line(`${unchanged}, and it is thrown away`)
   },
 })
 
@@ -108,12 +118,13 @@ export const commit = defineCommand({
       validations: document.validations,
       complete: document.complete,
     })
-    printRecorded(out, end.transaction)
+    printRecorded(out, end.transaction, { say: 'line' })
   },
 })
 
 export const discard = defineCommand({
-  description: 'Throws away what vml tx try left waiting. The machine stays as it is.',
+  description:
+    'Throws away what vml tx try left waiting. The machine stays as it is, with what the command has written to /tmp, /var/tmp, /run and /var/log.',
   operands: [],
   options: {},
   examples: [
@@ -125,7 +136,7 @@ export const discard = defineCommand({
     const parts = await openParts(context, 'throw away what was tried')
     const title = await discardTried(parts)
     context.out.document({ schema: 1, outcome: 'discarded', title })
-    context.out.note(`Thrown away: "${title}". Nothing was changed`)
+    context.out.line(`Thrown away: "${title}". Nothing of it was committed`)
   },
 })
 

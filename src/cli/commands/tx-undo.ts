@@ -6,7 +6,7 @@ import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
-import { isNothing, runUndo } from '../../transaction/run-undo.ts'
+import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
 import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
@@ -18,10 +18,12 @@ import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
+import { asNotes } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
-import { describePlan, printUndoPlan, proofText } from '../print-transaction.ts'
+import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
+import { type TakeBack, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
@@ -66,14 +68,20 @@ export const undo = defineCommand({
         hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
       })
     const choose = (listed: readonly ListedTransaction[]) => {
-      const chosen =
-        toBefore === undefined
-          ? [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
-          : fromThen(listed, findTransaction(listed, toBefore))
-      if (toBefore === undefined) for (const one of chosen) requireNotUndone(one)
+      if (toBefore !== undefined) {
+        const first = findTransaction(listed, toBefore)
+        const chosen = fromThen(listed, first)
+        return {
+          subject: chosen.map(({ entry }) => entry),
+          transactions: chosen,
+          title: undoToBeforeTitle(first.entry),
+        }
+      }
+      const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
+      for (const one of chosen) requireNotUndone(one, listed)
       return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
     }
-    return await takeBack(context, 'undo', choose, options)
+    return await takeBack(context, { kind: 'undo', typed: operands, choose, options })
   },
 })
 
@@ -95,33 +103,12 @@ export const redo = defineCommand({
         hint: 'Nothing was changed. vml tx list shows what was',
       })
     }
-    return await takeBack(context, 'redo', choose, options)
+    return await takeBack(context, { kind: 'redo', typed: [typed], choose, options })
   },
 })
 
-interface TakeBackOptions {
-  readonly on: string | undefined
-  readonly withDependents: boolean
-  readonly keepNeeded: boolean
-  readonly data: boolean
-  readonly leaveData: boolean
-  readonly scripts: boolean
-  readonly pinned: boolean
-  readonly dryRun: boolean
-}
-
-interface TakeBackChoice {
-  readonly kind: UndoRequest['kind']
-  readonly choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>
-  readonly options: TakeBackOptions
-}
-
-async function takeBack(
-  context: Context,
-  kind: UndoRequest['kind'],
-  choose: (listed: readonly ListedTransaction[]) => Pick<UndoRequest, 'subject' | 'transactions'>,
-  options: TakeBackOptions,
-): Promise<number | void> {
+async function takeBack(context: Context, asked: TakeBack): Promise<number | void> {
+  const { kind, options } = asked
   if (options.withDependents && options.keepNeeded)
     throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
       hint: 'Give one of them',
@@ -129,7 +116,7 @@ async function takeBack(
   if (options.on !== undefined) {
     requireNoneOf({ '--scripts': options.scripts })
     const { takeBackOn } = await import('../undo-on.ts')
-    return await takeBackOn(context, options.on, { kind, choose, options })
+    return await takeBackOn(context, options.on, asked)
   }
   const { out } = context
   context.whenCancelled('nothing was changed')
@@ -142,7 +129,7 @@ async function takeBack(
   }
   await using owned = new AsyncDisposableStack()
   if (!options.dryRun) owned.use(await keepPackagesOut(context))
-  const choosePlan = async () => owned.use(await planTakeBack(context, logbook, { kind, choose, options }))
+  const choosePlan = async () => owned.use(await planTakeBack(context, logbook, asked))
   let planned = await choosePlan()
   // What was changed by hand until now becomes a transaction of its own, which the plan then knows of. Where it is refused, nothing is recorded.
   if (!options.dryRun && !isNothing(planned.plan) && (await parts.beforeChange?.()))
@@ -151,26 +138,18 @@ async function takeBack(
   const { run, listed } = opened
   const names = plan.subject.map(entryName).join(', ')
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
-  out.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
-  const together = listed.filter(
-    ({ entry, undoneBy }) =>
-      kind === 'redo' &&
-      !plan.subject.includes(entry) &&
-      plan.transactions.some((each) => each.entry === undoneBy),
-  )
-  if (together.length > 0)
-    out.line(
-      `  with ${together.map(({ entry }) => entryName(entry)).join(', ')}, taken back together with it`,
-    )
+  const told = options.dryRun ? out : asNotes(out)
+  told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
+  printTogether(told, plan)
   const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
   if (kind === 'redo' && inPart?.undoneBy)
-    out.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
-  if (scripted) scripted.printScriptedPlan(out, plan)
+    told.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
+  if (scripted) scripted.printScriptedPlan(told, plan)
   else {
-    printUndoPlan(out, plan, out.verbose)
-    printNeeds(out, undoNeeds(run, plan))
+    printUndoPlan(out, plan, told)
+    printNeeds(told, undoNeeds(run, plan))
   }
-  printPinned(out, pinned, options.pinned)
+  printPinned(told, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
@@ -178,7 +157,7 @@ async function takeBack(
     printChoices(out, choices, given)
     const described = describeChoices(choices, given)
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
-    if (isNothing(plan)) out.note('Everything is as it was before already: nothing was changed')
+    if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
     return
   }
   if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
@@ -195,10 +174,10 @@ async function takeBack(
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.note(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
+  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
   out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
   if (plan.paths.conflicts.length === 0) return
-  out.note(stayedNote(plan))
+  out.line(stayedNote(plan))
   return partialStatus
 }
 
@@ -213,20 +192,19 @@ interface PlannedTakeBack extends AsyncDisposable {
 }
 
 /** Reads only, and fails with all that is known to be in the way. */
-async function planTakeBack(
-  context: Context,
-  logbook: Logbook,
-  { kind, choose, options }: TakeBackChoice,
-): Promise<PlannedTakeBack> {
-  const opened = await openUndoRun(context, logbook, ['vml', 'tx', kind])
+async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack): Promise<PlannedTakeBack> {
+  const { kind, options } = asked
   await using owned = new AsyncDisposableStack()
-  owned.use(opened)
-  const { run, listed } = opened
+  const undo = owned.use(await openUndoRun(context, logbook, typedCommand(asked)))
+  const { listed } = undo
+  const { title, ...chosen } = asked.choose(listed)
+  const run = { ...undo.run, title }
+  const opened = { ...undo, run }
   const stateHooks = options.leaveData ? [] : opened.stateHooks()
   const undoParts = { place: run, logbook, listed, contents: run.contents, stateHooks }
   const request: UndoRequest = {
     kind,
-    ...choose(listed),
+    ...chosen,
     data: options.data,
     needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
     scripts: options.scripts,

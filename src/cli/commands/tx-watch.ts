@@ -108,10 +108,12 @@ async function changePaths(
     if (all.length === 0) out.note('No further paths: vml tx watch add PATH')
     return
   }
-  if ((action !== 'add' && action !== 'rm') || paths.length === 0)
-    throw new VmlError('usage', `Cannot do "${shown(action)}" with ${paths.length} paths`, {
-      hint: 'vml tx watch add PATH..., vml tx watch rm PATH..., vml tx watch list',
+  const hint = 'vml tx watch add PATH..., vml tx watch rm PATH..., vml tx watch list'
+  if (action !== 'add' && action !== 'rm')
+    throw new VmlError('usage', `Cannot do "${shown(action)}": what is watched has add, rm and list`, {
+      hint,
     })
+  if (paths.length === 0) throw new VmlError('usage', `Cannot ${action} no path: none is given`, { hint })
   if (isDryRun) {
     out.note(
       `Would ${action === 'add' ? 'add to' : 'take out of'} ${extraPathFile}: ${paths.map(printable).join(', ')}`,

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  existsSync,
+  globSync,
+  lstatSync,
+  readFileSync,
+  renameSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
+import { watchedDisk } from '../../test/stage-commit-disk.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { commit, keptAt, type PreparedCommit } from './commit.ts'
+import type { CommitDisk } from './commit-disk.ts'
+import { forgetJournal } from './forget-journal.ts'
+import { readJournal } from './journal.ts'
+import { recover } from './recover.ts'
+
+type Bench = ReturnType<typeof openBench>
+
+/** What somebody does to a file, after a commit was cut off or before its journal is forgotten. */
+const edits: Readonly<Record<string, (file: string) => void>> = {
+  'is written into': (file) => appendFileSync(file, 'mine\n'),
+  'is replaced by another one': (file) => {
+    writeFileSync(`${file}~`, `${readFileSync(file, 'utf8')}mine\n`)
+    renameSync(`${file}~`, file)
+  },
+}
+
+const targets: readonly string[] = [
+  'changed',
+  'twin',
+  'file-to-folder',
+  'file-to-folder/in/x',
+  'folder-to-file',
+  'folder-to-file/in',
+  'gone/deep/file',
+  'new',
+  'new-folder/new',
+  'new-folder/deep/n',
+]
+
+/** Of a folder that goes as a whole, whoever has it open can still write into it. */
+const inGone: readonly string[] = ['folder-to-file/in', 'gone/deep/file']
+
+const ways: Readonly<Record<string, (bench: Bench) => void>> = {
+  vml: (bench) => recoverByVml(bench),
+  'vml backward': (bench) => recoverByVml(bench, 'backward'),
+  'dash, or else dash --backward': (bench) => {
+    if (!runScript(bench, 'dash')) assert.ok(runScript(bench, 'dash', '--backward'))
+    recoverByVml(bench)
+  },
+  'busybox --backward': (bench) => {
+    runScript(bench, 'busybox sh', '--backward')
+    recoverByVml(bench)
+  },
+}
+
+test('what somebody writes after a commit was cut off, wherever that was, is there after the recovery; and so is what the commit had replaced (issue 4)', () => {
+  let cases = 0
+  let writtenToNew = 0
+  let at = 0
+  for (let isOver = false; !isOver; at++) {
+    for (const [index, target] of targets.entries())
+      for (const [edited, edit] of Object.entries(edits))
+        for (const [way, runWay] of Object.entries(ways)) {
+          // All of them, one in some: each call is met by each way, and each target by each edit.
+          if ((cases++ + at * 5) % everyNth > 0) continue
+          using bench = openBench()
+          const prepared = bench.prepare(plain)
+          isOver = !isCutOff(prepared, at)
+          const file = fileOf(bench, prepared, target)
+          if (file === undefined) continue
+          const old = contentBefore(bench, target)
+          const isNew = old !== undefined && !readFileSync(file).equals(old)
+          edit(file)
+          // Within a tick of the clock it has no later time.
+          const later = Date.now() / 1000 + 5
+          utimesSync(file, later, later)
+          const mine = readFileSync(file)
+          const note = `${target} ${edited} after call ${at}, then ${way} (${index})`
+          try {
+            runWay(bench)
+          } catch (error) {
+            throw new Error(note, { cause: error })
+          }
+          const contents = contentsBelow(bench.root)
+          assert.ok(
+            contents.some((content) => content.equals(mine)),
+            `lost: ${note}`,
+          )
+          if (!isNew || !isTakenBack(bench)) continue
+          writtenToNew++
+          assert.ok(
+            contents.some((content) => content.equals(old)),
+            `what was there before is lost: ${note}`,
+          )
+        }
+  }
+  assert.ok(at > 20 && cases > 1500 && writtenToNew > 5, `${at} calls, ${cases} cases, ${writtenToNew}`)
+})
+
+const everyNth = 13
+
+/** False when the commit came to its end before. */
+function isCutOff(prepared: PreparedCommit, at: number): boolean {
+  let calls = 0
+  let isOff = false
+  const disk: CommitDisk = watchedDisk(plain, () => {
+    isOff ||= calls++ === at
+    if (isOff) throw new Error('Killed')
+  })
+  try {
+    commit(disk, prepared)
+  } catch (error) {
+    if (!isOff) throw error
+  }
+  return isOff
+}
+
+function fileOf(bench: Bench, { journal }: PreparedCommit, target: string): string | undefined {
+  const live = join(bench.root, target)
+  if (isFile(live)) return live
+  const kept = inGone.includes(target) ? keptAt(journal, pathOf(`/${target}`)) : undefined
+  const place = kept && Buffer.from(kept, 'latin1').toString()
+  return place !== undefined && isFile(place) ? place : undefined
+}
+
+function isFile(path: string): boolean {
+  return existsSync(path) && lstatSync(path).isFile()
+}
+
+function contentBefore(bench: Bench, target: string): Buffer | undefined {
+  const file = join(bench.folder, 'before', target)
+  return isFile(file) ? readFileSync(file) : undefined
+}
+
+function isTakenBack(bench: Bench): boolean {
+  return !existsSync(join(bench.root, '--odd'))
+}
+
+function contentsBelow(folder: string): Buffer[] {
+  return globSync('**/*', { cwd: folder })
+    .map((name) => join(folder, name))
+    .filter(isFile)
+    .map((file) => readFileSync(file))
+}
+
+function recoverByVml(bench: Bench, direction?: 'backward'): void {
+  const { journal } = recover(plain, rawFromString(bench.journal), direction)
+  if (journal) forgetJournal(plain, journal)
+  assert.equal(readJournal(rawFromString(bench.journal)), undefined)
+}
+
+function runScript(bench: Bench, shell: string, ...words: readonly string[]): boolean {
+  try {
+    execFileSync('/bin/sh', ['-c', `${shell} journal/recover.sh "$@"`, 'sh', ...words], {
+      cwd: bench.folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'status' in error && error.status === 1) return false
+    throw error
+  }
+}

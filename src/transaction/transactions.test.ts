@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { documentOf } from '../../test/recorded-transaction.ts'
+import { VmlError } from '../base/failure.ts'
+import type { EntryId } from '../model/ids.ts'
+import type { TransactionDocument } from '../model/transaction-record.ts'
+import { inForceSince, type ListedTransaction, requireNotUndone } from './transactions.ts'
+
+function listedOf(
+  number: number,
+  document: Partial<TransactionDocument>,
+  undoneBy?: ListedTransaction['entry'],
+): ListedTransaction {
+  const id = String(number).padStart(64, '0') as EntryId
+  const entry = { id, number } as ListedTransaction['entry']
+  return { entry, document: documentOf(document), undoneBy, undoneInPart: undoneBy !== undefined }
+}
+
+const transition = (name: string) => ({ name, architecture: 'all', fate: 'installed', to: '1' }) as const
+
+function refusalOf(one: ListedTransaction, listed: readonly ListedTransaction[]): string {
+  try {
+    requireNotUndone(one, listed)
+  } catch (error) {
+    assert.ok(error instanceof VmlError)
+    return `${error.message}\n${error.hint}`
+  }
+  return ''
+}
+
+test('what was taken back in part is not told as taken back: what stayed is named, and the way for the rest', () => {
+  const undo = listedOf(5, { packages: [transition('fit')], inPart: true })
+  const one = listedOf(2, { packages: [transition('fit'), transition('lib')] }, undo.entry)
+  const way = 'Nothing was changed. For the rest of it: vml tx redo 2, then vml tx undo 2'
+  assert.equal(
+    refusalOf(one, [one, undo]),
+    `Cannot take back #2: #5 did it already, in part: lib stayed\n${way}`,
+  )
+  const file = listedOf(2, {}, undo.entry)
+  assert.equal(
+    refusalOf(file, [file, undo]),
+    `Cannot take back #2: #5 did it already, in part: what had been changed since stayed\n${way}`,
+  )
+  assert.equal(
+    refusalOf({ ...file, undoneInPart: false }, [file, undo]),
+    'Cannot take back #2: #5 did it already\nNothing was changed. To bring it back: vml tx redo 2',
+  )
+  assert.equal(refusalOf({ ...file, undoneBy: undefined }, [file, undo]), '')
+})
+
+test('an undo of what came later is not in the way of an older one, but what it brought back into force', () => {
+  const [one, two, other] = [listedOf(1, {}), listedOf(2, {}), listedOf(3, {})]
+  const takesBack = (...taken: readonly ListedTransaction[]) => ({
+    takesBack: taken.map(({ entry }) => entry.id),
+  })
+  const numbers = (listed: readonly ListedTransaction[]) => listed.map(({ entry }) => entry.number)
+  const undo = listedOf(4, takesBack(two))
+  const back = listedOf(5, takesBack(undo, other))
+  const undone = [other, undo].map((each) => ({ ...each, undoneBy: back.entry }))
+  const listed = [one, two, ...undone, back]
+  const afterOne = inForceSince(listed, 0)
+  assert.deepEqual([numbers(afterOne.changes), numbers(afterOne.settled)], [[2], [5]])
+  // Of what came after #3, it is the only one.
+  assert.deepEqual(numbers(inForceSince(listed, 2).changes), [5])
+  const inPart = { ...back, document: { ...back.document, inPart: true } as const }
+  assert.deepEqual(numbers(inForceSince([one, two, ...undone, inPart], 0).changes), [2, 5])
+})
