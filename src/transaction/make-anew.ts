@@ -108,8 +108,7 @@ async function failureWhatever(
   try {
     return await failureOf(shell, command, signal)
   } catch (error) {
-    signal?.throwIfAborted()
-    if (isFailure(error, 'unavailable.network', 'remote.denied')) throw error
+    requireGoingOn(error, signal)
     return `${wordsOf(command)}: ${printableText(messageOf(error)).slice(0, saidCharactersMax)}`
   }
 }
@@ -124,5 +123,15 @@ async function isThere(
   { path }: ToMakeAnew,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  return (await shell.run({ argv: ['test', '-e', path], signal })).status === 0
+  try {
+    return (await shell.run({ argv: ['test', '-e', path], signal })).status === 0
+  } catch (error) {
+    requireGoingOn(error, signal)
+    return true
+  }
+}
+
+function requireGoingOn(error: unknown, signal: AbortSignal | undefined): void {
+  signal?.throwIfAborted()
+  if (isFailure(error, 'unavailable.network', 'remote.denied')) throw error
 }

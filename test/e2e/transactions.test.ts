@@ -240,14 +240,16 @@ exec /sbin/ldconfig "$@"
   )
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'rm /usr/local/lib/libacl.so.1; ldconfig'])
   const isCached = async () => (await chroot.sh('ldconfig -p')).stdout.includes('/usr/local/lib/libacl.so.1')
-  const kill = async (command: readonly string[]) => {
+  const kill = async (command: readonly string[], signal: 'SIGKILL' | 'SIGINT' = 'SIGKILL') => {
     await chroot.sh('rm -f /run/held; : >/run/hold')
     const child = chroot.start(['/usr/bin/vml', 'tx', ...command])
     const exited = once(child, 'exit')
     await chroot.sh('while [ ! -e /run/held ]; do sleep 0.05; done')
-    child.kill('SIGKILL')
+    await chroot.sh('rm /run/hold')
+    if (signal === 'SIGINT') await chroot.sh("ldconfig; pkill -INT -f '[v]ml.js tx undo'")
+    else child.kill(signal)
     await exited
-    await chroot.sh('pkill -x sleep; rm /run/hold')
+    await chroot.sh('pkill -x sleep', failed)
   }
   assert.equal(await isCached(), false)
 
@@ -283,6 +285,10 @@ exec /sbin/ldconfig "$@"
     await chroot.vml(['tx', 'recover'])
     assert.equal(await isCached(), false, back)
   }
+  // Stopped by hand, it takes itself back, caches included.
+  await kill(['undo', '3'], 'SIGINT')
+  assert.match((await chroot.vml(['tx', 'recover'])).stderr, /Nothing was left behind/)
+  assert.equal(await isCached(), false)
   assert.equal((await listed()).length, 3)
   await chroot.sh('rm /usr/local/sbin/ldconfig')
 })
