@@ -3,12 +3,13 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { count, isMisfit, objectOf, optional } from '../model/field-check.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import {
-  encodeChanges,
+  encodeReadable,
   type TakenBack,
   takenBackFields,
   type Validation,
   validationsCheck,
 } from '../model/transaction-record.ts'
+import { cutValidations } from '../model/transaction-limits.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 import type { ChangeOwner, PathChange, RecordedChange } from '../model/transaction.ts'
@@ -28,7 +29,7 @@ export function changesPath(place: Pick<Workplace, 'state'>): RawPath {
 /** Whose a path is by the packages before the change: of what goes, nothing tells afterwards. */
 export type OwnerBefore = (change: PathChange) => ChangeOwner
 
-/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. */
+/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. One that no record holds is left out. */
 export function encodeIntended(changes: readonly PathChange[], ownerBefore?: OwnerBefore): Buffer {
   const undecided = changes.map((change): RecordedChange => ({
     ...change,
@@ -36,7 +37,7 @@ export function encodeIntended(changes: readonly PathChange[], ownerBefore?: Own
     preImage: { kind: 'fingerprint' },
     afterKept: false,
   }))
-  return Buffer.concat([...encodeChanges(undecided)])
+  return Buffer.concat(encodeReadable(undecided).pieces)
 }
 
 const check = objectOf({
@@ -52,7 +53,10 @@ export function writeIntent(
   changes?: readonly PathChange[],
   ownerBefore?: OwnerBefore,
 ): void {
-  writeFileSync(resultPath(place), JSON.stringify(intent), { mode: 0o600 })
+  // What could not be read again would be taken for none of it: an undo would be recorded as something else.
+  const { validations = [], ...rest } = intent
+  const readable = { ...rest, ...(intent.validations ? { validations: cutValidations(validations) } : {}) }
+  writeFileSync(resultPath(place), JSON.stringify(readable), { mode: 0o600 })
   if (changes) writeFileSync(changesPath(place), encodeIntended(changes, ownerBefore), { mode: 0o600 })
 }
 
