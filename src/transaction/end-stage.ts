@@ -251,7 +251,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         schema: 1,
         source: note.source,
         // An undo is committed whole, too.
-        mode: note.plan || isUndo(note) ? 'staged' : 'live',
+        mode: note.scan === undefined ? 'staged' : 'live',
         ...(note.modeReason === undefined ? {} : { modeReason: note.modeReason }),
         command: note.command,
         user: userOf(note),
@@ -319,10 +319,6 @@ async function findReferencesFor(
     })
     return new Map()
   }
-}
-
-function isUndo({ source }: StageNote): boolean {
-  return source === 'undo' || source === 'redo'
 }
 
 /** By it a record is found again that was stored right before a crash. */
