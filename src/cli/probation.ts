@@ -1,16 +1,11 @@
 // A transaction on probation: what `vml tx run` was asked to watch, and what becomes of it.
 import type { Logbook } from '../app/open.ts'
-import {
-  beginProbation,
-  claimProbations,
-  goOnWithProbation,
-  type ProbationRequest,
-} from '../app/probations.ts'
+import { beginProbation, claimProbations, goOnWithProbation } from '../app/probations.ts'
 import { VmlError } from '../base/failure.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { ProbationEnd } from '../transaction/probation.ts'
-import { commandCharactersMax } from '../transaction/probation-note.ts'
+import { commandCharactersMax, type ProbationRequest } from '../transaction/probation-note.ts'
 import type { Context } from './command.ts'
 import { formatDuration } from './format.ts'
 import { parseDuration } from './quantities.ts'

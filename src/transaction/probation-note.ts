@@ -20,6 +20,13 @@ import type { RawPath } from '../model/raw-path.ts'
 import { cutLine } from '../model/transaction-limits.ts'
 import { pathIn, type Workplace } from './workplace.ts'
 
+/** What was asked for before the transaction began. */
+export interface ProbationRequest {
+  readonly command?: string | undefined
+  readonly withinMs: number
+  readonly confirm: boolean
+}
+
 export interface ProbationNote {
   readonly schema: 1
   readonly number: number
@@ -42,11 +49,19 @@ export interface ProbationNote {
 export const commandCharactersMax = 64 * 1024
 const noteBytesMax = 1024 * 1024
 
+const command = optional(textOf({ charactersMax: commandCharactersMax }))
+
+export const probationRequestCheck: Check<ProbationRequest> = objectOf({
+  command,
+  withinMs: count,
+  confirm: flag,
+})
+
 const noteCheck: Check<ProbationNote> = objectOf({
   schema: oneOf(1),
   number: count,
   transaction: convert(sha256, (id) => id as EntryId),
-  command: optional(textOf({ charactersMax: commandCharactersMax })),
+  command,
   until: time,
   everyMs: count,
   confirm: flag,

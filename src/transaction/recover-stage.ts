@@ -37,6 +37,7 @@ import {
 } from './open-stage.ts'
 import { hasCaptured } from './live-files.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
+import { noteAskedProbation } from './probation.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
 import { provePackagesAfterCrash } from './prove-packages.ts'
@@ -139,6 +140,8 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     // It was stored right before the crash; its journal may be forgotten already.
     await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
     if (journal) tellCame(parts, forgetJournal(parts.disk, journal))
+    if (note && entry.number !== undefined)
+      await noteAskedProbation(parts, note, { number: entry.number, transaction: entry.id })
     dropStage(parts, note, note?.plan ?? note?.scan)
     return { kind: 'known', entry }
   }

@@ -31,6 +31,7 @@ import {
   noteCharactersMax,
 } from '../model/transaction-limits.ts'
 import type { MountPlan, StageMount } from '../stage/mount-plan.ts'
+import { type ProbationRequest, probationRequestCheck } from './probation-note.ts'
 
 export interface StageNote {
   readonly schema: 1
@@ -50,6 +51,8 @@ export interface StageNote {
   /** Of live mode: what of the machine is looked at, and where it is kept as it was. */
   readonly scan?: MountPlan | undefined
   readonly modeReason?: string | undefined
+  /** How it is to be watched after its commit. */
+  readonly probation?: ProbationRequest | undefined
   /** It was tried (`vml tx try`), and waits to be committed or thrown away. */
   readonly waiting?: boolean | undefined
   /** Why it could not be read as it was written. Never written itself. */
@@ -107,6 +110,7 @@ const noteCheck: Check<StageNote> = objectOf({
   scan: optional(planCheck),
   modeReason: optional(line),
   waiting: optional(flag),
+  probation: optional(probationRequestCheck),
 })
 
 export async function writeStageNote(file: RawPath, note: StageNote): Promise<void> {
@@ -209,6 +213,7 @@ function salvageStageNote(bytes: Buffer, file: RawPath): StageNote {
     process: known('process', processCheck) ?? frontendOf(file) ?? nobody,
     modeReason: known('modeReason', line, cutLine),
     waiting: known('waiting', flag),
+    probation: known('probation', probationRequestCheck),
     ...(plan ? { plan } : {}),
     ...(scan ? { scan } : {}),
   }

@@ -134,3 +134,20 @@ test('what is written between a crash in a commit and its recovery stays, and is
   ])
   assert.equal((await chroot.sh('ls /opt/d | wc -l')).stdout.trim(), '4002')
 })
+
+test('what a service writes to a path of an undo as it is started again is its own: the undo stands, and nothing is taken away', async () => {
+  await using chroot = await openChroot()
+  await recordSystemctl(chroot)
+  await chroot.sh(
+    `printf '[Service]\\nExecStart=/bin/true\\n' >/usr/lib/systemd/system/foo.service
+    sed -i '2i case "$*" in *list-units*) echo foo.service loaded active running ;; *start*foo*) echo order 77 >>/etc/state ;; esac' /usr/bin/systemctl
+    echo v1 >/etc/state`,
+  )
+  await chroot.vml([
+    ...['tx', 'run', '--', 'sh', '-c'],
+    'echo "# 2" >>/usr/lib/systemd/system/foo.service; echo v2 >/etc/state',
+  ])
+  const undone = await chroot.vml(['tx', 'undo', '1'])
+  assert.match(undone.stderr, /services stopped for it, where they run: foo\.service/)
+  assert.equal(readFileSync(join(chroot.path, 'etc/state'), 'latin1'), 'v1\norder 77\n')
+})

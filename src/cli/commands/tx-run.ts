@@ -85,7 +85,8 @@ export const command = defineCommand({
     const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     await recoverFirst(context, parts)
     await endOverdueProbations(context, logbook, parts)
-    const { request, run } = commandTransaction(context, operands, options)
+    const { request: asked, run } = commandTransaction(context, operands, options)
+    const request = { ...asked, ...(watched ? { probation: watched } : {}) }
     const runOutside = async (reason: string) => {
       context.whenCancelled(
         'what was changed until then is recorded by the next transaction, or vml tx recover',
