@@ -205,7 +205,7 @@ test("VML's own folder is known by what it is: at a second path it is no change 
 
   // A copy, known as changed by hand, becomes the folder itself: so would a record of an older VML be of it.
   await chroot.sh(
-    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/logbook/config; echo mine >/etc/mine',
+    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/recovery-key /data/vml/logbook/config; echo mine >/etc/mine',
   )
   await chroot.vml(['tx', 'watch', '--once', '--all'])
   assert.ok((await paths(chroot, 2)).includes('+ /data/vml/logbook/snapshots'))
