@@ -1,60 +1,94 @@
 // What an undo has programs make anew, seen before and after: what they did not make is no success, and what they made is part of the record.
-import { constants, copyFileSync, mkdirSync } from 'node:fs'
+import { constants, copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
-import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { isAlwaysWritten, ruleWhenChanged } from '../model/regeneration.ts'
+import { parseChanges } from '../model/transaction-record.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { here } from '../wire/libc.ts'
+import { encodeIntended } from './commit-intent.ts'
 import { fingerprintOf } from './end-stage.ts'
 import type { KeptBefore } from './kept-before.ts'
 import { copyLive } from './live-content.ts'
-import { openFolder, pathIn, type Workplace } from './workplace.ts'
+import { readIfThere } from './open-stage.ts'
+import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /** What lay at a path before a program wrote there. */
 interface Seen {
   readonly before: Fingerprint | undefined
   /** Of what its rule does not make again: it was changed since, by hand perhaps. */
-  readonly copy?: RawText
+  readonly copy?: RawPath
 }
 
-/** Before the commit, since contents are copied: what is not kept then is lost. */
+export type SeenBefore = ReadonlyMap<RawPath, Seen>
+
+/** Before the commit, and durable: contents are copied, which the programs write over. */
 export async function lookBeforeMadeAnew(
   place: Workplace,
   regenerated: readonly RawPath[],
-): Promise<ReadonlyMap<RawPath, Seen>> {
-  const folder = pathIn(openFolder(place), 'before-anew')
+): Promise<SeenBefore> {
+  const made = regenerated.filter((path) => ruleWhenChanged(path)?.path === 'made')
+  if (made.length === 0) return new Map()
   const seen = new Map<RawPath, Seen>()
-  for (const path of regenerated) {
-    const rule = ruleWhenChanged(path)
-    if (rule?.path !== 'made') continue
+  const folder = copiesFolder(place)
+  mkdirSync(folder, { mode: 0o700 })
+  for (const path of made) {
     const before = await fingerprintOf(place, path)
-    if (!rule.keepsPreImage || before?.type !== 'file') {
-      seen.set(path, { before })
-      continue
-    }
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const copy = pathIn(folder, String(seen.size))
+    seen.set(path, seenAt(place, path, { before, number: seen.size }))
+    const { copy } = seen.get(path) ?? {}
+    if (copy === undefined || before === undefined) continue
     copyLive(place, { path, sha256: before.sha256 }, (open) =>
-      copyFileSync(rawToBytes(open), rawToBytes(copy), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE),
+      copyFile(place, { from: open, to: copy, before }),
     )
-    seen.set(path, { before, copy })
   }
+  // All of them, by their numbers: what was not there has no state before.
+  const listed = [...seen].map(([path, { before }]): PathChange => ({ path, ...(before ? { before } : {}) }))
+  writeFileSync(pathIn(folder, 'list.new'), encodeIntended(listed), { mode: 0o600 })
+  place.disk.syncDisk(folder)
+  // Its being there says that it, and the copies, are whole.
+  renameSync(pathIn(folder, 'list.new'), pathIn(folder, 'list'))
+  place.disk.syncFolder(folder)
   return seen
 }
 
-/** After the programs have run. Fails where one that always writes its file has not. */
-export async function changesMadeAnew(
+/** Of an undo that was cut off, by whoever ends it. Where nothing is known of what was there, nothing is told of what was made. */
+export function readSeenBefore(place: Workplace): SeenBefore {
+  const list = readIfThere(pathIn(copiesFolder(place), 'list'))
+  if (list === undefined) return new Map()
+  return new Map(
+    parseChanges(list).map(({ path, before }, number) => [path, seenAt(place, path, { before, number })]),
+  )
+}
+
+function seenAt(
   place: Workplace,
-  seen: ReadonlyMap<RawPath, Seen>,
-): Promise<PathChange[]> {
+  path: RawPath,
+  { before, number }: { readonly before: Fingerprint | undefined; readonly number: number },
+): Seen {
+  const isCopied = ruleWhenChanged(path)?.keepsPreImage === true && before?.type === 'file'
+  return { before, ...(isCopied ? { copy: pathIn(copiesFolder(place), String(number)) } : {}) }
+}
+
+function copiesFolder(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(openFolder(place), 'before-anew')
+}
+
+/** After the programs have run. */
+export async function changesMadeAnew(place: Workplace, seen: SeenBefore): Promise<PathChange[]> {
   const changes: PathChange[] = []
   for (const [path, { before }] of seen) {
     const after = await fingerprintOf(place, path)
-    if (isAlwaysWritten(path) && !isWritten(before, after)) throw notMadeAnew(path)
-    if (!sameState(before, after))
-      changes.push({ path, ...(before ? { before } : {}), ...(after ? { after } : {}) })
+    if (sameState(before, after)) continue
+    changes.push({ path, ...(before ? { before } : {}), ...(after ? { after } : {}) })
   }
   return changes
+}
+
+/** Fails where one that always writes its file has not. */
+export async function requireMadeAnew(place: Workplace, seen: SeenBefore): Promise<void> {
+  for (const [path, { before }] of seen)
+    if (isAlwaysWritten(path) && !isWritten(before, await fingerprintOf(place, path))) throw notMadeAnew(path)
 }
 
 export function notMadeAnew(path: RawPath): VmlError {
@@ -73,6 +107,40 @@ function isWritten(before: Fingerprint | undefined, after: Fingerprint | undefin
   return before === undefined || before.inode !== after.inode || before.ctimeNs !== after.ctimeNs
 }
 
-export function withSeen(kept: KeptBefore, seen: ReadonlyMap<RawPath, Seen>): KeptBefore {
+export function withSeen(kept: KeptBefore, seen: SeenBefore): KeptBefore {
   return { ...kept, at: (path) => kept.at(path) ?? seen.get(path)?.copy }
+}
+
+/** Paths at which nothing lay: what was made there goes with an undo that is taken back. */
+export function cameAnew(seen: SeenBefore): RawPath[] {
+  return [...seen].flatMap(([path, { before }]) => (before === undefined ? [path] : []))
+}
+
+/** Last in a take-back: its caches are made anew before, by the same programs. */
+export async function putBackCopies(place: Workplace, seen: SeenBefore): Promise<void> {
+  for (const [path, { before, copy }] of seen) {
+    if (before === undefined || copy === undefined) continue
+    if (sameState(before, await fingerprintOf(place, path))) continue
+    const beside = inRoot(place, joinPath(parentPath(path), asRaw('.vml-before-anew') as RawName))
+    rmSync(rawToBytes(beside), { force: true })
+    copyFile(place, { from: copy, to: beside, before })
+    renameSync(rawToBytes(beside), rawToBytes(inRoot(place, path)))
+  }
+}
+
+function copyFile(
+  { libc }: Pick<Workplace, 'libc'>,
+  { from, to, before }: { readonly from: RawText; readonly to: RawText; readonly before: Fingerprint },
+): void {
+  copyFileSync(rawToBytes(from), rawToBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+  libc.chownAt(here, to, { uid: before.uid, gid: before.gid })
+  const file = libc.openAt(here, to, 0)
+  try {
+    for (const { name, value } of before.xattrs ?? []) libc.setXattr(file, name, value)
+    // Last: a change of the owner takes the bits of setuid away.
+    libc.chmodOf(file, before.mode)
+  } finally {
+    libc.close(file)
+  }
+  libc.setTimesAt(here, to, { mtimeNs: before.mtimeNs })
 }

@@ -8,7 +8,7 @@ import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { readJournal, readState } from '../stage/journal.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import {
@@ -39,6 +39,7 @@ import { hasCaptured } from './live-files.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { noteAskedProbation } from './probation.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
+import { changesMadeAnew, putBackCopies, readSeenBefore, withSeen } from './made-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
 import { provePackagesAfterCrash } from './prove-packages.ts'
 import { withStageLock } from './stage-lock.ts'
@@ -131,6 +132,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   // What a record says stays so.
   const direction = options.backward && (await recordOf()) === undefined ? 'backward' : undefined
   // The machine first, whatever becomes of the logbook.
+  const seen = readSeenBefore(parts)
   const toMakeAnew = beginTakeBack(parts, direction)
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
   const { journal, left } = recovery
@@ -148,19 +150,20 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   if (journal && note) {
     const committed = await readCommitted(parts)
     if (committed) {
+      const finished = isUndo(note) ? await finishUndo(parts, committed) : []
       const end = await recordCommitted(parts, {
         ...committed,
+        changes: [...committed.changes, ...(await changesMadeAnew(parts, seen))].toSorted((one, other) =>
+          compareRaw(one.path, other.path),
+        ),
         result: {
           ...committed.result,
-          validations: [
-            ...committed.result.validations,
-            ...(isUndo(note) ? await finishUndo(parts, committed) : []),
-          ],
+          validations: [...committed.result.validations, ...finished],
           log: bootLog,
         },
         note,
         plan: note.plan,
-        kept: keptByJournal(parts.disk, journal),
+        kept: withSeen(keptByJournal(parts.disk, journal), seen),
         outside: await outsideOfRun(parts, committed.changes),
       })
       return { kind: 'recorded', title, end }
@@ -170,7 +173,10 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     const end = await endLive(parts, note, { kind: 'cut off' })
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
-  if (toMakeAnew) await regenerateAfter('take-back', parts, toMakeAnew)
+  if (toMakeAnew) {
+    await regenerateAfter('take-back', parts, toMakeAnew)
+    await putBackCopies(parts, seen)
+  }
   if (note?.source === 'apt' || note?.unread) await restoreOutside(parts)
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)

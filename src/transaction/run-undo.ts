@@ -39,7 +39,15 @@ import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
-import { changesMadeAnew, lookBeforeMadeAnew, withSeen } from './made-anew.ts'
+import {
+  cameAnew,
+  changesMadeAnew,
+  lookBeforeMadeAnew,
+  putBackCopies,
+  requireMadeAnew,
+  type SeenBefore,
+  withSeen,
+} from './made-anew.ts'
 import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
@@ -99,6 +107,7 @@ async function runUndoIn(
   const { mounts, folder } = own
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
+  let seen: SeenBefore = new Map()
   try {
     const note = { ...own.note, ...(mounts ? { plan: mounts } : {}) }
     await writeStageNote(pathOfNote(folder), note)
@@ -136,10 +145,11 @@ async function runUndoIn(
     })
     journal = prepared.journal
     start ??= await stopServices(parts, plan)
-    const seen = await lookBeforeMadeAnew(parts, plan.paths.regenerated)
+    seen = await lookBeforeMadeAnew(parts, plan.paths.regenerated)
     commit(parts.disk, prepared)
     parts.reporter.progress({ phase: 'proving it' })
     await regenerate(parts, plan.regenerations)
+    await requireMadeAnew(parts, seen)
     const madeAnew = await changesMadeAnew(parts, seen)
     // What services write as they start is theirs, and no fault of the undo; nor may they work on what is taken back.
     const validations = await prove(parts, plan)
@@ -157,7 +167,7 @@ async function runUndoIn(
     }
     return await recordCommitted(parts, committed)
   } catch (error) {
-    await undoTheUndo(parts, plan, { journal, start, mounts, note: own.note })
+    await undoTheUndo(parts, plan, { journal, start, seen, mounts, note: own.note })
     throw spaceFailure(error, {
       what: `${plan.kind} it`,
       folder: parts.state,
@@ -180,21 +190,24 @@ async function undoTheUndo(
   {
     journal,
     start,
+    seen,
     mounts,
     note,
   }: {
     journal: Journal | undefined
     start: (() => Promise<StoppedServices>) | undefined
+    seen: SeenBefore
     mounts: MountPlan | undefined
     note: StageNote
   },
 ): Promise<void> {
   if (journal && parts.disk.look(journal.folder)) {
-    removeMadeAnew(parts, cachesThatWent(plan))
+    removeMadeAnew(parts, [...cachesThatWent(plan), ...cameAnew(seen)])
     const left = takeBack(parts.disk, journal)
     if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
     // While the journal says that it was taken back: killed here, a recovery makes them anew. Whoever stops it wants all as it was, this included.
     await regenerateAfter('take-back', { ...parts, signal: undefined }, plan.regenerations)
+    await putBackCopies(parts, seen)
     tellCame(parts, forgetJournal(parts.disk, journal))
   }
   await start?.()

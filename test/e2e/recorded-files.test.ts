@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openChroot } from '../chroot.ts'
+import { transactionsOf } from '../transaction-bed.ts'
 
 const failed = { mayFail: true }
 
@@ -119,19 +120,39 @@ test('an undo that has nothing to do but to have something made anew does that, 
   assert.equal(await image(), 'made for 6.1.0\n')
 })
 
-test('what a person wrote into a file that an undo has made anew is kept by the record of the undo', async () => {
+test('what a person wrote into a file that an undo has made anew is kept: by its record, by its take-back, by a recovery', async () => {
   await using chroot = await openChroot()
   const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
-  const program = '#!/bin/sh\necho made >/boot/grub/grub.cfg\n'
+  const menu = async () => (await chroot.sh('cd /boot/grub; cat grub.cfg; stat -c %a grub.cfg; ls -A')).stdout
+  const isByHand = 'by hand\n640\ngrub.cfg\n'
+  await chroot.sh(updateInitramfs)
   await chroot.sh(`mkdir -p /boot/grub; echo first >/boot/grub/grub.cfg
-printf '${program}' >/usr/sbin/update-grub; chmod 755 /usr/sbin/update-grub`)
-  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo second >/boot/grub/grub.cfg'])
-  await chroot.sh('echo by hand >/boot/grub/grub.cfg')
-  const { stderr } = await chroot.vml(['tx', 'undo', '1'])
-  const [, number] = /Undone as #(\d+): made anew ok, boot-menu/.exec(stderr) ?? []
-  assert.ok(number, stderr)
-  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'made\n')
+cat >/usr/sbin/update-grub <<'X'
+#!/bin/sh
+rm /boot/grub/grub.cfg; echo made >/boot/grub/grub.cfg
+[ ! -e /root/killing ] || { rm /root/killing; kill -9 $PPID; }
+X
+chmod 755 /usr/sbin/update-grub`)
+  const change = 'echo second >/boot/grub/grub.cfg; rm -f /boot/initrd.img-6.1.0'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', change])
+  await chroot.sh('echo by hand >/boot/grub/grub.cfg; chmod 640 /boot/grub/grub.cfg')
+  // The proof fails after the menu was made.
+  await chroot.sh('mv /usr/sbin/update-initramfs /root; ln -s /bin/true /usr/sbin/update-initramfs')
+  assert.equal((await chroot.vml(['tx', 'undo', '1'], failed)).status, 15)
+  assert.equal(await menu(), isByHand)
+  await chroot.sh('mv /root/update-initramfs /usr/sbin')
+  // Killed after the menu was made.
+  for (const backward of [true, false]) {
+    await chroot.sh('touch /root/killing')
+    await chroot.vml(['tx', 'undo', '1'], failed)
+    assert.match(await menu(), /^made\n/)
+    await chroot.vml(['tx', 'recover', ...(backward ? ['--backward'] : [])])
+    if (backward) assert.equal(await menu(), isByHand)
+  }
+  const [undo] = await transactionsOf(chroot)
+  assert.equal(undo?.complete, true)
+  const number = /^#(\d+) .*undo #1/m.exec((await chroot.vml(['tx', 'list'])).stdout)?.[1] ?? ''
   assert.equal((await chroot.vml(['cat', `${number}:/boot/grub/grub.cfg`], { env })).stdout, 'by hand\n')
   await chroot.vml(['tx', 'undo', number])
-  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'by hand\n')
+  assert.equal(await menu(), isByHand)
 })
