@@ -208,6 +208,18 @@ export function requireRoot(what: string, hint = 'Nothing was changed. Repeat it
   })
 }
 
+/** Asked before anything runs: what was changed could not be recorded afterwards. */
+export function requireRecording({ storage }: Pick<Config, 'storage'>, what: string): void {
+  if (!storage.readOnly) return
+  throw new VmlError(
+    'unsupported',
+    `Cannot ${what}: it could not be recorded, since the logbook is read only`,
+    {
+      hint: 'Nothing was changed. Leave --read-only, VML_READ_ONLY or read_only of config.toml out',
+    },
+  )
+}
+
 /** What follows would end in the middle of its preparations. */
 export function requireWritable(what: string): void {
   try {
