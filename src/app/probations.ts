@@ -141,7 +141,8 @@ async function takeBack(
     const { paths, conflicts } = plan.paths
     const [first] = conflicts
     // Nothing would be taken back: who asked for a watch must not read that all is as it was.
-    if (first && paths.length === 0) return `"${printable(first.path)}": ${first.reason}`
+    if (first && paths.length + plan.regenerations.length === 0)
+      return `"${printable(first.path)}": ${first.reason}`
     if (!isNothing(plan)) await runUndo({ ...run, note: reason }, plan)
     if (first)
       context.reporter.warn({

@@ -1,7 +1,7 @@
 // The logbook of this machine's own transactions: root's alone, always local, made when transactions are first recorded.
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, lstatSync, readlinkSync } from 'node:fs'
 import { mkdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
@@ -64,6 +64,7 @@ export async function requireSystemLogbook(
 ): Promise<Logbook> {
   requireOwn(config)
   requireRoot('record transactions of this machine')
+  requireNoLink()
   await requireNoStage()
   if (!(await hasSystemLogbook())) {
     await requireNeverMade()
@@ -143,6 +144,30 @@ async function isThere(path: string): Promise<boolean> {
     if (systemErrorCode(error) === 'ENOENT') return false
     throw error
   }
+}
+
+/**
+ * Mounts of a stage would follow a link on the way out of the stage, and all that knows a folder by its path, such as dpkg's database, would not be found
+ * where the link leads.
+ */
+export function requireNoLink(): void {
+  const link = ['/var', '/var/lib', systemFolder].find((path) =>
+    lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink(),
+  )
+  if (link === undefined) return
+  const leadsTo = resolve(dirname(link), readlinkSync(link))
+  throw new VmlError(
+    'unsupported',
+    `Cannot record or take back transactions of this machine: "${link}" is a link, to "${leadsTo}"`,
+    {
+      details: { path: link, leads_to: leadsTo },
+      hint: `Nothing was changed by this. ${
+        link === systemFolder
+          ? `A mount serves instead: an empty folder ${link}, and mount --bind ${leadsTo} ${link}, which /etc/fstab is to have, too`
+          : 'Have the folder itself there, or a file system or a subvolume of its own'
+      }`,
+    },
+  )
 }
 
 /** Every part of a transaction needs it: mounts, locks of the package manager, files of all users. */

@@ -6,6 +6,7 @@ import { rawFromBytes } from '../base/raw-text.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import type { StageNote } from '../transaction/stage-note.ts'
 import type { RecordedMachine } from '../transaction/transaction-entry.ts'
+import { requireOwnNamesHere } from '../transaction/misnamed-part.ts'
 import { openWorkplace, pathIn } from '../transaction/workplace.ts'
 import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
@@ -19,7 +20,7 @@ import type { Config } from './config.ts'
 import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
 import { configuredSources, referenceFinder } from './package-archives.ts'
-import { systemFolder } from './system-logbook.ts'
+import { requireNoLink, systemFolder } from './system-logbook.ts'
 import { VmlError } from '../base/failure.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import type { Shell } from '../wire/shell.ts'
@@ -30,6 +31,7 @@ export const stateFolder: RawPath = pathIn(rootPath, systemFolder)
 const policyScriptPath: RawPath = pathIn(rootPath, '/usr/lib/vml/policy-rc.d')
 
 export function openTransactionParts(context: TransactionContext, logbook: Logbook): TransactionParts {
+  requireNoLink()
   const shell = openLocalShell()
   const { config, clock, reporter, signal } = context
   const { settings, isRead } = machineSettings(context)
@@ -50,6 +52,7 @@ export function openTransactionParts(context: TransactionContext, logbook: Logbo
     }),
     logbook,
   }
+  requireOwnNamesHere(place)
   const parts: TransactionParts = {
     ...place,
     findReferences: referenceFinder({ context, settings, shell }),

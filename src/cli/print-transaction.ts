@@ -131,8 +131,7 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
   if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
-  if (regenerations.length > 0)
-    told.line(`  made anew: ${[...new Set(regenerations.map(({ rule }) => rule))].join(', ')}`)
+  if (regenerations.length > 0) told.line(`  made anew: ${madeAnew(plan).join(', ')}`)
   for (const { package: name, from, to, bytes } of plan.transfers)
     told.line(
       `  state of ${shown(name)}: exported with ${shown(from)}, imported with ${shown(to)}; ${formatBytes(bytes)} of data`,
@@ -146,6 +145,10 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
   if (!out.verbose) return
   for (const { path, now, wanted } of paths.paths)
     told.line(`  ${now === undefined ? '+' : wanted === undefined ? '−' : 'M'} ${printable(path)}`)
+}
+
+function madeAnew({ regenerations }: UndoPlan): string[] {
+  return [...new Set(regenerations.map(({ rule }) => rule))]
 }
 
 /** What was found after an undo, in a line. */
@@ -180,6 +183,7 @@ export function describePlan(plan: UndoPlan) {
       beside: plan.beside.filter(({ of }) => of === path).map(({ path: at }) => printable(at)),
     })),
     kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    made_anew: madeAnew(plan),
     transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
       hook: hook.name,
       package: name,

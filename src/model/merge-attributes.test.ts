@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { asRaw } from '../base/raw-text.ts'
-import { mergeAttributes } from './merge-attributes.ts'
+import { describeAttribute, mergeAttributes } from './merge-attributes.ts'
 import type { Attributes } from './tree.ts'
 
 const made = (some: Partial<Attributes> = {}): Attributes => ({
@@ -42,6 +42,23 @@ test('what both changed is named and stays as it is now', () => {
     attributes: { mode: 0o700, uid: 9, gid: 2, xattrs: [xattr('user.x', '2')] },
     conflicts: ['mode', 'gid', 'xattr user.x'],
   })
+})
+
+test('what both changed is told in words a person understands', () => {
+  const sides = {
+    base: made({ mode: 0o600, uid: 1 }),
+    ours: made({ mode: 0o4755, uid: 2, xattrs: [xattr('user.x', 'mine'), xattr('security.ima', '2')] }),
+    theirs: made({ mode: 0o644, xattrs: [xattr('user.x', '\0'), xattr('security.ima', '3')] }),
+  }
+  const { conflicts } = mergeAttributes(sides)
+  assert.deepEqual(
+    conflicts.map((name) => describeAttribute(name, sides)),
+    [
+      'rights changed since, too: 4755 now, 644 before the transaction, 600 by it',
+      'owner changed since, too: 2 now, 0 before the transaction, 1 by it',
+      'attribute user.x changed since, too: "mine" now, 1 bytes before the transaction, none by it',
+    ],
+  )
 })
 
 test('rights of another type of thing are not taken over', () => {

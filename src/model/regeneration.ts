@@ -1,4 +1,5 @@
 // Files that a program makes of others: which ones, what makes them anew, and how two of them are shown to be equal in meaning.
+import { asRaw } from '../base/raw-text.ts'
 import { parentPath, type RawPath } from './raw-path.ts'
 
 /** How it is shown that what is there now means what was there before. */
@@ -21,6 +22,11 @@ export interface RegenerationRule {
   readonly keepsPreImage: boolean
   /** What becomes of the path: `made` by the command, `removed` because it is made when it is needed, `left` as it is now. */
   readonly path: 'made' | 'removed' | 'left'
+  /**
+   * Which change it stands in for. What nothing makes again is kept where it is lost: a file that is only put aside where it goes (`rewriting` does not
+   * count), a log where it does not begin any more with what it was (`growth` does not count).
+   */
+  readonly standsFor: 'any change' | 'rewriting' | 'growth'
   readonly equality: Equality
 }
 
@@ -48,7 +54,10 @@ export interface RegenerationCommand extends ToMakeAnew {
   readonly required: boolean
 }
 
-/** The rule that serves in place of a pre-image, of a regular file. Folders and links are restored exactly, whatever the rules say. */
+/**
+ * The rule that may serve in place of a pre-image, of a regular file, by the name alone: whether it really makes that file says `servesAt`. Folders and links are
+ * restored exactly, whatever the rules say.
+ */
 export function ruleOf(path: RawPath): RegenerationRule | undefined {
   const rule = ruleWhenChanged(path)
   return rule?.keepsPreImage === true ? undefined : rule
@@ -60,6 +69,32 @@ export function ruleWhenChanged(path: RawPath): RegenerationRule | undefined {
 }
 
 /**
+ * Whether all is there that makes this very file. A backup of an initrd has the name of one, and its "version" no kernel: nobody would make it again, it is
+ * a file as any other.
+ */
+export function servesAt(path: RawPath, isThere: (path: RawPath) => boolean): boolean {
+  return neededFor(path).every((group) => group.some(isThere))
+}
+
+/** What must be there for its rule to serve: of each group one path. */
+export function neededFor(path: RawPath): readonly (readonly RawPath[])[] {
+  const maker = find(path)
+  const match = maker?.path.exec(path)
+  if (maker === undefined || match === undefined || match === null) return []
+  const [program] = maker.argv?.({ path, match, present: true }) ?? []
+  const programs = program === undefined || maker.rule.path !== 'made' ? [] : [placesOf(program)]
+  return [...programs, ...(maker.needs?.(match) ?? [])].map((group) =>
+    group.map((each) => asRaw(each) as RawPath),
+  )
+}
+
+const programFolders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+function placesOf(program: string): readonly string[] {
+  return program.startsWith('/') ? [program] : programFolders.map((folder) => `${folder}/${program}`)
+}
+
+/**
  * What is to be run, each command once, after the files are in place: for paths that a rule is for, and for those that it is made of (a library
  * for the linker's cache). In an order in which nothing is read before it is made: modules before the initrd.
  */
@@ -67,7 +102,7 @@ export function regenerations(paths: Iterable<PathToMake>): RegenerationCommand[
   const commands = new Map<string, RegenerationCommand & { order: number }>()
   for (const { path, present, wanted, restored = false } of paths) {
     for (const [order, entry] of makers.entries()) {
-      const own = restored && entry.rule.keepsPreImage ? null : entry.path.exec(path)
+      const own = restored ? null : entry.path.exec(path)
       const match = own ?? entry.madeOf?.exec(path)
       if (match === undefined || match === null || entry.argv === undefined) continue
       // A file of k's own goes with k; what it was made of may change others like it.
@@ -99,11 +134,20 @@ export function isMadeItself({ path, rule }: ToMakeAnew): boolean {
   return makers.some((entry) => entry.rule.name === rule && entry.path.test(path))
 }
 
+/** Whether its command writes it each time: one that ends well and did not has made nothing. Of others there are as many as there is something for. */
+export function isAlwaysWritten(path: RawPath): boolean {
+  return find(path)?.writesAlways === true
+}
+
 interface Maker {
   readonly path: RegExp
   readonly madeOf?: RegExp
   readonly rule: RegenerationRule
   readonly required?: boolean
+  /** As `isAlwaysWritten` has it. */
+  readonly writesAlways?: boolean
+  /** What must be there besides the program, where a file of such a name may be somebody's own: of each group one. */
+  readonly needs?: (match: RegExpExecArray) => readonly (readonly string[])[]
   readonly argv?: (what: { path: RawPath; match: RegExpExecArray; present: boolean }) => readonly string[]
 }
 
@@ -112,15 +156,35 @@ function find(path: RawPath): Maker | undefined {
 }
 
 /** Issue 4, section 5: the only ones that may differ after an undo. */
-function differs(name: string, path: RegenerationRule['path'], equality: Equality): RegenerationRule {
-  return { name, keepsPreImage: false, path, equality }
+function differs(
+  name: string,
+  path: RegenerationRule['path'],
+  equality: Equality,
+  standsFor: RegenerationRule['standsFor'] = 'any change',
+): RegenerationRule {
+  return { name, keepsPreImage: false, path, standsFor, equality }
 }
 
-function exact(name: string): RegenerationRule {
-  return { name, keepsPreImage: true, path: 'made', equality: { kind: 'none' } }
+function exact(name: string, path: RegenerationRule['path'] = 'made'): RegenerationRule {
+  return { name, keepsPreImage: true, path, standsFor: 'any change', equality: none }
 }
 
 const none: Equality = { kind: 'none' }
+
+/** `depmod` takes what begins so for a version, and all else for a module. */
+const version = String.raw`(\d+\.\d+[^/]*)`
+
+function inModules(match: RegExpExecArray, ...names: readonly string[]): readonly string[] {
+  const folders = ['/lib/modules', '/usr/lib/modules'].map((folder) => `${folder}/${match[1] ?? ''}`)
+  return folders.flatMap((folder) => names.map((name) => `${folder}/${name}`))
+}
+
+/** A kernel of that version, and its modules. What makes an image asks for neither: without them it makes one that starts nothing. */
+function kernelOf(match: RegExpExecArray): readonly (readonly string[])[] {
+  const inBoot = ['vmlinuz', 'vmlinux'].map((name) => `/boot/${name}-${match[1] ?? ''}`)
+  return [inModules(match, 'modules.dep', 'modules.builtin'), [...inBoot, ...inModules(match, 'vmlinuz')]]
+}
+
 const usr = String.raw`^(?:/usr)?`
 
 /** Of what a package system merges itself (src/packages/package-system.ts): it is a rule where that system is there. */
@@ -133,23 +197,29 @@ const makers: readonly Maker[] = [
     path: /^\/etc\/ld\.so\.cache$/,
     madeOf: /^\/etc\/ld\.so\.conf(?:\.d\/|$)|^(?:\/usr)?(?:\/local)?\/lib(?:32|64|x32)?\/.*\.so(?:\.[^/]+)?$/,
     rule: differs('ld.so.cache', 'made', { kind: 'output', command: ['ldconfig', '-p'] }),
+    writesAlways: true,
     argv: () => ['ldconfig'],
   },
   {
     path: new RegExp(
-      String.raw`${usr}/lib/modules/([^/]+)/modules\.(?:dep|alias|symbols|softdep|weakdep|devname|(?:dep|alias|symbols|builtin|builtin\.alias)\.bin)$`,
+      String.raw`${usr}/lib/modules/${version}/modules\.(?:dep|alias|symbols|softdep|weakdep|devname|(?:dep|alias|symbols|builtin|builtin\.alias)\.bin)$`,
     ),
     rule: differs('modules', 'made', { kind: 'lines' }),
+    needs: (match) => [inModules(match, 'kernel')],
     argv: ({ match }) => ['depmod', match[1] ?? ''],
   },
   {
-    path: /^\/boot\/initrd\.img-([^/]+)$/,
+    path: new RegExp(String.raw`^/boot/initrd\.img-${version}$`),
     rule: differs('initrd', 'made', { kind: 'initrd' }),
+    writesAlways: true,
+    needs: kernelOf,
     argv: ({ match, present }) => ['update-initramfs', present ? '-u' : '-c', '-k', match[1] ?? ''],
   },
   {
-    path: /^\/boot\/initramfs-([^/]+)\.img$/,
+    path: new RegExp(String.raw`^/boot/initramfs-${version}\.img$`),
     rule: differs('initramfs', 'made', { kind: 'initrd' }),
+    writesAlways: true,
+    needs: kernelOf,
     argv: ({ path, match }) => ['dracut', '--force', path, match[1] ?? ''],
   },
   {
@@ -163,42 +233,62 @@ const makers: readonly Maker[] = [
   },
   {
     path: /^\/usr\/share\/info\/dir(?:\.old|\.gz)?$/,
-    rule: differs('info-dir', 'made', { kind: 'lines' }),
+    // Of what somebody wrote into it by hand no program knows.
+    rule: { ...exact('info-dir'), equality: { kind: 'lines' } },
     argv: () => ['update-info-dir'],
   },
   {
-    path: /^(\/.*)\/__pycache__\/[^/]+\.pyc$/,
+    path: /^(\/.*)\/__pycache__\/([^/]+?)\.(?:cpython|pypy)[^/]*\.pyc$/,
     rule: differs('pycache', 'removed', none),
     required: false,
+    // Some programs are given away as this alone.
+    needs: (match) => [[`${match[1] ?? ''}/${match[2] ?? ''}.py`]],
     argv: ({ match }) => ['py3compile', match[1] ?? ''],
   },
-  // What a tool puts aside before it writes: it never reads it again.
+  // What a tool puts aside before it writes: it never reads it again, but a person may.
   {
-    path: /^\/etc\/(?:passwd|shadow|group|gshadow|subuid|subgid)-$|^\/var\/lib\/dpkg\/[^/]+-old$|^\/var\/cache\/debconf\/[^/]+-old$/,
-    rule: differs('copies-before', 'left', none),
+    path: /^\/etc\/(?:passwd|shadow|group|gshadow|subuid|subgid)-$|^\/var\/lib\/dpkg\/(?:status|available|diversions|statoverride|arch)-old$|^\/var\/cache\/debconf\/(?:config|templates|passwords)\.dat-old$/,
+    rule: differs('copies-before', 'left', none, 'rewriting'),
   },
   // ucf turns its copies over with each change: what a later one left there stays.
-  { path: /^\/var\/lib\/ucf\/(?:hashfile|registry)\.\d+$/, rule: { ...exact('ucf-copies'), path: 'left' } },
-  // Made of the headers that the record keeps, with all that came later.
-  { path: /^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\//, rule: differs(packageDatabaseRule, 'left', none) },
+  { path: /^\/var\/lib\/ucf\/(?:hashfile|registry)\.\d+$/, rule: exact('ucf-copies', 'left') },
+  // Made of the headers that the record keeps, with all that came later. By the names that rpm gives its files: a copy beside them is a person's own.
+  {
+    path: /^\/(?:var\/lib|usr\/lib\/sysimage)\/rpm\/(?:rpmdb\.sqlite(?:-wal|-shm|-journal)?|(?:Packages|Index)\.db|__db\.\d+|\.(?:rpm|dbenv)\.lock|[A-Z][a-z0-9]+)$/,
+    rule: differs(packageDatabaseRule, 'left', none),
+  },
   // A sum of rpm's database as dnf5 last knew it; where it is another, dnf5 looks again.
   { path: /^\/usr\/lib\/sysimage\/libdnf5\/system\.toml$/, rule: differs('dnf5-mark', 'left', none) },
-  { path: /^\/var\/log\//, rule: differs('logs', 'left', none) },
-  { path: /^\/var\/lib\/apt\/lists\//, rule: differs('package-lists', 'left', none) },
-  { path: /^\/var\/cache\/apt\/[^/]+\.bin$/, rule: differs('apt-cache', 'removed', none) },
+  // Written in the middle, or anew with each run.
   {
-    path: /^\/var\/cache\/man\//,
+    path: /^\/var\/log\/(?:journal\/.+|lastlog|faillog|tallylog|[bw]tmp|apt\/eipp\.log\.xz|fontconfig\.log)$/,
+    rule: differs('logs', 'left', none, 'rewriting'),
+  },
+  { path: /^\/var\/log\//, rule: differs('logs', 'left', none, 'growth') },
+  // Fetched again by the next `apt-get update`.
+  {
+    path: /^\/var\/lib\/apt\/lists\/(?:(?:partial|auxfiles)\/)?(?:lock|[^/]*_(?:InRelease|Release(?:\.gpg)?|Packages|Sources|Index|(?:Translation|Contents|Components|Commands|icons)-[^/_]+)(?:\.[^/]+)?)$/,
+    rule: differs('package-lists', 'left', none),
+  },
+  { path: /^\/var\/cache\/apt\/(?:src)?pkgcache\.bin$/, rule: differs('apt-cache', 'removed', none) },
+  {
+    path: /^\/var\/cache\/man\/(?:[^/]+\/)*(?:index\.(?:db|bt|dir|pag)|CACHEDIR\.TAG|\d+|cat[^/]+\/[^/]+)$/,
     rule: differs('man-index', 'made', none),
     required: false,
     argv: () => ['mandb', '--quiet'],
   },
   {
-    path: /^\/var\/cache\/fontconfig\//,
+    path: /^\/var\/cache\/fontconfig\/(?:[0-9a-f]{32}[^/]*\.cache-[^/]+|CACHEDIR\.TAG)$/,
     rule: differs('font-cache', 'made', none),
     required: false,
     argv: () => ['fc-cache', '--system-only'],
   },
-  { path: /^\/var\/cache\/(?!debconf\/)/, rule: differs('caches', 'left', none) },
+  {
+    path: /^\/var\/cache\/(?:ldconfig\/aux-cache|apt\/archives\/lock|(?:dnf|libdnf5|yum)\/.+)$/,
+    rule: differs('caches', 'left', none),
+  },
+  // What else lies there may be a person's own: exact, and left as it is where it was changed since.
+  { path: /^\/var\/cache\/(?!debconf\/)/, rule: exact('other-caches', 'left') },
   // From here on: exact while nobody changed them since.
   {
     path: /^\/usr\/share\/mime\/(?:mime\.cache|aliases|generic-icons|globs2?|icons|magic|subclasses|treemagic|types|version|XMLnamespaces)$/,

@@ -17,12 +17,17 @@ export function stampsOf(
 ): Map<RawPath, Stamps> {
   const stamps = new Map<RawPath, Stamps>()
   for (const { path, before, after } of changes) {
-    if (ruleWhenChanged(path) !== undefined) continue
+    if (isMadeAnew(path)) continue
     const live = hasStamp(before) ? disk.look(below(root, path)) : undefined
     const [was, is] = [live && stampOf(live), hasStamp(after) ? stampOf(after) : undefined]
     if (was || is) stamps.set(path, { ...(was ? { before: was } : {}), ...(is ? { after: is } : {}) })
   }
   return stamps
+}
+
+function isMadeAnew(path: RawPath): boolean {
+  const rule = ruleWhenChanged(path)
+  return rule !== undefined && (rule.path !== 'left' || !rule.keepsPreImage)
 }
 
 /** True also where the journal does not tell: an older VML has written it. */

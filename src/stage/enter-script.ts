@@ -72,8 +72,9 @@ vml_alias() {
   mount --bind "$vml_merged$2" "$vml_merged$1" || vml_refuse "\\"$1\\" cannot show \\"$2\\""
 }
 
-# VML's own folders are empty in the stage.
+# VML's own folders are empty in the stage. Of a place that is not there nothing is seen.
 vml_hide() {
+  [ -d "$vml_merged$1" ] || return 0
   mount -t tmpfs -o mode=0700,size=1m "$vml_name" "$vml_merged$1" || vml_refuse "\\"$1\\" cannot be hidden"
 }
 

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { planMounts, viewOf, type MountPlan, type MountRequest, type RootView } from './mount-plan.ts'
+import {
+  misnamedPart,
+  planMounts,
+  viewOf,
+  type MountPlan,
+  type MountRequest,
+  type RootView,
+} from './mount-plan.ts'
 
 const path = (text: string) => rawFromString(text) as RawPath
 
@@ -199,6 +206,45 @@ test('what is looked at is what would be staged, also where no stage can be had'
       ['/', '/mnt/data', '/mnt', store, '/other', '/var/lib/vml'],
     )
   }
+})
+
+test('VML’s own folder is empty in the stage, and not looked at, at every path that leads to it', () => {
+  const planned = plan(
+    [
+      root,
+      '30 27 254:1 / /data rw - ext4 /dev/vdb rw',
+      '31 27 254:1 /vml /var/lib/vml rw - ext4 /dev/vdb rw',
+      '32 27 254:1 /vml /srv/second rw - ext4 /dev/vdb rw',
+    ],
+    { stateOnMount: false },
+  )
+  assert.deepEqual(unusual(planned), [
+    'overlay / /.vml-stage/layers',
+    'overlay /data /data/.vml-stage/layers',
+  ])
+  const own = ['/var/lib/vml', '/data/vml', '/srv/second', '/.vml-stage', '/data/.vml-stage']
+  assert.deepEqual(planned.hidden, own)
+  const { closed, own: known } = viewOf(planned)
+  assert.deepEqual(known, own)
+  assert.ok(own.every((at) => closed.has(path(at))))
+})
+
+test('a part of the system that a wider mount shows, too, is named', () => {
+  const misnamed = (lines: readonly string[]) => {
+    const part = misnamedPart(plan([root, ...lines]))
+    return part && [part.path, part.of]
+  }
+  const data = '30 27 254:1 / /data rw - ext4 /dev/vdb rw'
+  assert.deepEqual(misnamed(['31 27 254:0 /data/var /var rw - ext4 /dev/vda rw']), ['/var', '/data/var'])
+  assert.deepEqual(misnamed([data, '31 27 254:1 /lib /var/lib rw - ext4 /dev/vdb rw']), [
+    '/var/lib',
+    '/data/lib',
+  ])
+  assert.equal(misnamed([data]), undefined)
+  assert.equal(misnamed([data, '31 27 254:1 /www /var/www rw - ext4 /dev/vdb rw']), undefined)
+  assert.equal(misnamed(['31 27 254:0 /usr /srv/jail/usr rw - ext4 /dev/vda rw']), undefined)
+  // Made a mount by itself, as services have it that may not write everywhere.
+  assert.equal(misnamed(['31 27 254:0 /usr /usr rw - ext4 /dev/vda rw']), undefined)
 })
 
 test('a file that was mounted, a service’s data and what is not there are no folders to stage', () => {

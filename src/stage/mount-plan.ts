@@ -4,6 +4,7 @@ import { isWithin, nearestIn, parentPath, rootPath, type RawPath } from '../mode
 import { parseMountRows, type MountRow } from '../wire/mount-table.ts'
 import { seeMountsBelow } from '../wire/mount-sight.ts'
 import type { RawText } from '../base/raw-text.ts'
+import { ownFolders } from './own-folders.ts'
 
 /** A mount with an overlay. All paths of a plan are those of the machine, whose root may be a folder here. */
 export interface StagedMount {
@@ -40,7 +41,7 @@ export interface MountPlan {
   /** VML's folder on the machine. */
   readonly state: RawPath
   readonly mounts: readonly StageMount[]
-  /** VML's own folders: empty in the stage, and no part of any change set or index. */
+  /** VML's own folders, at every path that leads to them: empty in the stage, and no part of any change set or index. */
   readonly hidden: readonly RawPath[]
 }
 
@@ -54,6 +55,8 @@ export interface RootView {
   readonly root: RawPath
   readonly tops: readonly RawPath[]
   readonly closed: ReadonlySet<RawPath>
+  /** Of what is closed, VML's own folders: closed at any other path, too, that leads to one of them. */
+  readonly own: readonly RawPath[]
 }
 
 export interface MountRequest {
@@ -65,6 +68,8 @@ export interface MountRequest {
    * Whether the state folder has the st_dev of its mount's top. One in a subvolume of its own has not: nothing can be renamed out of it.
    */
   readonly stateOnMount: boolean
+  /** Folders elsewhere that links in the state folder lead to. Without links on the way. */
+  readonly ownBesides?: readonly RawPath[]
   /** Of a path of the machine. A file can be a mount point, too, and is no place for an overlay. */
   readonly isFolder: (path: RawPath) => boolean
   /** Folders with the data of running daemons, besides: never staged. Without links on the way. */
@@ -120,7 +125,10 @@ export function planMounts(request: MountRequest): MountPlanning {
   ].filter(({ path }) => isFolder(path))
   const closed = new Set(folders.map(({ path }) => path))
   const seen = listed === undefined && top !== undefined ? [top, ...sight.visible] : sight.visible
-  const rows = seen.filter(({ path }) => nearestIn(path, closed) === undefined && !isWithin(path, state))
+  const own = ownFolders(sight, state, request.ownBesides)
+  const rows = seen.filter(
+    ({ path }) => nearestIn(path, closed) === undefined && !own.some((folder) => isWithin(path, folder)),
+  )
   const suits = request.live === true ? readable : stageable
   const reasons = new Map(rows.map((row) => [row, whyThrough(row, { rows, isFolder, suits })]))
   const { staged, aliases } = splitViews(
@@ -152,7 +160,7 @@ export function planMounts(request: MountRequest): MountPlanning {
     root,
     state,
     mounts: inOrder([...overlays, ...aliases, ...outer(through, [...overlays, ...aliases])]),
-    hidden: [state, ...stores],
+    hidden: [...own, ...stores],
   }
   const reason = request.live === true ? undefined : top === undefined ? noMountPoint : whyNoStage(top)
   return reason === undefined ? { kind: 'stage', plan } : { kind: 'unsupported', reason, view: viewOf(plan) }
@@ -177,7 +185,27 @@ export function viewOf(plan: MountPlan): RootView {
     return above === undefined || kinds.get(above) === 'overlay' ? [] : [path]
   })
   const closed = plan.mounts.flatMap(({ path, kind }) => (kind === 'overlay' ? [] : [path]))
-  return { root: plan.root, tops: [rootPath, ...inner], closed: new Set([...closed, ...plan.hidden]) }
+  return {
+    root: plan.root,
+    tops: [rootPath, ...inner],
+    closed: new Set([...closed, ...plan.hidden]),
+    own: plan.hidden,
+  }
+}
+
+/** What packages, their databases and all rules go by. */
+const systemFolders = ['/etc', '/usr', '/boot', '/var/lib/dpkg', '/var/lib/apt', '/var/lib/rpm'].map(
+  (path) => rawFromString(path) as RawPath,
+)
+
+/**
+ * A part of the system of which changes would be told by other names than its own, since a wider mount shows it, too. No rule would know what they are: of dpkg's
+ * database some files would go with an undo, and others stay.
+ */
+export function misnamedPart({ mounts }: Pick<MountPlan, 'mounts'>): AliasMount | undefined {
+  return mounts.find(
+    (mount) => mount.kind === 'alias' && systemFolders.some((folder) => isWithin(folder, mount.path)),
+  ) as AliasMount | undefined
 }
 
 /** Of the folder at the top of a mount that does not hold VML's own. */

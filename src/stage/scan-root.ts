@@ -5,7 +5,7 @@ import { compareRaw, joinPath, type RawName, type RawPath } from '../model/raw-p
 import type { NodeType } from '../model/tree.ts'
 import type { FolderReader, ListedPath } from '../wire/folder-reader.ts'
 import { here, type FileStatus, type Libc } from '../wire/libc.ts'
-import { typeBits } from './fingerprint.ts'
+import { statusAt, typeBits } from './fingerprint.ts'
 import type { RootView } from './mount-plan.ts'
 import { indexPathsMax, makeColumns, type IndexColumns, type RootIndex } from './root-index.ts'
 import { onHost } from './stage-folder.ts'
@@ -29,6 +29,7 @@ export function scanRoot(
 ): RootScan {
   const { libc, reader } = calls
   const { closed } = view
+  const isOwn = ownLooker(view, libc)
   const rows = openRows()
   const unread: { path: RawPath; code: string }[] = []
 
@@ -67,7 +68,7 @@ export function scanRoot(
     steps.sort((one, other) => (one.key < other.key ? -1 : 1))
     for (const { found, enters } of steps) {
       const path = joinPath(folder, found.name)
-      if (closed.has(path)) continue
+      if (closed.has(path) || (found.type === 'dir' && isOwn(found))) continue
       if (enters) enter(path)
       else rows.add(path, found)
     }
@@ -77,6 +78,24 @@ export function scanRoot(
     enter(top)
   }
   return { index: rows.end(), unread }
+}
+
+/**
+ * Tells VML's own folders by what they are. The table of mounts of a chroot does not list its root: there it cannot tell at which paths they are seen.
+ */
+function ownLooker(
+  { own, root }: RootView,
+  libc: Libc,
+): (found: Pick<Found, 'inode' | 'deviceId'>) => boolean {
+  const devices = new Map<bigint, Set<bigint>>()
+  for (const path of own) {
+    const status = statusAt(libc, onHost({ root }, path))
+    if (status === undefined) continue
+    const known = devices.get(status.inode)
+    if (known) known.add(status.deviceId)
+    else devices.set(status.inode, new Set([status.deviceId]))
+  }
+  return ({ inode, deviceId }) => devices.get(inode)?.has(deviceId) === true
 }
 
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW

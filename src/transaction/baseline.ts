@@ -1,9 +1,9 @@
 // What VML knows of the machine since it last looked: by it changes are found that were made by hand, and taken back.
 import { hash } from 'node:crypto'
-import { readFileSync, rmSync, statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import { writeFileDurable } from '../base/files.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
-import { rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { rawToBytes } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, RecordedChange } from '../model/transaction.ts'
 import { isWatched, keptBytesMax, type WatchRules } from '../model/watched-paths.ts'
@@ -11,7 +11,7 @@ import { outlineOf, statusAt, typeBits, typeOf } from '../stage/fingerprint.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import type { PackageState } from '../packages/package-system.ts'
 import { onKnownDevices, rowOfStatus, withRows } from '../stage/index-rows.ts'
-import { planMounts, type RootView, viewOf } from '../stage/mount-plan.ts'
+import { type RootView, viewOf } from '../stage/mount-plan.ts'
 import { entryOf, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
@@ -27,7 +27,7 @@ import {
   packContent,
 } from './baseline-file.ts'
 import { readExtraPaths } from './extra-paths.ts'
-import { readIfThere } from './open-stage.ts'
+import { planMountsNow, readIfThere } from './open-stage.ts'
 import { ownersOf, packageHostOf } from './packages-now.ts'
 import { inRoot, pathIn, type Workplace } from './workplace.ts'
 
@@ -99,16 +99,7 @@ export async function watchRules(place: Workplace): Promise<WatchRules> {
 
 /** What is looked at of the machine: what would be staged. */
 export function viewNow(place: Workplace): RootView {
-  const { root, state } = place
-  const planned = planMounts({
-    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
-    root,
-    state,
-    stateOnMount: statSync(rawToBytes(root)).dev === statSync(rawToBytes(state)).dev,
-    isFolder: (path) =>
-      statSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false })?.isDirectory() ?? false,
-    dataFolders: [],
-  })
+  const planned = planMountsNow(place)
   return planned.kind === 'stage' ? viewOf(planned.plan) : planned.view
 }
 

@@ -252,7 +252,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         schema: 1,
         source: note.source,
         // An undo is committed whole, too.
-        mode: note.plan || isUndo(note) ? 'staged' : 'live',
+        mode: note.scan === undefined ? 'staged' : 'live',
         ...(note.modeReason === undefined ? {} : { modeReason: note.modeReason }),
         command: note.command,
         user: userOf(note),

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { messageOf } from '../base/failure.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
-import { callPathBytesMax, isWithin, type RawPath } from '../model/raw-path.ts'
+import { callPathBytesMax, isWithin, nearestOf, type RawPath } from '../model/raw-path.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { isRecordable } from '../model/transaction-record.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
@@ -22,6 +22,7 @@ import {
   watchRules,
 } from './baseline.ts'
 import { scanRoot } from '../stage/scan-root.ts'
+import { openOwnFolders } from './own-folders.ts'
 import { readDpkgPackages } from '../packages/dpkg-system.ts'
 import type { TransactionParts } from './end-stage.ts'
 import type { StoredTransaction } from './transaction-entry.ts'
@@ -69,8 +70,10 @@ export async function recordHandChanges(
 ): Promise<HandRecord | undefined> {
   const known = readKnownIndex(parts)
   if (known === undefined) return undefined
-  const differences = [...differencesOf(known.index, now, within)]
-  if (differences.length === 0) return undefined
+  const sight = openSight(parts)
+  const differences = [...differencesOf(known.index, now, { within, isSeen: sight.isSeen })]
+  const forgotten = sight.own.map((path) => ({ path, owner: { kind: 'script' } as const }))
+  if (differences.length + forgotten.length === 0) return undefined
   const rules = await watchRules(parts)
   // Contents of thousands of files: read where one is asked for.
   let read: Baseline | undefined
@@ -78,8 +81,8 @@ export async function recordHandChanges(
   const found = await findChanges(parts, differences, { rules, baseline })
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
-    if (found.rows.size > rowsToKeepMax)
-      await noteChanges(parts, [], { index: known.index, rows: found.rows })
+    if (found.rows.size > rowsToKeepMax || forgotten.length > 0)
+      await noteChanges(parts, forgotten, { index: known.index, rows: found.rows })
     return undefined
   }
   parts.reporter.progress({ phase: 'recording changes made by hand' })
@@ -93,7 +96,11 @@ export async function recordHandChanges(
       folder,
       takenMs: known.takenMs,
     })
-    await noteChanges(parts, changes, { byHand: true, index: known.index, rows: found.rows })
+    await noteChanges(parts, [...forgotten, ...changes], {
+      byHand: true,
+      index: known.index,
+      rows: found.rows,
+    })
     return stored
   } catch (error) {
     throw spaceFailure(error, {
@@ -113,16 +120,39 @@ const rowsToKeepMax = 1000
 function* differencesOf(
   known: RootIndex,
   now: RootIndex,
-  within: readonly RawPath[] | undefined,
+  {
+    within,
+    isSeen,
+  }: { readonly within: readonly RawPath[] | undefined; readonly isSeen: (path: RawPath) => boolean },
 ): Iterable<IndexDifference> {
   const isLooked = (path: RawPath) => within === undefined || within.some((folder) => isWithin(path, folder))
   const away = otherMounts(known, now).filter(isLooked)
   for (const difference of compareIndex(known, now)) {
     const { path } = difference
     if (!isLooked(path)) continue
-    if (away.some((top) => isWithin(path, top))) continue
+    if (away.some((top) => isWithin(path, top)) || !isSeen(path)) continue
     yield difference
   }
+}
+
+/**
+ * What was looked at once and is not any more, since something was mounted on it, is neither gone nor changed. VML's own, which came to be seen at a second path, is told
+ * in `own`: it is not to be known. What is saved into a logbook is nobody's change of the machine.
+ */
+function openSight(place: Workplace): { isSeen(path: RawPath): boolean; readonly own: readonly RawPath[] } {
+  const { tops, closed } = viewNow(place)
+  const ends = new Map([
+    ...[...closed].map((path) => [path, false] as const),
+    ...tops.map((path) => [path, true] as const),
+  ])
+  const folders = openOwnFolders(place)
+  const own: RawPath[] = []
+  const isSeen = (path: RawPath) => {
+    const holder = folders.holding(path)
+    if (holder?.what === 'state') own.push(path)
+    return holder === undefined && nearestOf(path, ends) !== false
+  }
+  return { isSeen, own }
 }
 
 async function findChanges(

@@ -1,12 +1,12 @@
 // Opens the one stage of a machine, and takes away what is left of it.
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { writeFileDurable } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { isRunning, markOf } from '../base/process-mark.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
-import { type RawPath, rootPath } from '../model/raw-path.ts'
+import { isWithin, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { type MountPlan, type MountPlanning, planMounts, viewOf } from '../stage/mount-plan.ts'
 import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
@@ -106,6 +106,7 @@ export function planMountsNow(
     root: place.root,
     state: place.state,
     stateOnMount: isStateOnMount(place),
+    ownBesides: linkedLogbook(place),
     isFolder: (path) => isFolder(inRoot(place, path)),
     dataFolders: [],
     ...options,
@@ -314,6 +315,19 @@ function removeOpenFolder(place: Workplace): void {
   ])
     rmSync(pathIn(folder, name), { recursive: true, force: true })
   rmSync(folder, { recursive: true, force: true })
+}
+
+/** The one part of it that grows may lie on another disk, by a link. Where the root is a folder here, a link would be followed out of it. */
+function linkedLogbook({ root, state }: Workplace): readonly RawPath[] {
+  if (root !== rootPath) return []
+  const logbook = pathIn(state, 'logbook')
+  try {
+    const real = parseRawPath(rawFromBytes(realpathSync(rawToBytes(logbook), 'buffer')))
+    return real === undefined || isWithin(real, state) ? [] : [real]
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemErrorCode(error) ?? '')) return []
+    throw error
+  }
 }
 
 /** A state folder in a subvolume of its own is another device: nothing can be renamed out of it. */

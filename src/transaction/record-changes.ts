@@ -5,7 +5,7 @@ import { isFailure } from '../base/failure.ts'
 import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
-import { writtenReason } from '../model/transaction-record.ts'
+import { isRecordableReference, writtenReason } from '../model/transaction-record.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { Reference } from '../packages/package-references.ts'
@@ -26,8 +26,8 @@ export interface RecordingParts {
   readonly removedOwners?: ReadonlyMap<RawPath, ChangeOwner> | undefined
   /** Paths that a package of a source that does not forget has. */
   readonly references: ReadonlyMap<RawPath, Reference>
-  /** The rule by which a path is made anew. */
-  ruleOf(path: RawPath): string | undefined
+  /** The rule that stands in for what a path was before. */
+  ruleOf(change: PathChange): string | undefined
   /** Makes sure that the content with this hash stays, so that deltas against it can be undone; false where it cannot be. */
   pin(path: RawPath, sha256: string): Promise<boolean>
   /** Contents are not here to be compared. */
@@ -85,8 +85,8 @@ async function preImageOf(
   },
 ): Promise<PreImage> {
   const { path } = change
-  const rule = parts.ruleOf(path)
-  const reference = parts.references.get(path)
+  const rule = parts.ruleOf(change)
+  const reference = recordable(parts.references.get(path))
   const kept = parts.before(path)
   if (isUnknown(change.before)) return { kind: 'lost', reason: parts.lost(path) }
   const isNeeded = change.before?.type === 'file' && rule === undefined && reference === undefined
@@ -116,6 +116,11 @@ async function preImageOf(
   }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage
+}
+
+/** Of a package whose name or version is longer than a record takes, the content is kept. */
+function recordable(reference: Reference | undefined): Reference | undefined {
+  return reference && isRecordableReference(reference) ? reference : undefined
 }
 
 /** Where only its place in an index is known, nobody can make it again. */

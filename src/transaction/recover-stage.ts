@@ -35,6 +35,7 @@ import {
   stoppedPath,
   tellLeftOutside,
 } from './open-stage.ts'
+import { hasCaptured } from './live-files.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
@@ -114,6 +115,11 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   if (parts.disk.look(folder) === undefined) return { kind: 'nothing' }
   const note = requireLeftBehind(parts)
   const title = note?.title ?? 'a transaction that had not begun'
+  if (note?.unread) {
+    // Nothing else tells what is kept of which paths.
+    if (note.scan === undefined && hasCaptured(parts)) throw note.unread
+    parts.reporter.warn({ warning: `${messageOf(note.unread)}. It is ended by what can be told of it` })
+  }
   const bootLog = readBootLog(parts)
   if (bootLog !== undefined) parts.reporter.warn({ warning: describeBootLog(bootLog) })
   if (note?.waiting && !options.waiting)
@@ -162,7 +168,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
   if (toMakeAnew) await regenerateAfter('take-back', parts, toMakeAnew)
-  if (note?.source === 'apt') await restoreOutside(parts)
+  if (note?.source === 'apt' || note?.unread) await restoreOutside(parts)
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
   await tellMountedFiles(parts)

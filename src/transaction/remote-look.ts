@@ -9,6 +9,7 @@ import {
   type RawPath,
   rootPath,
 } from '../model/raw-path.ts'
+import { neededFor } from '../model/regeneration.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { nulTerminated } from '../source/guest-script.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
@@ -103,7 +104,13 @@ export function openRemoteLook(machine: RemoteMachine): RemoteLook {
       const last = new Map(changes.toReversed().map((change) => [change.path, change.after]))
       const parents = [...new Set(changes.map(({ path }) => parentPath(path)))]
       await readStates(
-        [...new Set([...changes.map(({ path }) => path), ...parents, rootPath])],
+        [
+          ...new Set([
+            ...changes.flatMap(({ path }) => [path, ...neededFor(path).flat()]),
+            ...parents,
+            rootPath,
+          ]),
+        ],
         (path, now) => {
           // Nobody sets a time of change: the same inode with the same one was not written since.
           const after = last.get(path)

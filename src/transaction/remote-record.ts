@@ -4,13 +4,13 @@ import type { BaseFacts } from '../model/entry.ts'
 import { parseOsRelease } from '../model/os-release.ts'
 import { asRaw } from '../base/raw-text.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
-import { ruleOf } from '../model/regeneration.ts'
 import { countChanges, type Fingerprint, type PathChange, type RecordedChange } from '../model/transaction.ts'
 import type { ServiceAction, TakenBack, Validation } from '../model/transaction-record.ts'
 import type { Attributes } from '../model/tree.ts'
 import { keptAt } from '../stage/commit.ts'
 import type { Journal } from '../stage/journal.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
+import { nulTerminated } from '../source/guest-script.ts'
 import type { StoredFile } from '../store/store.ts'
 import { tokenTag } from './end-stage.ts'
 import { nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
@@ -23,11 +23,12 @@ import {
 } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
 import { type ContentToStore, storeRemoteContents } from './remote-contents.ts'
-import { readRemoteFile, type RemoteMachine, statusesOf } from './remote-machine.ts'
+import { readRemoteFile, type RemoteMachine, statusesOf, work } from './remote-machine.ts'
 import { remotePlace } from './remote-place.ts'
 import type { StageNote } from './stage-note.ts'
 import { type StoredTransaction, storeTransaction } from './transaction-entry.ts'
 import type { FileContent } from './transaction-tree.ts'
+import { servingRules, standsIn } from './usable-rule.ts'
 import { pathIn } from './workplace.ts'
 
 export interface RemoteRecord extends Partial<TakenBack> {
@@ -60,16 +61,13 @@ export async function recordRemote(
   const folders = await statusesOf(machine, [
     ...new Set([...changes.flatMap(({ path }) => [...withFoldersAbove(path)])]),
   ])
-  const isMadeAnew = (path: RawPath): string | undefined => {
-    // Whether the program that makes it is there, nobody asks: then the content is kept.
-    const rule = ruleOf(path)
-    return rule === undefined || rule.path === 'made' ? undefined : rule.name
-  }
+  const isMadeAnew = await rulesThere(machine, changes, after)
   await using writer = await logbook.repository.beginWrite({ signal: machine.signal, thorough: true })
-  const wanted = changes.flatMap(({ path, before }): ContentToStore[] => {
+  const wanted = changes.flatMap((change): ContentToStore[] => {
+    const { path, before } = change
     const place = before && keptAt(journal, path)
     if (before?.type !== 'file' || before.sha256 === undefined || place === undefined) return []
-    if (isMadeAnew(path) !== undefined) return []
+    if (isMadeAnew(change) !== undefined) return []
     return [{ place: place as string as RawPath, size: before.size ?? 0, sha256: before.sha256 }]
   })
   if (wanted.reduce((sum, { size }) => sum + size, 0) > preImageBytesMax)
@@ -151,6 +149,44 @@ export async function recordRemote(
       signal: machine.signal,
     },
   )
+}
+
+/** Whether what makes a file is there, nobody asks: then the content is kept. */
+async function rulesThere(
+  machine: RemoteMachine,
+  changes: readonly PathChange[],
+  packages: PackagesNow,
+): Promise<(change: PathChange) => string | undefined> {
+  const { always } = servingRules(() => false, packages)
+  const ruled = changes.flatMap((change) => {
+    const rule = always(change.path)
+    return rule && change.before?.type === 'file' ? [{ change, rule }] : []
+  })
+  const grown = ruled.filter(({ change, rule }) => standsIn(rule, change, () => true))
+  const logs = grown.flatMap(({ change, rule }) => (rule.standsFor === 'growth' ? [change] : []))
+  const begin = await beginningsOf(machine, logs)
+  const rules = new Map(
+    grown.map(({ change, rule }) => [
+      change.path,
+      standsIn(rule, change, () => begin.get(change.path) === change.before?.sha256) ? rule.name : undefined,
+    ]),
+  )
+  return ({ path }) => rules.get(path)
+}
+
+/** Hashes of what lies there now, as far as it was long before. */
+async function beginningsOf(
+  machine: RemoteMachine,
+  changes: readonly PathChange[],
+): Promise<ReadonlyMap<RawPath, string>> {
+  if (changes.length === 0) return new Map()
+  const said = await work(machine, {
+    script: `xargs -0 -n 2 sh -c 'head -c "$1" -- "$2" 2>/dev/null | sha256sum' sh`,
+    stdin: nulTerminated(changes.flatMap(({ path, before }) => [asRaw(String(before?.size ?? 0)), path])),
+    doing: 'compare logs',
+  })
+  const sums = said.split('\n').map((line) => line.slice(0, 64))
+  return new Map(changes.map(({ path }, at) => [path, sums[at] ?? '']))
 }
 
 /** A folder that is gone stands above a path that is gone, too. */

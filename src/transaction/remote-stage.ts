@@ -18,6 +18,7 @@ import {
   makeStageScript,
   stageBusyStatus,
 } from '../stage/remote-stage-script.ts'
+import { requireOwnNames } from './misnamed-part.ts'
 import {
   readRemoteFile,
   type RemoteMachine,
@@ -97,10 +98,24 @@ export async function planRemoteMounts(
 ): Promise<{ readonly plan: MountPlan; readonly mountInfo: RawText }> {
   const mountInfo = await readMountInfo(machine)
   const devices = await work(machine, {
-    script: 'mkdir -p -m 700 "$1" && stat -c %d / "$1"',
+    script: `path=$1
+while [ "$path" ]; do
+  [ ! -L "$path" ] || exit 0
+  path=\${path%/*}
+done
+mkdir -p -m 700 "$1" && stat -c %d / "$1"`,
     words: [machine.state],
     doing: 'make the folder of VML',
   })
+  // Mounts of a stage would follow the link out of it.
+  if (devices === '')
+    throw new VmlError(
+      'unsupported',
+      `Cannot open a stage on ${machine.name}: "${printable(machine.state)}" lies behind a link`,
+      {
+        hint: 'Nothing was run. A mount of the folder that the link leads to serves instead of it',
+      },
+    )
   const [root, state] = devices.split('\n')
   const folders = new Map<RawPath, boolean>()
   const request: MountRequest = {
@@ -122,7 +137,10 @@ export async function planRemoteMounts(
       },
     })
     if (unknown.length === 0) {
-      if (planned.kind === 'stage') return { plan: planned.plan, mountInfo }
+      if (planned.kind === 'stage') {
+        requireOwnNames(planned.plan, machine.name)
+        return { plan: planned.plan, mountInfo }
+      }
       throw new VmlError('unsupported', `Cannot open a stage on ${machine.name}: ${planned.reason}`, {
         hint: 'Nothing was run',
       })

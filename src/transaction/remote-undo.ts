@@ -1,8 +1,8 @@
 // `vml tx undo --on MACHINE`: planned here, with what lies there now; made ready there, hashed, committed by its journal, proved there, and recorded here.
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
-import { parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import { ruleOf } from '../model/regeneration.ts'
+import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
+import { isAlwaysWritten, ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import type { ServiceAction, Validation } from '../model/transaction-record.ts'
 import { asSegments } from '../model/tree.ts'
@@ -10,6 +10,7 @@ import { nulTerminated } from '../source/guest-script.ts'
 import type { WriteItem } from '../source/source.ts'
 import { withFoldersAbove } from '../stage/listed-disk.ts'
 import { linkGroup } from './link-group.ts'
+import { notMadeAnew } from './made-anew.ts'
 import { regenerate, regenerateAfter } from './make-anew.ts'
 import { provePackages } from './prove-packages.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
@@ -22,7 +23,7 @@ import { remotePlace } from './remote-place.ts'
 import { commitOrTakeBack, recordCommittedRemote, type RemoteParts, writeRemoteIntent } from './remote-run.ts'
 import { remoteUndoNeeds } from './remote-space.ts'
 import { dropRemote, lockRemote, readMountInfo } from './remote-stage.ts'
-import { cachesThatWent, undoTitle } from './run-undo.ts'
+import { cachesThatWent, provenPaths, undoTitle } from './run-undo.ts'
 import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
@@ -57,7 +58,10 @@ export async function planRemoteUndo(
     place: remotePlace(machine),
     async openView({ transactions, contents, packages, going, staying }) {
       await look.readAhead(transactions)
-      return undoViewOf({ transactions, contents, packages, going, staying }, look)
+      // No comparison finds what changed there, so that a record has nothing of the folder by another path.
+      const ownFolder = (path: RawPath) =>
+        isWithin(path, machine.state) ? ({ path: machine.state, what: 'state' } as const) : undefined
+      return undoViewOf({ transactions, contents, packages, going, staying }, { ...look, ownFolder })
     },
   }
   for (let turn = 0; turn < turnsMax; turn++)
@@ -313,10 +317,10 @@ done
 
 /** Every path by its hash, and the distribution's own checks. */
 async function prove(machine: RemoteMachine, plan: UndoPlan): Promise<readonly Validation[]> {
-  const now = await remoteFingerprints(
-    machine,
-    plan.paths.paths.map(({ path }) => path),
-  )
+  const made = plan.paths.regenerated.filter((path) => isAlwaysWritten(path))
+  const now = await remoteFingerprints(machine, [...plan.paths.paths.map(({ path }) => path), ...made])
+  const missing = made.find((path) => now.get(path)?.type !== 'file')
+  if (missing !== undefined) throw notMadeAnew(missing)
   for (const { path, wanted } of plan.paths.paths) {
     // What programs make anew is there again, or not, as they please.
     if (ruleOf(path) !== undefined || sameState(now.get(path), wanted)) continue
@@ -325,8 +329,5 @@ async function prove(machine: RemoteMachine, plan: UndoPlan): Promise<readonly V
       hint: 'Everything was put back as it was before the undo',
     })
   }
-  return [
-    { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
-    ...(await provePackages(remotePlace(machine), plan)),
-  ]
+  return [provenPaths(plan), ...(await provePackages(remotePlace(machine), plan))]
 }

@@ -39,6 +39,7 @@ import { keptByJournal, tellCame } from './kept-before.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
+import { changesMadeAnew, lookBeforeMadeAnew, withSeen } from './made-anew.ts'
 import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'
@@ -69,9 +70,9 @@ export interface UndoRun extends TransactionParts {
 }
 type StoppedServices = Awaited<ReturnType<TransactionParts['restartServices']>>
 
-/** Nothing is to be done where every path is as it was before already. */
-export function isNothing({ paths }: UndoPlan): boolean {
-  return paths.paths.length === 0 && paths.conflicts.length === 0
+/** Nothing is to be done where every path is as it was before already, and no program has to make one so. */
+export function isNothing({ paths, regenerations }: Pick<UndoPlan, 'paths' | 'regenerations'>): boolean {
+  return paths.paths.length + paths.conflicts.length + regenerations.length === 0
 }
 
 /**
@@ -135,9 +136,11 @@ async function runUndoIn(
     })
     journal = prepared.journal
     start ??= await stopServices(parts, plan)
+    const seen = await lookBeforeMadeAnew(parts, plan.paths.regenerated)
     commit(parts.disk, prepared)
     parts.reporter.progress({ phase: 'proving it' })
     await regenerate(parts, plan.regenerations)
+    const madeAnew = await changesMadeAnew(parts, seen)
     // What works on data that may be taken back would work on what is no more.
     let validations = transferred ? await prove(parts, plan) : undefined
     const services = await start()
@@ -146,8 +149,8 @@ async function runUndoIn(
     const committed: CommittedStage = {
       note,
       plan: mounts,
-      kept: keptByJournal(parts.disk, journal),
-      changes: ready.changes,
+      kept: withSeen(keptByJournal(parts.disk, journal), seen),
+      changes: byPath([...ready.changes, ...madeAnew]),
       outside: [],
       packages,
       result: { exitStatus: 0, validations: [...transferNotes, ...validations], ...takenBack },
@@ -298,7 +301,7 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
     await put(path, wanted, content, of)
     changes.push({ path, after: wanted })
   }
-  const sorted = changes.toSorted((one, other) => (one.path < other.path ? -1 : 1))
+  const sorted = byPath(changes)
   const folderTimes = new Map(
     sorted.flatMap(({ path, after }) => (after?.type === 'dir' ? [[path, after.mtimeNs] as const] : [])),
   )
@@ -308,6 +311,10 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
     // Of a folder that stays nothing was made ready, and nothing lies there.
     prepared: (path) => places.get(path) ?? asRaw(`${folder}/none`),
   }
+}
+
+function byPath(changes: readonly PathChange[]): PathChange[] {
+  return changes.toSorted((one, other) => (one.path < other.path ? -1 : 1))
 }
 
 async function makeThing(
@@ -408,8 +415,13 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
       hint: 'Everything was put back as it was before the undo',
     })
   }
-  const validations: Validation[] = [
-    { name: 'paths', outcome: 'passed', message: `${plan.paths.paths.length} compared with the plan` },
-  ]
-  return [...validations, ...(await provePackages(parts, plan))]
+  return [provenPaths(plan), ...(await provePackages(parts, plan))]
+}
+
+/** Where no path comes back, what was made anew is all that was done. */
+export function provenPaths({ paths, regenerations }: UndoPlan): Validation {
+  if (paths.paths.length > 0 || regenerations.length === 0)
+    return { name: 'paths', outcome: 'passed', message: `${paths.paths.length} compared with the plan` }
+  const rules = [...new Set(regenerations.map(({ rule }) => rule))]
+  return { name: 'made anew', outcome: 'passed', message: rules.join(', ') }
 }

@@ -71,6 +71,7 @@ async function undo(now: { choices: string; chosen: string }, transactions: read
   ])
   const view: UndoView = {
     now: (path) => there.get(path),
+    ownFolder: () => undefined,
     contentNow: () => Buffer.from(group(now.choices)),
     names: () => [],
     listedByOthers: () => false,
@@ -80,7 +81,7 @@ async function undo(now: { choices: string; chosen: string }, transactions: read
     contentBefore: (_, change) => Promise.resolve(Buffer.from(textsOf(change)[0])),
     contentAfter: (_, change) => Promise.resolve(Buffer.from(textsOf(change)[1])),
     merge: () => ({ kind: 'conflict', reason: 'both changed', keys: [] }),
-    mergeAttributes: ({ ours }) => ours,
+    mergeAttributes: ({ ours }) => ({ fingerprint: ours }),
   }
   const byPath = await planUndoPaths(view, { data: false, stays: () => false, transactions })
   const { paths, conflicts } = await planAlternatives(view, transactions, byPath)

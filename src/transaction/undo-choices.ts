@@ -94,10 +94,10 @@ export function fromThen(
 }
 
 function choiceOf(
-  { paths, packages, bytes, transactions, keptPackages }: UndoPlan,
+  { paths, packages, bytes, transactions, keptPackages, regenerations }: UndoPlan,
   words: readonly string[],
 ): (UndoChoice & { readonly key: string }) | undefined {
-  if (paths.paths.length === 0) return undefined
+  if (paths.paths.length + regenerations.length === 0) return undefined
   return {
     key: JSON.stringify([transactions.map(({ entry }) => entry.id), keptPackages]),
     words,

@@ -91,6 +91,7 @@ function viewOf(files: Files): UndoView {
     now: (path) => fingerprintOf(files.get(path)),
     contentNow: (path) => text(files.get(path)),
     names: (folder) => namesIn(files, folder),
+    ownFolder: () => undefined,
     listedByOthers: () => false,
     isRegenerated: () => false,
     isRegeneratedWhenChanged: () => false,
@@ -98,7 +99,7 @@ function viewOf(files: Files): UndoView {
     contentBefore: (transaction, { path }) => Promise.resolve(text((transaction as Told).was.get(path))),
     contentAfter: (transaction, { path }) => Promise.resolve(text((transaction as Told).became.get(path))),
     merge: mergeLines,
-    mergeAttributes: ({ ours }) => ours,
+    mergeAttributes: ({ ours }) => ({ fingerprint: ours }),
   }
 }
 
@@ -269,6 +270,50 @@ test('a folder that the transaction made stays while something of later lies in 
   assert.deepEqual(plan.kept, [{ path: at('/a'), why: 'folder in use' }])
 })
 
+test("what lies in VML's own folder now is left alone, and told once for the folder", async () => {
+  const made: Files = new Map([
+    [at('/etc/x'), '1'],
+    [at('/backup'), 'folder'],
+    [at('/backup/vml'), 'folder'],
+    [at('/backup/vml/snapshot'), '1'],
+  ])
+  const view: UndoView = {
+    ...viewOf(made),
+    ownFolder: (path) =>
+      path.startsWith('/backup/vml') ? { path: at('/backup/vml'), what: 'state' } : undefined,
+  }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(new Map(), made)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path }) => path),
+    ['/etc/x'],
+  )
+  assert.deepEqual(plan.kept, [{ path: at('/backup'), why: 'folder in use' }])
+  assert.deepEqual(
+    plan.conflicts.map(({ path, reason }) => [path, reason]),
+    [['/backup/vml', "it is VML's own, with all records in it: 2 paths left alone"]],
+  )
+})
+
+test('of a logbook nothing goes and nothing changes, since later snapshots may stand on it; what was removed comes back', async () => {
+  const was: Files = new Map([[at('/r/removed'), '1']])
+  const became: Files = new Map([[at('/r/brought'), '1']])
+  const view: UndoView = { ...viewOf(became), ownFolder: () => ({ path: at('/r'), what: 'logbook' }) }
+  const plan = await planUndoPaths(view, {
+    transactions: [transactionOf(was, became)],
+    data: false,
+    stays: () => false,
+  })
+  assert.deepEqual(
+    plan.paths.map(({ path, wanted }) => [path, wanted !== undefined]),
+    [['/r/removed', true]],
+  )
+  assert.match(plan.conflicts[0]?.reason ?? '', /^it is a logbook.*: 1 path left alone$/)
+})
+
 test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {
   const was: Files = new Map([[at('/x'), '1']])
   const made: Files = new Map([
@@ -352,6 +397,26 @@ test('a file that became a folder since is a conflict, and stays', async () => {
     [at('/x')],
   )
   assert.equal(plan.conflicts[0]?.old?.kind, 'before')
+})
+
+test('what was to be made anew, and cannot be any more, stays and is told', async () => {
+  const was: Files = new Map([[at('/x'), '1']])
+  const changed: Files = new Map([[at('/x'), '2']])
+  const transaction = transactionOf(was, changed)
+  const changes = transaction.changes.map((each): RecordedChange => ({
+    ...each,
+    preImage: { kind: 'regenerable', rule: 'x' },
+  }))
+  const plan = async (files: Files, serves: boolean) =>
+    await planUndoPaths(
+      { ...viewOf(files), isRegenerated: () => serves },
+      { ...all, transactions: [{ ...transaction, changes }] },
+    )
+  assert.deepEqual((await plan(changed, true)).regenerated, [at('/x')])
+  const told = await plan(changed, false)
+  assert.deepEqual([told.paths, told.conflicts.map(({ path }) => path)], [[], [at('/x')]])
+  assert.deepEqual((await plan(new Map(), false)).kept, [{ path: at('/x'), why: 'gone since' }])
+  assert.equal((await plan(was, true)).already, 1)
 })
 
 /** Of `key=value`: what both changed differently is a conflict. */
@@ -576,4 +641,38 @@ test('what is made anew for one of several is not compared with what another one
   const transactions = [transactionOf(files('a=3'), files('a=4')), transactionOf(files('a=1'), files('a=2'))]
   const plan = await planUndoPaths(view, { ...all, transactions })
   assert.deepEqual([plan.paths, plan.regenerated], [[], [path]])
+})
+
+test('rights that both changed are a conflict: the path stays as it is, and the content before lies beside it', async () => {
+  const path = at('/x')
+  const files = (content: string): Files => new Map([[path, content]])
+  const plan = async (was: string, became: string, now: string) =>
+    await planUndoPaths(
+      {
+        ...viewByKeys(files(now)),
+        mergeAttributes: ({ ours }) => ({ fingerprint: ours, conflict: 'rights' }),
+      },
+      { ...all, transactions: [withRights(transactionOf(files(was), files(became)))] },
+    )
+  const withRights = (transaction: Told): Told => ({
+    ...transaction,
+    changes: transaction.changes.map((change): RecordedChange => {
+      const { after } = change
+      return after ? { ...change, after: { ...after, mode: 0o600 } } : change
+    }),
+  })
+  for (const [was, became, now, isSide] of [
+    ['a=1', 'a=2', 'a=2', true],
+    ['a=1\nb=1', 'a=2\nb=1', 'a=2\nb=2', true],
+    ['a=1', 'a=2', 'a=1', false],
+  ] as const) {
+    const { paths, conflicts } = await plan(was, became, now)
+    assert.deepEqual(paths, [])
+    if (isSide)
+      assert.deepEqual(
+        conflicts.map(({ reason, old }) => [reason, old !== undefined]),
+        [['rights', true]],
+      )
+    else assert.deepEqual(conflicts, [])
+  }
 })

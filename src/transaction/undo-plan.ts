@@ -6,6 +6,7 @@ import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
+import type { OwnFolder } from './own-folders.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import { sha256Of } from './transaction-entry.ts'
 import { databaseFileOf, isHistory, movedDatabases } from './database-files.ts'
@@ -64,6 +65,13 @@ export type MergeResult =
   /** `keys` are names of records that both changed, such as packages. */
   | { readonly kind: 'conflict'; readonly reason: string; readonly keys: readonly string[] }
 
+/** Rights, owner and attributes, over what is there now. */
+export interface MergedAttributes {
+  readonly fingerprint: Fingerprint
+  /** What both changed, in words: then the path stays as it is. */
+  readonly conflict?: string
+}
+
 /** The machine as it is, and what is known of its paths. */
 export interface UndoView {
   now(path: RawPath): Fingerprint | undefined
@@ -76,6 +84,8 @@ export interface UndoView {
   isRegenerated(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
+  /** That the path is or lies in now. */
+  ownFolder(path: RawPath): OwnFolder | undefined
   /** The folder of a service's data that the path lies in. */
   dataFolder(path: RawPath): RawPath | undefined
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
@@ -83,7 +93,7 @@ export interface UndoView {
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
-  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): Fingerprint
+  mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): MergedAttributes
 }
 
 export interface UndoPathsRequest {
@@ -107,8 +117,11 @@ export const mergeBytesMax = 64 * 1024 * 1024
  */
 export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): Promise<UndoPaths> {
   const work = new Work(view)
+  const own: OwnPaths = new Map()
   for (const transaction of request.transactions) {
-    const changes = transaction.changes.filter((change) => !request.stays(transaction, change))
+    const changes = transaction.changes.filter(
+      (change) => !request.stays(transaction, change) && !isOwn(view, change, own),
+    )
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
     for (const change of changes) {
@@ -125,11 +138,31 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
       else await planPath(work, transaction, change)
     }
   }
+  for (const { folder, paths } of own.values())
+    work.conflict(folder.path, ownReason(folder, paths), { old: false })
   settleLost(work)
   settleTogether(work)
   settleFolders(work)
   requireWholePackages(work)
   return work.finish()
+}
+
+/** A record of an older VML may have paths of the very folder that holds it; what is saved in a logbook since stands on what the transaction brought. */
+function isOwn(view: UndoView, { path }: RecordedChange, own: OwnPaths): boolean {
+  const folder = view.ownFolder(path)
+  // A file of a logbook that comes back does no harm to what was saved since: its name is the hash of it.
+  if (folder === undefined || (folder.what === 'logbook' && view.now(path) === undefined)) return false
+  const { paths } = own.get(folder.path) ?? { paths: new Set() }
+  own.set(folder.path, { folder, paths: paths.add(path) })
+  return true
+}
+
+type OwnPaths = Map<RawPath, { readonly folder: OwnFolder; readonly paths: Set<RawPath> }>
+
+function ownReason({ what }: OwnFolder, { size }: ReadonlySet<RawPath>): string {
+  const is =
+    what === 'state' ? "VML's own, with all records in it" : 'a logbook, which only stands as a whole'
+  return `it is ${is}: ${size === 1 ? '1 path' : `${size} paths`} left alone`
 }
 
 /** Of a history nobody wants the old one back; any other is told as what both changed, once. */
@@ -200,8 +233,8 @@ class Work {
   }
 
   plan(path: RawPath, state: State): void {
-    this.#planned.set(path, state)
     this.#regenerated.delete(path)
+    this.#planned.set(path, state)
   }
 
   /** It stays as it is now, whatever was planned for it. */
@@ -229,6 +262,7 @@ class Work {
     { old, keys = [] }: { readonly old: boolean; readonly keys?: readonly string[] },
   ): void {
     this.unplan(path)
+    this.#regenerated.delete(path)
     this.#conflicts.set(path, { reason, keys, old })
   }
 
@@ -265,7 +299,7 @@ class Work {
     return [...this.#conflicts]
   }
 
-  /** Of what is there now: what was put back before would not stand the comparison with the plan. */
+  /** In place of what newer transactions had planned for it, as what older ones plan is in place of this. */
   regenerate(path: RawPath): void {
     this.unplan(path)
     this.#regenerated.add(path)
@@ -365,9 +399,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   const { view } = work
   const { path, before, after } = change
   const now = work.current(path)
-  const isMadeAnew = change.preImage.kind === 'regenerable' || before?.type !== 'file'
-  if (view.isRegenerated(path) && isMadeAnew && (before !== undefined || now === undefined)) {
-    work.regenerate(path)
+  if (change.preImage.kind === 'regenerable' && !sameState(now, before)) {
+    planRegenerable(work, change, now)
     return
   }
   if (sameState(now, before)) {
@@ -416,6 +449,17 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   await planMerge(work, transaction, change, now)
 }
 
+/** Of its content nothing was kept: what does not make it again any more makes something else of it, or nothing. */
+function planRegenerable(work: Work, { path, after }: RecordedChange, now: Fingerprint | undefined): void {
+  const { view } = work
+  if (view.isRegenerated(path) || view.isRegeneratedWhenChanged(path)) work.regenerate(path)
+  else if (now === undefined && after !== undefined) work.keep(path, 'gone since')
+  else
+    work.conflict(path, 'what it was before was not kept, and what would make it again is not there', {
+      old: false,
+    })
+}
+
 /**
  * One file that cannot be had again must not keep all others from coming back. But a package without one of its files would be half of each version, and of a
  * record that was dropped nothing is to be had.
@@ -445,10 +489,9 @@ function planFolder(
     return
   }
   if (after === undefined) return
-  work.plan(path, {
-    fingerprint: work.view.mergeAttributes({ base: after, ours: now, theirs: before }),
-    how: 'merged',
-  })
+  const { fingerprint, conflict } = work.view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (conflict === undefined) work.plan(path, { fingerprint, how: 'merged' })
+  else work.conflict(path, conflict, { old: false })
 }
 
 async function planMerge(
@@ -476,6 +519,10 @@ async function planMerge(
   ) {
     const content = now.sha256 === after.sha256 ? before : now
     const merged = view.mergeAttributes({ base: after, ours: now, theirs: before })
+    if (merged.conflict !== undefined) {
+      work.conflict(path, merged.conflict, { old: now.sha256 !== before.sha256 })
+      return
+    }
     const { sha256, size } = content
     // A time that was set since stays, as long as the content does.
     const isSetSince = before.sha256 === after.sha256 && now.mtimeNs !== after.mtimeNs
@@ -485,7 +532,7 @@ async function planMerge(
       content === before ? { kind: 'before', transaction, change } : work.plannedContent(path)
     work.plan(path, {
       fingerprint: {
-        ...merged,
+        ...merged.fingerprint,
         mtimeNs,
         ...(sha256 === undefined ? {} : { sha256 }),
         ...(size === undefined ? {} : { size }),
@@ -520,10 +567,14 @@ async function planMerge(
     work.plan(path, { fingerprint: undefined, how: 'merged' })
     return
   }
-  const attributes = before && after ? view.mergeAttributes({ base: after, ours: now, theirs: before }) : now
+  const attributes = before && after && view.mergeAttributes({ base: after, ours: now, theirs: before })
+  if (attributes?.conflict !== undefined) {
+    work.conflict(path, attributes.conflict, { old: true })
+    return
+  }
   work.plan(path, {
     fingerprint: {
-      ...attributes,
+      ...(attributes?.fingerprint ?? now),
       size: outcome.bytes.length,
       sha256: sha256Of(outcome.bytes),
       mtimeNs: now.mtimeNs,

@@ -2,22 +2,23 @@
 import { readdirSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
-import { mergeAttributes } from '../model/merge-attributes.ts'
+import { describeAttribute, mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
 import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
-import { ruleOf, ruleWhenChanged } from '../model/regeneration.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
 import { outlineOf } from '../stage/fingerprint.ts'
 import { hashLive, readLive } from './live-content.ts'
 import { withoutStanzas } from './keep-packages.ts'
+import { openOwnFolders } from './own-folders.ts'
 import { ownersOf, type PackagesNow } from './packages-now.ts'
 import { type KnownFolders, statusOfPath } from './path-status.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import type { MergeResult, UndoView } from './undo-plan.ts'
+import { servingRules } from './usable-rule.ts'
 import { inRoot, type Workplace } from './workplace.ts'
 
 export interface UndoViewParts {
@@ -35,6 +36,7 @@ export interface UndoViewParts {
 export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const { place } = parts
   const known = await lookAtPaths(parts)
+  const own = openOwnFolders(place)
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
   return undoViewOf(parts, {
@@ -45,28 +47,40 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
       return readLive(place, path, looked)
     },
     names: (path) => namesIn(place, path),
+    ownFolder: (path) => own.holding(path),
   })
 }
 
 /** `look` says what lies there now. */
 export function undoViewOf(
-  { contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
-  look: Pick<UndoView, 'now' | 'contentNow' | 'names'>,
+  { transactions, contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
+  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder'>,
 ): UndoView {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
+  // What comes back may be what makes others.
+  const was = new Set(
+    transactions.flatMap(({ changes }) =>
+      changes.flatMap(({ path, before }) => (before === undefined ? [] : [path])),
+    ),
+  )
+  const serving = servingRules((path) => was.has(path) || look.now(path) !== undefined, packages)
   return {
     ...look,
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
-    isRegenerated: (path) => ruleOf(path) !== undefined,
-    isRegeneratedWhenChanged: (path) => ruleWhenChanged(path) !== undefined,
+    isRegenerated: (path) => serving.always(path) !== undefined,
+    isRegeneratedWhenChanged: (path) => serving.whenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
     contentBefore: async (transaction, change) => await contents.before(transaction, change),
     contentAfter: async (transaction, change) => await contents.after(transaction, change),
     merge: (path, sides) => mergeNow(path, path === statusPath ? withoutStanzas(sides, staying) : sides),
     mergeAttributes({ base, ours, theirs }) {
-      const { attributes } = mergeAttributes({ base, ours, theirs })
+      const { attributes, conflicts } = mergeAttributes({ base, ours, theirs })
       const { xattrs: _, ...rest } = ours
-      return { ...rest, ...attributes }
+      const words = conflicts.map((name) => describeAttribute(name, { base, ours, theirs }))
+      return {
+        fingerprint: { ...rest, ...attributes },
+        ...(words.length === 0 ? {} : { conflict: words.join('; ') }),
+      }
     },
   }
 }

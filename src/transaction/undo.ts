@@ -1,7 +1,7 @@
 // `vml tx undo`: what it would do, decided before anything is changed: paths, packages, and whether they can stand together.
 import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
-import { isWithin, rootPath } from '../model/raw-path.ts'
+import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
 import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
@@ -122,12 +122,12 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
 }
 
 /** An undo that leaves all of it is none, and no success. */
-function requireAny({ kind, subject, paths, beside, keptPackages }: UndoPlan): void {
+function requireAny({ kind, subject, paths, beside, keptPackages, regenerations: anew }: UndoPlan): void {
   const stays = [
     ...keptPackages.map((name) => `${name} is still needed`),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
-  if (stays.length === 0 || paths.paths.length + beside.length > 0) return
+  if (stays.length === 0 || paths.paths.length + beside.length + anew.length > 0) return
   const names = subject.map(entryName).join(', ')
   throw new VmlError(
     'conflict',
@@ -209,7 +209,10 @@ async function planOnce(
   })
   return {
     plan: {
-      ...finish(request, { transactions, planned: { ...planned, paths }, beside, staying, due, stranded }),
+      ...finish(request, {
+        ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+        isThere: (path) => view.now(path) !== undefined,
+      }),
       together: broughtBackWith(parts, request, newestFirst),
     },
   }
@@ -263,6 +266,7 @@ function finish(
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
+    isThere(path: RawPath): boolean
   },
 ): Omit<UndoPlan, 'together'> {
   const { paths, systems } = work.planned
@@ -275,7 +279,7 @@ function finish(
       wanted: wanted !== undefined,
       restored: true,
     })),
-    ...paths.regenerated.map((path) => ({ path, present: true, wanted: true })),
+    ...paths.regenerated.map((path) => ({ path, present: work.isThere(path), wanted: true })),
   ]
   return {
     kind: request.kind,

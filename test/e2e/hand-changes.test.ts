@@ -221,3 +221,114 @@ test('a program that was changed by hand and cannot be had again: no way is offe
   assert.doesNotMatch(whole.stdout, /stays/)
   assert.equal((await chroot.sh('ls /usr/bin/joe /etc/joe.conf', failed)).stdout, '')
 })
+
+test("VML's own folder is known by what it is: at a second path it is no change by hand, and no undo takes it away (F8)", async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(joe('1.0'), joe('2.0'))
+  const failed = { mayFail: true }
+  const numbers = async () => (await transactions(chroot)).map(({ number }) => number)
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+
+  // A copy, known as changed by hand, becomes the folder itself: so would a record of an older VML be of it.
+  await chroot.sh(
+    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/logbook/config; echo mine >/etc/mine',
+  )
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.ok((await paths(chroot, 2)).includes('+ /data/vml/logbook/snapshots'))
+  await chroot.sh('cp -a /var/lib/vml/. /data/vml; mount --bind /data/vml /var/lib/vml')
+  assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/two'])
+  await chroot.vml(['tx', 'run', '--live', '--', 'touch', '/etc/three'])
+  assert.deepEqual(await numbers(), [1, 2, 3, 4])
+  assert.deepEqual(await paths(chroot, 4), ['+ /etc/three'])
+
+  // In the stage both are empty, and cannot go.
+  const { stdout: seen } = await chroot.vml(
+    ['tx', 'run', '--', 'sh', '-c', 'ls /data/vml; rm -rf /data'],
+    failed,
+  )
+  assert.equal(seen, '')
+  const taken = await chroot.vml(['tx', 'undo', '2'], failed)
+  assert.match(
+    taken.stdout,
+    /stays +\/data\/vml: it is VML's own, with all records in it: \d+ paths left alone/,
+  )
+  assert.match(taken.stderr, /1 path stayed as it is/)
+  assert.equal((await chroot.sh('cat /etc/mine', failed)).status, 1)
+  assert.deepEqual(await numbers(), [1, 2, 3, 4, 5])
+  await chroot.vml(['tx', 'undo', '--to-before', '3'])
+  assert.equal((await chroot.sh('ls /etc/two /etc/three 2>/dev/null', failed)).stdout, '')
+  await chroot.vml(['check', '--logbook', '/var/lib/vml/logbook', '--read-data'])
+
+  // A logbook of anybody's is no change by hand either: later snapshots stand on what each save brings.
+  const save = 'vml save here --only /opt --logbook /data/saves --password-file /root/pw'
+  await chroot.sh(`echo long enough >/root/pw; echo 1 >/opt/1; vml machine add here local:
+    vml init /data/saves --password-file /root/pw && ${save} && echo 9.9.9.9 nine >>/etc/hosts`)
+  const saves = (await numbers()).length + 1
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.deepEqual(await paths(chroot, saves), ['M /etc/hosts', '+ /opt/1'])
+  await chroot.vml(['tx', 'undo', String(saves)])
+  await chroot.vml([
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'echo >/etc/x; echo >/data/saves/x; rm /data/saves/snapshots/*',
+  ])
+  const partly = await chroot.vml(['tx', 'undo', String(saves + 2)], failed)
+  assert.match(
+    partly.stdout,
+    /stays +\/data\/saves: it is a logbook, which only stands as a whole: 1 path left alone/,
+  )
+  const { stdout: left } = await chroot.sh('ls -d /etc/x /data/saves/x 2>/dev/null', failed)
+  assert.equal(left, '/data/saves/x\n')
+  await chroot.sh('rm /data/saves/x; vml check --read-data --logbook /data/saves --password-file /root/pw')
+
+  // The logbook alone, on another disk: by a link, and by a mount.
+  await chroot.sh(
+    'umount /var/lib/vml && rm -r /var/lib/vml && mv /data/vml /var/lib && mv /var/lib/vml/logbook /data/',
+  )
+  await chroot.sh('ln -s /data/logbook /var/lib/vml/logbook')
+  const before = (await numbers()).length
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/four'])
+  await chroot.sh(
+    'rm /var/lib/vml/logbook; mkdir /var/lib/vml/logbook; mount --bind /data/logbook /var/lib/vml/logbook',
+  )
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/five'])
+  assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
+  assert.equal((await numbers()).length, before + 2)
+
+  // A link to the whole of it is refused before anything runs, and apt goes on and says so.
+  await chroot.sh('umount /var/lib/vml/logbook; rmdir /var/lib/vml/logbook; mv /data/logbook /var/lib/vml/')
+  await chroot.sh('mv /var/lib/vml /data/vml; ln -s /data/vml /var/lib/vml')
+  for (const words of [
+    ['run', '--', 'touch', '/etc/six'],
+    ['undo', '1'],
+    ['watch', '--once'],
+  ]) {
+    const refused = await chroot.vml(['tx', ...words], failed)
+    assert.equal(refused.status, 17)
+    assert.match(refused.stderr, /"\/var\/lib\/vml" is a link, to "\/data\/vml"\n.*Nothing was changed/)
+  }
+  const installed = await chroot.sh('apt-get install -y joe')
+  assert.match(installed.stdout + installed.stderr, /is a link, to "\/data\/vml"[^]*not recorded/)
+  assert.equal(await read(chroot, '/usr/bin/joe'), 'joe 2.0\n')
+  assert.equal((await chroot.sh('ls /etc/one /etc/six 2>/dev/null', failed)).stdout, '/etc/one\n')
+  assert.equal((await numbers()).length, before + 2)
+
+  // Where a wider mount would name changes of the system, no rule would know them: dpkg's lists would go with an undo, and its status stay.
+  await chroot.sh(
+    'rm /var/lib/vml && mv /data/vml /var/lib/ && mv /var /data/ && mkdir /var && mount --bind /data/var /var',
+  )
+  const bound = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/six'], failed)
+  assert.equal(bound.status, 17)
+  assert.match(bound.stderr, /"\/var" and "\/data\/var" are the same folder/)
+  await chroot.sh('umount /var && rmdir /var && ln -s data/var /var')
+  const linked = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(linked.status, 17)
+  assert.match(linked.stderr, /"\/var" is a link, to "\/data\/var"/)
+  assert.equal((await chroot.sh('ls /etc/one /etc/six 2>/dev/null', failed)).stdout, '/etc/one\n')
+})

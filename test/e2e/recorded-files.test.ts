@@ -74,3 +74,64 @@ test('a file that is larger than what is held in memory at once comes back, with
   assert.match((await chroot.vml(['tx', 'undo', '1'])).stdout, /Undone as #2: paths ok/)
   assert.equal(await state(), before)
 })
+
+/** As that of initramfs-tools 0.142: it makes an image for any version, with or without a kernel. */
+const updateInitramfs = `cat >/usr/sbin/update-initramfs <<'X'
+#!/bin/sh
+while [ $# -gt 0 ]; do case $1 in -k) version=$2; shift;; esac; shift; done
+echo "made for $version" >/boot/initrd.img-$version
+X
+chmod 755 /usr/sbin/update-initramfs
+mkdir -p /lib/modules/6.1.0/kernel; echo x >/lib/modules/6.1.0/modules.dep; echo kernel >/boot/vmlinuz-6.1.0
+echo "made for 6.1.0" >/boot/initrd.img-6.1.0`
+
+test('a file that only has the name of a boot image is kept whole, and comes back as it was', async () => {
+  await using chroot = await openChroot()
+  const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
+  const state = async () => (await chroot.sh('cd /boot; grep . initrd*')).stdout
+  await chroot.sh(updateInitramfs)
+  await chroot.sh('cd /boot; for of in 6.1.0.bak 5.10.0 rescue; do echo "own $of" >initrd.img-$of; done')
+  const before = await state()
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'cd /boot; rm *.bak *-5.10.0; echo x >initrd.img-rescue'])
+  assert.equal((await chroot.vml(['cat', '1:/boot/initrd.img-6.1.0.bak'], { env })).stdout, 'own 6.1.0.bak\n')
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await state(), before)
+})
+
+test('an undo that has nothing to do but to have something made anew does that, and its redo takes it away', async () => {
+  await using chroot = await openChroot()
+  const image = async () => (await chroot.sh('cat /boot/initrd.img-6.1.0', failed)).stdout
+  await chroot.sh(updateInitramfs)
+  await chroot.vml(['tx', 'run', '--', 'rm', '/boot/initrd.img-6.1.0'])
+  const dry = await chroot.vml(['tx', 'undo', '1', '--dry-run'])
+  assert.match(dry.stdout, /made anew: initrd/)
+  assert.doesNotMatch(dry.stderr, /as it was before already/)
+  // A program that says that all is well, and makes nothing.
+  await chroot.sh('mv /usr/sbin/update-initramfs /root; ln -s /bin/true /usr/sbin/update-initramfs')
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.match(refused.stderr, /"\/boot\/initrd.img-6.1.0" was not made anew/)
+  await chroot.sh('mv /root/update-initramfs /usr/sbin')
+  assert.match((await chroot.vml(['tx', 'undo', '1'])).stderr, /made anew ok, initrd/)
+  assert.equal(await image(), 'made for 6.1.0\n')
+  await chroot.vml(['tx', 'redo', '1'])
+  assert.equal(await image(), '')
+  await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(await image(), 'made for 6.1.0\n')
+})
+
+test('what a person wrote into a file that an undo has made anew is kept by the record of the undo', async () => {
+  await using chroot = await openChroot()
+  const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
+  const program = '#!/bin/sh\necho made >/boot/grub/grub.cfg\n'
+  await chroot.sh(`mkdir -p /boot/grub; echo first >/boot/grub/grub.cfg
+printf '${program}' >/usr/sbin/update-grub; chmod 755 /usr/sbin/update-grub`)
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo second >/boot/grub/grub.cfg'])
+  await chroot.sh('echo by hand >/boot/grub/grub.cfg')
+  const { stderr } = await chroot.vml(['tx', 'undo', '1'])
+  const [, number] = /Undone as #(\d+): made anew ok, boot-menu/.exec(stderr) ?? []
+  assert.ok(number, stderr)
+  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'made\n')
+  assert.equal((await chroot.vml(['cat', `${number}:/boot/grub/grub.cfg`], { env })).stdout, 'by hand\n')
+  await chroot.vml(['tx', 'undo', number])
+  assert.equal((await chroot.sh('cat /boot/grub/grub.cfg')).stdout, 'by hand\n')
+})

@@ -249,3 +249,21 @@ function maker(version: number): TinyPackage {
     },
   }
 }
+
+test('rights that were changed since, too, stay and are told; what else was changed comes back', async () => {
+  await using chroot = await openChroot()
+  const rights = async () => (await chroot.sh('stat -c "%a %U" /opt/x /opt/folder /opt/y')).stdout
+  await chroot.sh('mkdir -m 755 /opt/folder; touch /opt/x /opt/y; chmod 644 /opt/x /opt/y')
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'cd /opt; chmod 600 x y; chmod 711 folder'])
+  await chroot.sh('chmod 640 /opt/x; chmod 700 /opt/folder; chown nobody /opt/y')
+  const dry = await chroot.vml(['tx', 'undo', '1', '--dry-run'], { mayFail: true })
+  const told = /\/opt\/x: rights changed since, too: 640 now, 644 before the transaction, 600 by it\n/
+  assert.match(dry.stdout, told)
+  const undone = await chroot.vml(['tx', 'undo', '1'], { mayFail: true })
+  assert.equal(undone.status, 3)
+  assert.match(undone.stdout, told)
+  assert.match(undone.stdout, /\/opt\/folder: rights changed since, too: 700 now, 755 before/)
+  assert.match(undone.stderr, /2 paths stayed as they are/)
+  assert.equal(await rights(), '640 root\n700 root\n644 nobody\n')
+  assert.match((await chroot.vml(['tx', 'list'])).stdout, /in part/)
+})
