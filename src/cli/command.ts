@@ -51,6 +51,8 @@ export interface Operand {
   readonly description: string
   readonly required: boolean
   readonly many?: boolean
+  /** It and all that follow are the words of a program to run: options among them are that program's. */
+  readonly isCommand?: boolean
   readonly complete: Completion | readonly string[]
 }
 

@@ -53,6 +53,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
 
   const asked = firstOperand(argv)
   let verb: string | undefined
+  let words = argv
   for (const entry of commands) {
     const child = program.command(entry.name, { hidden: entry.hidden ?? false })
     child.summary(entry.summary).description(entry.summary).helpGroup(`${entry.job}:`)
@@ -65,6 +66,9 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
       for (const [name, { summary, load, hidden = false }] of verbs)
         declare(child.command(name, { hidden }).summary(summary), await load(), take)
       verb = argv.slice(argv.indexOf(asked) + 1).find((word) => Object.hasOwn(loaded.noun.verbs, word))
+      const command = verb === undefined ? undefined : await loaded.noun.verbs[verb]?.load()
+      if (command && verb !== undefined)
+        words = withOwnWords(argv, argv.indexOf(verb, argv.indexOf(asked) + 1), command)
       const first = await verbs[0]?.[1].load()
       addExamples(child, loaded.noun.examples ?? first?.examples ?? [])
     }
@@ -83,7 +87,7 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
 
   try {
     if (argv.length === 0) return { kind: 'text', text: program.helpInformation() + examplesText(program) }
-    await program.parseAsync([...argv], { from: 'user' })
+    await program.parseAsync([...words], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     if (error.exitCode === 0) return { kind: 'text', text: printed }
@@ -98,6 +102,28 @@ export async function parseArguments(argv: readonly string[], options: ParseOpti
   throw new VmlError('usage', 'Cannot tell what to do: no verb is given', {
     hint: 'See the verbs: vml --help',
   })
+}
+
+/**
+ * The words of a command to run are its own from the first one on, as with sudo(8) and env(1): of `vml tx run cp -v A B` the -v is cp's. `at`: where the verb
+ * stands.
+ */
+function withOwnWords(argv: readonly string[], at: number, command: Command): readonly string[] {
+  if (command.operands[0]?.isCommand !== true) return argv
+  const flags = [
+    ...globalOptions.map(([known]) => known),
+    ...Object.values(command.options).map((each) => each.flags),
+  ]
+  const withValue = new Set(
+    flags.flatMap((each) => (each.includes('<') ? (each.match(/(?<![\w-])--?[a-z][a-z-]*/g) ?? []) : [])),
+  )
+  for (let index = at + 1; index < argv.length; index++) {
+    const word = argv[index] ?? ''
+    if (word === '--') return argv
+    if (!word.startsWith('-')) return [...argv.slice(0, index), '--', ...argv.slice(index)]
+    if (withValue.has(word)) index++
+  }
+  return argv
 }
 
 function declare(

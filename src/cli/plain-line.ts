@@ -39,8 +39,11 @@ export async function readPlainLine(argv: readonly string[]): Promise<Parsed | u
     if (!readOptions(rest, known, line)) return undefined
     const operand = rest[0]
     if (operand === undefined || operand === '--') continue
-    line.operands.push(operand)
-    rest.shift()
+    if (chosen.operands[0]?.isCommand) line.operands.push(...rest.splice(0))
+    else {
+      line.operands.push(operand)
+      rest.shift()
+    }
   }
   return fits(chosen, line.operands)
     ? {

@@ -25,7 +25,14 @@ export const tryCommand = defineCommand({
   description:
     'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is, but for /tmp, /var/tmp, /run and /var/log, which are the real ones: what is written there is written at once, and stays. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
   operands: [
-    { name: 'COMMAND', description: 'what to run, after --', required: true, many: true, complete: 'none' },
+    {
+      name: 'COMMAND',
+      description: 'what to run, after --',
+      required: true,
+      many: true,
+      isCommand: true,
+      complete: 'none',
+    },
   ],
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
