@@ -11,6 +11,7 @@ import { lockBaseline, readKnownIndex, takeStock, takeStockOf, viewNow } from '.
 import type { TransactionParts } from './end-stage.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { type HandRecord, recordHandChanges } from './hand-changes.ts'
+import { openOwnFolders } from './own-folders.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /** Where people work, what packages bring, and all of it. Each has the ones before it. */
@@ -42,11 +43,9 @@ export async function watchRound(parts: TransactionParts, tier: WatchTier): Prom
   return record ? { kind: 'recorded', record } : { kind: 'nothing' }
 }
 
-/** Whether nothing that is looked at has the path: it is a device of the kernel's, on a file system of another kind, or for one boot only. */
+/** Whether nothing that is looked at has the path: it is a device of the kernel's, on a file system of another kind, for one boot only, or in a logbook. */
 export function isOutOfSight(place: Workplace, path: RawPath): boolean {
-  const { tops, closed } = viewNow(place)
-  const nearest = nearestIn(path, closed)
-  return nearest !== undefined && !tops.includes(nearest)
+  return isClosed(viewNow(place), path) || openOwnFolders(place).holding(path) !== undefined
 }
 
 /** What lies there now counts as known: only what changes from here on is told. */

@@ -278,6 +278,7 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   await chroot.vml(['tx', 'watch', '--once', '--all'])
   assert.deepEqual(await paths(chroot, saves), ['M /etc/hosts', '+ /opt/1'])
   await chroot.vml(['tx', 'undo', String(saves)])
+  assert.equal((await chroot.vml(['tx', 'watch', 'add', '/data/saves/data'], failed)).status, 17)
   await chroot.vml([
     'tx',
     'run',

@@ -76,6 +76,14 @@ test('what is changed on the machine meanwhile is never overwritten: nothing is 
   await bed.nothingLeft()
 })
 
+test('a machine where the folder of VML lies behind a link is refused before anything is run', async () => {
+  await bed.chroot.sh('mkdir -p /var/lib/vml && mv /var/lib/vml /opt/state && ln -s /opt/state /var/lib/vml')
+  const { status, stderr } = await bed.start('tx', 'run', '--on', 'lab', '--', 'touch', '/etc/none').ended
+  assert.equal(status, 17, stderr)
+  assert.match(stderr, /"\/var\/lib\/vml" lies behind a link\n.*Nothing was run/)
+  await bed.chroot.sh('[ ! -e /etc/none ] && rm /var/lib/vml && mv /opt/state /var/lib/vml')
+})
+
 test('a connection that is cut off in the middle of the command changes nothing, and it is said', async () => {
   const from = bed.tree()
   const child = bed.start(
