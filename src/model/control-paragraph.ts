@@ -5,9 +5,12 @@ import { printableText } from '../base/raw-text.ts'
 /** By the name in lower case. A value has its further lines behind `\n`, each without its first space or tab. */
 export type ControlParagraph = ReadonlyMap<string, string>
 
-/** The longest line of Debian's lists has some 40,000 characters (a `Provides` of librust). */
-const lineCharactersMax = 4 * 1024 * 1024
-const fieldsMax = 2000
+/**
+ * The longest line of Debian's lists has some 40,000 characters (a `Provides` of librust). dpkg takes any, and what it took is installed: whoever reads a text
+ * limits it as a whole.
+ */
+const lineCharactersMax = 256 * 1024 * 1024
+const fieldsMax = 1_000_000
 /** Any printable character but a colon and white space, not first `#` or `-` (deb-control(5), deb822(5)). */
 const fieldPattern = /^[!"$-,.-9;-~][!-9;-~]*$/
 

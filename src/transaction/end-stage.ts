@@ -1,8 +1,8 @@
 // Ends the open stage: what was done in it is committed to the machine and recorded, or thrown away.
 import { statSync } from 'node:fs'
-import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
-import { compareRaw, type RawPath } from '../model/raw-path.ts'
+import { compareRaw, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ToMakeAnew } from '../model/regeneration.ts'
 import type { Attributes } from '../model/tree.ts'
 import {
@@ -225,14 +225,13 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
   const services = committed.services ?? (await parts.restartServices(queue))
   parts.reporter.progress({ phase: 'recording the transaction' })
-  const after = await readPackagesNow(parts)
-  const { manager, packages } = transitionsOf(parts, before, after)
+  const { after, manager, packages, untold } = await packagesAfter(parts, before)
   const all = await withOutside(parts, committed.changes, outside)
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
     outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)
   const live = (path: RawPath) => inRoot(parts, path)
-  const { changes, deltas, gaps, preImageBytes } = await recordChanges(all, {
+  const recorded = await recordChanges(all, {
     references: await findReferencesFor(parts, all, before, keptOf),
     before: keptOf,
     lost: (path) => kept.lost(path),
@@ -243,6 +242,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     ruleOf: usableRules(parts, all, before),
     pin: async (path, sha256) => await pinContent(parts, path, sha256),
   })
+  const { changes, deltas, preImageBytes } = recorded
+  const gaps = [...recorded.gaps, ...untold]
   const notKept = await mountedFilesWritten(parts)
   const looked = new Map<RawPath, FileStatus>()
   const settled: RecordedChange[] = []
@@ -299,6 +300,26 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   await noteAskedProbation(parts, note, { number, transaction: entryIdOf(snapshot) })
   endRecorded(parts, committed)
   return { kind: 'recorded', transaction, changes: settled }
+}
+
+interface PackagesAfter extends ReturnType<typeof transitionsOf> {
+  readonly after: PackagesNow
+  /** Which packages changed, where nobody can tell. */
+  readonly untold: readonly { readonly path: RawPath; readonly reason: string }[]
+}
+
+/** The change is made: a list of packages that VML does not understand is no reason to have no record of it. */
+async function packagesAfter(parts: TransactionParts, before: PackagesNow): Promise<PackagesAfter> {
+  let after = before
+  try {
+    after = await readPackagesNow(parts)
+    return { after, ...transitionsOf(parts, before, after), untold: [] }
+  } catch (error) {
+    if (!isFailure(error, 'integrity.format')) throw error
+    const reason = `which packages changed is not recorded (${messageOf(error)})`
+    parts.reporter.warn({ warning: `The record is incomplete: ${reason}` })
+    return { after, packages: [], untold: [{ path: rootPath, reason }] }
+  }
 }
 
 /** The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded. */

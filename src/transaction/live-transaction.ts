@@ -1,7 +1,7 @@
 // A transaction without a stage: the machine is kept as it is, then changed, then compared. It is not atomic; what was there can be had again.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { writeFileDurable } from '../base/files.ts'
-import { VmlError } from '../base/failure.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { rawToBytes } from '../base/raw-text.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
@@ -193,7 +193,7 @@ export async function endLive(
       return { kind: 'nothing' }
     }
     const validations = await checkAfterwards(parts, changes)
-    const result = { ...resultOf(ended, packages, await readPackagesNow(parts)), validations }
+    const result = { ...(await resultOf(parts, ended, packages)), validations }
     writeIntent(parts, { exitStatus: result.exitStatus, validations })
     // Its being there says that nothing is looked at any more: it comes last, and whole.
     await writeFileDurable(
@@ -217,10 +217,24 @@ function cutOffReason({ modeReason }: StageNote): string {
   return `${modeReason ?? 'no stage'}; it was cut off, and holds what changed until it was found`
 }
 
-function resultOf(ended: LiveResult, before: PackagesNow, after: PackagesNow): StageResult {
+async function resultOf(
+  parts: TransactionParts,
+  ended: LiveResult,
+  before: PackagesNow,
+): Promise<StageResult> {
   if (ended.kind === 'cut off') return { exitStatus: 1, validations: [] }
   if (ended.result) return ended.result
   const broken = new Set(unfinishedPackages(before))
-  const isNew = unfinishedPackages(after).some((name) => !broken.has(name))
+  const isNew = (await unfinishedNow(parts)).some((name) => !broken.has(name))
   return { exitStatus: isNew ? 1 : 0, validations: [] }
+}
+
+/** A list that cannot be read is told when the record is made. */
+async function unfinishedNow(parts: TransactionParts): Promise<readonly string[]> {
+  try {
+    return unfinishedPackages(await readPackagesNow(parts))
+  } catch (error) {
+    if (!isFailure(error, 'integrity.format')) throw error
+    return []
+  }
 }

@@ -325,4 +325,13 @@ test('a package with fields and a version that no record holds is recorded all t
     says: [/joe' is not installed/, /own' is not installed/],
   })
   assert.equal((await chroot.sh('ls /usr/bin/joe /usr/share/own', { mayFail: true })).stdout, '')
+
+  // Fields that are many are read; relations that are too many are not, and the change is recorded all the same.
+  const odd = `X-Long: ${'x'.repeat(5_000_000)}\n${Array.from({ length: 2500 }, (_, at) => `X-${at}: x`).join('\n')}\nDepends: ${'dpkg | '.repeat(110_000)}dpkg\n`
+  const input = `Package: odd\nVersion: 1\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n${odd}`
+  await chroot.sh('cd /run; cat >own/DEBIAN/control; dpkg-deb -b own odd.deb', { input })
+  const installed = await chroot.run(['dpkg', '-i', '/run/odd.deb'])
+  assert.match(installed.stderr, /The record is incomplete: which packages changed is not recorded/)
+  const [known] = await transactionsOf(chroot)
+  assert.deepEqual([known?.complete, known?.counts.created], [false, 3])
 })
