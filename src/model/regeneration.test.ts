@@ -159,7 +159,7 @@ test('what was to be made anew is told by its rule and path alone, and known aga
     '/lib/modules/6.1.0/modules.dep',
     '/boot/initrd.img-6.1.0',
     '/boot/initramfs-5.14.0.img',
-    '/usr/lib/python3/dist-packages/__pycache__/a.pyc',
+    '/usr/lib/python3/dist-packages/__pycache__/a.cpython-311.pyc',
     '/usr/share/info/dir',
     '/etc/udev/hwdb.bin',
     '/usr/lib/udev/hwdb.bin',
