@@ -15,9 +15,15 @@ import {
   removeProbation,
   numbersOnProbation,
   type ProbationNote,
+  type ProbationRequest,
   writeProbation,
 } from '../transaction/probation-note.ts'
-import { everyMsOf, type ProbationEnd, type ProbationParts, runProbation } from '../transaction/probation.ts'
+import {
+  noteProbation,
+  type ProbationEnd,
+  type ProbationParts,
+  runProbation,
+} from '../transaction/probation.ts'
 import { keepPackagesOut } from './packages-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
@@ -25,12 +31,6 @@ import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
 import { openUndoRun } from './undo-run.ts'
 import { installProbationTimer, removeProbationTimer } from './probation-timer.ts'
-
-export interface ProbationRequest {
-  readonly command: string | undefined
-  readonly withinMs: number
-  readonly confirm: boolean
-}
 
 export interface BegunProbation {
   readonly number: number
@@ -42,23 +42,32 @@ export interface BegunProbation {
 export async function beginProbation(
   parts: TransactionParts,
   { number, snapshot }: StoredTransaction,
-  { command, withinMs, confirm }: ProbationRequest,
+  request: ProbationRequest,
 ): Promise<BegunProbation> {
-  await writeProbation(parts, {
-    schema: 1,
-    number,
-    transaction: entryIdOf(snapshot),
-    ...(command === undefined ? {} : { command }),
-    until: new Date(parts.clock.now() + withinMs).toISOString(),
-    everyMs: everyMsOf(withinMs),
-    confirm,
-    process: ownProcess(),
-  })
+  await noteProbation(parts, { number, transaction: entryIdOf(snapshot) }, request, ownProcess())
+  return { number, byItself: await isTakenUp(parts) }
+}
+
+/** After a crash: those whose process is gone are told, and taken up by systemd where that runs the machine. */
+export async function tellAbandonedProbations(parts: TransactionParts): Promise<void> {
+  for (const number of numbersOnProbation(parts)) {
+    const note = readProbationQuietly(parts, number)
+    if (note === undefined || !isAbandoned(note)) continue
+    const goesOn = (await isTakenUp(parts))
+      ? 'systemd watches it'
+      : 'vml tx resume-probation goes on watching it'
+    parts.reporter.warn({
+      warning: `#${number} is on probation until ${note.until}: ${goesOn}; vml tx confirm ${number} keeps it`,
+    })
+  }
+}
+
+async function isTakenUp(parts: TransactionParts): Promise<boolean> {
   try {
-    return { number, byItself: await installProbationTimer(parts.shell, parts.signal ?? neverAborted) }
+    return await installProbationTimer(parts.shell, parts.signal ?? neverAborted)
   } catch (error) {
     parts.reporter.warn({ warning: messageOf(error) })
-    return { number, byItself: false }
+    return false
   }
 }
 

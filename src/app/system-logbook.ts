@@ -5,6 +5,8 @@ import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
+import { rawFromBytes } from '../base/raw-text.ts'
+import { parseMountInfo } from '../wire/mount-table.ts'
 import type { Config } from './config.ts'
 import type { Logbook, OpenOptions } from './open.ts'
 
@@ -94,16 +96,21 @@ async function makeSystemLogbook(config: Config, clock: Clock, options: OpenOpti
 
 /** As `generateRecoveryKey` makes it; one that is cut off is not there, since it is written whole. */
 async function readRecoveryKey(): Promise<string | undefined> {
-  try {
-    return (await readFile(recoveryKeyFile, 'utf8')).replace(/\n$/, '')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return undefined
-    throw error
-  }
+  return (await readTextIfThere(recoveryKeyFile))?.replace(/\n$/, '')
 }
 
 /** A logbook that is not there once, such as one on a disk that is not mounted, is not to be begun anew: the new one would hide the old one. */
 async function requireNeverMade(): Promise<void> {
+  const away = await missingMount()
+  if (away !== undefined)
+    throw new VmlError(
+      'store.missing',
+      `Cannot find the logbook of this machine: /etc/fstab has a file system for "${away}", which is not mounted`,
+      {
+        details: { location: systemLogbook, mount: away },
+        hint: `Nothing was changed. mount ${away}, and repeat`,
+      },
+    )
   for (const trace of tracesOfLogbook)
     if (await isThere(trace))
       throw new VmlError(
@@ -114,6 +121,28 @@ async function requireNeverMade(): Promise<void> {
           hint: `Nothing was changed. Mount it, or put it back at its place. Where it is lost for good, mv ${systemFolder} ${systemFolder}.lost has the next transaction begin a new one`,
         },
       )
+}
+
+/** A folder with, or for, the logbook that is to be mounted (fstab(5)), and is not: an empty one there says nothing. */
+async function missingMount(): Promise<string | undefined> {
+  const table = (await readTextIfThere('/etc/fstab')) ?? ''
+  const named = table.split('\n').flatMap((line) => {
+    const [source = '#', folder = ''] = line.trim().split(/\s+/)
+    return source.startsWith('#') ? [] : [folder.replace(/\/+$/, '')]
+  })
+  const wanted = [systemFolder, systemLogbook].filter((folder) => named.includes(folder))
+  if (wanted.length === 0) return undefined
+  const mounted = parseMountInfo(rawFromBytes(await readFile('/proc/self/mountinfo')))
+  return wanted.find((folder) => mounted.every(({ path }) => path !== folder))
+}
+
+async function readTextIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** The same number is another transaction in another logbook. */
@@ -177,6 +206,18 @@ export function requireRoot(what: string, hint = 'Nothing was changed. Repeat it
     details: { code: 'EPERM' },
     hint,
   })
+}
+
+/** Asked before anything runs: what was changed could not be recorded afterwards. */
+export function requireRecording({ storage }: Pick<Config, 'storage'>, what: string): void {
+  if (!storage.readOnly) return
+  throw new VmlError(
+    'unsupported',
+    `Cannot ${what}: it could not be recorded, since the logbook is read only`,
+    {
+      hint: 'Nothing was changed. Leave --read-only, VML_READ_ONLY or read_only of config.toml out',
+    },
+  )
 }
 
 /** What follows would end in the middle of its preparations. */

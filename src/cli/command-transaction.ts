@@ -2,11 +2,13 @@
 import { fstatSync } from 'node:fs'
 import { policyScriptOf, whoIsAtWork } from '../app/transactions.ts'
 import { requireWorkingFolder } from '../app/working-folder.ts'
+import { cutText } from '../base/cut-text.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { requireTag } from '../engine/edit.ts'
 import type { StageRequest } from '../transaction/open-stage.ts'
 import type { CommandRun } from '../transaction/run-transaction.ts'
-import { titleCharactersMax } from '../model/transaction.ts'
+import { titleCharactersMax, typedTitleCharactersMax } from '../model/transaction.ts'
+import { VmlError } from '../base/failure.ts'
 import type { Context } from './command.ts'
 
 const standardInput = 0
@@ -25,12 +27,23 @@ export function commandRequest(
   for (const each of tag) requireTag(each)
   return {
     source: 'command' as const,
-    title: message ?? words.join(' ').slice(0, titleCharactersMax),
+    title: titleOf(message) ?? cutText(words.join(' '), titleCharactersMax),
     note: '',
     tags: tag,
     command: words.map(rawFromString),
     user: whoIsAtWork(config),
   }
+}
+
+/** Undefined where nothing was typed, which an empty one is, too. */
+function titleOf(message: string | undefined): string | undefined {
+  if (message === undefined || message.trim() === '') return undefined
+  if (message.length <= typedTitleCharactersMax) return message
+  throw new VmlError(
+    'usage',
+    `Cannot take a title of ${message.length} characters: the limit is ${typedTitleCharactersMax}`,
+    { hint: 'Nothing was run. Give -m a shorter one' },
+  )
 }
 
 export function commandTransaction(

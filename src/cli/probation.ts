@@ -1,15 +1,11 @@
 // A transaction on probation: what `vml tx run` was asked to watch, and what becomes of it.
 import type { Logbook } from '../app/open.ts'
-import {
-  beginProbation,
-  claimProbations,
-  goOnWithProbation,
-  type ProbationRequest,
-} from '../app/probations.ts'
+import { beginProbation, claimProbations, goOnWithProbation } from '../app/probations.ts'
 import { VmlError } from '../base/failure.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { ProbationEnd } from '../transaction/probation.ts'
+import { commandCharactersMax, type ProbationRequest } from '../transaction/probation-note.ts'
 import type { Context } from './command.ts'
 import { formatDuration } from './format.ts'
 import { parseDuration } from './quantities.ts'
@@ -27,6 +23,12 @@ export function probationRequest(options: {
       hint: 'vml tx run --validate "curl -fs localhost" --within 10m -- COMMAND',
     })
   }
+  if (validate !== undefined && validate.length > commandCharactersMax)
+    throw new VmlError(
+      'usage',
+      `Cannot ask a command of ${validate.length} characters: the limit is ${commandCharactersMax}`,
+      { hint: 'Nothing was changed. Write it into a file, and give its path to --validate' },
+    )
   const withinMs = within === undefined ? withinMsDefault : parseDuration(within, '--within')
   if (withinMs <= 0 || withinMs > withinMsMax)
     throw new VmlError('usage', 'Cannot watch for that long: --within is more than nothing and at most 7d')

@@ -28,4 +28,6 @@ async function mend({ reporter }: Context, parts: TransactionParts): Promise<voi
   if (!isLeftBehind(parts)) return
   const told = describeRecovered(await recoverStage(parts))
   if (told !== undefined) reporter.warn({ warning: told })
+  const { tellAbandonedProbations } = await import('../app/probations.ts')
+  await tellAbandonedProbations(parts)
 }

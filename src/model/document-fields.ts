@@ -5,7 +5,7 @@ import { parseRawPath, pathBytesMax, type RawPath } from './raw-path.ts'
 
 /** More than a document has room for. */
 export const listMax = 4_000_000
-const textCharactersMax = 64 * 1024
+export const textCharactersMax = 64 * 1024
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 export const text = textOf({ charactersMax: textCharactersMax })

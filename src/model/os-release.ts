@@ -9,7 +9,7 @@ const valueCharactersMax = 1024
 export function parseOsRelease(text: string): Readonly<Record<string, string>> {
   const fields = new Map<string, string>()
   for (const line of text.slice(0, releaseCharactersMax).split('\n')) {
-    const match = /^\s*([A-Z][A-Z0-9_]*)=(.*)$/.exec(line)
+    const match = /^\s*([A-Z][A-Z0-9_]{0,99})=(.*)$/.exec(line)
     const [, key, quoted] = match ?? []
     if (key === undefined || quoted === undefined) continue
     const value = unquote(quoted.trimEnd())

@@ -237,3 +237,97 @@ test('a change with a path that is not absolute, or with a kind that is not know
       damaged,
     )
 })
+
+/** Some characters, of any kind, up to 100,000 times. */
+const long = fc
+  .tuple(fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }), fc.integer({ min: 0, max: 100_000 }))
+  .map(([some, length]) => some.repeat(Math.ceil(length / some.length)).slice(0, length))
+const longBytes = fc
+  .tuple(fc.uint8Array({ minLength: 1, maxLength: 4 }), fc.integer({ min: 0, max: 200_000 }))
+  .map(([some, length]) => rawFromBytes(Buffer.alloc(length, some)))
+
+test('whatever packages and commands bring can be recorded: what is too long is cut, and is a gap where an undo goes by it', () => {
+  const property = fc.property(fc.array(long, { minLength: 12, maxLength: 12 }), longBytes, (texts, word) => {
+    const [name = '', login = '', modeReason = '', section = '', origin = '', source = ''] = texts
+    const [to = '', check = '', message = '', unit = '', reason = '', needs = ''] = texts.slice(6)
+    const whole: TransactionDocument = {
+      ...document,
+      complete: true,
+      gaps: [],
+      modeReason,
+      command: [word],
+      user: { name, uid: 0, login },
+      packages: [
+        {
+          name: 'joe',
+          architecture: 'amd64',
+          fate: 'upgraded',
+          from: '1',
+          to,
+          section,
+          origin,
+          source,
+          neededBy: [needs],
+        },
+      ],
+      validations: [{ name: check, outcome: 'failed', message }],
+      services: [{ unit, action: 'stop', outcome: 'done', stoppedMs: -1.5 }],
+      notKept: [{ path: word, reason }],
+      preImageBytes: 1e300,
+    }
+    const read = parseTransaction(encodeTransaction(whole))
+    const isSame = (was: string, is = '') =>
+      is === was || (was.length > is.length && was.startsWith(is.slice(0, -3)))
+    assert.ok(isSame(name, read.user.name) && isSame(login, read.user.login))
+    assert.ok(isSame(modeReason, read.modeReason) && isSame(word, read.command[0]))
+    const [known] = read.packages
+    assert.ok(
+      isSame(section, known?.section) && isSame(origin, known?.origin) && isSame(source, known?.source),
+    )
+    assert.ok(isSame(check, read.validations[0]?.name) && isSame(message, read.validations[0]?.message))
+    assert.ok(isSame(unit, read.services[0]?.unit) && isSame(reason, read.notKept?.[0]?.reason))
+    assert.equal(read.services[0]?.stoppedMs, 0)
+    assert.equal(read.complete, known?.to === to)
+    assert.equal(read.gaps.length, known?.to === to ? 0 : 1)
+    // Written anew, it says no more of it.
+    assert.deepEqual(parseTransaction(encodeTransaction(read)), read)
+  })
+  fc.assert(property, { numRuns: 100 })
+})
+
+test('lists that are too long end in what says so, and are read again', () => {
+  const transition = document.packages[0]
+  assert.ok(transition)
+  const path = rawFromString(`/${'p'.repeat(2000)}`)
+  const whole: TransactionDocument = {
+    ...document,
+    packages: Array.from({ length: 200_001 }, () => transition),
+    command: Array.from({ length: 100_001 }, () => rawFromString('w')),
+    validations: Array.from({ length: 10_001 }, () => ({ name: 'v', outcome: 'passed' })),
+    gaps: Array.from({ length: 40_000 }, () => ({ path, reason: 'r'.repeat(5000) })),
+  }
+  const read = parseTransaction(encodeTransaction(whole))
+  assert.deepEqual([read.packages.length, read.command.length], [200_000, 100_000])
+  assert.equal(read.command.at(-1), rawFromString('…'))
+  assert.ok(read.gaps.length > 4000 && read.gaps.length < 40_000)
+})
+
+test('a change with whatever owner, names and reasons is a line that can be read', () => {
+  const property = fc.property(
+    fc.array(long, { minLength: 2, maxLength: 2 }),
+    longBytes,
+    ([name = '', reason = ''], user) => {
+      const before = { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n, user, group: user } as const
+      const change: RecordedChange = {
+        path: '/a' as RawPath,
+        before,
+        owner: { kind: 'package', package: name },
+        preImage: { kind: 'lost', reason },
+        afterKept: false,
+      }
+      const [read] = parseChanges(Buffer.concat([...encodeChanges([change])]))
+      assert.ok(read?.preImage.kind === 'lost' && reason.startsWith(read.preImage.reason.slice(0, -1)))
+    },
+  )
+  fc.assert(property, { numRuns: 100 })
+})

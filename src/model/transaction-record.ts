@@ -1,4 +1,5 @@
 // What an entry of kind transaction says of itself: `/.vml/transaction.json` and `/.vml/changes.jsonl` (docs/format.md).
+import { cutRaw } from '../base/cut-text.ts'
 import { VmlError } from '../base/failure.ts'
 import type { RawText } from '../base/raw-text.ts'
 import { parseDocumentJson } from './document-json.ts'
@@ -18,6 +19,19 @@ import {
 } from './field-check.ts'
 import type { EntryId } from './ids.ts'
 import { entryPathsMax, nameBytesMax, pathBytesMax } from './raw-path.ts'
+import {
+  actionsMax,
+  argumentBytesMax,
+  argumentsMax,
+  cutLine,
+  cutPackageWord,
+  lineCharactersMax,
+  outputCharactersMax,
+  ownersMax,
+  packagesMax,
+  packageWord,
+  withinLimits,
+} from './transaction-limits.ts'
 import type {
   ChangeCounts,
   ChangeOwner,
@@ -117,16 +131,8 @@ export interface TransactionDocument extends Partial<TakenBack> {
   readonly preImageBytes: number
 }
 
-/** A command line has 2 MiB at most on Linux. */
-const argumentsMax = 100_000
-const argumentBytesMax = 128 * 1024
-const packagesMax = 200_000
-const actionsMax = 10_000
-const outputCharactersMax = 64 * 1024
-const ownersMax = 10_000
-
-const packageName = textOf({ pattern: /^[\x21-\x7e]{1,256}$/ })
-const line = textOf({ charactersMax: 4096 })
+const packageName = textOf({ pattern: packageWord })
+const line = textOf({ charactersMax: lineCharactersMax })
 
 export const validationsCheck: Check<readonly Validation[]> = listOf(
   objectOf({
@@ -194,8 +200,12 @@ const documentCheck: Check<TransactionDocument> = objectOf({
   preImageBytes: count,
 })
 
-/** Fails with `unsupported` where it could not be read again: one such record would hide all others from every list. */
-export function encodeTransaction(document: TransactionDocument): Buffer {
+/**
+ * Whatever packages and commands brought is cut to its limits. Fails with `unsupported` where it could not be read again all the same: one such record would hide all
+ * others from every list.
+ */
+export function encodeTransaction(whole: TransactionDocument): Buffer {
+  const document = withinLimits(whole)
   const json = {
     ...document,
     command: document.command.map(encodeBytes),
@@ -331,9 +341,15 @@ export function parseChanges(bytes: Uint8Array): RecordedChange[] {
   return reader.end()
 }
 
-/** What `parseChanges` would refuse can be no record: its attributes are too many, or too large together. */
+/** A name or an address of another form, or longer, would make a line of a record that nobody could read. */
+export function isRecordableReference(preImage: Extract<PreImage, { kind: 'reference' }>): boolean {
+  return !isMisfit(preImageCheck({ ...preImage, inside: encodeBytes(preImage.inside) }))
+}
+
+/** What `parseChanges` would refuse can be no record: its attributes are too many, or too large together, or its size is no exact number. */
 export function isRecordable({ before, after }: Pick<RecordedChange, 'before' | 'after'>): boolean {
   const sides = [before, after].flatMap((side) => side ?? [])
+  if (sides.some(({ size = 0 }) => !Number.isSafeInteger(size))) return false
   if (sides.some(({ xattrs = [] }) => xattrs.length > xattrsMax)) return false
   return sides.reduce((sum, side) => sum + xattrCharacters(side), 0) <= lineBytesMax - otherBytesMax
 }
@@ -367,12 +383,22 @@ function encodeChange({ path, before, after, owner, preImage, afterKept }: Recor
     path: encodeBytes(path),
     ...(before ? { before: encodeFingerprint(before) } : {}),
     ...(after ? { after: encodeFingerprint(after) } : {}),
-    owner,
-    preImage:
-      preImage.kind === 'reference' ? { ...preImage, inside: encodeBytes(preImage.inside) } : preImage,
+    owner: cutOwner(owner),
+    preImage: encodePreImage(preImage),
     ...(afterKept ? { afterKept } : {}),
   }
   return `${JSON.stringify(json)}\n`
+}
+
+/** Whose a path is is only told: what an undo needs of packages, their own databases say. */
+function cutOwner(owner: ChangeOwner): ChangeOwner {
+  if (owner.kind === 'script' || owner.package === undefined) return owner
+  return { ...owner, package: cutPackageWord(owner.package) }
+}
+
+function encodePreImage(preImage: PreImage): unknown {
+  if (preImage.kind === 'reference') return { ...preImage, inside: encodeBytes(preImage.inside) }
+  return preImage.kind === 'lost' ? { ...preImage, reason: cutLine(preImage.reason) } : preImage
 }
 
 /** Numbers that JSON cannot hold are text. */
@@ -397,8 +423,8 @@ function encodeFingerprint(fingerprint: Fingerprint): Record<string, unknown> {
     ...(inode === undefined ? {} : { inode: inode.toString() }),
     ...(deviceId === undefined ? {} : { deviceId: deviceId.toString() }),
     ...(device === undefined ? {} : { device: device.toString() }),
-    ...(user === undefined ? {} : { user: encodeBytes(user) }),
-    ...(group === undefined ? {} : { group: encodeBytes(group) }),
+    ...(user === undefined ? {} : { user: encodeBytes(cutRaw(user, nameBytesMax)) }),
+    ...(group === undefined ? {} : { group: encodeBytes(cutRaw(group, nameBytesMax)) }),
     ...(linkTarget === undefined ? {} : { linkTarget: encodeBytes(linkTarget) }),
     ...(xattrs === undefined || xattrs.length === 0
       ? {}

@@ -4,6 +4,8 @@ import type { Attributes } from './tree.ts'
 
 /** A title that is made of a command or of other titles is cut there. */
 export const titleCharactersMax = 200
+/** One that somebody typed is taken as it is, or refused. */
+export const typedTitleCharactersMax = 4096
 
 /** What a path is at one moment. Two are the same state where `sameState` says so; numbers of inodes and ctimes only save a look at the content. */
 export interface Fingerprint extends Attributes {

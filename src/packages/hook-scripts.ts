@@ -9,6 +9,8 @@ export const hookFolder = '/usr/lib/vml'
  * Any other failure of theirs lets apt and dpkg go on, unrecorded and said so, since a broken VML is no reason to leave a hole unmended.
  */
 export const refusedStatus = 99
+/** The same as any other failure, but that VML has said itself why the change is not recorded. */
+export const toldStatus = 97
 /** What the program file ends with when VML is no longer where it was: a status that Node and VML itself never have. */
 export const goneStatus = 98
 
@@ -186,6 +188,7 @@ unrecorded() {
   # Within a run of apt that was told so already.
   [ "$vml_verb" = begin ] || [ ! "$DPKG_FRONTEND_LOCKED" ] || return 0
   case $vml_status in
+    ${toldStatus}) ;;
     ${goneStatus}|126|127) tell "VML is not where it was: this change is not recorded (vml tx disable, or rm -r ${hookFolder}, ends this line)" ;;
     *) tell "VML failed with status $vml_status: this change is not recorded" ;;
   esac

@@ -51,6 +51,16 @@ export function putBackWhatCame(
   return found.map((came) => putBack(disk, root, { came, besides }))
 }
 
+/** Paths of what came into folders that a commit has put live, which are reached by everybody. */
+export function cameIntoMade(disk: CommitDisk, journal: Journal): RawPath[] {
+  const isOwn = ownThings(disk, journal)
+  return journal.steps.flatMap(({ kind, path }) =>
+    kind === 'create' || kind === 'retype'
+      ? cameInto(disk, isOwn, [below(journal.root, path), path]).map((came) => came.path)
+      : [],
+  )
+}
+
 /** Where what a step prepares lies, before it is live and after it was taken back. */
 export function placesMade(steps: readonly Step[]): ReadonlyMap<RawText, RawPath> {
   return new Map(

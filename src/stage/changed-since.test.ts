@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
 import { watchedDisk } from '../../test/stage-commit-disk.ts'
+import { isFailure, VmlError } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { commit, keptAt, type PreparedCommit } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
@@ -50,7 +51,14 @@ const inGone: readonly string[] = ['folder-to-file/in', 'gone/deep/file']
 
 const ways: Readonly<Record<string, (bench: Bench) => void>> = {
   vml: (bench) => recoverByVml(bench),
-  'vml backward': (bench) => recoverByVml(bench, 'backward'),
+  'vml backward, or else vml': (bench) => {
+    try {
+      recoverByVml(bench, 'backward')
+    } catch (error) {
+      assert.ok(isFailure(error, 'conflict'), String(error))
+      recoverByVml(bench)
+    }
+  },
   'dash, or else dash --backward': (bench) => {
     if (!runScript(bench, 'dash')) assert.ok(runScript(bench, 'dash', '--backward'))
     recoverByVml(bench)
@@ -103,6 +111,45 @@ test('what somebody writes after a commit was cut off, wherever that was, is the
         }
   }
   assert.ok(at > 20 && cases > 1500 && writtenToNew > 5, `${at} calls, ${cases} cases, ${writtenToNew}`)
+})
+
+/** What is done after a commit has ended; the path that is told. */
+const laterChanges: readonly (readonly [script: string, path: string])[] = [
+  ['echo mine >>changed', '/changed'],
+  ['rm new-folder/deep/n', '/new-folder/deep/n'],
+  ['echo mine >new-folder/deep/mine', '/new-folder/deep/mine'],
+  ['rm -r new-folder', '/new-folder'],
+  ['ln -sfn elsewhere link', '/link'],
+  ['mkdir gone', '/gone'],
+  ['rm -r file-to-folder; echo mine >file-to-folder', '/file-to-folder'],
+  ['chmod 750 stays', '/stays'],
+]
+
+test('a commit that had ended is taken back only where nothing of it was changed since; else nothing is, and it can be recorded (F1d)', () => {
+  for (const [script, path] of laterChanges) {
+    using bench = openBench()
+    bench.run(plain)
+    execFileSync('/bin/sh', ['-c', script], { cwd: bench.root })
+    const later = bench.now()
+    assert.throws(
+      () => recover(plain, rawFromString(bench.journal), 'backward'),
+      (error) => {
+        assert.ok(error instanceof VmlError && error.code === 'conflict', String(error))
+        const { paths } = error.details
+        assert.ok(Array.isArray(paths) && paths.includes(path), `${script}: ${String(paths)}`)
+        return true
+      },
+    )
+    assert.equal(bench.now(), later, script)
+    assert.equal(recover(plain, rawFromString(bench.journal)).did, 'nothing', script)
+  }
+  using bench = openBench()
+  bench.run(plain)
+  // A program has made its cache in it.
+  execFileSync('/bin/sh', ['-c', 'mkdir new-folder/__pycache__; echo x >new-folder/__pycache__/x.pyc'], {
+    cwd: bench.root,
+  })
+  assert.equal(recover(plain, rawFromString(bench.journal), 'backward').did, 'taken back')
 })
 
 const everyNth = 13

@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -200,6 +201,44 @@ test('commands that are due after it are named in either direction, and not run'
   }
   // Nothing was to do, and nothing is due.
   assert.doesNotMatch(bench.run('/bin/sh', bench.root).said, /or type/)
+})
+
+test('a cache that was made anew since is taken back, and what somebody wrote stays', () => {
+  const root = mkdtempSync(join(tmpdir(), 'vml-script-'))
+  try {
+    const paths = ['/etc/ld.so.cache', '/etc/mine', '/var/log/log']
+    for (const made of ['etc', 'var/log', 'var/journal/keep/0', 'var/journal/keep/1'])
+      mkdirSync(join(root, made), { recursive: true })
+    const steps = paths.map((path, at): Step => {
+      const kept = `/var/journal/keep/${at === 2 ? 1 : 0}/${path.slice(path.lastIndexOf('/') + 1)}`
+      writeFileSync(join(root, kept), 'old')
+      return { kind: 'replace', path: pathOf(path), made: raw(`/var/new${path}`), kept: raw(kept) }
+    })
+    const folder = join(root, 'var/journal')
+    const keeps = [{ folder: raw('/var/journal/keep'), made: [], aboveMtimeNs: 0n }]
+    const stamps = new Map([[pathOf('/etc/mine'), { after: { mtimeNs: 1n, size: 3 } }]])
+    writeFileSync(
+      join(folder, 'recover.sh'),
+      recoverScript({ root: raw('/'), folder: raw('/var/journal'), keeps, steps, times: [], stamps }),
+    )
+    for (const state of ['TAKING-BACK', 'TAKEN-BACK'])
+      writeFileSync(join(folder, `state.${state}`), `${state}\n`)
+    writeFileSync(join(folder, 'state'), 'COMMITTED\n')
+    for (const state of ['state', 'state.TAKING-BACK']) utimesSync(join(folder, state), 1000, 1000)
+    for (const path of paths) writeFileSync(join(root, path), 'since')
+    const { status, stderr } = spawnSync('/bin/sh', [join(folder, 'recover.sh'), '--backward', root], {
+      encoding: 'utf8',
+    })
+    assert.equal(status, 0, stderr)
+    assert.deepEqual(
+      paths.map((path) => readFileSync(join(root, path), 'utf8')),
+      ['old', 'since', 'old'],
+    )
+    assert.deepEqual(readdirSync(join(root, 'etc')).toSorted(), ['ld.so.cache', 'mine', 'mine.old'])
+    assert.equal((stderr.match(/was written to since/g) ?? []).length, 1, stderr)
+  } finally {
+    rmSync(root, { recursive: true })
+  }
 })
 
 /** Of a system whose root is `/` in the journal, and lies in a folder here. */

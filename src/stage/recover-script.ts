@@ -1,6 +1,7 @@
 // recover.sh: ends or takes back a commit by a plain sh, where neither VML nor its Node may work any more.
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { baseName, rootPath } from '../model/raw-path.ts'
+import { ruleWhenChanged } from '../model/regeneration.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { keptCounts } from './came-since.ts'
 import type { FolderState, FolderTime, Journal, Stamps, Step } from './journal.ts'
@@ -29,7 +30,7 @@ export function recoverScript(journal: Journal, afterwards: readonly string[] = 
     ...timeLines(journal.times),
   ]
   const head = places.assignments()
-  const since = `since() { ${sinceTest(journal)}; }`
+  const since = `since() { [ -z "$anew" ] && ${sinceTest(journal)}; }`
   return Buffer.from(
     [prologue, head, since, functions, ...lines, epilogue, ...sayLine(afterwards)].join('\n'),
     'latin1',
@@ -104,12 +105,17 @@ function stepLines(steps: readonly Step[], places: PlaceNames): string[] {
   const lines = new Map<string, string[]>()
   for (const step of steps) {
     const folders = folderWords(step, places)
-    const line = folders ?? stepLine(step, places)
+    const line = `${isMadeAnew(step) ? 'anew ' : ''}${folders ?? stepLine(step, places)}`
     const names = lines.get(line) ?? []
     if (folders !== undefined) names.push(quoted(baseName(step.path)))
     lines.set(line, names)
   }
   return [...lines].flatMap(([line, names]) => (names.length === 0 ? [line] : callsOf(line, names)))
+}
+
+/** As `stampsOf` has it: a cache that a program made anew since is nobody's writing. */
+function isMadeAnew({ kind, path }: Step): boolean {
+  return kind !== 'folder' && ruleWhenChanged(path) !== undefined
 }
 
 /** As one call of mv takes them: the kernel gives the words of a program 128 KiB at least (execve(2)); a shell copies them often. */
@@ -261,6 +267,9 @@ export const countFunction = `kept_in() {
 const functions = `${countFunction}
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
+# What programs make anew may have been, and is taken for what the commit put there.
+anew=
+anew() { anew=1; "$@"; anew=; }
 unchanged() {
   ! since "$n" || { say "\\"$R$1\\" was written to since; nothing is lost: --backward takes the commit back, and leaves it as it is"; exit 1; }
 }

@@ -1,6 +1,7 @@
 // After a crash: a commit that was cut off is ended, or taken back.
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
+import { requireUnchangedAfter } from './changed-after.ts'
 import { goForward, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import type { LeftPath } from './commit-step.ts'
@@ -20,7 +21,7 @@ export interface Recovery {
 }
 
 /**
- * Goes on in the direction in which it was cut off; `backward` takes back a commit that was not ended, or was. Afterwards everything is
+ * Goes on in the direction in which it was cut off; `backward` takes back a commit that was not ended, or was, where nothing of it was changed since. Afterwards everything is
  * as it was before the commit, or as it is after it. A repetition does what is left, if this is cut off, too.
  */
 export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward'): Recovery {
@@ -45,7 +46,10 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
       forgetJournal(disk, journal)
       return { found, did: 'discarded' }
     case 'COMMITTED':
-      if (direction === 'backward') break
+      if (direction === 'backward') {
+        requireUnchangedAfter(disk, journal)
+        break
+      }
       enterState(disk, journal, found)
       return { found, did: 'nothing', journal }
     case 'COMMITTING': {

@@ -5,12 +5,13 @@ import { count, isMisfit, listOf, objectOf, optional, textOf } from '../model/fi
 import { entryPathsMax, type RawPath } from '../model/raw-path.ts'
 import type { ToMakeAnew } from '../model/regeneration.ts'
 import {
-  encodeChanges,
+  encodeReadable,
   type TakenBack,
   takenBackFields,
   type Validation,
   validationsCheck,
 } from '../model/transaction-record.ts'
+import { cutValidations } from '../model/transaction-limits.ts'
 import { readIfThere } from './open-stage.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 import type { ChangeOwner, PathChange, RecordedChange } from '../model/transaction.ts'
@@ -35,7 +36,7 @@ export function changesPath(place: Pick<Workplace, 'state'>): RawPath {
 /** Whose a path is by the packages before the change: of what goes, nothing tells afterwards. */
 export type OwnerBefore = (change: PathChange) => ChangeOwner
 
-/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. */
+/** Of changes of which nothing is decided yet but whose the removed ones are: `parseChanges` reads them. One that no record holds is left out. */
 export function encodeIntended(changes: readonly PathChange[], ownerBefore?: OwnerBefore): Buffer {
   const undecided = changes.map((change): RecordedChange => ({
     ...change,
@@ -43,7 +44,7 @@ export function encodeIntended(changes: readonly PathChange[], ownerBefore?: Own
     preImage: { kind: 'fingerprint' },
     afterKept: false,
   }))
-  return Buffer.concat([...encodeChanges(undecided)])
+  return Buffer.concat(encodeReadable(undecided).pieces)
 }
 
 const check = objectOf({
@@ -56,9 +57,11 @@ const check = objectOf({
   ...takenBackFields,
 })
 
-export function encodeIntent({ toMakeAnew, ...intent }: CommitIntent): string {
+export function encodeIntent({ toMakeAnew, validations, ...intent }: CommitIntent): string {
   return JSON.stringify({
     ...intent,
+    // What could not be read again would be taken for none of it: an undo would be recorded as something else.
+    ...(validations ? { validations: cutValidations(validations) } : {}),
     // Of none an older VML wrote nothing.
     ...(toMakeAnew === undefined || toMakeAnew.length === 0
       ? {}

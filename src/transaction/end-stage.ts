@@ -30,7 +30,14 @@ import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
-import { listEntries, type LoggedEntry, nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
+import { noteAskedProbation } from './probation.ts'
+import {
+  entryIdOf,
+  listEntries,
+  type LoggedEntry,
+  nextEntryNumber,
+  type OpenLogbook,
+} from '../engine/entries.ts'
 import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -252,7 +259,7 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
         schema: 1,
         source: note.source,
         // An undo is committed whole, too.
-        mode: note.plan || isUndo(note) ? 'staged' : 'live',
+        mode: note.scan === undefined ? 'staged' : 'live',
         ...(note.modeReason === undefined ? {} : { modeReason: note.modeReason }),
         command: note.command,
         user: userOf(note),
@@ -288,6 +295,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
     },
   )
   await noteOrForget(parts, settled, looked)
+  const { number, snapshot } = transaction
+  await noteAskedProbation(parts, note, { number, transaction: entryIdOf(snapshot) })
   endRecorded(parts, committed)
   return { kind: 'recorded', transaction, changes: settled }
 }
@@ -343,6 +352,7 @@ async function endStored(parts: TransactionParts, committed: CommittedStage): Pr
   if (entry?.number === undefined) return undefined
   const { document, changes } = await readTransaction(parts.logbook.repository, entry, parts)
   await noteOrForget(parts, changes)
+  await noteAskedProbation(parts, committed.note, { number: entry.number, transaction: entry.id })
   endRecorded(parts, committed)
   return {
     kind: 'recorded',

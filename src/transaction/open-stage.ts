@@ -21,7 +21,7 @@ import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './sta
 
 export interface StageRequest extends Pick<
   StageNote,
-  'source' | 'title' | 'note' | 'tags' | 'command' | 'user'
+  'source' | 'title' | 'note' | 'tags' | 'command' | 'user' | 'probation'
 > {
   /** The process that the stage is for: while it lives, nobody else may end it. */
   readonly processId: number
@@ -275,7 +275,7 @@ export function writeFrontend(folder: RawPath, { process: { id, started } }: Sta
 }
 
 export function noteOf(place: Workplace, request: StageRequest, plan?: MountPlan): StageNote {
-  const { source, title, note, tags, command, user, processId } = request
+  const { source, title, note, tags, command, user, processId, probation } = request
   return {
     schema: 1,
     token: randomBytes(16).toString('hex'),
@@ -287,6 +287,7 @@ export function noteOf(place: Workplace, request: StageRequest, plan?: MountPlan
     user,
     startedAt: new Date(place.clock.now()).toISOString(),
     process: { id: processId, started: markOf(processId)?.started ?? '' },
+    ...(probation === undefined ? {} : { probation }),
     ...(plan === undefined ? {} : { plan }),
   }
 }

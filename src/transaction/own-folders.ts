@@ -17,7 +17,7 @@ import { inRoot, type Workplace } from './workplace.ts'
 export interface OwnFolder {
   /** By the path that was asked for. */
   readonly path: RawPath
-  /** `logbook`: any repository in restic's format, which others than VML may write to, too. */
+  /** `logbook`: any repository in restic's format, which others than VML may write to, too; or another state folder with one. */
   readonly what: 'state' | 'logbook'
 }
 
@@ -33,6 +33,11 @@ const partsOfLogbook = [
   ['index', 'dir'],
   ['data', 'dir'],
   ['config', 'file'],
+] as const
+/** A state folder of VML's that is not this machine's now: a copy, one of another system, or its own on a disk that is not mounted at its place. */
+const partsOfState = [
+  ['recovery-key', 'file'],
+  ['logbook', 'dir'],
 ] as const
 
 /** By the table of mounts, and by what each folder above a path is: device and inode, or what lies in it. */
@@ -62,10 +67,12 @@ export function openOwnFolders(place: Workplace): OwnFolders {
     const status = look(path)
     if (status === undefined || typeOf(status.mode) !== 'dir') return undefined
     if (keys.has(keyOf(status))) return 'state'
-    const isLogbook = partsOfLogbook.every(([name, type]) => {
-      const part = look(joinPath(path, rawFromString(name) as RawName))
-      return part !== undefined && typeOf(part.mode) === type
-    })
+    const isLogbook = [partsOfLogbook, partsOfState].some((parts) =>
+      parts.every(([name, type]) => {
+        const part = look(joinPath(path, rawFromString(name) as RawName))
+        return part !== undefined && typeOf(part.mode) === type
+      }),
+    )
     return isLogbook ? 'logbook' : undefined
   }
   const known = new Map<RawPath, OwnFolder | undefined>([[rootPath, undefined]])

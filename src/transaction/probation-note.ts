@@ -17,7 +17,15 @@ import {
 } from '../model/field-check.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
+import { cutLine } from '../model/transaction-limits.ts'
 import { pathIn, type Workplace } from './workplace.ts'
+
+/** What was asked for before the transaction began. */
+export interface ProbationRequest {
+  readonly command?: string | undefined
+  readonly withinMs: number
+  readonly confirm: boolean
+}
 
 export interface ProbationNote {
   readonly schema: 1
@@ -37,14 +45,23 @@ export interface ProbationNote {
   readonly gaveUp?: string | undefined
 }
 
-const commandCharactersMax = 64 * 1024
+/** Of a command that is to be asked again and again. */
+export const commandCharactersMax = 64 * 1024
 const noteBytesMax = 1024 * 1024
+
+const command = optional(textOf({ charactersMax: commandCharactersMax }))
+
+export const probationRequestCheck: Check<ProbationRequest> = objectOf({
+  command,
+  withinMs: count,
+  confirm: flag,
+})
 
 const noteCheck: Check<ProbationNote> = objectOf({
   schema: oneOf(1),
   number: count,
   transaction: convert(sha256, (id) => id as EntryId),
-  command: optional(textOf({ charactersMax: commandCharactersMax })),
+  command,
   until: time,
   everyMs: count,
   confirm: flag,
@@ -55,7 +72,13 @@ const noteCheck: Check<ProbationNote> = objectOf({
 
 export async function writeProbation(place: Workplace, note: ProbationNote): Promise<void> {
   mkdirSync(probationFolder(place), { recursive: true, mode: 0o700 })
-  await writeFileDurable(probationFile(place, note.number), `${JSON.stringify(note, undefined, 2)}\n`)
+  const { reason, gaveUp, ...rest } = note
+  const readable: ProbationNote = {
+    ...rest,
+    ...(reason === undefined ? {} : { reason: cutLine(reason) }),
+    ...(gaveUp === undefined ? {} : { gaveUp: cutLine(gaveUp) }),
+  }
+  await writeFileDurable(probationFile(place, note.number), `${JSON.stringify(readable, undefined, 2)}\n`)
 }
 
 /** As `readProbation`, but undefined of a damaged file, too: a list is no worse for one, and its watch can be ended all the same. */

@@ -1,6 +1,15 @@
 // Watches a transaction after its commit: while its time runs its command is asked; when that fails, or nobody has confirmed, it is to be taken back.
 import { printableText } from '../base/raw-text.ts'
-import { readProbation, removeProbation, type ProbationNote, writeProbation } from './probation-note.ts'
+import type { EntryId } from '../model/ids.ts'
+import {
+  numbersOnProbation,
+  readProbation,
+  removeProbation,
+  type ProbationNote,
+  type ProbationRequest,
+  writeProbation,
+} from './probation-note.ts'
+import type { StageNote } from './stage-note.ts'
 import type { Workplace } from './workplace.ts'
 
 export type ProbationEnd =
@@ -26,6 +35,35 @@ const saidCharactersMax = 1000
 
 export function everyMsOf(withinMs: number): number {
   return Math.min(Math.max(Math.floor(withinMs / asksMin), everyMsMin), everyMsMax)
+}
+
+/** Its time begins now. From when this returns on, the watch survives its process. */
+export async function noteProbation(
+  place: Workplace,
+  { number, transaction }: Pick<ProbationNote, 'number' | 'transaction'>,
+  { command, withinMs, confirm }: ProbationRequest,
+  process: ProbationNote['process'],
+): Promise<void> {
+  await writeProbation(place, {
+    schema: 1,
+    number,
+    transaction,
+    ...(command === undefined ? {} : { command }),
+    until: new Date(place.clock.now() + withinMs).toISOString(),
+    everyMs: everyMsOf(withinMs),
+    confirm,
+    process,
+  })
+}
+
+/** Before the stage of a recorded transaction goes: it tells what was asked for, and whoever takes up what was cut off there has to know. */
+export async function noteAskedProbation(
+  place: Workplace,
+  { probation, process }: StageNote,
+  recorded: { readonly number: number; readonly transaction: EntryId },
+): Promise<void> {
+  if (probation === undefined || numbersOnProbation(place).includes(recorded.number)) return
+  await noteProbation(place, recorded, probation, process)
 }
 
 /** Returns when the time is over, or it was confirmed or taken back. Stopped by the signal it goes on with whoever takes it up. */

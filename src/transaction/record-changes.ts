@@ -5,7 +5,7 @@ import { isFailure } from '../base/failure.ts'
 import { rawToBytes, type RawText } from '../base/raw-text.ts'
 import { isMergedByMeaning } from '../model/merge.ts'
 import { isWithin, rootPath, type RawPath } from '../model/raw-path.ts'
-import { writtenReason } from '../model/transaction-record.ts'
+import { isRecordableReference, writtenReason } from '../model/transaction-record.ts'
 import type { ChangeOwner, PathChange, PreImage, RecordedChange } from '../model/transaction.ts'
 import { choosePreImage, type DeltaBase, deltaBases } from '../packages/choose-pre-image.ts'
 import type { Reference } from '../packages/package-references.ts'
@@ -86,7 +86,7 @@ async function preImageOf(
 ): Promise<PreImage> {
   const { path } = change
   const rule = parts.ruleOf(change)
-  const reference = parts.references.get(path)
+  const reference = recordable(parts.references.get(path))
   const kept = parts.before(path)
   if (isUnknown(change.before)) return { kind: 'lost', reason: parts.lost(path) }
   const isNeeded = change.before?.type === 'file' && rule === undefined && reference === undefined
@@ -116,6 +116,11 @@ async function preImageOf(
   }
   deltas.set(chosen.preImage.file, chosen.delta)
   return chosen.preImage
+}
+
+/** Of a package whose name or version is longer than a record takes, the content is kept. */
+function recordable(reference: Reference | undefined): Reference | undefined {
+  return reference && isRecordableReference(reference) ? reference : undefined
 }
 
 /** Where only its place in an index is known, nobody can make it again. */

@@ -35,7 +35,9 @@ import {
   stoppedPath,
   tellLeftOutside,
 } from './open-stage.ts'
+import { hasCaptured } from './live-files.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
+import { noteAskedProbation } from './probation.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
 import { changesMadeAnew, putBackCopies, readSeenBefore, withSeen } from './made-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
@@ -115,6 +117,11 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   if (parts.disk.look(folder) === undefined) return { kind: 'nothing' }
   const note = requireLeftBehind(parts)
   const title = note?.title ?? 'a transaction that had not begun'
+  if (note?.unread) {
+    // Nothing else tells what is kept of which paths.
+    if (note.scan === undefined && hasCaptured(parts)) throw note.unread
+    parts.reporter.warn({ warning: `${messageOf(note.unread)}. It is ended by what can be told of it` })
+  }
   const bootLog = readBootLog(parts)
   if (bootLog !== undefined) parts.reporter.warn({ warning: describeBootLog(bootLog) })
   if (note?.waiting && !options.waiting)
@@ -135,6 +142,8 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     // It was stored right before the crash; its journal may be forgotten already.
     await noteOrForget(parts, (await readTransaction(parts.logbook.repository, entry, parts)).changes)
     if (journal) tellCame(parts, forgetJournal(parts.disk, journal))
+    if (note && entry.number !== undefined)
+      await noteAskedProbation(parts, note, { number: entry.number, transaction: entry.id })
     dropStage(parts, note, note?.plan ?? note?.scan)
     return { kind: 'known', entry }
   }
@@ -168,7 +177,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     await regenerateAfter('take-back', parts, toMakeAnew)
     await putBackCopies(parts, seen)
   }
-  if (note?.source === 'apt') await restoreOutside(parts)
+  if (note?.source === 'apt' || note?.unread) await restoreOutside(parts)
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
   await tellMountedFiles(parts)

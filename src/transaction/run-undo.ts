@@ -151,11 +151,10 @@ async function runUndoIn(
     await regenerate(parts, plan.regenerations)
     await requireMadeAnew(parts, seen)
     const madeAnew = await changesMadeAnew(parts, seen)
-    // What works on data that may be taken back would work on what is no more.
-    let validations = transferred ? await prove(parts, plan) : undefined
+    // What services write as they start is theirs, and no fault of the undo; nor may they work on what is taken back.
+    const validations = await prove(parts, plan)
     const services = await start()
     start = undefined
-    validations ??= await prove(parts, plan)
     const committed: CommittedStage = {
       note,
       plan: mounts,

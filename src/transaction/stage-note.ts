@@ -1,7 +1,9 @@
 // What the open stage is for, kept beside it so that another process can end it, or mend it after a crash.
-import { readFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { cutText } from '../base/cut-text.ts'
 import { writeFileDurable } from '../base/files.ts'
-import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { bytesPath, bytesText, encodeBytes, text, time } from '../model/document-fields.ts'
 import {
@@ -16,9 +18,20 @@ import {
   optional,
   textOf,
 } from '../model/field-check.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { parentPath, type RawPath } from '../model/raw-path.ts'
 import type { TransactionSource } from '../model/transaction.ts'
+import {
+  argumentBytesMax,
+  argumentsMax,
+  cutCommand,
+  cutField,
+  cutLine,
+  cutUser,
+  lineCharactersMax,
+  noteCharactersMax,
+} from '../model/transaction-limits.ts'
 import type { MountPlan, StageMount } from '../stage/mount-plan.ts'
+import { type ProbationRequest, probationRequestCheck } from './probation-note.ts'
 
 export interface StageNote {
   readonly schema: 1
@@ -38,17 +51,19 @@ export interface StageNote {
   /** Of live mode: what of the machine is looked at, and where it is kept as it was. */
   readonly scan?: MountPlan | undefined
   readonly modeReason?: string | undefined
+  /** How it is to be watched after its commit. */
+  readonly probation?: ProbationRequest | undefined
   /** It was tried (`vml tx try`), and waits to be committed or thrown away. */
   readonly waiting?: boolean | undefined
+  /** Why it could not be read as it was written. Never written itself. */
+  readonly unread?: VmlError | undefined
 }
 
-/** A command line has 2 MiB at most. */
-const wordsMax = 100_000
-const wordBytesMax = 128 * 1024
+const tagsMax = 100_000
 const mountsMax = 100_000
 export const noteBytesMax = 64 * 1024 * 1024
 
-const line = textOf({ charactersMax: 4096 })
+const line = textOf({ charactersMax: lineCharactersMax })
 const reason = { path: bytesPath, reason: line }
 const mountCheck: Check<StageMount> = (value) => {
   const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined
@@ -61,7 +76,7 @@ const overlayCheck = objectOf({
   path: bytesPath,
   type: line,
   layer: bytesPath,
-  flags: listOf(line, wordsMax),
+  flags: listOf(line, tagsMax),
 })
 const throughCheck = objectOf({ kind: oneOf('through'), ...reason })
 const aliasCheck = objectOf({ kind: oneOf('alias'), path: bytesPath, of: bytesPath })
@@ -73,35 +88,69 @@ const planCheck: Check<MountPlan> = objectOf({
   hidden: listOf(bytesPath, mountsMax),
 })
 
+const tokenCheck = textOf({ pattern: /^[0-9a-f]{16,64}$/ })
+const sourceCheck = oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo')
+const tagsCheck = listOf(text, tagsMax)
+const commandCheck = listOf(bytesText(argumentBytesMax), argumentsMax)
+const userCheck = objectOf({ name: text, uid: count, login: optional(text) })
+const processCheck = objectOf({ id: count, started: textOf({ pattern: /^\d{0,20}$/ }) })
+
 const noteCheck: Check<StageNote> = objectOf({
   schema: oneOf(1),
-  token: textOf({ pattern: /^[0-9a-f]{16,64}$/ }),
-  source: oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo'),
+  token: tokenCheck,
+  source: sourceCheck,
   title: text,
-  note: textOf({ charactersMax: 1024 * 1024 }),
-  tags: listOf(text, wordsMax),
-  command: listOf(bytesText(wordBytesMax), wordsMax),
-  user: objectOf({ name: text, uid: count, login: optional(text) }),
+  note: textOf({ charactersMax: noteCharactersMax }),
+  tags: tagsCheck,
+  command: commandCheck,
+  user: userCheck,
   startedAt: time,
-  process: objectOf({ id: count, started: textOf({ pattern: /^\d{0,20}$/ }) }),
+  process: processCheck,
   plan: optional(planCheck),
   scan: optional(planCheck),
   modeReason: optional(line),
   waiting: optional(flag),
+  probation: optional(probationRequestCheck),
 })
 
 export async function writeStageNote(file: RawPath, note: StageNote): Promise<void> {
   await writeFileDurable(pathText(file), encodeStageNote(note))
 }
 
-export function encodeStageNote(note: StageNote): string {
+/**
+ * Texts from outside are cut where they are too long. Fails with `unsupported`, and nothing is written, where it could not be read again all the same: whoever is
+ * to end what is open would have nothing to go by.
+ */
+export function encodeStageNote(whole: StageNote): string {
+  const note = withinLimits(whole)
   const json = {
     ...note,
     command: note.command.map(encodeBytes),
     plan: note.plan && encodePlan(note.plan),
     scan: note.scan && encodePlan(note.scan),
   }
-  return `${JSON.stringify(json, undefined, 2)}\n`
+  const encoded = `${JSON.stringify(json, undefined, 2)}\n`
+  const read = noteCheck(JSON.parse(encoded))
+  if (!isMisfit(read) && encoded.length <= noteBytesMax) return encoded
+  const field = isMisfit(read) ? read.path.join('.') : ''
+  throw new VmlError(
+    'unsupported',
+    `Cannot open a stage: ${field === '' ? 'its note is too long' : `"${field}" of its note is longer than can be read again, or is none`}`,
+    { details: { field }, hint: 'Nothing was run' },
+  )
+}
+
+function withinLimits(note: StageNote): StageNote {
+  const { modeReason, unread: _, ...rest } = note
+  return {
+    ...rest,
+    title: cutField(note.title),
+    note: cutText(note.note, noteCharactersMax),
+    tags: note.tags.slice(0, tagsMax).map(cutField),
+    command: cutCommand(note.command),
+    user: cutUser(note.user),
+    ...(modeReason === undefined ? {} : { modeReason: cutLine(modeReason) }),
+  }
 }
 
 function encodePlan({ root, state, mounts, hidden }: MountPlan): unknown {
@@ -118,16 +167,79 @@ function encodePlan({ root, state, mounts, hidden }: MountPlan): unknown {
   }
 }
 
-/** Undefined where there is none: then the stage was cut off before anything was run in it. */
+/**
+ * Undefined where there is none: then the stage was cut off before anything was run in it. Of one that is damaged, or has a field that is too long, it gives what can
+ * be known (`unread` says why): what is open has to be ended all the same.
+ */
 export function readStageNote(file: RawPath): StageNote | undefined {
-  let bytes: Buffer
+  const bytes = readIfThere(file)
+  if (bytes === undefined) return undefined
   try {
-    bytes = readFileSync(pathText(file))
+    return parseStageNote(bytes, file)
+  } catch (error) {
+    if (!isFailure(error, 'integrity.format')) throw error
+    return { ...salvageStageNote(bytes, file), unread: error }
+  }
+}
+
+function readIfThere(file: RawPath): Buffer | undefined {
+  try {
+    return readFileSync(pathText(file))
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return undefined
     throw error
   }
-  return parseStageNote(bytes, file)
+}
+
+/** Each field by itself. Whoever reads it again gets the same. */
+function salvageStageNote(bytes: Buffer, file: RawPath): StageNote {
+  const from = fieldsOf(bytes)
+  const known = <T>(name: string, check: Check<T>, cut?: (given: string) => string): T | undefined => {
+    const given = from[name]
+    const read = check(cut && typeof given === 'string' ? cut(given) : given)
+    return isMisfit(read) ? undefined : read
+  }
+  const [plan, scan] = [known('plan', planCheck), known('scan', planCheck)]
+  return {
+    schema: 1,
+    token: known('token', tokenCheck) ?? createHash('sha256').update(bytes).digest('hex').slice(0, 32),
+    source: known('source', sourceCheck) ?? 'command',
+    title: known('title', text, cutField) ?? unknownTitle,
+    note: known('note', text, cutField) ?? '',
+    tags: known('tags', tagsCheck) ?? [],
+    command: known('command', commandCheck) ?? [],
+    user: known('user', userCheck) ?? { name: 'unknown', uid: 0 },
+    startedAt: known('startedAt', time) ?? statSync(pathText(file)).mtime.toISOString(),
+    process: known('process', processCheck) ?? frontendOf(file) ?? nobody,
+    modeReason: known('modeReason', line, cutLine),
+    waiting: known('waiting', flag),
+    probation: known('probation', probationRequestCheck),
+    ...(plan ? { plan } : {}),
+    ...(scan ? { scan } : {}),
+  }
+}
+
+const unknownTitle = 'a transaction of which the note cannot be read'
+/** No process has that number. */
+const nobody = { id: 0, started: '' }
+
+function fieldsOf(bytes: Buffer): Readonly<Record<string, unknown>> {
+  if (bytes.length > noteBytesMax) return {}
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null ? { ...value } : {}
+  } catch {
+    return {}
+  }
+}
+
+/** The process, as hooks have it (`frontend`). */
+function frontendOf(file: RawPath): StageNote['process'] | undefined {
+  const words = readIfThere(convertPath(`${parentPath(file)}/frontend`))
+    ?.toString('latin1')
+    .split(' ')
+  const read = processCheck({ id: Number(words?.[0]), started: words?.[1] })
+  return words === undefined || isMisfit(read) ? undefined : read
 }
 
 /** `file` is where it was read, for messages. */

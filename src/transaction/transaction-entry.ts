@@ -1,5 +1,6 @@
 // A transaction as an entry of the logbook: written when it is recorded, read when it is looked at or taken back.
 import { createHash } from 'node:crypto'
+import { cutText } from '../base/cut-text.ts'
 import { VmlError } from '../base/failure.ts'
 import { mapOrdered } from '../base/pool.ts'
 import { printable } from '../base/raw-text.ts'
@@ -17,6 +18,14 @@ import {
   type TransactionDocument,
   writtenReason,
 } from '../model/transaction-record.ts'
+import {
+  cutField,
+  cutPackageWord,
+  cutUser,
+  noteCharactersMax,
+  packagesMax,
+  withinLimits,
+} from '../model/transaction-limits.ts'
 import type { PackageRecords } from '../packages/package-system.ts'
 import type { Repository, Writer } from '../store/store.ts'
 import {
@@ -74,9 +83,10 @@ export interface StoredTransaction {
  */
 export async function storeTransaction(
   writer: Writer,
-  transaction: TransactionToStore,
+  whole: TransactionToStore,
   { nextNumber, signal }: { nextNumber: () => Promise<number>; signal?: AbortSignal | undefined },
 ): Promise<StoredTransaction> {
+  const transaction = cutTitle(whole)
   const { contentBefore, contentAfter, folderAttributes } = transaction
   const after = await storePaths(writer, aftersOf(transaction.changes, contentAfter), folderAttributes)
   const possible = withoutAfters(transaction.changes, new Set(after.altered))
@@ -94,12 +104,12 @@ export async function storeTransaction(
   const gaps = [...altered.map((path) => ({ path, reason: writtenReason })), ...gapOf(leftOut)]
   // What it costs is told by what lies in packs: all but a few documents.
   await writer.flush()
-  const document: TransactionDocument = {
+  const document = withinLimits({
     ...transaction.document,
     complete: transaction.document.complete && gaps.length === 0,
     gaps: [...transaction.document.gaps, ...gaps],
     storedBytes: writer.statistics().storedBytes,
-  }
+  })
   const number = await nextNumber()
   const entry = entryDocumentOf(transaction, { number, nodes })
   const folder = await storeVmlFolder(
@@ -130,6 +140,17 @@ export async function storeTransaction(
     { signal },
   )
   return { snapshot, number, document }
+}
+
+function cutTitle(transaction: TransactionToStore): TransactionToStore {
+  const { title, note, document } = transaction
+  const user = cutUser(document.user)
+  return {
+    ...transaction,
+    title: cutField(title),
+    note: cutText(note, noteCharactersMax),
+    document: { ...document, user },
+  }
 }
 
 /** Before a commit that is refused; where the machine was changed already, it is told. One for all: a list of records reads this for each. */
@@ -355,7 +376,12 @@ async function encodedEntry(document: EntryDocument): Promise<Uint8Array> {
 
 async function packagesFile(packages: PackageSet): Promise<VmlFile> {
   const { encodePackages } = await import('../model/documents.ts')
-  return { name: 'packages.json', bytes: encodePackages(packages) }
+  const readable = packages.packages.slice(0, packagesMax).map(({ name, version, architecture }) => ({
+    name: cutPackageWord(name),
+    version: cutPackageWord(version),
+    architecture: cutPackageWord(architecture),
+  }))
+  return { name: 'packages.json', bytes: encodePackages({ ...packages, packages: readable }) }
 }
 
 /** SHA-256 in lower-case hex, as fingerprints have it. */

@@ -6,6 +6,7 @@ import { markOf } from '../base/process-mark.ts'
 import { encodeBytes, text } from '../model/document-fields.ts'
 import { type Check, count, isMisfit, objectOf, oneOf, textOf } from '../model/field-check.ts'
 import type { PathChange } from '../model/transaction.ts'
+import { cutValidations } from '../model/transaction-limits.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
 import { discardStage, lookAtStage, type LookedStage } from './end-stage.ts'
 import { dropStage, type OpenStage, readIfThere, readOpenStage } from './open-stage.ts'
@@ -42,7 +43,7 @@ export async function keepWaiting(
     schema: 1,
     boot: bootNow(),
     exitStatus: result.exitStatus,
-    validations: result.validations,
+    validations: cutValidations(result.validations),
     digest: digestOf(changeSet.changes),
   }
   await writeFileDurable(waitingFile(place), JSON.stringify(waiting))

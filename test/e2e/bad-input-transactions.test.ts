@@ -246,21 +246,83 @@ function readIfThere(path: string): Buffer | undefined {
   }
 }
 
-test('a note of an open stage that cannot be read is refused with a way out that is there', async () => {
+test('what a note that cannot be read is left of is ended all the same: thrown away, or recorded where it was committed', async () => {
   await using chroot = await openChroot()
-  const script = 'echo cut >/etc/cut; echo ready; sleep 100'
-  const cut = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', script])
-  for await (const data of cut.stdout) if (String(data).includes('ready')) break
-  cut.kill('SIGKILL')
-  await chroot.sh('pkill -x sleep || true; echo "{" >/var/lib/vml/stage/open/note.json')
-  const says = [
-    /"\S+\/note\.json": it is not JSON/,
-    /no "journal" and no "live" lies beside.*remove the file/,
-  ]
-  await refused(chroot, vml('recover'), { status: 20, says })
-  await refused(chroot, vml('run', 'true'), { status: 20, says })
-  await chroot.sh('cd /var/lib/vml/stage/open; [ ! -e journal ] && [ ! -e live ] && rm note.json')
-  await chroot.vml(['tx', 'recover'])
+  const open = '/var/lib/vml/stage/open'
+  const cutOff = async (script: string, isDue: () => unknown) => {
+    const run = chroot.start(['/usr/bin/vml', 'tx', 'run', '--', 'sh', '-c', script])
+    await until(() => isDue() || undefined)
+    run.kill('SIGKILL')
+    await chroot.sh(`pkill -x sleep || true; echo "{" >${open}/note.json`)
+  }
+  const ready = join(chroot.path, 'etc/ready')
+  await cutOff('echo cut >/etc/cut; echo >/run/ready; sleep 100', () =>
+    readIfThere(ready.replace('/etc/', '/run/')),
+  )
+  const recovered = await chroot.vml(['tx', 'recover'])
+  assert.match(recovered.stderr, /note\.json": it is not JSON\. It is ended by what can be told of it/)
+  assert.match(
+    recovered.stderr,
+    /"a transaction of which the note cannot be read" was cut off: nothing of it was kept/,
+  )
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo next >/etc/next'])
   assert.equal((await chroot.sh('ls -d /etc/cut /etc/next', { mayFail: true })).stdout, '/etc/next\n')
+
+  const state = join(chroot.path, open, 'journal/state')
+  const many = 'mkdir /opt/many; cd /opt/many; for i in $(seq 3000); do echo $i >/etc/default/many$i; done'
+  await cutOff(many, () => readIfThere(state)?.toString('latin1').startsWith('COMMITT'))
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/after'])
+  assert.equal((await chroot.sh('ls /etc/default/many* | wc -l')).stdout, '3000\n')
+  const [, recorded] = await transactionsOf(chroot)
+  assert.equal(recorded?.title, 'a transaction of which the note cannot be read')
+  await chroot.vml(['tx', 'undo', String(recorded?.number)])
+  assert.equal((await chroot.sh('ls -d /etc/default/many* /opt/many', { mayFail: true })).stdout, '')
+})
+
+test('texts that are too long are refused where they are typed, and cut where they come from elsewhere', async () => {
+  await using chroot = await openChroot()
+  const long = 'm'.repeat(100_000)
+  const tooLong = {
+    status: 2,
+    says: [/Cannot take a title of 100000 characters: the limit is 4096/, /Nothing was run/],
+  }
+  await refused(chroot, vml('run', '-m', long, '--', 'touch', '/etc/made'), tooLong)
+  await refused(chroot, vml('try', '-m', long, '--', 'touch', '/etc/made'), tooLong)
+  const validate = vml('run', '--validate', long, '--', 'touch', '/etc/made')
+  await refused(chroot, validate, { status: 2, says: [/Cannot ask a command of 100000 characters/] })
+
+  // A conflict on a path of some 4000 characters is the reason why it is run on the machine itself: it stands in the note, and in the record.
+  const script = `p=/opt; for i in $(seq 16); do p=$p/$(printf %0240d $i); done; mkdir -p $p; f=$p/$(printf %0200d 1); echo a >$f
+    vml tx run -m '' -- sh -c "echo b >$f; touch /run/go; sleep 1.5" >/run/out 2>&1 &
+    while [ ! -e /run/go ]; do sleep 0.1; done; echo mine >$f
+    wait; vml tx recover; vml tx run -- touch /etc/after`
+  await chroot.run(['/bin/sh', '-c', script], { env: { SUDO_USER: 'a'.repeat(100_000) } })
+  const titles = (await transactionsOf(chroot)).map(({ title }) => title)
+  assert.equal(titles[0], 'touch /etc/after')
+  // Nothing typed is no title.
+  assert.ok(titles.every((title) => title !== ''))
+})
+
+test('a package with fields and a version that no record holds is recorded all the same, and taken back', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const fields = { Section: 'a'.repeat(5000), Source: 'b'.repeat(5000) }
+  await archive.publish({ name: 'joe', version: '1.0', fields, files: { '/usr/bin/joe': 'joe\n' } })
+  await chroot.vml(['tx', 'enable'])
+  await chroot.run(apt)
+  // dpkg takes it, though no file could be named so.
+  const version = `1.${'0'.repeat(300)}`
+  await chroot.sh(`cd /run; mkdir -p own/DEBIAN own/usr/share; echo x >own/usr/share/own
+    printf 'Package: own\\nVersion: %s\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n' ${version} >own/DEBIAN/control
+    dpkg-deb -b own own.deb; dpkg -i own.deb`)
+  const [own, joe] = await transactionsOf(chroot)
+  assert.deepEqual([own?.complete, own?.packages[0]?.name], [false, 'own'])
+  assert.deepEqual([joe?.complete, joe?.packages[0]?.name], [true, 'joe'])
+  await chroot.vml(['tx', 'undo', String(own?.number)])
+  await chroot.vml(['tx', 'undo', String(joe?.number)])
+  await refused(chroot, ['dpkg', '-s', 'joe', 'own'], {
+    status: 1,
+    says: [/joe' is not installed/, /own' is not installed/],
+  })
+  assert.equal((await chroot.sh('ls /usr/bin/joe /usr/share/own', { mayFail: true })).stdout, '')
 })

@@ -233,7 +233,7 @@ test("VML's own folder is known by what it is: at a second path it is no change 
 
   // A copy, known as changed by hand, becomes the folder itself: so would a record of an older VML be of it.
   await chroot.sh(
-    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/logbook/config; echo mine >/etc/mine',
+    'mkdir /data; cp -a /var/lib/vml /data/vml; rm /data/vml/recovery-key /data/vml/logbook/config; echo mine >/etc/mine',
   )
   await chroot.vml(['tx', 'watch', '--once', '--all'])
   assert.ok((await paths(chroot, 2)).includes('+ /data/vml/logbook/snapshots'))
@@ -250,6 +250,13 @@ test("VML's own folder is known by what it is: at a second path it is no change 
     failed,
   )
   assert.equal(seen, '')
+  // Where it is to be mounted and is not, no new one is begun in the empty folder.
+  await chroot.sh(
+    'umount /var/lib/vml; mv /var/lib/vml /data/under; mkdir /var/lib/vml; echo /data/vml /var/lib/vml none bind 0 0 >>/etc/fstab',
+  )
+  const away = await chroot.vml(['tx', 'run', '--', 'touch', '/etc/none'], failed)
+  assert.match(away.stderr, /"\/var\/lib\/vml", which is not mounted\n.*Nothing was changed/)
+  await chroot.sh('mount --bind /data/vml /var/lib/vml; sed -i /vml/d /etc/fstab')
   const taken = await chroot.vml(['tx', 'undo', '2'], failed)
   assert.match(
     taken.stdout,
@@ -265,7 +272,8 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   // A logbook of anybody's is no change by hand either: later snapshots stand on what each save brings.
   const save = 'vml save here --only /opt --logbook /data/saves --password-file /root/pw'
   await chroot.sh(`echo long enough >/root/pw; echo 1 >/opt/1; vml machine add here local:
-    vml init /data/saves --password-file /root/pw && ${save} && echo 9.9.9.9 nine >>/etc/hosts`)
+    vml init /data/saves --password-file /root/pw && ${save} && echo 9.9.9.9 nine >>/etc/hosts
+    cp -a /var/lib/vml /data/copy`)
   const saves = (await numbers()).length + 1
   await chroot.vml(['tx', 'watch', '--once', '--all'])
   assert.deepEqual(await paths(chroot, saves), ['M /etc/hosts', '+ /opt/1'])

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openChroot } from '../chroot.ts'
 import { recordSystemctl } from '../chroot-services.ts'
+import { openPackageArchive } from '../package-archive.ts'
 
 test('what a service writes as it is started again after the commit keeps no record from being made, and no undo takes it away', async () => {
   await using chroot = await openChroot()
@@ -133,4 +134,64 @@ test('what is written between a crash in a commit and its recovery stays, and is
     'old4999\nmine\n',
   ])
   assert.equal((await chroot.sh('ls /opt/d | wc -l')).stdout.trim(), '4002')
+})
+
+test('what a service writes to a path of an undo as it is started again is its own: the undo stands, and nothing is taken away', async () => {
+  await using chroot = await openChroot()
+  await recordSystemctl(chroot)
+  await chroot.sh(
+    `printf '[Service]\\nExecStart=/bin/true\\n' >/usr/lib/systemd/system/foo.service
+    sed -i '2i case "$*" in *list-units*) echo foo.service loaded active running ;; *start*foo*) echo order 77 >>/etc/state ;; esac' /usr/bin/systemctl
+    echo v1 >/etc/state`,
+  )
+  await chroot.vml([
+    ...['tx', 'run', '--', 'sh', '-c'],
+    'echo "# 2" >>/usr/lib/systemd/system/foo.service; echo v2 >/etc/state',
+  ])
+  const undone = await chroot.vml(['tx', 'undo', '1'])
+  assert.match(undone.stderr, /services stopped for it, where they run: foo\.service/)
+  assert.equal(readFileSync(join(chroot.path, 'etc/state'), 'latin1'), 'v1\norder 77\n')
+})
+
+test('a commit that had ended is not taken back below a package that was installed since: it is recorded (F1d)', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(
+    { name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } },
+    { name: 'ted', version: '1', files: { '/usr/bin/ted': 'ted\n' } },
+  )
+  await recordSystemctl(chroot)
+  await chroot.sh(
+    `printf '[Service]\\nExecStart=/bin/true\\n' >/usr/lib/systemd/system/foo.service
+    sed -i '2i case "$*" in *restart*foo*) kill -9 $(cut -d" " -f4 /proc/$PPID/stat) ;; esac' /usr/bin/systemctl
+    systemctl start foo.service`,
+  )
+  await chroot.vml(['tx', 'enable'])
+  const install = 'apt-get -y -q install joe; deb-systemd-invoke restart foo.service'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', install], { mayFail: true })
+  const state = readFileSync(join(chroot.path, 'var/lib/vml/stage/open/journal/state'), 'latin1')
+  assert.equal(state, 'COMMITTED\n')
+  await chroot.sh(`sed -i 2d /usr/bin/systemctl
+    mv /usr/lib/vml/program /run; apt-get -y -q install ted; mv /run/program /usr/lib/vml`)
+  const packages = async () =>
+    (
+      await chroot.sh("dpkg-query -W -f '${Package} ' joe ted; ls /usr/bin/ted /usr/bin/joe", {
+        mayFail: true,
+      })
+    ).stdout
+  const before = await packages()
+  const backward = await chroot.vml(['tx', 'recover', '--backward'], { mayFail: true })
+  assert.equal(backward.status, 14)
+  assert.match(
+    backward.stderr,
+    /Cannot take back the commit: it had ended, and \/var\/lib\/dpkg\/\S+ .*changed since/,
+  )
+  assert.match(backward.stderr, /vml tx recover records it/)
+  assert.equal(await packages(), before)
+  await chroot.vml(['tx', 'recover'])
+  // What the list of packages was after it, nothing tells any more: an undo says so, and changes nothing either.
+  const undone = await chroot.vml(['tx', 'undo', '1'], { mayFail: true })
+  assert.equal(undone.status, 14)
+  assert.match(undone.stderr, /"\/var\/lib\/dpkg\/status" cannot be merged: it was changed since/)
+  assert.equal(await packages(), before)
 })

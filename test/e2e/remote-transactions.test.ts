@@ -149,8 +149,8 @@ test('an undo that is cut off before its caches are made anew there has them mad
     'chmod 755 /usr/local/sbin/ldconfig; mkdir -p /usr/local/lib; cp -L /lib/x86_64-linux-gnu/libacl.so.1 /usr/local/lib/libacl.so.1; ldconfig',
   )
   const isCached = async () => (await chroot.sh('ldconfig -p')).stdout.includes('/usr/local/lib/libacl.so.1')
-  await bed.well('tx', 'run', '--on', 'lab', '--', 'rm', '/usr/local/lib/libacl.so.1')
-  await chroot.sh('ldconfig')
+  const removal = 'rm /usr/local/lib/libacl.so.1; ldconfig'
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'sh', '-c', removal)
   const number = String(await bed.last())
   for (const [option, cached] of [
     ['--backward', false],
@@ -163,11 +163,16 @@ test('an undo that is cut off before its caches are made anew there has them mad
     await child.ended
     await chroot.sh('rm /run/hold; pkill -x sleep', { mayFail: true })
     await untilLeft(bed)
-    // As if it had come a little further where that is taken back.
-    if (option) await chroot.sh('ldconfig')
+    // As if it had come a little further where that is taken back; else the cache of before, which was put back, is not what has to be made.
+    await chroot.sh(
+      option
+        ? 'ldconfig'
+        : 'mv /usr/local/lib/libacl.so.1 /run; ldconfig; mv /run/libacl.so.1 /usr/local/lib',
+    )
     assert.equal(await isCached(), option !== undefined)
     await bed.well('tx', 'recover', '--on', 'lab', ...(option ? [option] : []))
     assert.equal(await isCached(), cached)
+    assert.equal((await chroot.sh('ls /etc')).stdout.includes('ld.so.cache.old'), false)
     await bed.nothingLeft()
   }
   await chroot.sh('rm /usr/local/sbin/ldconfig /usr/local/lib/libacl.so.1; ldconfig')

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { once } from 'node:events'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { test } from 'node:test'
 import { type Chroot, openChroot } from '../chroot.ts'
 
@@ -119,3 +119,23 @@ async function until(holds: () => boolean): Promise<void> {
 
 /** A command starts within seconds, also on a busy computer. */
 const waitMsMax = 60_000
+
+test('C04: what was asked for survives a kill between the commit and the watch: whoever mends it tells, and it is taken back', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /opt/d; cd /opt/d; touch $(seq 1500); echo accept >/etc/firewall')
+  const run = chroot.start([
+    ...['vml', 'tx', 'run', '--confirm', '--within', '2s', '--', 'sh', '-c'],
+    'echo drop >/etc/firewall; cd /opt/d; for f in *; do echo new >$f; done',
+  ])
+  const ended = once(run, 'exit')
+  const file = join(chroot.path, 'var/lib/vml/stage/open/journal/state')
+  while (!(existsSync(file) && readFileSync(file, 'latin1') === 'COMMITTED\n')) await setImmediate()
+  run.kill('SIGKILL')
+  await ended
+  const mended = await chroot.vml(['tx', 'recover'])
+  assert.match(mended.stdout + mended.stderr, /it was finished and recorded/)
+  assert.match(mended.stderr, /#1 is on probation until .*: vml tx resume-probation goes on watching it/)
+  const resumed = await chroot.vml(['tx', 'resume-probation'], { mayFail: true })
+  assert.match(resumed.stderr, /#1 was taken back: Nobody confirmed it in time/)
+  assert.equal((await chroot.sh('cat /etc/firewall')).stdout, 'accept\n')
+})

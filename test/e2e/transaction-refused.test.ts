@@ -209,3 +209,49 @@ test('a logbook whose making was cut off is made with the recovery key that is t
     '/var/lib/vml/recovery-key',
   ])
 })
+
+test('with a logbook that is read only nothing is run that would have to be recorded; apt goes on without, and says so once', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } })
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  const readOnly = { env: { VML_READ_ONLY: '1' }, mayFail: true }
+  const refused = async (
+    words: readonly string[],
+    options: typeof readOnly | { mayFail: true } = readOnly,
+  ) => {
+    const { status, stdout, stderr } = await chroot.vml(words, options)
+    assert.equal(status, 17, `${words.join(' ')}\n${stdout}${stderr}`)
+    assert.match(stderr, /could not be recorded, since the logbook is read only/)
+    assert.match(stderr, /Nothing was changed\. Leave --read-only/)
+    assert.equal(stdout, '')
+  }
+  await refused(['tx', 'run', '--', 'touch', '/etc/two'])
+  await refused(['tx', 'run', '--live', '--read-only', '--', 'touch', '/etc/two'], { mayFail: true })
+  await refused(['tx', 'run', '--on', 'lab', '--', 'touch', '/etc/two'])
+  await refused(['tx', 'try', '--', 'touch', '/etc/two'])
+  await refused(['tx', 'undo', '1'])
+  await chroot.vml(['tx', 'try', '--', 'touch', '/etc/three'])
+  await refused(['tx', 'commit'])
+  await chroot.vml(['tx', 'discard'], readOnly)
+  assert.equal(
+    (await chroot.sh('ls -d /etc/one /etc/two /etc/three', { mayFail: true })).stdout,
+    '/etc/one\n',
+  )
+  assert.match((await chroot.vml(['tx', 'undo', '1', '--dry-run'], readOnly)).stdout, /Would undo #1/)
+
+  const installed = await chroot.run(['apt-get', '-y', '-q', 'install', 'joe'], readOnly)
+  assert.equal(installed.status, 0)
+  const told = `${installed.stdout}${installed.stderr}`.match(/vml: .*/g)
+  assert.deepEqual(told, [
+    'vml: This change is not recorded: the logbook is read only (--read-only, VML_READ_ONLY or read_only of config.toml)',
+  ])
+  const called = await chroot.run(['dpkg', '-r', 'joe'], readOnly)
+  assert.deepEqual([called.status, called.stderr.match(/vml: /g)?.length], [0, 1])
+  assert.deepEqual(
+    (await transactionsOf(chroot)).map(({ number }) => number),
+    [1],
+  )
+  assert.equal((await chroot.vml(['tx', 'recover'])).stderr, 'Nothing was left behind\n')
+})

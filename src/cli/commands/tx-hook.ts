@@ -4,7 +4,7 @@ import { openTransactionParts, whoIsAtWork } from '../../app/transactions.ts'
 import { isFailure, messageOf } from '../../base/failure.ts'
 import type { StageEnd, TransactionParts } from '../../transaction/end-stage.ts'
 import { type BegunCall, type HookCall, parseHookCall, type RpmCall } from '../../packages/hook-calls.ts'
-import { refusedStatus } from '../../packages/hook-scripts.ts'
+import { refusedStatus, toldStatus } from '../../packages/hook-scripts.ts'
 import { openFolder } from '../../transaction/workplace.ts'
 import { type Context, defineCommand, operand } from '../command.ts'
 import { recoverFirst } from '../recover-first.ts'
@@ -31,6 +31,7 @@ export const hook = defineCommand({
   ],
   async run(context, { operands }) {
     const call = parseHookCall(operands.filter((word) => word !== undefined))
+    if (context.config.storage.readOnly && isBegin(call)) return goUnrecorded(context, call)
     const logbook = await context.openSystemLogbook({ make: true })
     const parts = openTransactionParts(context, logbook)
     try {
@@ -52,6 +53,21 @@ const beginnings: ReadonlySet<HookCall['verb']> = new Set([
   'dnf-run',
   'rpm-begin',
 ])
+function isBegin({ verb }: HookCall): boolean {
+  return verb === 'dnf-staged' || beginnings.has(verb)
+}
+
+/** What is done then could not be recorded: apt and the others go on without VML, which says so once. */
+function goUnrecorded({ out, config }: Context, { verb }: HookCall): number {
+  // apt has begun before, and the dpkg that it calls begins again; dnf asks before it begins.
+  const isTold = verb === 'dnf-staged' || config.environment['DPKG_FRONTEND_LOCKED'] !== undefined
+  if (verb === 'begin' || !isTold)
+    out.note(
+      'vml: This change is not recorded: the logbook is read only (--read-only, VML_READ_ONLY or read_only of config.toml)',
+    )
+  return toldStatus
+}
+
 /** Of what is a part of a transaction that is open: its end is not to be told. */
 const partStatus = 1
 

@@ -1,5 +1,6 @@
 // `vml tx recover`: mends what a transaction left that was cut off.
 import { endEndedRpm } from '../../app/rpm-runs.ts'
+import { tellAbandonedProbations } from '../../app/probations.ts'
 import { dropOutlivedTried } from '../../app/tried.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { sweepStores } from '../../transaction/open-stage.ts'
@@ -42,5 +43,6 @@ export const recover = defineCommand({
     out.note(describeRecovered(recovered) ?? 'Nothing was left behind')
     if (recovered.kind === 'recorded' && recovered.end.kind === 'recorded')
       printRecorded(out, recovered.end.transaction, { say: 'line' })
+    await tellAbandonedProbations(parts)
   },
 })

@@ -1,7 +1,7 @@
 // `vml tx run -- COMMAND`: makes a transaction of any command.
 import { keepRpmOut } from '../../app/packages-kept-out.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
-import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
+import { requireRecording, requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { runLive } from '../../transaction/run-live.ts'
 import { runTransaction } from '../../transaction/run-transaction.ts'
@@ -60,6 +60,7 @@ export const command = defineCommand({
     const [program] = operands
     if (program === undefined)
       throw new VmlError('usage', 'Cannot make a transaction of nothing', { hint: 'vml tx run -- COMMAND' })
+    requireRecording(context.config, 'make a transaction')
     if (options.on !== undefined) {
       const { live, validate, within, confirm, budget } = options
       requireNoneOf({
@@ -85,7 +86,8 @@ export const command = defineCommand({
     const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
     await recoverFirst(context, parts)
     await endOverdueProbations(context, logbook, parts)
-    const { request, run } = commandTransaction(context, operands, options)
+    const { request: asked, run } = commandTransaction(context, operands, options)
+    const request = { ...asked, ...(watched ? { probation: watched } : {}) }
     const runOutside = async (reason: string) => {
       context.whenCancelled(
         'what was changed until then is recorded by the next transaction, or vml tx recover',

@@ -1,6 +1,6 @@
 // `vml tx try -- COMMAND`, `vml tx commit`, `vml tx discard`: see what a command would do, then have exactly that, or nothing.
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
-import { requireRoot, requireWritable } from '../../app/system-logbook.ts'
+import { requireRecording, requireRoot, requireWritable } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimTried, discardTried } from '../../app/tried.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
@@ -42,6 +42,7 @@ export const tryCommand = defineCommand({
     if (operands.length === 0)
       throw new VmlError('usage', 'Cannot try nothing', { hint: 'vml tx try -- COMMAND' })
     const { out } = context
+    requireRecording(context.config, 'try a transaction')
     const parts = await openParts(context, 'try a transaction')
     const { request, run } = commandTransaction(context, operands, options)
     let preview: StagePreview | undefined
@@ -97,6 +98,7 @@ export const commit = defineCommand({
   ],
   async run(context, { options }) {
     const { out } = context
+    requireRecording(context.config, 'commit what was tried')
     const parts = await openParts(context, 'commit what was tried')
     await using _locks = await keepPackagesOut(context)
     const { looked, exitStatus, validations } = await claimTried(parts, (checks) => {

@@ -3,7 +3,7 @@ import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { type OpenUndo, openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
-import { requireWritable } from '../../app/system-logbook.ts'
+import { requireRecording, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import { entryName } from '../../engine/entries.ts'
 import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
@@ -113,6 +113,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
       hint: 'Give one of them',
     })
+  if (!options.dryRun) requireRecording(context.config, `${kind} a transaction`)
   if (options.on !== undefined) {
     requireNoneOf({ '--scripts': options.scripts })
     const { takeBackOn } = await import('../undo-on.ts')
