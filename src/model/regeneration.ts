@@ -284,7 +284,7 @@ const makers: readonly Maker[] = [
     argv: () => ['fc-cache', '--system-only'],
   },
   {
-    path: /^\/var\/cache\/(?:ldconfig\/aux-cache|apt\/archives\/lock|(?:dnf|libdnf5|yum)\/.+)$/,
+    path: /^\/var\/cache\/(?:ldconfig\/aux-cache|apt\/archives\/lock|(?:dnf|libdnf5|yum|PackageKit|fwupd|swcatalog|app-info|apparmor|cracklib|dictionaries-common)\/.+)$/,
     rule: differs('caches', 'left', none),
   },
   // What else lies there may be a person's own: exact, and left as it is where it was changed since.

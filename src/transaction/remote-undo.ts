@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { isWithin, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import { isAlwaysWritten, ruleOf } from '../model/regeneration.ts'
+import { isAlwaysWritten } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import type { ServiceAction, Validation } from '../model/transaction-record.ts'
 import { asSegments } from '../model/tree.ts'
@@ -23,7 +23,7 @@ import { remotePlace } from './remote-place.ts'
 import { commitOrTakeBack, recordCommittedRemote, type RemoteParts, writeRemoteIntent } from './remote-run.ts'
 import { remoteUndoNeeds } from './remote-space.ts'
 import { dropRemote, lockRemote, readMountInfo } from './remote-stage.ts'
-import { cachesThatWent, provenPaths, undoTitle } from './run-undo.ts'
+import { cachesThatWent, mayDiffer, provenPaths, undoTitle } from './run-undo.ts'
 import { requireSpace } from './space-need.ts'
 import type { StageNote } from './stage-note.ts'
 import { contentBytesMax, type TransactionContents } from './transaction-contents.ts'
@@ -321,9 +321,9 @@ async function prove(machine: RemoteMachine, plan: UndoPlan): Promise<readonly V
   const now = await remoteFingerprints(machine, [...plan.paths.paths.map(({ path }) => path), ...made])
   const missing = made.find((path) => now.get(path)?.type !== 'file')
   if (missing !== undefined) throw notMadeAnew(missing)
-  for (const { path, wanted } of plan.paths.paths) {
-    // What programs make anew is there again, or not, as they please.
-    if (ruleOf(path) !== undefined || sameState(now.get(path), wanted)) continue
+  for (const planned of plan.paths.paths) {
+    const { path, wanted } = planned
+    if (mayDiffer(planned, plan) || sameState(now.get(path), wanted)) continue
     throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
       details: { path: printable(path) },
       hint: 'Everything was put back as it was before the undo',

@@ -15,7 +15,7 @@ import { VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import { ruleOf } from '../model/regeneration.ts'
+import { isAlwaysWritten, ruleOf } from '../model/regeneration.ts'
 import { type Fingerprint, type PathChange, sameState, titleCharactersMax } from '../model/transaction.ts'
 import { type Validation } from '../model/transaction-record.ts'
 import type { Segment } from '../model/tree.ts'
@@ -416,11 +416,22 @@ const nodeTypes = {
   irregular: 0o100000,
 } as const
 
+/** What programs make anew is there again, or not, as they please; but not what they were not asked to make, and what came back as it was. */
+export function mayDiffer(
+  { path, content }: PlannedPath,
+  { regenerations }: Pick<UndoPlan, 'regenerations'>,
+): boolean {
+  const rule = ruleOf(path)
+  if (rule === undefined || content?.kind === 'bytes') return false
+  const isAsked = regenerations.some(({ rule: name }) => name === rule.name)
+  return content === undefined || isAsked || !isAlwaysWritten(path)
+}
+
 /** Every path by its hash, and the distribution's own checks. */
 async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
-  for (const { path, wanted, content } of plan.paths.paths) {
-    // What programs make anew is there again, or not, as they please.
-    if (ruleOf(path) !== undefined && content?.kind !== 'bytes') continue
+  for (const planned of plan.paths.paths) {
+    const { path, wanted } = planned
+    if (mayDiffer(planned, plan)) continue
     if (sameState(await fingerprintOf(parts, path), wanted)) continue
     throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
       details: { path: printable(path) },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -20,6 +20,10 @@ test('a rule stands for a content only where all that makes it is there, or come
   assert.equal(usableRules(root, [gone])(modules), 'modules')
   root.write('/usr/sbin/depmod')
   assert.equal(usableRules(root, [])(modules), 'modules')
+  // It goes with the undo, by whatever name it is asked for.
+  const came = { path: path('/usr/sbin/depmod'), after: file('depmod') }
+  symlinkSync('usr/sbin', join(String(root.root), 'sbin'))
+  assert.equal(usableRules(root, [came])(modules), undefined)
 })
 
 test('a backup of an initrd is nobody else’s to make, and the initrd of a kernel is', () => {

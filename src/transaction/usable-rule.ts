@@ -1,7 +1,7 @@
 // Whether a rule can stand for a pre-image on this machine: it can where all that makes the file anew is there, or comes back with the undo.
 import { createHash } from 'node:crypto'
-import { closeSync, constants, openSync, readSync, statSync } from 'node:fs'
-import { rawToBytes } from '../base/raw-text.ts'
+import { closeSync, constants, openSync, readSync, realpathSync } from 'node:fs'
+import { asRaw, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import {
   packageDatabaseRule,
   type RegenerationRule,
@@ -9,7 +9,7 @@ import {
   ruleWhenChanged,
   servesAt,
 } from '../model/regeneration.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { PackagesNow } from './packages-now.ts'
 import { inRoot, type Workplace } from './workplace.ts'
@@ -43,9 +43,13 @@ export function usableRules(
   changes: readonly PathChange[],
   packages: PackagesNow = [],
 ): (change: PathChange) => string | undefined {
-  const was = new Set<RawPath>()
-  for (const { path, before } of changes) if (before !== undefined) was.add(path)
-  const { always } = servingRules((path) => was.has(path) || isThere(place, path), packages)
+  const was = new Map(changes.map(({ path, before }) => [path, before !== undefined]))
+  // What came with the change goes with it.
+  const stays = (path: RawPath): boolean => {
+    const at = was.get(path) === true ? path : realPathOf(place, path)
+    return at !== undefined && (was.get(at) ?? true)
+  }
+  const { always } = servingRules(stays, packages)
   return (change) => {
     const rule = always(change.path)
     return rule && standsIn(rule, change, () => hasGrown(place, change)) ? rule.name : undefined
@@ -66,8 +70,14 @@ export function standsIn(
   return before?.sha256 === undefined || beginsAsBefore()
 }
 
-function isThere(place: Pick<Workplace, 'root'>, path: RawPath): boolean {
-  return statSync(rawToBytes(inRoot(place, path)), { throwIfNoEntry: false }) !== undefined
+/** Programs are asked for in folders that are links to each other. */
+function realPathOf(place: Pick<Workplace, 'root'>, path: RawPath): RawPath | undefined {
+  try {
+    const real = rawFromBytes(realpathSync(rawToBytes(inRoot(place, path)), { encoding: 'buffer' }))
+    return (place.root === rootPath ? real : asRaw(real.slice(place.root.length))) as RawPath
+  } catch {
+    return undefined
+  }
 }
 
 const readBytes = 1024 * 1024
