@@ -221,7 +221,7 @@ async function prove(
     validations: [
       { name: 'dpkg --audit', outcome: 'passed' },
       { name: 'apt-get check', outcome: 'passed' },
-      ...verifiedOf('dpkg --verify', there.length),
+      ...verifiedOf('dpkg --verify', there.length, proof.differences),
     ],
   }
 }

@@ -78,9 +78,16 @@ export interface PackageProof {
   readonly failure?: { readonly sentence: string; readonly details: Readonly<Record<string, unknown>> }
 }
 
-/** That the files of so many packages were compared; of none, nothing is told. */
-export function verifiedOf(name: string, count: number): readonly Validation[] {
-  if (count === 0) return []
+/**
+ * That the files of so many packages were compared, and are theirs but for configuration; of none, nothing is told. Where one differs that may differ, whoever
+ * expected that tells so instead.
+ */
+export function verifiedOf(
+  name: string,
+  count: number,
+  differing: readonly { readonly configuration: boolean }[],
+): readonly Validation[] {
+  if (count === 0 || differing.some(({ configuration }) => !configuration)) return []
   return [{ name, outcome: 'passed', message: `${count} ${count === 1 ? 'package' : 'packages'}` }]
 }
 

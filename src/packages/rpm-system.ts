@@ -142,11 +142,10 @@ async function prove(
     // Keys of signers have no files.
     to === undefined || architecture === '(none)' ? [] : [`${name}-${to}.${architecture}`],
   )
-  const found = await verifyRpmFiles(shell, { packages: there, signal })
-  const wrong = found.find(
-    ({ path, differs, isConfiguration }) =>
-      differs.length > 0 && !isExpected({ path, configuration: isConfiguration }),
-  )
+  const found = (await verifyRpmFiles(shell, { packages: there, signal }))
+    .filter(({ differs }) => differs.length > 0)
+    .map((file) => ({ ...file, configuration: file.isConfiguration }))
+  const wrong = found.find((file) => !isExpected(file))
   if (wrong)
     return {
       validations: [],
@@ -156,6 +155,6 @@ async function prove(
       },
     }
   return {
-    validations: [{ name: 'rpm relations', outcome: 'passed' }, ...verifiedOf('rpm -V', there.length)],
+    validations: [{ name: 'rpm relations', outcome: 'passed' }, ...verifiedOf('rpm -V', there.length, found)],
   }
 }

@@ -5,7 +5,8 @@ import { VmlError } from '../base/failure.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PackageProof, PackageSystem } from '../packages/package-system.ts'
 import type { PackagesNow } from './packages-now.ts'
-import { provePackagesAfterCrash } from './prove-packages.ts'
+import { provePackages, provePackagesAfterCrash } from './prove-packages.ts'
+import type { UndoPlan } from './undo.ts'
 import type { Workplace } from './workplace.ts'
 
 const path = (text: string): RawPath => parseRawPath(asRaw(text)) ?? rootPath
@@ -17,7 +18,9 @@ function machine(prove: PackageSystem['prove']) {
   const system = {
     manager: 'dpkg',
     read: () => Promise.resolve(state),
-    transitions: () => [{ name: 'joe', architecture: 'all', fate: 'downgraded', from: '4.6', to: '4.5' }],
+    transitions: () => [
+      { name: 'joe', architecture: 'all', fate: 'downgraded' as const, from: '4.6', to: '4.5' },
+    ],
     prove,
   }
   const place = {
@@ -26,6 +29,11 @@ function machine(prove: PackageSystem['prove']) {
   }
   return {
     warnings,
+    proveUndo: async (plan: Pick<UndoPlan, 'paths' | 'transactions'>) =>
+      await provePackages(place as unknown as Workplace, {
+        ...plan,
+        systems: [{ system: system as unknown as PackageSystem, transitions: system.transitions() }],
+      }),
     prove: async () =>
       await provePackagesAfterCrash(place as unknown as Workplace, {
         packages: [state] as unknown as PackagesNow,
@@ -34,7 +42,47 @@ function machine(prove: PackageSystem['prove']) {
   }
 }
 
-test('packages are proved after a crash, and what is of others may differ', async () => {
+/** Of one path: `before` the newer and the older of two transactions, what comes back, and how. */
+function planOf(how: 'restored' | 'merged', [newer, older]: readonly string[], wanted: string | undefined) {
+  const of = (mark: string | undefined) =>
+    mark === undefined ? undefined : { type: 'file', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n, sha256: mark }
+  const change = (mark: string | undefined) => ({ path: path('/usr/bin/joe'), before: of(mark) })
+  return {
+    paths: { paths: [{ path: path('/usr/bin/joe'), how, wanted: of(wanted) }], conflicts: [] },
+    transactions: [{ changes: [change(newer)] }, { changes: older === undefined ? [] : [change(older)] }],
+  } as unknown as Pick<UndoPlan, 'paths' | 'transactions'>
+}
+
+test("a package's file that comes back exactly as it was before is not its package's, and told; any other that differs fails", async () => {
+  const differing: PackageSystem['prove'] = (_, { isExpected }) =>
+    Promise.resolve(
+      isExpected({ path: path('/usr/bin/joe'), configuration: false })
+        ? { validations: [] }
+        : { validations: [], failure: { sentence: 'joe is broken', details: {} } },
+    )
+  const { proveUndo } = machine(differing)
+  const told = [
+    {
+      name: 'files as before',
+      outcome: 'not run',
+      message: 'not as its package has it: /usr/bin/joe',
+    },
+  ]
+  for (const asBefore of [
+    planOf('restored', ['patched'], 'patched'),
+    planOf('restored', ['other', 'patched'], 'patched'),
+    planOf('restored', [], undefined),
+  ])
+    assert.deepEqual(await proveUndo(asBefore).catch((error: unknown) => String(error)), told)
+  for (const another of [
+    planOf('merged', ['patched'], 'patched'),
+    planOf('restored', ['patched', 'other'], 'patched'),
+    planOf('restored', ['patched'], undefined),
+  ])
+    await assert.rejects(proveUndo(another), /does not stand the proof: joe is broken/)
+})
+
+test('packages are proved after a crash, and what is of others may differ, and is told', async () => {
   const proof: PackageProof = { validations: [{ name: 'dpkg --audit', outcome: 'passed' }] }
   const { prove, warnings } = machine((_, { transitions, isExpected }) => {
     assert.equal(transitions.length, 1)
@@ -44,7 +92,10 @@ test('packages are proved after a crash, and what is of others may differ', asyn
     assert.deepEqual(seen, [false, true])
     return Promise.resolve(proof)
   })
-  assert.deepEqual(await prove(), proof.validations)
+  assert.deepEqual(await prove(), [
+    ...proof.validations,
+    { name: 'files as before', outcome: 'not run', message: 'not as its package has it: /usr/bin/other' },
+  ])
   assert.deepEqual(warnings, [])
 })
 

@@ -2,7 +2,7 @@
 import { messageOf, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import type { PathChange } from '../model/transaction.ts'
+import { type PathChange, sameState } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
 import type { PackageProof } from '../packages/package-system.ts'
 import {
@@ -15,33 +15,43 @@ import {
 import type { UndoPlan } from './undo.ts'
 import type { Workplace } from './workplace.ts'
 
-const stayingCharactersMax = 4096
+const toldMax = 20
 
-/** Also tells which files of the packages stay as they are, so that their own check finds them. */
+/**
+ * Also tells which files of the packages are not as these have them, and may be so: those that stay as they are, and those that are as they were before. A file
+ * that is exactly as it was before the transactions was not its package's then either: what it is compared with is as it was before, too.
+ */
 export async function provePackages(
   parts: Workplace,
-  { paths, systems }: Pick<UndoPlan, 'paths' | 'systems'>,
+  { paths, systems, transactions }: Pick<UndoPlan, 'paths' | 'systems' | 'transactions'>,
 ): Promise<Validation[]> {
-  const stays = new Set(paths.conflicts.map(({ path }) => path))
-  const staying = new Set<RawPath>()
   const proof = await proofOf(parts, systems, {
     undone: new Set(paths.paths.map(({ path }) => path)),
-    onVerified: (path) => void (stays.has(path) && staying.add(path)),
+    asBefore: putBackAsBefore({ paths, transactions }),
+    staying: new Set(paths.conflicts.map(({ path }) => path)),
   })
   if (proof.failure)
     throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
       details: proof.failure.details,
       hint: 'Everything was put back as it was before the undo',
     })
-  if (staying.size === 0) return [...proof.validations]
-  return [
-    ...proof.validations,
-    {
-      name: 'files that stay',
-      outcome: 'not run',
-      message: `not as their packages have them: ${[...staying].map(printable).join(', ').slice(0, stayingCharactersMax)}`,
-    },
-  ]
+  return [...proof.validations]
+}
+
+/** What is merged is as nobody ever had it. */
+function putBackAsBefore({
+  paths,
+  transactions,
+}: Pick<UndoPlan, 'paths' | 'transactions'>): ReadonlySet<RawPath> {
+  // Newest first: what the oldest found is what was before all of them.
+  const before = new Map(
+    transactions.flatMap(({ changes }) => changes.map((change) => [change.path, change])),
+  )
+  const found = paths.paths.filter(({ path, how, wanted }) => {
+    const change = before.get(path)
+    return how === 'restored' && change !== undefined && sameState(wanted, change.before)
+  })
+  return new Set(found.map(({ path }) => path))
 }
 
 /**
@@ -71,26 +81,53 @@ export async function provePackagesAfterCrash(
 
 const messageCharactersMax = 4096
 
+interface Judged {
+  /** What the undo changes. */
+  readonly undone: ReadonlySet<RawPath>
+  /** Of these, what is exactly as it was before the transactions that are taken back. */
+  readonly asBefore?: ReadonlySet<RawPath>
+  /** What was to be changed, and is as it is now. */
+  readonly staying?: ReadonlySet<RawPath>
+}
+
 async function proofOf(
   parts: Workplace,
   systems: readonly SystemTransitions[],
-  {
-    undone,
-    onVerified,
-  }: { readonly undone: ReadonlySet<RawPath>; readonly onVerified?: (path: RawPath) => void },
+  { undone, asBefore = new Set(), staying = new Set() }: Judged,
 ): Promise<PackageProof> {
   const validations: Validation[] = []
+  const stays = new Set<RawPath>()
+  const was = new Set<RawPath>()
   for (const { system, transitions } of systems) {
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
       isExpected({ path, configuration }) {
-        onVerified?.(path)
-        return configuration || !undone.has(path)
+        if (configuration) return true
+        if (undone.has(path) && !asBefore.has(path)) return false
+        if (staying.has(path)) stays.add(path)
+        else was.add(path)
+        return true
       },
     })
     if (proof.failure) return proof
     validations.push(...proof.validations)
   }
-  return { validations }
+  return {
+    validations: [...validations, ...toldOf('files that stay', stays), ...toldOf('files as before', was)],
+  }
+}
+
+function toldOf(name: string, paths: ReadonlySet<RawPath>): readonly Validation[] {
+  if (paths.size === 0) return []
+  const words = [...paths].slice(0, toldMax).map(printable).join(', ')
+  const more = paths.size > toldMax ? ` and ${paths.size - toldMax} more` : ''
+  const what = paths.size === 1 ? 'not as its package has it' : 'not as their packages have them'
+  return [
+    {
+      name,
+      outcome: 'not run',
+      message: `${what}: ${words}`.slice(0, messageCharactersMax - more.length) + more,
+    },
+  ]
 }

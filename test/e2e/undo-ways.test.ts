@@ -173,7 +173,7 @@ test('an undo that could take nothing back is refused, and says what stays', asy
   await chroot.sh('echo mine >/usr/lib/lib')
   const undo = await chroot.vml(['tx', 'undo', '3'], failed)
   assert.equal(undo.status, 3, undo.stderr)
-  assert.match(undo.stdout, /; files that stay: not as their packages have them: \/usr\/lib\/lib\n/)
+  assert.match(undo.stdout, /; files that stay: not as its package has it: \/usr\/lib\/lib\n/)
   assert.match((await chroot.vml(['tx', 'list'])).stdout, /\[undone by #5, in part\]/)
   const redo = await chroot.vml(['tx', 'redo', '3'])
   assert.match(redo.stderr, /^Redo #3\n {2}#5 had left a part of it: that part stays as it is now\n/m)
@@ -266,4 +266,32 @@ test('rights that were changed since, too, stay and are told; what else was chan
   assert.match(undone.stderr, /2 paths stayed as they are/)
   assert.equal(await rights(), '640 root\n700 root\n644 nobody\n')
   assert.match((await chroot.vml(['tx', 'list'])).stdout, /in part/)
+})
+
+test("a package's program that was patched, or removed, by hand before a transaction comes back so, and is told", async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const amy = (version: string) => ({ name: 'amy', version, files: { '/usr/bin/amy': `amy ${version}\n` } })
+  const newest = async () => String((await transactionsOf(chroot))[0]?.number)
+  const asBefore = /; files as before: not as its package has it: \/usr\/bin\/amy\n/
+  await archive.publish(amy('1'))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'amy'])
+  await chroot.sh('echo patched >/usr/bin/amy.new; mv /usr/bin/amy.new /usr/bin/amy')
+  await archive.publish(amy('2'))
+  for (const line of [
+    ['install', 'amy'],
+    ['purge', 'amy'],
+  ]) {
+    await apt(chroot, line)
+    const undo = await chroot.vml(['tx', 'undo', await newest()])
+    assert.match(undo.stdout, asBefore)
+    assert.doesNotMatch(undo.stdout, /--verify ok/)
+    assert.equal((await chroot.sh('cat /usr/bin/amy; dpkg-query -W amy')).stdout, 'patched\namy\t1\n')
+  }
+  await chroot.sh('rm /usr/bin/amy')
+  await apt(chroot, ['purge', 'amy'])
+  const undo = await chroot.vml(['tx', 'undo', await newest()])
+  assert.match(undo.stdout, asBefore)
+  assert.doesNotMatch(undo.stdout, /--verify ok/)
 })
