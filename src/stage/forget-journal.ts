@@ -25,8 +25,11 @@ export function forgetJournal(disk: CommitDisk, journal: Journal): RawPath[] {
       },
     )
   const isOwn = ownThings(disk, journal)
-  // What was prepared has been live, where it was taken back: `recover.sh` looks at nothing of this.
-  const places = [...placesKept(disk, journal), ...(state === 'TAKEN-BACK' ? placesMade(journal.steps) : [])]
+  // Nothing of it has been live, where it was only prepared. What was prepared has been, where it was taken back: `recover.sh` looks at nothing of this.
+  const places = [
+    ...(state === 'PREPARED' ? [] : placesKept(disk, journal)),
+    ...(state === 'TAKEN-BACK' ? placesMade(journal.steps) : []),
+  ]
   const came = putBackWhatCame(disk, journal.root, isOwn, new Map(places))
   enterState(disk, journal, 'FORGOTTEN')
   removeJournal(disk, journal, 'keep')
@@ -40,11 +43,8 @@ export function discardJournal(disk: CommitDisk, journal: Journal): void {
 
 /** Whatever of it is still there. */
 export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' | 'as it was'): void {
-  // Cut off before, it may have come since.
-  const paths = placesKept(disk, journal)
-  const isOwn = ownThings(disk, journal)
-  putBackWhatCame(disk, journal.root, isOwn, paths)
-  const known = isOwn && { paths, isOwn }
+  // Of a journal without a state nothing was live, and a copy that was being made is as nobody wanted it.
+  const known = times === 'keep' ? putBackKnown(disk, journal) : undefined
   for (const { folder, made, aboveMtimeNs } of journal.keeps) {
     const status = disk.look(folder)
     if (status)
@@ -69,6 +69,14 @@ export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' 
     disk.remove(file, 'file')
   }
   removeEmpty(disk, journal.folder)
+}
+
+/** Cut off before, something may have come since. */
+function putBackKnown(disk: CommitDisk, journal: Journal): KnownThings | undefined {
+  const paths = placesKept(disk, journal)
+  const isOwn = ownThings(disk, journal)
+  putBackWhatCame(disk, journal.root, isOwn, paths)
+  return isOwn && { paths, isOwn }
 }
 
 /** Others may use a folder that was made for this one: then it stays. */
