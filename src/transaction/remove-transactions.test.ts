@@ -16,18 +16,18 @@ test('a record that cannot be read can be removed, and it is said what nobody ca
   await using _repository = repository
   using catalog = openCatalog(':memory:')
   const logbook = { repository, catalog }
-  for (const [at, name] of ['no name', 'tiny'].entries()) {
+  for (const [at, name] of ['no mode', 'tiny'].entries()) {
     const made: RecordedChange = {
       path: parseRawPath(asRaw('/made')) ?? assert.fail(),
-      after: { type: 'dir', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n },
-      owner: { kind: 'package', package: name },
+      after: { type: 'dir', mode: name === 'tiny' ? 0o755 : 0o40755, uid: 0, gid: 0, mtimeNs: 0n },
+      owner: { kind: 'package', package: 'tiny' },
       preImage: { kind: 'fingerprint' },
       afterKept: false,
     }
     await recordTransaction(repository, [made], { title: name, number: at + 1 })
   }
   const entries = await listEntries(logbook)
-  const unread = entries.filter(({ title }) => title === 'no name')
+  const unread = entries.filter(({ title }) => title === 'no mode')
   const others = entries.filter(({ title }) => title === 'tiny')
   const warnings: string[] = []
   const reporter = {
