@@ -2,7 +2,7 @@
 import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
-import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
+import { regenerations, type RegenerationCommand, ruleOf } from '../model/regeneration.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
@@ -10,7 +10,8 @@ import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
-import { readPackagesNow } from './packages-now.ts'
+import { maybeOf } from './maybe-kept.ts'
+import { ownersOf, readPackagesNow } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -127,7 +128,10 @@ function requireAny({ kind, subject, paths, beside, keptPackages, regenerations:
     ...keptPackages.map((name) => `${name} is still needed`),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
-  if (stays.length === 0 || paths.paths.length + beside.length + anew.length > 0) return
+  // Beside packages that stay, what is made anew is made of what stays.
+  const anewCount = keptPackages.length === 0 ? anew.length : 0
+  const changed = paths.paths.filter(({ path }) => keptPackages.length === 0 || ruleOf(path) === undefined)
+  if (stays.length === 0 || changed.length + beside.length + anewCount > 0) return
   const names = subject.map(entryName).join(', ')
   throw new VmlError(
     'conflict',
@@ -185,6 +189,15 @@ async function planOnce(
     transferred: due.flatMap(({ data }) => data),
     stays: (_transaction, { owner }) =>
       'package' in owner && owner.package !== undefined && staying.has(owner.package),
+    maybeOf: (transaction) =>
+      maybeOf(
+        {
+          staying,
+          databases: place.packageSystems.flatMap(({ databases }) => databases),
+          isListed: (path) => ownersOf(packages, path).length > 0,
+        },
+        transaction,
+      ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
   const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
