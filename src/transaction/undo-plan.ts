@@ -35,6 +35,10 @@ export interface UndoConflict {
   /** Content before the oldest of the transactions that changed it, to be put beside it. */
   readonly old?: PlannedContent
   readonly now: Fingerprint | undefined
+  /** Before the oldest of them. */
+  readonly was?: Fingerprint
+  /** The content before it cannot be had. */
+  readonly isLost?: boolean
 }
 
 export interface KeptPath {
@@ -353,7 +357,9 @@ class Work {
     const oldest = this.#pasts.get(path)?.oldest
     if (oldest && sameState(now, oldest.change.before)) return []
     const isSide = old && oldest?.change.before?.type === 'file'
-    return [{ path, reason, keys, now, ...(isSide ? { old: oldest } : {}) }]
+    const was = oldest?.change.before
+    const isLost = oldest?.change.preImage.kind === 'lost'
+    return [{ path, reason, keys, now, ...(was ? { was } : {}), isLost, ...(isSide ? { old: oldest } : {}) }]
   }
 }
 

@@ -6,6 +6,7 @@ import { regenerations, type RegenerationCommand, ruleOf } from '../model/regene
 import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
+import { withoutUsr } from '../packages/merged-folders.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
@@ -215,6 +216,7 @@ async function planOnce(
       hint: 'Nothing was changed',
     })
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
+  if (!request.scripts) await requireWholePackages(planned, paths)
   const beside = planBeside(paths, view.now)
   const stranded = await findStrandedData(place, hooks, transactions, {
     packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
@@ -251,11 +253,44 @@ async function withHadContents(contents: TransactionContents, paths: UndoPaths):
     const { old, ...rest } = conflict
     const isHad = old?.kind !== 'before' || (await canBeHad(contents, old))
     conflicts.push(
-      isHad ? conflict : { ...rest, reason: `${rest.reason}; what it was before cannot be had any more` },
+      isHad
+        ? conflict
+        : { ...rest, isLost: true, reason: `${rest.reason}; what it was before cannot be had any more` },
     )
   }
   return { ...paths, conflicts }
 }
+
+/** A package that comes back, or gets another version, without one of its own files is none, and with one of another version it is half of each. */
+async function requireWholePackages(
+  { listed }: Pick<PackageUndo, 'listed'>,
+  { conflicts }: UndoPaths,
+): Promise<void> {
+  const suspects = conflicts.filter(
+    ({ path, was, now, isLost }) =>
+      was !== undefined &&
+      was.type !== 'dir' &&
+      (now === undefined || isLost === true) &&
+      !isWithin(path, configuration),
+  )
+  if (suspects.length === 0) return
+  const lines = await listed()
+  for (const { path, reason } of suspects) {
+    const line = lines.get(path) ?? (isWithin(path, usr) ? lines.get(withoutUsr(path)) : undefined)
+    if (line === undefined) continue
+    throw new VmlError(
+      'conflict',
+      `Cannot bring "${printable(path)}" back, which is a package's own: ${reason}`,
+      {
+        details: { path: printable(path) },
+        hint: `Nothing was changed. The package would be without it, or a part of each version. What makes it whole first: ${printableText(line)}`,
+      },
+    )
+  }
+}
+
+const configuration = pathIn(rootPath, '/etc')
+const usr = pathIn(rootPath, '/usr')
 
 async function canBeHad(
   contents: TransactionContents,

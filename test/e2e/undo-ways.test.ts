@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -340,4 +341,43 @@ test('--keep-needed leaves what the scripts of a package that stays have made, a
   assert.equal(kept.status, 14, kept.stdout)
   assert.match(kept.stderr, /nothing of it can be taken back: maker is still needed/)
   assert.equal((await chroot.sh('cat /opt/made-by-2')).stdout, '2\n')
+})
+
+test('an undo that would leave a package without one of its files, or with one of another version, is refused, tried or not', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  // No two parts of it are alike: what changes in it is kept as a difference.
+  const parts = Array.from({ length: 3000 }, (_, at) => createHash('sha256').update(String(at)).digest('hex'))
+  const big = (version: number) => ({
+    name: 'big',
+    version: String(version),
+    files: { '/usr/lib/libbig.so.1': `${parts.join('\n')}${version}\n`, '/usr/share/big': `${version}\n` },
+  })
+  await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } }, big(2))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'joe', 'big'])
+  await chroot.vml(['tx', 'disable'])
+  await apt(chroot, ['purge', 'joe'])
+  await chroot.vml(['tx', 'enable'])
+  await archive.publish(big(3))
+  await apt(chroot, ['install', 'big'])
+  await chroot.sh('echo garbage >>/usr/lib/libbig.so.1')
+  const state = async () =>
+    (await chroot.sh('dpkg-query -W joe big; sha256sum /usr/lib/libbig.so.1; ls /usr/bin/joe', failed)).stdout
+  const before = await state()
+  assert.match(before, /^big\t3\n/)
+  for (const [number, file, line] of [
+    ['2', '/usr/bin/joe', 'apt-get install joe'],
+    ['3', '/usr/lib/libbig.so.1', 'apt-get install --reinstall big'],
+  ] as const)
+    for (const also of [['--dry-run'], []]) {
+      const refused = await chroot.vml(['tx', 'undo', number, ...also], failed)
+      assert.equal(refused.status, 14, refused.stdout)
+      assert.ok(
+        refused.stderr.includes(`Cannot bring "${file}" back, which is a package's own: `),
+        refused.stderr,
+      )
+      assert.ok(refused.stderr.includes(`whole first: ${line}\n`), refused.stderr)
+      assert.equal(await state(), before)
+    }
 })
