@@ -4,7 +4,7 @@ import { systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import { isWithin, joinPath, parseRawPath, type RawName, type RawPath } from '../model/raw-path.ts'
-import { underRoot } from './dpkg-database.ts'
+import { pathsOf, underRoot } from './dpkg-database.ts'
 import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
@@ -158,13 +158,15 @@ export async function planDpkgUndo(
     broken: [],
     sentences: [],
     files: new Map(),
+    listed: () => Promise.resolve(new Map()),
   }
   if (status === undefined && extendedStates === undefined) return plan
   const target = {
     status: status ?? now.state.status,
     extendedStates: extendedStates ?? now.state.extendedStates,
   }
-  const judged = { ...plan, transitions: dpkgTransitions(now.state, target) }
+  const transitions = dpkgTransitions(now.state, target)
+  const judged = { ...plan, transitions, listed: async () => await listedThen(now, transitions, undo) }
   const consistency = await check(target)
   if (consistency.consistent) return judged
   const before = await checkStatus(host.shell, { signal: host.signal })
@@ -176,6 +178,30 @@ export async function planDpkgUndo(
     broken,
     sentences: broken.length === 0 && before.consistent ? consistency.sentences : [],
   }
+}
+
+/** A list that stays as it is is that of now. */
+async function listedThen(
+  now: DpkgPackages,
+  transitions: readonly PackageTransition[],
+  { planned }: Pick<UndoOfPackages, 'planned'>,
+): Promise<ReadonlyMap<RawPath, string>> {
+  const found = new Map<RawPath, string>()
+  const pathsIn = async (file: string): Promise<readonly RawPath[]> => {
+    const text = await planned(pathOf(`${infoFolder}/${file}`))
+    return text === undefined || text === 'gone' ? [] : [...pathsOf(text.toString('latin1'))]
+  }
+  for (const { name, architecture, from, to } of transitions) {
+    if (to === undefined || from === to) continue
+    for (const stem of [name, `${name}:${architecture}`]) {
+      const conffiles = new Set(await pathsIn(`${stem}.conffiles`))
+      for (const path of await pathsIn(`${stem}.list`)) if (!conffiles.has(path)) found.set(path, name)
+    }
+    const keys = now.files.packages.filter((each) => each.name === name && each.architecture === architecture)
+    for (const { key } of keys)
+      for (const { path, isConffile } of now.files.filesOf(key)) if (!isConffile) found.set(path, name)
+  }
+  return found
 }
 
 /** It is shown files of ours, and changes nothing. */
@@ -206,7 +232,9 @@ async function prove(
     .filter(({ to }) => to !== undefined)
     .map(({ name, architecture }) => `${name}:${architecture}`)
   const proof = await proveDpkg(shell, { packages: there, signal })
-  const wrong = unexpected(proof, isExpected)
+  const wrong = unexpected(proof, ({ path, configuration, difference }) =>
+    isExpected({ path, configuration, missing: difference === 'missing' }),
+  )
   if (wrong) {
     const sentence =
       wrong.audit[0] ??

@@ -70,6 +70,16 @@ export interface PlannedPackages {
   readonly sentences: readonly string[]
   /** Files of the database to be written, beside the paths that are planned one by one; `gone` where one is to be removed. */
   readonly files: ReadonlyMap<RawPath, Buffer | 'gone'>
+  /** Paths of the packages that come back, or get another version, with their names; configuration and folders may be left out. */
+  listed(): Promise<ReadonlyMap<RawPath, string>>
+}
+
+/** A file that is not as its package has it. */
+export interface DifferingFile {
+  readonly path: RawPath
+  readonly configuration: boolean
+  /** It is not there. */
+  readonly missing: boolean
 }
 
 export interface PackageProof {
@@ -132,7 +142,7 @@ export interface PackageSystem<State extends PackageState = PackageState> {
     host: PackageHost,
     proof: {
       readonly transitions: readonly PackageTransition[]
-      readonly isExpected: (file: { readonly path: RawPath; readonly configuration: boolean }) => boolean
+      readonly isExpected: (file: DifferingFile) => boolean
     },
   ): Promise<PackageProof>
   /** Keeps it out while its files are changed past it. `store.locked` when the wait was in vain. */

@@ -144,7 +144,11 @@ async function prove(
   )
   const found = (await verifyRpmFiles(shell, { packages: there, signal }))
     .filter(({ differs }) => differs.length > 0)
-    .map((file) => ({ ...file, configuration: file.isConfiguration }))
+    .map((file) => ({
+      ...file,
+      configuration: file.isConfiguration,
+      missing: file.differs.includes('missing'),
+    }))
   const wrong = found.find((file) => !isExpected(file))
   if (wrong)
     return {

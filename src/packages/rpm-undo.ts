@@ -38,7 +38,11 @@ export async function planUndoOfRpm(
     put: [...after.keys()].filter((id) => !now.listed.has(id)).flatMap((id) => headers.get(id) ?? []),
     conflicts: [],
   }
-  const nothing = { changedSince, broken: [], sentences: [], files: new Map<RawPath, Buffer | 'gone'>() }
+  const listed = () => Promise.resolve(listedThen(plan.put))
+  const nothing = {
+    ...{ changedSince, broken: [], sentences: [], listed },
+    files: new Map<RawPath, Buffer | 'gone'>(),
+  }
   if (changedSince.length > 0 || plan.drop.length + plan.put.length === 0)
     return { ...nothing, transitions: [] }
   return await withScratch(host, async (scratch) => {
@@ -61,6 +65,16 @@ export async function planUndoOfRpm(
       ]),
     }
   })
+}
+
+function listedThen(put: readonly RpmEntry[]): ReadonlyMap<RawPath, string> {
+  const found = new Map<RawPath, string>()
+  for (const { name, header } of put)
+    for (const { path, type, isConfiguration, isGhost } of readListedFiles(
+      openRpmHeader(header, 'a header of the database'),
+    ))
+      if (type !== 'dir' && !isConfiguration && !isGhost) found.set(path, name)
+  return found
 }
 
 /** In the words of both systems; what a package that goes provides names that package, too. */

@@ -43,12 +43,19 @@ function machine(prove: PackageSystem['prove']) {
 }
 
 /** Of one path: `before` the newer and the older of two transactions, what comes back, and how. */
-function planOf(how: 'restored' | 'merged', [newer, older]: readonly string[], wanted: string | undefined) {
+function planOf(
+  how: 'restored' | 'merged' | 'stays',
+  [newer, older]: readonly string[],
+  wanted: string | undefined,
+) {
   const of = (mark: string | undefined) =>
     mark === undefined ? undefined : { type: 'file', mode: 0o755, uid: 0, gid: 0, mtimeNs: 0n, sha256: mark }
   const change = (mark: string | undefined) => ({ path: path('/usr/bin/joe'), before: of(mark) })
   return {
-    paths: { paths: [{ path: path('/usr/bin/joe'), how, wanted: of(wanted) }], conflicts: [] },
+    paths:
+      how === 'stays'
+        ? { paths: [], conflicts: [{ path: path('/usr/bin/joe'), was: of(newer) }] }
+        : { paths: [{ path: path('/usr/bin/joe'), how, wanted: of(wanted) }], conflicts: [] },
     transactions: [{ changes: [change(newer)] }, { changes: older === undefined ? [] : [change(older)] }],
   } as unknown as Pick<UndoPlan, 'paths' | 'transactions'>
 }
@@ -56,7 +63,7 @@ function planOf(how: 'restored' | 'merged', [newer, older]: readonly string[], w
 test("a package's file that comes back exactly as it was before is not its package's, and told; any other that differs fails", async () => {
   const differing: PackageSystem['prove'] = (_, { isExpected }) =>
     Promise.resolve(
-      isExpected({ path: path('/usr/bin/joe'), configuration: false })
+      isExpected({ path: path('/usr/bin/joe'), configuration: false, missing: true })
         ? { validations: [] }
         : { validations: [], failure: { sentence: 'joe is broken', details: {} } },
     )
@@ -78,6 +85,7 @@ test("a package's file that comes back exactly as it was before is not its packa
     planOf('merged', ['patched'], 'patched'),
     planOf('restored', ['patched', 'other'], 'patched'),
     planOf('restored', ['patched'], undefined),
+    planOf('stays', ['patched'], undefined),
   ])
     await assert.rejects(proveUndo(another), /does not stand the proof: joe is broken/)
 })
@@ -87,7 +95,7 @@ test('packages are proved after a crash, and what is of others may differ, and i
   const { prove, warnings } = machine((_, { transitions, isExpected }) => {
     assert.equal(transitions.length, 1)
     const seen = ['/usr/bin/joe', '/usr/bin/other'].map((each) =>
-      isExpected({ path: path(each), configuration: false }),
+      isExpected({ path: path(each), configuration: false, missing: false }),
     )
     assert.deepEqual(seen, [false, true])
     return Promise.resolve(proof)

@@ -29,6 +29,7 @@ export async function provePackages(
     undone: new Set(paths.paths.map(({ path }) => path)),
     asBefore: putBackAsBefore({ paths, transactions }),
     staying: new Set(paths.conflicts.map(({ path }) => path)),
+    gone: new Set(paths.conflicts.flatMap(({ path, was }) => (was === undefined ? [] : [path]))),
   })
   if (proof.failure)
     throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
@@ -88,12 +89,14 @@ interface Judged {
   readonly asBefore?: ReadonlySet<RawPath>
   /** What was to be changed, and is as it is now. */
   readonly staying?: ReadonlySet<RawPath>
+  /** Of these, what was there before. A package that comes back without it is none: most are refused when the undo is planned. */
+  readonly gone?: ReadonlySet<RawPath>
 }
 
 async function proofOf(
   parts: Workplace,
   systems: readonly SystemTransitions[],
-  { undone, asBefore = new Set(), staying = new Set() }: Judged,
+  { undone, asBefore = new Set(), staying = new Set(), gone = new Set() }: Judged,
 ): Promise<PackageProof> {
   const validations: Validation[] = []
   const stays = new Set<RawPath>()
@@ -102,9 +105,10 @@ async function proofOf(
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
-      isExpected({ path, configuration }) {
+      isExpected({ path, configuration, missing }) {
         if (configuration) return true
         if (undone.has(path) && !asBefore.has(path)) return false
+        if (missing && gone.has(path) && transitions.some(({ from, to }) => from !== to)) return false
         if (staying.has(path)) stays.add(path)
         else was.add(path)
         return true

@@ -3,7 +3,7 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
 import { asSegments, type Segment } from '../model/tree.ts'
 import type { BrokenDependency } from '../packages/broken-dependency.ts'
-import type { PackageSystem } from '../packages/package-system.ts'
+import type { PackageSystem, PlannedPackages } from '../packages/package-system.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
 import { fingerprintOf } from './end-stage.ts'
 import { packageHostOf, type PackagesNow, systemOf } from './packages-now.ts'
@@ -25,6 +25,8 @@ export interface PackageUndo {
   readonly changedSince: readonly string[]
   readonly broken: readonly BrokenDependency[]
   readonly sentences: readonly string[]
+  /** Of all systems: paths of packages that come back, or get another version, with how the package is had again by itself. */
+  listed(): Promise<ReadonlyMap<RawPath, string>>
 }
 
 /** Reads only. */
@@ -53,6 +55,7 @@ export async function planPackages(
     broken: [],
     sentences: [],
   }
+  const lists: (() => Promise<ReadonlyMap<RawPath, string>>)[] = []
   let { paths } = undo
   for (const state of packages) {
     const system = systemOf(place, state)
@@ -67,12 +70,33 @@ export async function planPackages(
       },
     })
     systems.push({ system, transitions: plan.transitions })
+    lists.push(async () => await withInstallers(state, plan))
     found.changedSince.push(...plan.changedSince)
     found.broken.push(...plan.broken)
     found.sentences.push(...plan.sentences)
     paths = await withFiles(place, paths, plan.files)
   }
-  return { ...found, systems, paths }
+  const listed = async () => {
+    const all = new Map<RawPath, string>()
+    for (const list of lists) for (const [path, line] of await list()) all.set(path, line)
+    return all
+  }
+  return { ...found, systems, paths, listed }
+}
+
+/** The line that has the package whole again: in the version that is there, or in any. */
+async function withInstallers(
+  { manager, packages }: PackagesNow[number],
+  { listed }: Pick<PlannedPackages, 'listed'>,
+): Promise<ReadonlyMap<RawPath, string>> {
+  const there = new Set(packages.map(({ name }) => name))
+  const words = {
+    dpkg: ['apt-get install --reinstall', 'apt-get install'],
+    rpm: ['dnf reinstall', 'dnf install'],
+  } as const
+  const [again, anew] = words[manager]
+  const lineOf = (name: string) => `${there.has(name) ? again : anew} ${name}`
+  return new Map([...(await listed())].map(([path, name]) => [path, lineOf(name)]))
 }
 
 export async function plannedBytes(contents: TransactionContents, content: PlannedContent): Promise<Buffer> {

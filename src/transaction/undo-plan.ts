@@ -35,6 +35,10 @@ export interface UndoConflict {
   /** Content before the oldest of the transactions that changed it, to be put beside it. */
   readonly old?: PlannedContent
   readonly now: Fingerprint | undefined
+  /** Before the oldest of them. */
+  readonly was?: Fingerprint
+  /** The content before it cannot be had. */
+  readonly isLost?: boolean
 }
 
 export interface KeptPath {
@@ -46,6 +50,7 @@ export interface KeptPath {
     | 'gone since'
     | 'a history that went on'
     | 'transferred by a hook'
+    | `it may be of ${string}`
 }
 
 export interface UndoPaths {
@@ -105,6 +110,8 @@ export interface UndoPathsRequest {
   readonly transferred?: readonly RawPath[]
   /** Changes that stay, such as those of a package that is still needed. */
   stays(transaction: ReadTransaction, change: RecordedChange): boolean
+  /** Names of packages that stay and that a change may be of, so that it stays, too, and is told. */
+  maybeOf?(transaction: ReadTransaction): (change: RecordedChange) => string | undefined
 }
 
 /** Files that are merged by meaning are small; a larger one that changed on both sides is a conflict. */
@@ -119,8 +126,12 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
   const work = new Work(view)
   const own: OwnPaths = new Map()
   for (const transaction of request.transactions) {
+    const maybeOf = request.maybeOf?.(transaction)
     const changes = transaction.changes.filter(
-      (change) => !request.stays(transaction, change) && !isOwn(view, change, own),
+      (change) =>
+        !request.stays(transaction, change) &&
+        !keepMaybe(work, change, maybeOf?.(change)) &&
+        !isOwn(view, change, own),
     )
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
@@ -145,6 +156,13 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
   settleFolders(work)
   requireWholePackages(work)
   return work.finish()
+}
+
+function keepMaybe(work: Work, { path, before }: RecordedChange, of: string | undefined): boolean {
+  if (of === undefined) return false
+  if (!sameState(work.current(path), before))
+    work.keep(path, `it may be of ${of}, which ${of.includes(', ') ? 'stay' : 'stays'}`)
+  return true
 }
 
 /** A record of an older VML may have paths of the very folder that holds it; what is saved in a logbook since stands on what the transaction brought. */
@@ -339,7 +357,9 @@ class Work {
     const oldest = this.#pasts.get(path)?.oldest
     if (oldest && sameState(now, oldest.change.before)) return []
     const isSide = old && oldest?.change.before?.type === 'file'
-    return [{ path, reason, keys, now, ...(isSide ? { old: oldest } : {}) }]
+    const was = oldest?.change.before
+    const isLost = oldest?.change.preImage.kind === 'lost'
+    return [{ path, reason, keys, now, ...(was ? { was } : {}), isLost, ...(isSide ? { old: oldest } : {}) }]
   }
 }
 

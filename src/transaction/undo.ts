@@ -2,15 +2,17 @@
 import { isFailure, VmlError } from '../base/failure.ts'
 import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, type RawPath, rootPath } from '../model/raw-path.ts'
-import { regenerations, type RegenerationCommand } from '../model/regeneration.ts'
+import { regenerations, type RegenerationCommand, ruleOf } from '../model/regeneration.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { PackageTransition, TakenBack } from '../model/transaction-record.ts'
 import { type BrokenDependency, describeBroken } from '../packages/broken-dependency.ts'
+import { withoutUsr } from '../packages/merged-folders.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
-import { readPackagesNow } from './packages-now.ts'
+import { maybeOf } from './maybe-kept.ts'
+import { ownersOf, readPackagesNow } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -127,7 +129,10 @@ function requireAny({ kind, subject, paths, beside, keptPackages, regenerations:
     ...keptPackages.map((name) => `${name} is still needed`),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
-  if (stays.length === 0 || paths.paths.length + beside.length + anew.length > 0) return
+  // Beside packages that stay, what is made anew is made of what stays.
+  const anewCount = keptPackages.length === 0 ? anew.length : 0
+  const changed = paths.paths.filter(({ path }) => keptPackages.length === 0 || ruleOf(path) === undefined)
+  if (stays.length === 0 || changed.length + beside.length + anewCount > 0) return
   const names = subject.map(entryName).join(', ')
   throw new VmlError(
     'conflict',
@@ -185,6 +190,15 @@ async function planOnce(
     transferred: due.flatMap(({ data }) => data),
     stays: (_transaction, { owner }) =>
       'package' in owner && owner.package !== undefined && staying.has(owner.package),
+    maybeOf: (transaction) =>
+      maybeOf(
+        {
+          staying,
+          databases: place.packageSystems.flatMap(({ databases }) => databases),
+          isListed: (path) => ownersOf(packages, path).length > 0,
+        },
+        transaction,
+      ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
   const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
@@ -202,6 +216,7 @@ async function planOnce(
       hint: 'Nothing was changed',
     })
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
+  if (!request.scripts) await requireWholePackages(planned, paths)
   const beside = planBeside(paths, view.now)
   const stranded = await findStrandedData(place, hooks, transactions, {
     packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
@@ -238,11 +253,44 @@ async function withHadContents(contents: TransactionContents, paths: UndoPaths):
     const { old, ...rest } = conflict
     const isHad = old?.kind !== 'before' || (await canBeHad(contents, old))
     conflicts.push(
-      isHad ? conflict : { ...rest, reason: `${rest.reason}; what it was before cannot be had any more` },
+      isHad
+        ? conflict
+        : { ...rest, isLost: true, reason: `${rest.reason}; what it was before cannot be had any more` },
     )
   }
   return { ...paths, conflicts }
 }
+
+/** A package that comes back, or gets another version, without one of its own files is none, and with one of another version it is half of each. */
+async function requireWholePackages(
+  { listed }: Pick<PackageUndo, 'listed'>,
+  { conflicts }: UndoPaths,
+): Promise<void> {
+  const suspects = conflicts.filter(
+    ({ path, was, now, isLost }) =>
+      was !== undefined &&
+      was.type !== 'dir' &&
+      (now === undefined || isLost === true) &&
+      !isWithin(path, configuration),
+  )
+  if (suspects.length === 0) return
+  const lines = await listed()
+  for (const { path, reason } of suspects) {
+    const line = lines.get(path) ?? (isWithin(path, usr) ? lines.get(withoutUsr(path)) : undefined)
+    if (line === undefined) continue
+    throw new VmlError(
+      'conflict',
+      `Cannot bring "${printable(path)}" back, which is a package's own: ${reason}`,
+      {
+        details: { path: printable(path) },
+        hint: `Nothing was changed. The package would be without it, or a part of each version. What makes it whole first: ${printableText(line)}`,
+      },
+    )
+  }
+}
+
+const configuration = pathIn(rootPath, '/etc')
+const usr = pathIn(rootPath, '/usr')
 
 async function canBeHad(
   contents: TransactionContents,

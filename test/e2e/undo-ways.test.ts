@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -294,4 +295,89 @@ test("a package's program that was patched, or removed, by hand before a transac
   const undo = await chroot.vml(['tx', 'undo', await newest()])
   assert.match(undo.stdout, asBefore)
   assert.doesNotMatch(undo.stdout, /--verify ok/)
+})
+
+test('--keep-needed leaves what the scripts of a package that stays have made, and tells; where nothing else is left it is no way', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const makes = (version: number) =>
+    version === 1 ? {} : { postinst: 'mkdir -p /etc/svc; echo key >/etc/svc/key; groupadd svcgrp' }
+  const of = (version: number): TinyPackage[] => [
+    {
+      name: 'svc',
+      version: String(version),
+      files: { '/usr/bin/svc': `${version}\n` },
+      scripts: makes(version),
+    },
+    { name: 'oth', version: String(version), files: { '/usr/bin/oth': `${version}\n` } },
+  ]
+  const needing = (name: string, fields: string) => ({ name, version: '1', fields: { Depends: fields } })
+  const state = async () =>
+    (await chroot.sh('cat /usr/bin/svc /usr/bin/oth /etc/svc/key; grep -o svcgrp /etc/group')).stdout
+  await archive.publish(...of(1), maker(1), needing('gui', 'svc (>= 2)'), needing('more', 'maker (>= 2)'))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'svc', 'oth', 'maker'])
+  await archive.publish(...of(2))
+  await apt(chroot, ['install', 'svc', 'oth'])
+  await apt(chroot, ['install', 'gui'])
+  const undo = await chroot.vml(['tx', 'undo', '2', '--keep-needed'])
+  assert.match(
+    undo.stdout,
+    /^ {2}\d+ paths kept, it may be of svc, which stays: .*\/etc\/group.* \/etc\/svc, \/etc\/svc\/key/m,
+  )
+  assert.equal(await state(), '2\n1\nkey\nsvcgrp\n')
+  await chroot.vml(['tx', 'redo', '2'])
+  assert.equal(await state(), '2\n2\nkey\nsvcgrp\n')
+
+  await archive.publish({ ...maker(2), fields: {} })
+  await apt(chroot, ['install', 'maker'])
+  const [{ number } = { number: 0 }] = await transactionsOf(chroot)
+  await apt(chroot, ['install', 'more'])
+  const refused = await chroot.vml(['tx', 'undo', String(number)], failed)
+  assert.equal(refused.status, 14)
+  assert.match(refused.stderr, /--with-dependents/)
+  assert.doesNotMatch(refused.stderr, /--keep-needed/)
+  const kept = await chroot.vml(['tx', 'undo', String(number), '--keep-needed'], failed)
+  assert.equal(kept.status, 14, kept.stdout)
+  assert.match(kept.stderr, /nothing of it can be taken back: maker is still needed/)
+  assert.equal((await chroot.sh('cat /opt/made-by-2')).stdout, '2\n')
+})
+
+test('an undo that would leave a package without one of its files, or with one of another version, is refused, tried or not', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  // No two parts of it are alike: what changes in it is kept as a difference.
+  const parts = Array.from({ length: 3000 }, (_, at) => createHash('sha256').update(String(at)).digest('hex'))
+  const big = (version: number) => ({
+    name: 'big',
+    version: String(version),
+    files: { '/usr/lib/libbig.so.1': `${parts.join('\n')}${version}\n`, '/usr/share/big': `${version}\n` },
+  })
+  await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } }, big(2))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'joe', 'big'])
+  await chroot.vml(['tx', 'disable'])
+  await apt(chroot, ['purge', 'joe'])
+  await chroot.vml(['tx', 'enable'])
+  await archive.publish(big(3))
+  await apt(chroot, ['install', 'big'])
+  await chroot.sh('echo garbage >>/usr/lib/libbig.so.1')
+  const state = async () =>
+    (await chroot.sh('dpkg-query -W joe big; sha256sum /usr/lib/libbig.so.1; ls /usr/bin/joe', failed)).stdout
+  const before = await state()
+  assert.match(before, /^big\t3\n/)
+  for (const [number, file, line] of [
+    ['2', '/usr/bin/joe', 'apt-get install joe'],
+    ['3', '/usr/lib/libbig.so.1', 'apt-get install --reinstall big'],
+  ] as const)
+    for (const also of [['--dry-run'], []]) {
+      const refused = await chroot.vml(['tx', 'undo', number, ...also], failed)
+      assert.equal(refused.status, 14, refused.stdout)
+      assert.ok(
+        refused.stderr.includes(`Cannot bring "${file}" back, which is a package's own: `),
+        refused.stderr,
+      )
+      assert.ok(refused.stderr.includes(`whole first: ${line}\n`), refused.stderr)
+      assert.equal(await state(), before)
+    }
 })
