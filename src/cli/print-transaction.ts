@@ -130,6 +130,11 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
+  const gone = plan.transactions.flatMap(({ document }) => document.notKept ?? [])
+  if (gone.length > 0)
+    out.line(
+      `  ${plural(gone.length, 'path')} not kept then, and as now: ${someOf(gone.map(({ path }) => printable(path)))}`,
+    )
   if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
   if (regenerations.length > 0) told.line(`  made anew: ${madeAnew(plan).join(', ')}`)
   for (const { package: name, from, to, bytes } of plan.transfers)
@@ -183,6 +188,9 @@ export function describePlan(plan: UndoPlan) {
       beside: plan.beside.filter(({ of }) => of === path).map(({ path: at }) => printable(at)),
     })),
     kept: plan.paths.kept.map(({ path, why }) => ({ path: printable(path), why })),
+    not_kept: plan.transactions.flatMap(({ document }) =>
+      (document.notKept ?? []).map(({ path, reason }) => ({ path: printable(path), reason })),
+    ),
     made_anew: madeAnew(plan),
     transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
       hook: hook.name,

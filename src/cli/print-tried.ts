@@ -66,6 +66,16 @@ export function printWrittenAtOnce(out: Output, written: readonly RawPath[]): vo
   )
 }
 
+/** Of what waits: the stage may hold the only copy of it. */
+export function printTaken(out: Output, taken: readonly RawPath[]): void {
+  if (taken.length === 0) return
+  const some = out.verbose ? taken : taken.slice(0, writtenShown)
+  const left = taken.length - some.length
+  out.line(
+    `Removed or moved away at once, by it or by others: ${some.map(printable).join(', ')}${left > 0 ? ` and ${left} more` : ''}. vml tx discard puts it back, vml tx commit does not`,
+  )
+}
+
 /** What there must be room for, and how much there is (A4); contents that do not compress take more. */
 export function printNeeds(out: Output, needs: readonly SpaceNeed[]): void {
   for (const { folder, neededBytes, freeBytes } of needs)

@@ -38,6 +38,7 @@ import {
   nextEntryNumber,
   type OpenLogbook,
 } from '../engine/entries.ts'
+import { putBackTaken, takenNotKept, tellTaken } from './held-files.ts'
 import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -159,6 +160,7 @@ export async function commitStage(
   result: StageResult,
 ): Promise<StageEnd> {
   if (isNothingMeant(changeSet.changes) && outside.length === 0) {
+    tellTaken(parts)
     dropStage(parts, stage.note, stage.plan)
     return { kind: 'nothing' }
   }
@@ -244,7 +246,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   })
   const { changes, deltas, preImageBytes } = recorded
   const gaps = [...recorded.gaps, ...untold]
-  const notKept = await mountedFilesWritten(parts)
+  tellTaken(parts)
+  const notKept = [...(await mountedFilesWritten(parts)), ...takenNotKept(parts)]
   const looked = new Map<RawPath, FileStatus>()
   const settled: RecordedChange[] = []
   for (const change of changes) settled.push(withoutPlace(await settle(parts, change, looked)))
@@ -382,11 +385,16 @@ async function endStored(parts: TransactionParts, committed: CommittedStage): Pr
   }
 }
 
-/** Throws the stage away: the machine is as it was. The caller holds its lock; what another process has opened by now stays. */
-export async function discardStage(place: Workplace, stage: OpenStage): Promise<void> {
-  if (isAnothers(place, stage.note)) return
+/**
+ * Throws the stage away: the machine is as it was. Order: what was taken out of the real folders is put back; then the layers go, which may hold the only copy. Gives what was put
+ * back. The caller holds its lock; what another process has opened by now stays.
+ */
+export async function discardStage(place: Workplace, stage: OpenStage): Promise<readonly RawPath[]> {
+  if (isAnothers(place, stage.note)) return []
+  const back = putBackTaken(place)
   await restoreOutside(place)
   dropStage(place, stage.note, stage.plan)
+  return back
 }
 
 /** What was committed when the process ended, as it was written down before. */

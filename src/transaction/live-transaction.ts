@@ -47,6 +47,7 @@ import {
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
 import { ownerBy } from './record-changes.ts'
+import { dropHeld, putBackTaken } from './held-files.ts'
 import { noteMountedFiles, tellMountedFiles } from './mounted-files.ts'
 import { changesPath, encodeIntended, writeIntent } from './commit-intent.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
@@ -95,6 +96,9 @@ export async function turnLive(place: Workplace, stage: OpenStage, reason: strin
   rmSync(rawToBytes(stage.folder.enter), { force: true })
   await endStageProcesses(stage.note.token, place.clock)
   try {
+    // It is done again from the beginning, with what was there then.
+    putBackTaken(place)
+    dropHeld(place)
     removeStage(stage.plan)
     await capture(place, note, scan)
     return note

@@ -12,6 +12,7 @@ import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
+import { dropHeld, holdFiles } from './held-files.ts'
 import { hasLeftStores, removeLeftStores } from './left-stores.ts'
 import { noteMountedFiles } from './mounted-files.ts'
 import { spaceFailure } from './space-need.ts'
@@ -48,8 +49,8 @@ const debconf: readonly string[] = ['config', 'templates', 'passwords'].flatMap(
 export const outsidePaths: readonly string[] = ['/var/lib/apt/extended_states', ...debconf]
 
 /**
- * Order: the folder, copies of what changes outside, the note, which tells what is to be removed, the stage, and the index: without one it was
- * never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
+ * Order: the folder, copies of what changes outside, the note, which tells what is to be removed, the stage, second names of what lies in folders that are the real
+ * ones, and the index: without one it was never open. Fails with `store.locked` while another one is open, `unsupported` where no stage can be had here.
  */
 export async function openStage(place: Workplace, request: StageRequest): Promise<OpenStage> {
   const planned = planMountsNow(place)
@@ -80,6 +81,7 @@ async function makeOpenStage(
       { token: note.token, ...(policy === undefined ? {} : { policy }) },
       place.libc,
     )
+    holdFiles(place, note.source)
     // The stage's own folders touch the tops of mounts: what is looked at is the root with them.
     const { index } = scanRoot(viewOf(plan), place)
     await place.beforeChange?.(index)
@@ -299,6 +301,7 @@ export function stoppedPath(place: Workplace): RawPath {
 
 function removeOpenFolder(place: Workplace): void {
   const folder = openFolder(place)
+  dropHeld(place)
   // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.
   for (const name of [
     'outside',

@@ -25,6 +25,7 @@ import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
 import { type CommitIntent, readIntent } from './commit-intent.ts'
 import { readTransaction } from './transaction-entry.ts'
+import { putBackTaken } from './held-files.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import {
   dropStage,
@@ -181,6 +182,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   // What still works in it would tell of things as done that are gone.
   if (note?.plan) await endStageProcesses(note.token, parts.clock)
   await tellMountedFiles(parts)
+  putBackTaken(parts)
   dropStage(parts, note, note?.plan ?? note?.scan)
   const cause = recovery.cause === undefined ? undefined : messageOf(recovery.cause)
   return { kind: 'discarded', title, ...(cause === undefined ? {} : { cause }) }

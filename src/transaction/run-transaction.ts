@@ -1,6 +1,7 @@
 // `vml tx run -- COMMAND`: a command in a stage, and what it changed as one transaction.
 import type { StdioOptions } from 'node:child_process'
 import { isFailure, messageOf, VmlError } from '../base/failure.ts'
+import { printable } from '../base/raw-text.ts'
 import { runInStage } from '../stage/run-in-stage.ts'
 import { requireBootImages } from './boot-images.ts'
 import {
@@ -12,7 +13,7 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { forgetIntent } from './commit-intent.ts'
-import { openStage, type StageRequest } from './open-stage.ts'
+import { type OpenStage, openStage, type StageRequest } from './open-stage.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
 import { requireNoVmlPath, requireRecordable } from './storable-changes.ts'
 import { checkStage, describeValidation, notPassed } from './stage-checks.ts'
@@ -66,9 +67,28 @@ export async function runTransaction(
   }
 }
 
-/** By others than what was run: a process of its own that still works would be there the next time, too. */
+/**
+ * By others than what was run: a process of its own that still works would be there the next time, too. What took something out
+ * of a folder that is the real one had an effect already: whether it may have it twice is for who ran it.
+ */
 function isOvertaken(error: unknown): boolean {
-  return isFailure(error, 'conflict') && error.details['processes'] === undefined
+  return (
+    isFailure(error, 'conflict') &&
+    error.details['processes'] === undefined &&
+    error.details['putBack'] === undefined
+  )
+}
+
+/** The error, with what was put back: a run that was overtaken is not repeated then. */
+async function throwAway(parts: TransactionParts, stage: OpenStage, error: unknown): Promise<unknown> {
+  const back = await discardStage(parts, stage)
+  if (back.length === 0 || !isFailure(error, 'conflict')) return error
+  const { code, message, details } = error
+  return new VmlError(code, message, {
+    cause: error,
+    details: { ...details, putBack: back.map(printable) },
+    hint: `Nothing of it was committed. It is not run once more by itself, since it had removed, or moved away, what no stage holds. That was put back: look at it, and repeat the command`,
+  })
 }
 
 async function runOnce(
@@ -103,8 +123,7 @@ async function runOnce(
     }
     if (decision === 'keep') return { kind: 'kept', exitStatus }
   } catch (error) {
-    await withStageLock(parts, async () => await discardStage(parts, stage))
-    throw error
+    throw await withStageLock(parts, async () => await throwAway(parts, stage, error))
   }
   const end = await withStageLock(
     parts,
@@ -145,9 +164,11 @@ export async function commitOrDiscard(
         },
       )
     }
-    if (overtaken === 'keep' && isOvertaken(error)) forgetIntent(parts)
-    else await discardStage(parts, looked.stage)
-    throw error
+    if (overtaken === 'keep' && isOvertaken(error)) {
+      forgetIntent(parts)
+      throw error
+    }
+    throw await throwAway(parts, looked.stage, error)
   }
 }
 

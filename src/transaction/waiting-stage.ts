@@ -10,7 +10,9 @@ import { cutValidations } from '../model/transaction-limits.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
 import { discardStage, lookAtStage, type LookedStage } from './end-stage.ts'
 import { dropStage, type OpenStage, readIfThere, readOpenStage } from './open-stage.ts'
+import { letGoOfWhatIsThere, putBackTaken } from './held-files.ts'
 import { commitNeeds, requireSpace } from './space-need.ts'
+import { isAnothers } from './stage-lock.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -33,7 +35,7 @@ const waitingCheck: Check<Waiting> = objectOf({
   digest: textOf({ pattern: /^[0-9a-f]{64}$/ }),
 })
 
-/** Order: what is known of it, then the note, which says that it waits. */
+/** Order: what is known of it, then the note, which says that it waits; then only what is gone by now is held. */
 export async function keepWaiting(
   place: Workplace,
   { stage, changeSet }: LookedStage,
@@ -48,6 +50,7 @@ export async function keepWaiting(
   }
   await writeFileDurable(waitingFile(place), JSON.stringify(waiting))
   await writeStageNote(pathOfNote(openFolder(place)), { ...stage.note, waiting: true })
+  letGoOfWhatIsThere(place)
 }
 
 /** The note of the one that waits, if any. */
@@ -111,7 +114,7 @@ export async function discardWaiting(place: Workplace): Promise<string> {
   if (note === undefined) throw nothingWaits()
   const stage = readOpenStage(place)
   if (stage) await discardStage(place, stage)
-  else dropStage(place, note, note.plan)
+  else dropUnread(place, note)
   return note.title
 }
 
@@ -123,8 +126,14 @@ export function dropOutlived(place: Workplace): string | undefined {
   return waiting && !isOutlived(waiting) ? undefined : dropWaiting(place, note)
 }
 
-function dropWaiting(place: Workplace, note: StageNote): string {
+/** Nothing else of it was written outside: it is no run of apt. */
+function dropUnread(place: Workplace, note: StageNote): void {
+  if (!isAnothers(place, note)) putBackTaken(place)
   dropStage(place, note, note.plan)
+}
+
+function dropWaiting(place: Workplace, note: StageNote): string {
+  dropUnread(place, note)
   return `"${note.title}" was tried before the machine was started anew, and is thrown away`
 }
 

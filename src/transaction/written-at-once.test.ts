@@ -3,6 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { openCommitDisk } from '../stage/commit-disk.ts'
+import { openLibc } from '../wire/libc.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { writtenAtOnce } from './written-at-once.ts'
@@ -15,7 +17,10 @@ test('what was written since in the folders that no stage holds is found, the jo
     const files = ['tmp/out', 'tmp/deep/ä', 'var/log/b', 'var/log/journal/system', 'etc/a']
     for (const file of files) writeFileSync(join(root, file), 'x')
     symlinkSync('nowhere', join(root, 'var/tmp/link'))
-    const place = { root: rawFromString(root) as RawPath }
+    const libc = openLibc(tmpdir())
+    assert.ok(libc)
+    const state = rawFromString(join(root, 'state')) as RawPath
+    const place = { root: rawFromString(root) as RawPath, state, disk: openCommitDisk(libc) }
     const paths = ['/tmp/deep/ä', '/tmp/out', '/var/log/b', '/var/tmp/link'].map(rawFromString)
     assert.deepEqual(writtenAtOnce(place, Date.now() - 60_000), paths)
     assert.deepEqual(writtenAtOnce(place, Date.now() + 60_000), [])

@@ -8,6 +8,7 @@ import { compareTrees, renderComparison } from '../tree-compare.ts'
 import { readTree } from '../tree-read.ts'
 import { regenerated } from '../tree-rules.ts'
 
+const failed = { mayFail: true }
 let plain: Chroot | undefined
 after(async () => await plain?.[Symbol.asyncDispose]())
 
@@ -96,6 +97,49 @@ test('what a trial writes where no stage holds it is told, and not called unchan
   const quiet = await chroot.vml(['tx', 'try', '--discard', '--', 'touch', '/etc/calibration'])
   assert.doesNotMatch(quiet.stdout, /Written at once/)
   assert.match(quiet.stdout, /Nothing was changed, and it is thrown away/)
+})
+
+test('what a command takes out of folders that no stage holds comes back with whatever throws its stage away, and is told where it is committed', async () => {
+  const chroot = await plainMachine()
+  const text = async (path: string) => (await chroot.sh(`cat ${path}`)).stdout
+  // Where VML's folder lies, and on a file system of its own.
+  for (const mount of [':', 'mount -t tmpfs none /tmp']) {
+    await chroot.sh(`${mount}; echo mine >/tmp/up; mkdir -p /var/log/app; echo old >/var/log/app/log`)
+    const tried = await chroot.vml(['tx', 'try', '--', 'mv', '/tmp/up', '/srv/up'])
+    assert.match(tried.stdout, /at once, by it or by others: \/tmp\/up\. .*\nNothing else was changed/)
+    const thrown = await chroot.vml(['tx', 'discard'])
+    assert.match(thrown.stderr, /"\/tmp\/up": removed meanwhile, or moved into the stage, and put back/)
+    assert.equal(await text('/tmp/up'), 'mine\n')
+    await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'mv /tmp/up /srv; rm -r /var/log/app; false'], failed)
+    assert.equal((await text('/tmp/up')) + (await text('/var/log/app/log')), 'mine\nold\n')
+    await chroot.sh(`vml tx run -- sh -c 'mv /tmp/up /srv; touch /run/moved; sleep 60' >/dev/null 2>&1 &
+      until [ -e /run/moved ]; do sleep 0.1; done; kill -9 $!; rm /run/moved`)
+    assert.match((await chroot.vml(['tx', 'recover'])).stderr, /"\/tmp\/up".* put back/)
+    assert.equal(await text('/tmp/up'), 'mine\n')
+    assert.equal(
+      (await chroot.sh('ls -A /tmp | grep vml-held || true; ls /srv | grep up || true')).stdout,
+      '',
+    )
+  }
+
+  await chroot.sh('echo 1 >/etc/c')
+  const overtake = 'touch /run/go; until [ -e /run/went ]; do sleep 0.1; done'
+  const { stderr: refused } = await chroot.sh(
+    `{ until [ -e /run/go ]; do sleep 0.1; done; echo mine >>/etc/c; touch /run/went; } >/dev/null 2>&1 &
+    vml tx run -- sh -c 'mv /tmp/up /srv/up; echo 2 >>/etc/c; ${overtake}' </dev/null`,
+    failed,
+  )
+  assert.match(refused, /not run once more by itself/)
+  assert.equal((await text('/tmp/up')) + (await text('/etc/c')), 'mine\n1\nmine\n')
+
+  const made = await chroot.vml(['tx', 'run', '--', 'mv', '/tmp/up', '/srv/up'])
+  assert.match(made.stderr, /Not kept: "\/tmp\/up" was removed meanwhile, or moved away/)
+  const number = /^#(\d+):/m.exec(made.stderr + made.stdout)?.[1] ?? ''
+  const { not_kept: gone } = JSON.parse((await chroot.vml(['tx', 'show', number, '--json'])).stdout)
+  assert.deepEqual(gone, [{ path: '/tmp/up', reason: gone[0]?.reason }])
+  const undone = await chroot.vml(['tx', 'undo', number])
+  assert.match(undone.stdout + undone.stderr, /1 path not kept then, and as now: \/tmp\/up\n/)
+  await chroot.sh('umount /tmp')
 })
 
 test('C03: what was changed below what was tried is never overwritten by its commit', async () => {

@@ -10,20 +10,21 @@ import { requirePassed } from '../../transaction/stage-checks.ts'
 import { withStageLock } from '../../transaction/stage-lock.ts'
 import { previewStage, type StagePreview } from '../../transaction/stage-preview.ts'
 import { keepWaiting } from '../../transaction/waiting-stage.ts'
+import { takenNow } from '../../transaction/held-files.ts'
 import { writtenAtOnce } from '../../transaction/written-at-once.ts'
 import { isNothingMeant } from '../../model/mere-writing.ts'
 import type { RawPath } from '../../model/raw-path.ts'
 import type { Validation } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag, text, texts } from '../command.ts'
 import { printNotFound, printRecorded } from '../print-transaction.ts'
-import { printPreview, printWrittenAtOnce } from '../print-tried.ts'
+import { printPreview, printTaken, printWrittenAtOnce } from '../print-tried.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { commandTransaction } from '../command-transaction.ts'
 
 export const tryCommand = defineCommand({
   description:
-    'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is, but for /tmp, /var/tmp, /run and /var/log, which are the real ones: what is written there is written at once, and stays. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
+    'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is, but for /tmp, /var/tmp, /run and /var/log, which are the real ones: what is written there is written at once, and stays, and what is taken out of there comes back when the result is thrown away. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
   operands: [
     {
       name: 'COMMAND',
@@ -55,9 +56,11 @@ export const tryCommand = defineCommand({
     let preview: StagePreview | undefined
     let checks: readonly Validation[] = []
     let written: readonly RawPath[] = []
+    let taken: readonly RawPath[] = []
     const outcome = await runTransaction(parts, request, run, async (decision) => {
       const { exitStatus, looked } = decision
       written = writtenAtOnce(parts, Date.parse(looked.stage.note.startedAt))
+      taken = takenNow(parts)
       if (exitStatus !== 0) return 'discard'
       checks = await decision.check()
       preview = await previewStage(parts, looked)
@@ -76,8 +79,10 @@ export const tryCommand = defineCommand({
       ...(preview ? describePreview(preview) : {}),
       validations: checks,
       written_at_once: written.map(printable),
+      taken_at_once: taken.map(printable),
     })
     printWrittenAtOnce(out, written)
+    if (outcome.kind === 'kept') printTaken(out, taken)
     if (failed) {
       out.line(
         `The command ended with status ${outcome.exitStatus}: nothing ${written.length === 0 ? '' : 'else '}of it was kept`,
@@ -85,7 +90,8 @@ export const tryCommand = defineCommand({
       printNotFound(out, outcome.exitStatus, 'try')
       return failedStatus
     }
-    const unchanged = written.length === 0 ? 'Nothing was changed' : 'Nothing else was changed'
+    const isElse = written.length > 0 || (outcome.kind === 'kept' && taken.length > 0)
+    const unchanged = !isElse ? 'Nothing was changed' : 'Nothing else was changed'
     if (isNothing) out.line(written.length === 0 ? 'It would change nothing' : 'It would change nothing else')
     else if (outcome.kind === 'kept')
       out.line(`${unchanged}. To have exactly this: vml tx commit. To throw it away: vml tx discard`)
@@ -133,7 +139,7 @@ export const commit = defineCommand({
 
 export const discard = defineCommand({
   description:
-    'Throws away what vml tx try left waiting. The machine stays as it is, with what the command has written to /tmp, /var/tmp, /run and /var/log.',
+    'Throws away what vml tx try left waiting. The machine stays as it is, with what the command has written to /tmp, /var/tmp, /run and /var/log. What it has taken out of /tmp, /var/tmp or /var/log is put back.',
   operands: [],
   options: {},
   examples: [

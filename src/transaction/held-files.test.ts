@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { systemClock } from '../base/clock.ts'
+import { type Reporter, silentReporter } from '../base/progress.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { parseRawPath, rootPath } from '../model/raw-path.ts'
+import { openCommitDisk } from '../stage/commit-disk.ts'
+import { openLibc } from '../wire/libc.ts'
+import { dropHeld, holdFiles, letGoOfWhatIsThere, putBackTaken, takenNow } from './held-files.ts'
+import { openFolder } from './workplace.ts'
+
+function machine() {
+  const root = mkdtempSync(join(tmpdir(), 'vml-held-'))
+  const at = (path: string) => join(root, path)
+  for (const folder of ['tmp/deep', 'var/tmp', 'var/log/named', 'srv'])
+    mkdirSync(at(folder), { recursive: true })
+  const libc = openLibc(tmpdir())
+  assert.ok(libc)
+  const rawPath = (path: string) => parseRawPath(rawFromString(path)) ?? rootPath
+  const warnings: string[] = []
+  const reporter: Reporter = { ...silentReporter, warn: ({ warning }) => void warnings.push(warning) }
+  const state = rawPath(at('state'))
+  const place = { root: rawPath(root), state, disk: openCommitDisk(libc), libc, clock: systemClock, reporter }
+  mkdirSync(openFolder(place), { recursive: true })
+  return { at, place, warnings, [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }) }
+}
+
+/** As `mv` does across mounts. */
+function moveAway(from: string, to: string): void {
+  cpSync(from, to, { recursive: true })
+  rmSync(from, { recursive: true })
+}
+
+test('what was moved or removed is put back as the same thing, with what was written to it since', () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  writeFileSync(at('tmp/upload'), 'my only copy', { mode: 0o640 })
+  writeFileSync(at('tmp/deep/ä'), 'x')
+  symlinkSync('nowhere', at('var/tmp/link'))
+  writeFileSync(at('var/log/named/l'), 'log\n')
+  utimesSync(at('var/log/named'), 1, 1)
+  const { ino } = lstatSync(at('tmp/upload'))
+  holdFiles(place, 'command')
+  appendFileSync(at('tmp/upload'), ', and more')
+  for (const name of ['tmp/upload', 'tmp/deep']) moveAway(at(name), at(`srv/${name.slice(4)}`))
+  for (const name of ['var/log/named', 'var/tmp/link']) rmSync(at(name), { recursive: true })
+  const gone = ['/tmp/deep', '/tmp/upload', '/var/log/named', '/var/tmp/link']
+  assert.deepEqual(takenNow(place).toSorted(), gone)
+  letGoOfWhatIsThere(place)
+  assert.deepEqual(takenNow(place).toSorted(), gone)
+  assert.equal(putBackTaken(place).length, 6)
+  assert.equal(readFileSync(at('tmp/upload'), 'utf8'), 'my only copy, and more')
+  const { ino: now, mode } = lstatSync(at('tmp/upload'))
+  assert.deepEqual([now, mode & 0o777], [ino, 0o640])
+  assert.equal(readFileSync(at('tmp/deep/ä'), 'utf8'), 'x')
+  assert.equal(readFileSync(at('var/log/named/l'), 'utf8'), 'log\n')
+  assert.equal(lstatSync(at('var/log/named')).mtimeMs, 1000)
+  assert.equal(readlinkSync(at('var/tmp/link')), 'nowhere')
+  // Cut off, it is done once more.
+  assert.deepEqual(putBackTaken(place), [])
+  dropHeld(place)
+  assert.equal(lstatSync(at('tmp/upload')).nlink, 1)
+  assert.equal(warnings.length, 1)
+})
+
+test('what was renamed or replaced is not taken, and what is still there is not held for long', () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  for (const name of ['tmp/one', 'tmp/two', 'var/log/syslog', 'tmp/deep/in']) writeFileSync(at(name), name)
+  linkSync(at('tmp/one'), at('tmp/deep/same'))
+  holdFiles(place, 'command')
+  renameSync(at('var/log/syslog'), at('var/log/syslog.1'))
+  renameSync(at('tmp/deep'), at('var/tmp/deep'))
+  rmSync(at('tmp/one'))
+  writeFileSync(at('tmp/two.new'), 'newer')
+  renameSync(at('tmp/two.new'), at('tmp/two'))
+  assert.deepEqual(takenNow(place), [])
+  letGoOfWhatIsThere(place)
+  assert.equal(lstatSync(at('var/log/syslog.1')).nlink, 1)
+  assert.deepEqual(putBackTaken(place), [])
+  assert.equal(existsSync(at('tmp/deep')), false)
+  assert.deepEqual(warnings, [])
+})
+
+test('both names of a file that are gone come back, and what cannot come back stays held, and is named', () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  writeFileSync(at('tmp/one'), 'x')
+  linkSync(at('tmp/one'), at('var/tmp/other'))
+  writeFileSync(at('tmp/deep/in'), 'in')
+  holdFiles(place, 'command')
+  for (const name of ['tmp/one', 'var/tmp/other', 'tmp/deep']) rmSync(at(name), { recursive: true })
+  // Of somebody who would have root write elsewhere.
+  chmodSync(at('tmp'), 0o1777)
+  symlinkSync(at('srv'), at('tmp/deep'))
+  putBackTaken(place)
+  dropHeld(place)
+  assert.equal(lstatSync(at('tmp/one')).ino, lstatSync(at('var/tmp/other')).ino)
+  assert.deepEqual(readdirSync(at('srv')), [])
+  const kept = /It is kept as "([^"]+)"/.exec(warnings.join('\n'))?.[1] ?? ''
+  assert.equal(readFileSync(kept, 'utf8'), 'in')
+})
+
+test('packages are asked for /var/log alone, and more than can be held is told before the command runs', () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  for (const name of ['tmp/one', 'tmp/two', 'var/log/l']) writeFileSync(at(name), name)
+  holdFiles(place, 'apt')
+  assert.deepEqual([lstatSync(at('tmp/one')).nlink, lstatSync(at('var/log/l')).nlink], [1, 2])
+  dropHeld(place)
+  assert.deepEqual(warnings, [])
+  holdFiles(place, 'command', { things: 2 })
+  assert.match(warnings.join('\n'), /Not all that lies in \/tmp \(more than 2 files\) can be held/)
+})

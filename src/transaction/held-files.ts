@@ -1,0 +1,365 @@
+// What lies in folders that are the real ones in a stage is held by second names while a command runs there: what it takes out of them comes back when its stage is thrown away.
+import { randomBytes } from 'node:crypto'
+import { constants, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { NotKept } from '../model/transaction-record.ts'
+import { isFolder, isLink, isSameThing } from '../stage/commit-disk.ts'
+import { inHeldFolder } from '../stage/held-folder.ts'
+import { regionOf } from '../stage/keep-folders.ts'
+import { makeFolderLike } from '../stage/stage-folder.ts'
+import { type FileStatus, here } from '../wire/libc.ts'
+import type { StageNote } from './stage-note.ts'
+import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
+
+/** Not `/run`: there the running system writes and removes all the time. By number they have their places. */
+export const realFolders: readonly RawPath[] = ['/tmp', '/var/tmp', '/var/log'].map(
+  (path) => rawFromString(path) as RawPath,
+)
+/** systemd's journal, which everything that runs writes. */
+export const unheldFolders: ReadonlySet<string> = new Set(['/var/log/journal'])
+/** Of the folder beside, where VML's own lies on another file system: hidden, so that `rm -rf /tmp/*` leaves it. */
+export const besideName = '.vml-held-'
+
+const thingsMax = 20_000
+const timeMaxMs = 5000
+const toldMax = 5
+
+type Holder = Pick<Workplace, 'root' | 'state' | 'disk' | 'libc'>
+type TellingHolder = Holder & Pick<Workplace, 'reporter'>
+
+interface HeldThing {
+  readonly path: RawPath
+  /** Its second name, or the folder that is like it. */
+  readonly held: RawPath
+  readonly status: FileStatus
+}
+
+/**
+ * Files and links get a second name, folders one that is like them: no content is copied, and what is written meanwhile is in both. A second name sets the time of change of
+ * its file, by which cleaning goes in /tmp: packages, which have no business there, are asked for /var/log alone. Order: the note of the stage is there, so that a run that is
+ * cut off is found; these; then the command. What a file system removed before a loss of power it had linked before.
+ */
+export function holdFiles(
+  place: TellingHolder & Pick<Workplace, 'clock'>,
+  source: StageNote['source'],
+  limits: { readonly things: number } = { things: thingsMax },
+): void {
+  const folders = source === 'command' ? realFolders.toReversed() : realFolders.slice(-1)
+  place.disk.makeFolder(heldFolder(place), 0o700)
+  const endMs = place.clock.now() + timeMaxMs
+  const reasons: string[] = []
+  for (const folder of folders) {
+    const reason = whyNotHeld(place, folder, { ...limits, endMs })
+    if (reason !== undefined) reasons.push(`${folder} (${reason})`)
+  }
+  place.disk.writeFile(sinceFile(place), 0o600, new Uint8Array())
+  if (reasons.length === 0) return
+  place.reporter.warn({
+    warning: `Not all that lies in ${reasons.join(', ')} can be held: what is removed there, or moved from there into the stage, does not all come back if the stage is thrown away`,
+  })
+}
+
+/** The nearest first, so that a limit leaves out what lies deep; everybody may fill /tmp. Undefined where all is held. */
+function whyNotHeld(
+  place: Holder & Pick<Workplace, 'clock'>,
+  folder: RawPath,
+  limits: { readonly things: number; readonly endMs: number },
+): string | undefined {
+  const { disk, libc } = place
+  const live = inRoot(place, folder)
+  const top = disk.look(live)
+  if (top === undefined || !isFolder(top)) return undefined
+  let [looks, held, refused, failed] = [0, 0, 0, 0]
+  const made: { held: RawPath; mtimeNs: bigint }[] = []
+  const waiting = [{ path: folder, live, held: makePlace(place, folder, top), status: top }]
+  try {
+    for (const { path, live: from, held: like, status } of waiting) {
+      try {
+        makeFolderLike(from, like, libc)
+        made.push({ held: like, mtimeNs: status.mtimeNs })
+        for (const name of disk.list(from)) {
+          if (++looks > limits.things) return `more than ${limits.things} files`
+          if (place.clock.now() > limits.endMs) return 'it takes too long'
+          const child = { path: below(path, name), live: below(from, name), held: below(like, name) }
+          if (unheldFolders.has(child.path) || (path === folder && name.startsWith(besideName))) continue
+          const there = lookAt(place, child.live)
+          // Another mount in there can have no second name here.
+          if (there === undefined || regionOf(there) !== regionOf(top)) continue
+          if (isFolder(there)) waiting.push({ ...child, status: there })
+          else if (isHeldType(there)) {
+            const outcome = hold(place, child)
+            if (outcome === 'held') held++
+            else if (outcome === 'refused') refused++
+            else if (outcome === 'failed') failed++
+          }
+        }
+      } catch (error) {
+        // It went, or became another thing, while it was looked at.
+        if (!isGoing(error)) failed++
+      }
+    }
+  } finally {
+    for (const each of made.toReversed()) disk.setMtime(each.held, each.mtimeNs)
+  }
+  // One that is marked as not to be changed can have no second name, and cannot be removed; a file system that has no links says the same of all.
+  return failed > 0 || (refused > 0 && held === 0) ? 'the file system refused it' : undefined
+}
+
+function hold(
+  { disk }: Holder,
+  { live, held }: { readonly live: RawPath; readonly held: RawPath },
+): 'held' | 'refused' | 'failed' | 'gone' {
+  try {
+    disk.link(live, held)
+    return 'held'
+  } catch (error) {
+    if (isGoing(error)) return 'gone'
+    return systemErrorCode(error) === 'EPERM' ? 'refused' : 'failed'
+  }
+}
+
+function isHeldType(status: FileStatus): boolean {
+  return isLink(status) || (status.mode & 0o170000) === 0o100000
+}
+
+/** A path of others that leads elsewhere by now is refused by `inHeldFolder`. */
+function isGoing(error: unknown): boolean {
+  return error instanceof VmlError || ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemErrorCode(error) ?? '')
+}
+
+/** Not made yet, but for the folder that it is to stand in: root's alone, since others may not have a second way to their neighbours' files. */
+function makePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath {
+  const { disk } = place
+  const own = numbered(place, folder)
+  const state = disk.look(heldFolder(place))
+  if (state !== undefined && regionOf(state) === regionOf(top)) return own
+  const beside = below(inRoot(place, folder), `${besideName}${randomBytes(8).toString('hex')}`)
+  // First where it is, then it: one that is cut off is found, and removed.
+  symlinkSync(rawToBytes(beside), rawToBytes(own))
+  disk.makeFolder(beside, 0o700)
+  return below(beside, 'held')
+}
+
+/** For who is told of it: of a folder that is gone, the folder alone. */
+export function takenNow(place: Holder): readonly RawPath[] {
+  return outermost(takenOut(place))
+}
+
+/** What is gone by now, and has no other name: what was only renamed lies somewhere else. By whomever; folders before what lies in them. */
+function takenOut(place: Holder): readonly RawPath[] {
+  return takenOf(place, heldThings(place)).map(({ path }) => path)
+}
+
+function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
+  const names = new Map<string, number>()
+  for (const { status } of things) names.set(identity(status), (names.get(identity(status)) ?? 0) + 1)
+  const [filled, robbed] = [new Set<RawPath>(), new Set<RawPath>()]
+  const taken: HeldThing[] = []
+  for (const thing of things.toReversed()) {
+    const { path, status } = thing
+    const isLost = isFolder(status)
+      ? robbed.has(path) || !filled.has(path)
+      : status.links === names.get(identity(status))
+    filled.add(parentPath(path))
+    if (!isLost) continue
+    const isGone = lookAt(place, inRoot(place, path)) === undefined
+    if (isGone) taken.push(thing)
+    if (isGone || robbed.has(path)) robbed.add(parentPath(path))
+  }
+  return taken.toReversed()
+}
+
+function identity({ deviceId, inode }: FileStatus): string {
+  return `${deviceId}:${inode}`
+}
+
+/** Of a stage that waits: what is still there needs no second name any more, and is not held for days. Not before `heldSince` was asked. */
+export function letGoOfWhatIsThere(place: Holder): void {
+  const things = heldThings(place)
+  const needed = new Set<RawPath>()
+  for (const { path } of takenOf(place, things))
+    for (let at = path; !needed.has(at); at = parentPath(at)) needed.add(at)
+  for (const { path, held, status } of things.toReversed())
+    if (!needed.has(path)) place.disk.remove(held, isFolder(status) ? 'folder' : 'file')
+    else if (isFolder(status)) place.disk.setMtime(held, status.mtimeNs)
+}
+
+/**
+ * Before a stage is thrown away, whose layers may hold the only copy: what was taken out of the real folders has its own name again, the same file with all that was written to it.
+ * Nothing that stands there meanwhile is replaced. What cannot be put back stays held, and it is told where. Once more after a crash it does the rest. Gives what is back.
+ */
+export function putBackTaken(place: TellingHolder): readonly RawPath[] {
+  tellNotHeld(place)
+  const taken = takenOf(place, heldThings(place))
+  const failed: HeldThing[] = []
+  for (const thing of taken) if (!isPutBack(place, thing)) failed.push(thing)
+  const back = taken.filter((thing) => !failed.includes(thing))
+  for (const { path, status } of back.toReversed())
+    if (isFolder(status)) trySetMtime(place, path, status.mtimeNs)
+  if (back.length > 0)
+    place.reporter.warn({
+      warning: `${listed(back.map(({ path }) => path))}: removed meanwhile, or moved into the stage, and put back, since the stage is thrown away`,
+    })
+  if (failed.length > 0) keepApart(place, failed)
+  return back.map(({ path }) => path)
+}
+
+function tellNotHeld(place: TellingHolder): void {
+  const lost = realFolders.filter((folder) => {
+    const beside = besideOf(place, folder)
+    return beside !== undefined && lookAt(place, beside) === undefined
+  })
+  if (lost.length === 0) return
+  place.reporter.warn({
+    warning: `What was removed meanwhile from ${lost.join(', ')} cannot be put back: what held it was removed, too`,
+  })
+}
+
+function isPutBack(place: Holder, { path, held, status }: HeldThing): boolean {
+  const live = inRoot(place, path)
+  try {
+    if (isFolder(status)) makeLike(place, held, live)
+    else place.disk.link(held, live)
+    return true
+  } catch {
+    const now = lookAt(place, live)
+    return now !== undefined && (isFolder(status) ? isFolder(now) : isSameThing(now, status))
+  }
+}
+
+/** As `makeFolderLike`, in a folder where others may write: none of them can lead it elsewhere. */
+function makeLike({ libc }: Holder, like: RawPath, live: RawPath): void {
+  const { uid, gid, mode } = libc.statAt(here, like)
+  const xattrs = libc.readXattrs(like)
+  inHeldFolder(libc, live, (folder, name) => {
+    libc.makeFolderAt(folder, name, 0o700)
+    const made = libc.openAt(folder, name, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+    try {
+      libc.chownOf(made, { uid, gid })
+      for (const xattr of xattrs) libc.setXattr(made, xattr.name, xattr.value)
+      libc.chmodOf(made, mode & 0o7777)
+    } finally {
+      libc.close(made)
+    }
+  })
+}
+
+function trySetMtime(place: Holder, path: RawPath, mtimeNs: bigint): void {
+  try {
+    place.disk.setMtime(inRoot(place, path), mtimeNs)
+  } catch {
+    // Somebody took it away again.
+  }
+}
+
+/** Nothing of it is removed with the stage from here on. */
+function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
+  const apart = pathIn(place.state, `held-${randomBytes(4).toString('hex')}`)
+  const moved = failed.map(({ held }) =>
+    held.startsWith(`${heldFolder(place)}/`) ? `${apart}${held.slice(heldFolder(place).length)}` : held,
+  )
+  place.disk.rename(heldFolder(place), apart)
+  place.reporter.warn({
+    warning: `${listed(failed.map(({ path }) => path))}: removed meanwhile, or moved into the stage, and could not be put back, since something else is in the way. It is kept as ${listed(moved.map((path) => asRaw(path)))}: take it from there, then remove that folder`,
+  })
+}
+
+/** For the record of what was committed: no undo brings it back. */
+export function takenNotKept(place: Holder): readonly NotKept[] {
+  return takenNow(place).map((path) => ({
+    path,
+    reason: 'it was removed, or moved away, where no stage holds it, by the command or by somebody else',
+  }))
+}
+
+/** At the end of a command that is not thrown away. */
+export function tellTaken(place: TellingHolder): void {
+  const taken = takenNow(place)
+  if (taken.length === 0) return
+  place.reporter.warn({
+    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back`,
+  })
+}
+
+/** Whoever throws the stage away has put back what was taken. */
+export function dropHeld(place: Pick<Workplace, 'state' | 'disk'>): void {
+  for (const folder of realFolders) {
+    const beside = besideOf(place, folder)
+    if (beside !== undefined) rmSync(rawToBytes(beside), { recursive: true, force: true })
+  }
+  rmSync(rawToBytes(heldFolder(place)), { recursive: true, force: true })
+}
+
+/** A file whose status changed later was written by somebody: before, it may have got its second name. Undefined where none has one. */
+export function heldSince(place: Pick<Workplace, 'state' | 'disk'>): bigint | undefined {
+  return place.disk.look(sinceFile(place))?.ctimeNs
+}
+
+/** Folders before what lies in them. */
+function heldThings(place: Holder): readonly HeldThing[] {
+  const { disk } = place
+  const things: HeldThing[] = []
+  for (const folder of realFolders) {
+    const held = topOf(place, folder)
+    const status = held === undefined ? undefined : disk.look(held)
+    if (held !== undefined && status !== undefined) things.push({ path: folder, held, status })
+  }
+  for (const { path, held, status } of things)
+    if (isFolder(status))
+      for (const name of disk.list(held)) {
+        const child = { path: below(path, name), held: below(held, name) }
+        const found = disk.look(child.held)
+        if (found !== undefined) things.push({ ...child, status: found })
+      }
+  return things
+}
+
+function topOf(place: Holder, folder: RawPath): RawPath | undefined {
+  const beside = besideOf(place, folder)
+  return beside === undefined ? numbered(place, folder) : below(beside, 'held')
+}
+
+function besideOf(place: Pick<Workplace, 'state' | 'disk'>, folder: RawPath): RawPath | undefined {
+  const own = numbered(place, folder)
+  const status = place.disk.look(own)
+  if (status === undefined || !isLink(status)) return undefined
+  return parseRawPath(rawFromBytes(readlinkSync(rawToBytes(own), { encoding: 'buffer' })))
+}
+
+function lookAt({ disk }: Holder, path: RawPath): FileStatus | undefined {
+  try {
+    return disk.look(path)
+  } catch {
+    return undefined
+  }
+}
+
+function outermost(paths: readonly RawPath[]): readonly RawPath[] {
+  const all = new Set(paths)
+  return paths.filter((path) => !all.has(parentPath(path)))
+}
+
+function listed(paths: readonly Parameters<typeof printable>[0][]): string {
+  const some = outermost(paths as readonly RawPath[])
+  const left = some.length - toldMax
+  const names = some.slice(0, toldMax).map((path) => `"${printable(path)}"`)
+  return `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
+}
+
+function below(folder: RawPath, name: string): RawPath {
+  return `${folder}/${name}` as RawPath
+}
+
+function heldFolder(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(openFolder(place), 'held')
+}
+
+function numbered(place: Pick<Workplace, 'state'>, folder: RawPath): RawPath {
+  return pathIn(heldFolder(place), String(realFolders.indexOf(folder)))
+}
+
+function sinceFile(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(heldFolder(place), 'since')
+}
