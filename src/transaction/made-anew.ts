@@ -2,10 +2,12 @@
 import { constants, copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { freeBeside } from '../model/beside-path.ts'
 import { joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { isAlwaysWritten, ruleWhenChanged } from '../model/regeneration.ts'
 import { parseChanges } from '../model/transaction-record.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
+import { sha256Of } from '../stage/fingerprint.ts'
 import { here } from '../wire/libc.ts'
 import { encodeIntended } from './commit-intent.ts'
 import { fingerprintOf } from './end-stage.ts'
@@ -125,6 +127,46 @@ export async function putBackCopies(place: Workplace, seen: SeenBefore): Promise
     rmSync(rawToBytes(beside), { force: true })
     copyFile(place, { from: copy, to: beside, before })
     renameSync(rawToBytes(beside), rawToBytes(inRoot(place, path)))
+  }
+}
+
+interface Since {
+  readonly is: Fingerprint
+  readonly copy: RawPath
+}
+
+/**
+ * After a crash, before the programs run: what lies at a path of which there is a copy may be what they had written already, or what somebody wrote since. Which of them, what
+ * they write next tells. One that an earlier recovery kept, which was cut off, is that of then.
+ */
+export async function keepSince(place: Workplace, seen: SeenBefore): Promise<ReadonlyMap<RawPath, Since>> {
+  const since = new Map<RawPath, Since>()
+  for (const [path, { before, copy: kept }] of seen) {
+    const now = kept === undefined ? undefined : await fingerprintOf(place, path)
+    if (kept === undefined || now?.type !== 'file' || sameState(now, before)) continue
+    const copy = asRaw(`${kept}.since`) as RawPath
+    const ready = asRaw(`${kept}.new`)
+    if (place.disk.look(copy) === undefined) {
+      rmSync(rawToBytes(ready), { force: true })
+      copyLive(place, { path, sha256: now.sha256 }, (open) =>
+        copyFile(place, { from: open, to: ready, before: now }),
+      )
+      renameSync(rawToBytes(ready), rawToBytes(copy))
+    }
+    since.set(path, { is: { ...now, sha256: await sha256Of(copy, () => {}) }, copy })
+  }
+  return since
+}
+
+/** What the programs have not written again was somebody's: it is put beside. */
+export async function leaveSince(place: Workplace, since: ReadonlyMap<RawPath, Since>): Promise<void> {
+  for (const [path, { is, copy }] of since) {
+    if ((await fingerprintOf(place, path))?.sha256 === is.sha256) continue
+    const mine = freeBeside(path, 'mine', (each) => place.disk.look(inRoot(place, each)) === undefined)
+    copyFile(place, { from: copy, to: inRoot(place, mine), before: is })
+    place.reporter.warn({
+      warning: `"${printable(path)}" was written to since the crash, and is made anew or put back: what it was then lies beside it, as "${printable(mine)}"`,
+    })
   }
 }
 

@@ -40,7 +40,15 @@ import { hasCaptured } from './live-files.ts'
 import { endLive, isCaptured } from './live-transaction.ts'
 import { noteAskedProbation } from './probation.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
-import { changesMadeAnew, putBackCopies, readSeenBefore, withSeen } from './made-anew.ts'
+import {
+  changesMadeAnew,
+  keepSince,
+  leaveSince,
+  putBackCopies,
+  readSeenBefore,
+  type SeenBefore,
+  withSeen,
+} from './made-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
 import { provePackagesAfterCrash } from './prove-packages.ts'
 import { withStageLock } from './stage-lock.ts'
@@ -151,7 +159,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   if (journal && note) {
     const committed = await readCommitted(parts)
     if (committed) {
-      const finished = isUndo(note) ? await finishUndo(parts, committed) : []
+      const finished = isUndo(note) ? await finishUndo(parts, committed, seen) : []
       const end = await recordCommitted(parts, {
         ...committed,
         changes: [...committed.changes, ...(await changesMadeAnew(parts, seen))].toSorted((one, other) =>
@@ -175,7 +183,9 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
     return end.kind === 'nothing' ? { kind: 'nothing' } : { kind: 'recorded', title, end }
   }
   if (toMakeAnew) {
+    const since = await keepSince(parts, seen)
     await regenerateAfter('take-back', parts, toMakeAnew)
+    await leaveSince(parts, since)
     await putBackCopies(parts, seen)
   }
   if (note?.source === 'apt' || note?.unread) await restoreOutside(parts)
@@ -192,11 +202,12 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
 async function finishUndo(
   parts: TransactionParts,
   committed: NonNullable<Awaited<ReturnType<typeof readCommitted>>>,
+  seen: SeenBefore,
 ): Promise<Validation[]> {
-  return [
-    ...(await regenerateAfter('commit', parts, committed.toMakeAnew)),
-    ...(await provePackagesAfterCrash(parts, committed)),
-  ]
+  const since = await keepSince(parts, seen)
+  const failed = await regenerateAfter('commit', parts, committed.toMakeAnew)
+  await leaveSince(parts, since)
+  return [...failed, ...(await provePackagesAfterCrash(parts, committed))]
 }
 
 /**

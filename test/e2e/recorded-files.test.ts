@@ -146,13 +146,19 @@ chmod 755 /usr/sbin/update-grub`)
     await chroot.sh('touch /root/killing')
     await chroot.vml(['tx', 'undo', '1'], failed)
     assert.match(await menu(), /^made\n/)
-    await chroot.vml(['tx', 'recover', ...(backward ? ['--backward'] : [])])
+    if (!backward) await chroot.sh('echo since >/boot/grub/grub.cfg')
+    const { stderr } = await chroot.vml(['tx', 'recover', ...(backward ? ['--backward'] : [])])
+    assert.equal(/written to since the crash, .* as "\/boot\/grub\/grub\.cfg\.mine"/.test(stderr), !backward)
     if (backward) assert.equal(await menu(), isByHand)
   }
   const [undo] = await transactionsOf(chroot)
   assert.equal(undo?.complete, true)
   const number = /^#(\d+) .*undo #1/m.exec((await chroot.vml(['tx', 'list'])).stdout)?.[1] ?? ''
   assert.equal((await chroot.vml(['cat', `${number}:/boot/grub/grub.cfg`], { env })).stdout, 'by hand\n')
+  assert.equal(
+    (await chroot.sh('cat /boot/grub/grub.cfg.mine; rm /boot/grub/grub.cfg.mine')).stdout,
+    'since\n',
+  )
   await chroot.vml(['tx', 'undo', number])
   assert.equal(await menu(), isByHand)
 })
