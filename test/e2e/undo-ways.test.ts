@@ -105,7 +105,7 @@ test('what is in force again through an undo of its undo is in the way, not that
   const refused = await chroot.vml(['tx', 'undo', '1'], failed)
   assert.match(refused.stderr, /lib was changed again by #2 \(/)
   const along = await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
-  assert.match(along.stdout, /^Undo #2, #1\n {2}− {2}lib:all {2}2 {2}purged\n {2}\d+ path/m)
+  assert.match(along.stderr, /^Undo #2, #1\n {2}− {2}lib:all {2}2 {2}purged\n {2}\d+ path/m)
   assert.equal((await chroot.sh('ls /usr/lib/lib /usr/lib/other', failed)).stdout, '')
 })
 
@@ -116,7 +116,7 @@ test('what one of several in one undo cannot take back stays for all of them; wh
   const stays = async (numbers: readonly string[]) => {
     const { status, stdout, stderr } = await chroot.vml(['tx', 'undo', ...numbers], failed)
     assert.equal(status, 3, stderr)
-    return stdout
+    return stderr + stdout
   }
   await chroot.sh('echo a=1 >/etc/x.conf')
   await run('echo a=2 >/etc/x.conf')
