@@ -123,10 +123,8 @@ test('what one of several in one undo cannot take back stays for all of them; wh
   await chroot.sh('echo a=3 >/etc/x.conf')
   await run('echo a=4 >/etc/x.conf')
   const told = await stays(['1', '3'])
-  assert.match(
-    told,
-    /^ {2}no path changes, .*\n {2}stays {2}\/etc\/x\.conf: the same place was changed since/m,
-  )
+  assert.match(told, /^ {2}no path changes, /m)
+  assert.match(told, /^ {2}stays {2}\/etc\/x\.conf: the same place was changed since/m)
   assert.deepEqual(['etc/x.conf', 'etc/x.conf.mine', 'etc/x.conf.old'].map(read), ['a=4\n', 'a=4\n', 'a=1\n'])
   await chroot.sh('cd /etc; echo one >l1; ln l1 l2; ln l1 l3; ln l1 l4')
   await run('cd /etc; rm l1 l2 l3 l4; for n in 1 2 3 4; do echo new$n >l$n; done')
