@@ -7,7 +7,7 @@ import { recover } from '../stage/recover.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import { readJournal, readState } from '../stage/journal.ts'
-import { messageOf, VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { compareRaw, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
@@ -41,11 +41,13 @@ import { endLive, isCaptured } from './live-transaction.ts'
 import { noteAskedProbation } from './probation.ts'
 import { isRemade, regenerateAfter, removeMadeAnew } from './make-anew.ts'
 import {
+  cameAnew,
   changesMadeAnew,
   keepSince,
   leaveSince,
   putBackCopies,
   readSeenBefore,
+  requireMadeAnew,
   type SeenBefore,
   withSeen,
 } from './made-anew.ts'
@@ -142,7 +144,7 @@ async function recoverOnce(parts: TransactionParts, options: RecoveryOptions): P
   const direction = options.backward && (await recordOf()) === undefined ? 'backward' : undefined
   // The machine first, whatever becomes of the logbook.
   const seen = readSeenBefore(parts)
-  const toMakeAnew = beginTakeBack(parts, direction)
+  const toMakeAnew = beginTakeBack(parts, direction, seen)
   const recovery = recover(parts.disk, pathIn(folder, 'journal'), direction)
   const { journal, left } = recovery
   if (left) parts.reporter.warn({ warning: describeLeft(left) })
@@ -207,7 +209,20 @@ async function finishUndo(
   const since = await keepSince(parts, seen)
   const failed = await regenerateAfter('commit', parts, committed.toMakeAnew)
   await leaveSince(parts, since)
+  if (failed.length === 0) failed.push(...(await toldMadeAnew(parts, seen)))
   return [...failed, ...(await provePackagesAfterCrash(parts, committed))]
+}
+
+/** A program that ends well and makes nothing is no success; but nothing is taken back for it any more. */
+async function toldMadeAnew(parts: TransactionParts, seen: SeenBefore): Promise<Validation[]> {
+  try {
+    await requireMadeAnew(parts, seen)
+    return []
+  } catch (error) {
+    if (!isFailure(error, 'proof')) throw error
+    parts.reporter.warn({ warning: error.message })
+    return [{ name: 'made anew', outcome: 'failed', message: error.message }]
+  }
 }
 
 /**
@@ -217,6 +232,7 @@ async function finishUndo(
 function beginTakeBack(
   parts: TransactionParts,
   direction: 'backward' | undefined,
+  seen: SeenBefore,
 ): CommitIntent['toMakeAnew'] {
   const folder = pathIn(openFolder(parts), 'journal')
   const state = readState(folder)
@@ -232,12 +248,12 @@ function beginTakeBack(
   }
   // Half taken back, what lies there may be the old one already.
   if (hadEnded)
-    removeMadeAnew(
-      parts,
-      (readJournal(folder)?.steps ?? []).flatMap(({ kind, path }) =>
+    removeMadeAnew(parts, [
+      ...cameAnew(seen),
+      ...(readJournal(folder)?.steps ?? []).flatMap(({ kind, path }) =>
         kind === 'delete' && isRemade(path) ? [path] : [],
       ),
-    )
+    ])
   return toMakeAnew
 }
 

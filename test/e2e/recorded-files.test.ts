@@ -146,11 +146,17 @@ chmod 755 /usr/sbin/update-grub`)
     await chroot.sh('touch /root/killing')
     await chroot.vml(['tx', 'undo', '1'], failed)
     assert.match(await menu(), /^made\n/)
-    if (!backward) await chroot.sh('echo since >/boot/grub/grub.cfg')
+    if (!backward)
+      await chroot.sh(
+        'echo since >/boot/grub/grub.cfg; rm /boot/initrd.img-6.1.0; mv /usr/sbin/update-initramfs /root; ln -s /bin/true /usr/sbin/update-initramfs',
+      )
     const { stderr } = await chroot.vml(['tx', 'recover', ...(backward ? ['--backward'] : [])])
     assert.equal(/written to since the crash, .* as "\/boot\/grub\/grub\.cfg\.mine"/.test(stderr), !backward)
-    if (backward) assert.equal(await menu(), isByHand)
+    if (backward)
+      assert.equal(`${await menu()}${(await chroot.sh('ls /boot/initrd*', failed)).stdout}`, isByHand)
+    else assert.match(stderr, /"\/boot\/initrd\.img-6\.1\.0" was not made anew: its program ended well/)
   }
+  await chroot.sh('mv /root/update-initramfs /usr/sbin')
   const [undo] = await transactionsOf(chroot)
   assert.equal(undo?.complete, true)
   const number = /^#(\d+) .*undo #1/m.exec((await chroot.vml(['tx', 'list'])).stdout)?.[1] ?? ''
