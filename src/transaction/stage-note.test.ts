@@ -79,10 +79,10 @@ test('of a note with a field that is too long, or with none that can be read, al
     assert.equal(read.title.length, 64 * 1024)
     assert.equal(read.modeReason?.length, 4096)
     assert.deepEqual(
-      { ...read, title: note.title, modeReason: note.modeReason, waiting: undefined },
+      { ...read, title: note.title, modeReason: note.modeReason, waiting: undefined, probation: undefined },
       {
         ...note,
-        waiting: undefined,
+        waiting: undefined, probation: undefined,
       },
     )
 
