@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { isFailure } from '../base/failure.ts'
 import { parseBroken, parseErrors, parseSimulation } from './apt-answers.ts'
 import { describeBroken } from './broken-dependency.ts'
-import { unfinishedPackages } from './dpkg-oracle.ts'
+import { type Consistency, unfinishedPackages } from './dpkg-oracle.ts'
 import { parseVerified, unexpected } from './dpkg-proof.ts'
 
 test('dependencies that are not kept are read with all their alternatives', () => {
@@ -121,4 +121,37 @@ test('what dpkg verified is read, and judged by what was expected', () => {
     () => parseVerified('what\n'),
     (error: unknown) => isFailure(error, 'remote.protocol'),
   )
+})
+
+test('what dpkg and apt said of packages before, too, is not made worse; anything new is', () => {
+  const half = [
+    'The following packages are only half configured, probably due to problems',
+    'configuring them:',
+  ]
+  const gone = ['The following packages are missing the list control file:']
+  const need = (name: string) => ({ package: name, relation: 'Depends', alternatives: [{ name: 'lib' }] })
+  const inconsistent = (...names: readonly string[]) =>
+    ({ consistent: false, broken: names.map(need), sentences: ['Unmet dependencies'] }) as const
+  const consistent = { consistent: true } as const
+  const judged = (
+    [wasAudit, was]: readonly [readonly string[], Consistency],
+    [audit, is]: readonly [readonly string[], Consistency],
+  ) =>
+    unexpected({ audit, consistency: is, differences: [] }, () => true, { audit: wasAudit, consistency: was })
+      ?.sentences
+  const broken = [...half, ' brk   a package']
+  assert.equal(judged([broken, consistent], [[...half, ' brk   of another version'], consistent]), undefined)
+  assert.deepEqual(judged([[], consistent], [broken, consistent]), [`${half[0]}: brk`])
+  assert.deepEqual(judged([broken, consistent], [[...broken, ' joe   a package'], consistent]), [
+    `${half[0]}: joe`,
+  ])
+  assert.deepEqual(judged([broken, consistent], [[...broken, ...gone, ' brk   a package'], consistent]), [
+    `${gone[0]}: brk`,
+  ])
+  assert.deepEqual(judged([[], consistent], [['what else'], consistent]), ['what else'])
+  assert.equal(judged([[], inconsistent('a', 'b')], [[], inconsistent('b')]), undefined)
+  assert.deepEqual(judged([[], consistent], [[], inconsistent('b')]), ['Unmet dependencies'])
+  assert.deepEqual(judged([[], inconsistent('a')], [[], inconsistent('a', 'b')]), [
+    'b : Depends: lib, which is not installed',
+  ])
 })

@@ -4,8 +4,10 @@ import { asRaw, printable, printableText, rawFromBytes } from '../base/raw-text.
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import { commandBytesMax } from '../wire/quote.ts'
 import type { Shell } from '../wire/shell.ts'
+import { type BrokenDependency, describeBroken } from './broken-dependency.ts'
 import { checkStatus, type Consistency } from './dpkg-oracle.ts'
 import { lines } from './package-records.ts'
+import type { PackageCondition } from './package-system.ts'
 
 export interface VerifiedPath {
   readonly path: RawPath
@@ -14,10 +16,7 @@ export interface VerifiedPath {
   readonly difference: 'missing' | 'changed'
 }
 
-export interface DpkgProof {
-  /** What `dpkg --audit` prints, line by line: nothing, on a machine in order. */
-  readonly audit: readonly string[]
-  readonly consistency: Consistency
+export interface DpkgProof extends PackageCondition {
   readonly differences: readonly VerifiedPath[]
 }
 
@@ -33,16 +32,50 @@ export async function proveDpkg(
   shell: Shell,
   { packages, signal }: { readonly packages: readonly string[]; readonly signal?: AbortSignal | undefined },
 ): Promise<DpkgProof> {
-  const audit = await ask(shell, ['--audit'], signal)
+  const audit = await auditDpkg(shell, signal)
   const consistency = await checkStatus(shell, { signal })
   const differences: VerifiedPath[] = []
   for (const some of batches(packages))
     differences.push(...parseVerified(await ask(shell, ['--verify', '--', ...some], signal)))
   return {
-    audit: [...lines(audit)].filter((line) => line !== '' && !isPreface(line)).map(printableText),
+    audit,
     consistency,
     differences,
   }
+}
+
+/** Changes nothing. */
+export async function auditDpkg(shell: Shell, signal: AbortSignal | undefined): Promise<readonly string[]> {
+  const audit = await ask(shell, ['--audit'], signal)
+  return [...lines(audit)].filter((line) => line !== '' && !isPreface(line)).map(printableText)
+}
+
+/**
+ * By what makes two of them the same one: sentences that name their package. dpkg's query.c, audit(): each kind has some lines of text, then a line that is
+ * moved in for each package, with its name and what it is.
+ */
+export function problemsOf(
+  audit: readonly string[],
+): ReadonlyMap<string, { readonly name: string; readonly sentence: string }> {
+  const found = new Map<string, { name: string; sentence: string }>()
+  let kind: string[] = []
+  let isTold = true
+  const tell = (name: string) => {
+    const sentence = `${kind[0] ?? 'dpkg finds it wrong'}${name === '' ? '' : `: ${name}`}`
+    found.set([name, ...kind].join('\n'), { name, sentence })
+    isTold = true
+  }
+  for (const line of audit) {
+    const [, name] = /^ +(\S+)/.exec(line) ?? []
+    if (name !== undefined) tell(name)
+    else {
+      if (isTold) kind = []
+      kind.push(line)
+      isTold = false
+    }
+  }
+  if (!isTold) tell('')
+  return found
 }
 
 /** dpkg's query.c, audit(): said before the first problem while somebody has the lock, and that is we. */
@@ -53,20 +86,33 @@ function isPreface(line: string): boolean {
   )
 }
 
-/** Sentences for what the proof says and nobody expected; none: it holds. `expected` are paths that may differ from the package's. */
+/**
+ * What the proof says and nobody expected, as sentences and paths; undefined: it holds. `expected` are paths that may differ from the package's; what was said
+ * `before`, too, is not made worse.
+ */
 export function unexpected(
   { audit, consistency, differences }: DpkgProof,
   expected: (difference: VerifiedPath) => boolean,
-):
-  | {
-      readonly audit: readonly string[]
-      readonly consistency: Consistency
-      readonly differences: readonly VerifiedPath[]
-    }
-  | undefined {
+  before: PackageCondition = { audit: [], consistency: { consistent: true } },
+): { readonly sentences: readonly string[]; readonly differences: readonly VerifiedPath[] } | undefined {
+  const known = problemsOf(before.audit)
+  const news = [...problemsOf(audit)].flatMap(([key, { sentence }]) => (known.has(key) ? [] : [sentence]))
+  const sentences = [...news, ...inconsistencies(consistency, before.consistency)]
   const found = differences.filter((difference) => !expected(difference))
-  if (audit.length === 0 && consistency.consistent && found.length === 0) return undefined
-  return { audit, consistency, differences: found }
+  return sentences.length + found.length === 0 ? undefined : { sentences, differences: found }
+}
+
+function inconsistencies(now: Consistency, before: Consistency): readonly string[] {
+  if (now.consistent) return []
+  if (before.consistent) return now.sentences.length > 0 ? now.sentences : ['Packages do not stand together']
+  return newlyBroken(now, before).map(describeBroken)
+}
+
+/** What was broken before is not made worse. */
+export function newlyBroken(now: Consistency, before: Consistency): readonly BrokenDependency[] {
+  if (now.consistent) return []
+  const known = new Set(before.consistent ? [] : before.broken.map(describeBroken))
+  return now.broken.filter((each) => !known.has(describeBroken(each)))
 }
 
 /** dpkg(1), "--verify-format": nine signs of which the third stands for the content, or `missing`; `c` for configuration; the path. */

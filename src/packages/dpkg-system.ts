@@ -1,7 +1,14 @@
 // dpkg and apt as a package system: their lists are texts, merged path by path; apt itself judges what a merge gives.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
-import { printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
+import {
+  printable,
+  printableText,
+  rawFromBytes,
+  rawFromString,
+  type RawText,
+  rawToBytes,
+} from '../base/raw-text.ts'
 import type { InstalledPackage } from '../model/packages.ts'
 import { isWithin, joinPath, parseRawPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { pathsOf, underRoot } from './dpkg-database.ts'
@@ -9,7 +16,7 @@ import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
 import { checkStatus, type Consistency } from './dpkg-oracle.ts'
-import { proveDpkg, unexpected } from './dpkg-proof.ts'
+import { auditDpkg, newlyBroken, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import {
   type PackageHost,
@@ -21,7 +28,7 @@ import {
   verifiedOf,
 } from './package-system.ts'
 import { transitionOf } from './package-transitions.ts'
-import type { PackageTransition } from '../model/transaction-record.ts'
+import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 
 export interface DpkgPackages extends PackageState {
   readonly manager: 'dpkg'
@@ -166,15 +173,20 @@ export async function planDpkgUndo(
     extendedStates: extendedStates ?? now.state.extendedStates,
   }
   const transitions = dpkgTransitions(now.state, target)
-  const judged = { ...plan, transitions, listed: async () => await listedThen(now, transitions, undo) }
+  const audit = transitions.length === 0 ? [] : await auditDpkg(host.shell, host.signal)
+  const judged = {
+    ...plan,
+    transitions,
+    before: { audit, consistency: { consistent: true } as const },
+    listed: async () => await listedThen(now, transitions, undo),
+  }
   const consistency = await check(target)
   if (consistency.consistent) return judged
   const before = await checkStatus(host.shell, { signal: host.signal })
-  // What was broken before is not made worse by this.
-  const known = new Set(before.consistent ? [] : before.broken.map(describeBroken))
-  const broken = consistency.broken.filter((each) => !known.has(describeBroken(each)))
+  const broken = newlyBroken(consistency, before)
   return {
     ...judged,
+    before: { audit, consistency: before },
     broken,
     sentences: broken.length === 0 && before.consistent ? consistency.sentences : [],
   }
@@ -226,33 +238,49 @@ async function checkTarget({ shell, state, signal }: PackageHost, target: DpkgSt
 
 async function prove(
   { shell, signal }: PackageHost,
-  { transitions, isExpected }: Parameters<PackageSystem['prove']>[1],
+  { transitions, before, isExpected }: Parameters<PackageSystem['prove']>[1],
 ): Promise<PackageProof> {
   const there = transitions
     .filter(({ to }) => to !== undefined)
     .map(({ name, architecture }) => `${name}:${architecture}`)
   const proof = await proveDpkg(shell, { packages: there, signal })
-  const wrong = unexpected(proof, ({ path, configuration, difference }) =>
-    isExpected({ path, configuration, missing: difference === 'missing' }),
+  const wrong = unexpected(
+    proof,
+    ({ path, configuration, difference }) =>
+      isExpected({ path, configuration, missing: difference === 'missing' }),
+    before,
   )
   if (wrong) {
     const sentence =
-      wrong.audit[0] ??
-      (wrong.consistency.consistent ? undefined : wrong.consistency.sentences[0]) ??
+      wrong.sentences[0] ??
       (wrong.differences[0]
         ? `"${printable(wrong.differences[0].path)}" is not its package's`
         : 'dpkg finds it wrong')
-    const details = { audit: wrong.audit, consistent: wrong.consistency.consistent }
+    const details = { audit: proof.audit, consistent: proof.consistency.consistent }
     return { validations: [], failure: { sentence, details } }
   }
+  const { audit, consistency } = proof
   return {
     validations: [
-      { name: 'dpkg --audit', outcome: 'passed' },
-      { name: 'apt-get check', outcome: 'passed' },
+      passed(
+        'dpkg --audit',
+        [...problemsOf(audit).values()].map(({ name, sentence }) => name || sentence),
+      ),
+      passed('apt-get check', consistency.consistent ? [] : consistency.broken.map(describeBroken)),
       ...verifiedOf('dpkg --verify', there.length, proof.differences),
     ],
   }
 }
+
+/** `known`: what it said before, too. */
+function passed(name: string, known: readonly string[]): Validation {
+  if (known.length === 0) return { name, outcome: 'passed' }
+  const words = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
+  const more = known.length > knownMax ? ' and others' : ''
+  return { name, outcome: 'passed', message: `but for what was so before: ${words}${more}` }
+}
+
+const knownMax = 10
 
 function readIfThere(path: RawText): Buffer | undefined {
   try {

@@ -7,6 +7,7 @@ import type { PackageTransition, Validation } from '../model/transaction-record.
 import type { LockHolder } from '../wire/record-lock.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { BrokenDependency } from './broken-dependency.ts'
+import type { Consistency } from './dpkg-oracle.ts'
 
 /** Where its programs are asked, and its files lie. */
 export interface PackageHost {
@@ -72,6 +73,15 @@ export interface PlannedPackages {
   readonly files: ReadonlyMap<RawPath, Buffer | 'gone'>
   /** Paths of the packages that come back, or get another version, with their names; configuration and folders may be left out. */
   listed(): Promise<ReadonlyMap<RawPath, string>>
+  /** What was said of all packages when it was planned, where a proof afterwards is to tell it from what the undo has made. */
+  readonly before?: PackageCondition
+}
+
+/** What dpkg and apt say of all packages. */
+export interface PackageCondition {
+  /** What `dpkg --audit` prints, line by line: nothing, on a machine in order. */
+  readonly audit: readonly string[]
+  readonly consistency: Consistency
 }
 
 /** A file that is not as its package has it. */
@@ -142,6 +152,7 @@ export interface PackageSystem<State extends PackageState = PackageState> {
     host: PackageHost,
     proof: {
       readonly transitions: readonly PackageTransition[]
+      readonly before?: PackageCondition | undefined
       readonly isExpected: (file: DifferingFile) => boolean
     },
   ): Promise<PackageProof>

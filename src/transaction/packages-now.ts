@@ -3,6 +3,7 @@ import type { PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
 import type {
+  PackageCondition,
   PackageHost,
   PackageRecords,
   PackageState,
@@ -64,6 +65,8 @@ function* pairs(place: Systems, before: PackagesNow, after: PackagesNow) {
 export interface SystemTransitions {
   readonly system: PackageSystem
   readonly transitions: readonly PackageTransition[]
+  /** What the system said of all packages before. */
+  readonly before?: PackageCondition | undefined
 }
 
 export function changedSystems(place: Systems, before: PackagesNow, after: PackagesNow): SystemTransitions[] {

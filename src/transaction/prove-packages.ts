@@ -101,10 +101,11 @@ async function proofOf(
   const validations: Validation[] = []
   const stays = new Set<RawPath>()
   const was = new Set<RawPath>()
-  for (const { system, transitions } of systems) {
+  for (const { system, transitions, before } of systems) {
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
+      before,
       isExpected({ path, configuration, missing }) {
         if (configuration) return true
         if (undone.has(path) && !asBefore.has(path)) return false

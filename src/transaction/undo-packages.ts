@@ -1,24 +1,18 @@
 // What an undo means for the packages, as each package system of the machine plans and judges it.
 import type { RawPath } from '../model/raw-path.ts'
-import type { PackageTransition } from '../model/transaction-record.ts'
 import { asSegments, type Segment } from '../model/tree.ts'
 import type { BrokenDependency } from '../packages/broken-dependency.ts'
-import type { PackageSystem, PlannedPackages } from '../packages/package-system.ts'
+import type { PlannedPackages } from '../packages/package-system.ts'
 import type { OpenLogbook } from '../engine/entries.ts'
 import { fingerprintOf } from './end-stage.ts'
-import { packageHostOf, type PackagesNow, systemOf } from './packages-now.ts'
+import { packageHostOf, type PackagesNow, systemOf, type SystemTransitions } from './packages-now.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { readPackageRecords, type ReadTransaction, sha256Of } from './transaction-entry.ts'
 import type { PlannedContent, PlannedPath, UndoPaths } from './undo-plan.ts'
 import type { Workplace } from './workplace.ts'
 
-export interface SystemUndo {
-  readonly system: PackageSystem
-  readonly transitions: readonly PackageTransition[]
-}
-
 export interface PackageUndo {
-  readonly systems: readonly SystemUndo[]
+  readonly systems: readonly SystemTransitions[]
   /** With the files of databases that are written as a whole. */
   readonly paths: UndoPaths
   /** Names of packages that were changed again since. */
@@ -49,7 +43,7 @@ export async function planPackages(
   const records = []
   for (const { entry } of transactions)
     records.push(await readPackageRecords(logbook.repository, entry, { signal: place.signal }))
-  const systems: SystemUndo[] = []
+  const systems: SystemTransitions[] = []
   const found: { changedSince: string[]; broken: BrokenDependency[]; sentences: string[] } = {
     changedSince: [],
     broken: [],
@@ -69,7 +63,7 @@ export async function planPackages(
         return own.content && (await plannedBytes(contents, own.content))
       },
     })
-    systems.push({ system, transitions: plan.transitions })
+    systems.push({ system, transitions: plan.transitions, before: plan.before })
     lists.push(async () => await withInstallers(state, plan))
     found.changedSince.push(...plan.changedSince)
     found.broken.push(...plan.broken)

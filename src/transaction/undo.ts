@@ -12,7 +12,7 @@ import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { maybeOf } from './maybe-kept.ts'
-import { ownersOf, readPackagesNow } from './packages-now.ts'
+import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -26,7 +26,7 @@ import {
   type UndoPaths,
 } from './undo-plan.ts'
 import { planAlternatives } from './undo-alternatives.ts'
-import { type PackageUndo, planPackages, type SystemUndo } from './undo-packages.ts'
+import { type PackageUndo, planPackages } from './undo-packages.ts'
 import { openUndoView } from './undo-view.ts'
 import { pathIn, type Workplace } from './workplace.ts'
 
@@ -70,7 +70,7 @@ export interface UndoPlan {
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
-  readonly systems: readonly SystemUndo[]
+  readonly systems: readonly SystemTransitions[]
   /** Packages that stay though the transaction brought them, since others need them. */
   readonly keptPackages: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]

@@ -380,3 +380,21 @@ test('an undo that would leave a package without one of its files, or with one o
       assert.equal(await state(), before)
     }
 })
+
+test('another package that is half configured is in the way of no undo, and told as it was before', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish(
+    { name: 'good', version: '1', files: { '/usr/bin/good': '1\n' } },
+    { name: 'brk', version: '1', files: { '/usr/bin/brk': '1\n' }, scripts: { postinst: 'exit 1' } },
+  )
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'good'])
+  await chroot.run(['apt-get', '-y', '-q', 'install', 'brk'], failed)
+  assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
+  const undo = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(undo.status, 0, undo.stderr)
+  assert.match(undo.stdout, /; dpkg --audit ok, but for what was so before: brk; apt-get check ok\n/)
+  assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
+  assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
+})
