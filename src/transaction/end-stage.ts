@@ -31,7 +31,7 @@ import { lowerConflicts } from '../stage/lower-conflicts.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
 import { listEntries, type LoggedEntry, nextEntryNumber, type OpenLogbook } from '../engine/entries.ts'
-import { putBackTaken, takenNotKept, tellTaken } from './held-files.ts'
+import { putBackTaken, takenLogFolders, takenNotKept, tellTaken } from './held-files.ts'
 import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -222,7 +222,10 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   parts.reporter.progress({ phase: 'recording the transaction' })
   const after = await readPackagesNow(parts)
   const { manager, packages } = transitionsOf(parts, before, after)
-  const all = await withOutside(parts, committed.changes, outside)
+  const written = await withOutside(parts, committed.changes, outside)
+  const all = [...written, ...takenLogFolders(parts)].toSorted((one, other) =>
+    compareRaw(one.path, other.path),
+  )
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
     outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)

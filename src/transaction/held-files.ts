@@ -5,8 +5,10 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { PathChange } from '../model/transaction.ts'
 import type { NotKept } from '../model/transaction-record.ts'
 import { isFolder, isLink, isSameThing } from '../stage/commit-disk.ts'
+import { outlineOf } from '../stage/fingerprint.ts'
 import { inHeldFolder } from '../stage/held-folder.ts'
 import { regionOf } from '../stage/keep-folders.ts'
 import { makeFolderLike } from '../stage/stage-folder.ts'
@@ -22,6 +24,8 @@ export const realFolders: readonly RawPath[] = ['/tmp', '/var/tmp', '/var/log'].
 export const unheldFolders: ReadonlySet<string> = new Set(['/var/log/journal'])
 /** Of the folder beside, where VML's own lies on another file system: hidden, so that `rm -rf /tmp/*` leaves it. */
 export const besideName = '.vml-held-'
+
+const logFolder = rawFromString('/var/log') as RawPath
 
 const thingsMax = 20_000
 const timeMaxMs = 5000
@@ -302,18 +306,37 @@ function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
 
 /** For the record of what was committed: no undo brings it back. */
 export function takenNotKept(place: Holder): readonly NotKept[] {
-  return takenNow(place).map((path) => ({
+  return takenForGood(place).map((path) => ({
     path,
     reason: 'it was removed, or moved away, where no stage holds it, by the command or by somebody else',
   }))
 }
 
+/**
+ * Folders of logs that are gone, as changes of the transaction: a service whose package comes back does not make its own, and does not start without it. Their logs are not kept. A redo
+ * removes one only where nothing lies in it.
+ */
+export function takenLogFolders(place: Holder): readonly PathChange[] {
+  return takenOf(place, heldThings(place)).flatMap(({ path, held, status }) =>
+    isFolder(status) && isWithin(path, logFolder)
+      ? [{ path, before: outlineOf(place.libc, held, status) }]
+      : [],
+  )
+}
+
+/** But for folders of logs that held nothing, which the record has: `takenLogFolders`. */
+function takenForGood(place: Holder): readonly RawPath[] {
+  const folders = new Set(takenLogFolders(place).map(({ path }) => path))
+  const others = takenOut(place).filter((path) => !folders.has(path))
+  return takenNow(place).filter((path) => !folders.has(path) || others.some((other) => isWithin(other, path)))
+}
+
 /** At the end of a command that is not thrown away. */
 export function tellTaken(place: TellingHolder): void {
-  const taken = takenNow(place)
+  const taken = takenForGood(place)
   if (taken.length === 0) return
   place.reporter.warn({
-    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back`,
+    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back; folders of logs come back empty`,
   })
 }
 
