@@ -38,7 +38,7 @@ import {
   nextEntryNumber,
   type OpenLogbook,
 } from '../engine/entries.ts'
-import { putBackTaken, takenNotKept, tellTaken } from './held-files.ts'
+import { putBackTaken, takenLogFolders, takenNotKept, tellTaken } from './held-files.ts'
 import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -228,7 +228,10 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   const services = committed.services ?? (await parts.restartServices(queue))
   parts.reporter.progress({ phase: 'recording the transaction' })
   const { after, manager, packages, untold } = await packagesAfter(parts, before)
-  const all = await withOutside(parts, committed.changes, outside)
+  const written = await withOutside(parts, committed.changes, outside)
+  const all = [...written, ...takenLogFolders(parts)].toSorted((one, other) =>
+    compareRaw(one.path, other.path),
+  )
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
     outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)

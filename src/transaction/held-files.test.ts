@@ -121,6 +121,22 @@ test('both names of a file that are gone come back, and what cannot come back st
   assert.equal(readFileSync(kept, 'utf8'), 'in')
 })
 
+test('what a start of the machine took from /tmp does not come back there, and is kept', () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  for (const name of ['tmp/.X0-lock', 'tmp/deep/there', 'var/log/l']) writeFileSync(at(name), name)
+  holdFiles(place, 'command')
+  for (const name of ['tmp/.X0-lock', 'var/log/l']) rmSync(at(name))
+  writeFileSync(join(openFolder(place), 'held/since'), 'another boot')
+  assert.deepEqual(takenNow(place), ['/var/log/l'])
+  assert.deepEqual(putBackTaken(place), ['/var/log/l'])
+  dropHeld(place)
+  assert.deepEqual([existsSync(at('tmp/.X0-lock')), existsSync(at('var/log/l'))], [false, true])
+  const kept = /It is kept as "([^"]+)"/.exec(warnings.join('\n'))?.[1] ?? ''
+  assert.equal(readFileSync(kept, 'utf8'), 'tmp/.X0-lock')
+  assert.equal(lstatSync(at('tmp/deep/there')).nlink, 1)
+})
+
 test('packages are asked for /var/log alone, and more than can be held is told before the command runs', () => {
   using made = machine()
   const { at, place, warnings } = made

@@ -1,11 +1,14 @@
 // What lies in folders that are the real ones in a stage is held by second names while a command runs there: what it takes out of them comes back when its stage is thrown away.
 import { randomBytes } from 'node:crypto'
-import { constants, readlinkSync, rmSync, symlinkSync } from 'node:fs'
+import { constants, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
-import { asRaw, printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
-import { parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
+import { markOf } from '../base/process-mark.ts'
+import { printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { isWithin, parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
+import type { PathChange } from '../model/transaction.ts'
 import type { NotKept } from '../model/transaction-record.ts'
 import { isFolder, isLink, isSameThing } from '../stage/commit-disk.ts'
+import { outlineOf } from '../stage/fingerprint.ts'
 import { inHeldFolder } from '../stage/held-folder.ts'
 import { regionOf } from '../stage/keep-folders.ts'
 import { makeFolderLike } from '../stage/stage-folder.ts'
@@ -21,6 +24,8 @@ export const realFolders: readonly RawPath[] = ['/tmp', '/var/tmp', '/var/log'].
 export const unheldFolders: ReadonlySet<string> = new Set(['/var/log/journal'])
 /** Of the folder beside, where VML's own lies on another file system: hidden, so that `rm -rf /tmp/*` leaves it. */
 export const besideName = '.vml-held-'
+
+const logFolder = rawFromString('/var/log') as RawPath
 
 const thingsMax = 20_000
 const timeMaxMs = 5000
@@ -54,7 +59,7 @@ export function holdFiles(
     const reason = whyNotHeld(place, folder, { ...limits, endMs })
     if (reason !== undefined) reasons.push(`${folder} (${reason})`)
   }
-  place.disk.writeFile(sinceFile(place), 0o600, new Uint8Array())
+  place.disk.writeFile(sinceFile(place), 0o600, Buffer.from(bootNow()))
   if (reasons.length === 0) return
   place.reporter.warn({
     warning: `Not all that lies in ${reasons.join(', ')} can be held: what is removed there, or moved from there into the stage, does not all come back if the stage is thrown away`,
@@ -71,9 +76,11 @@ function whyNotHeld(
   const live = inRoot(place, folder)
   const top = disk.look(live)
   if (top === undefined || !isFolder(top)) return undefined
+  const first = tryMakePlace(place, folder, top)
+  if (first === undefined) return 'the file system refused it'
   let [looks, held, refused, failed] = [0, 0, 0, 0]
   const made: { held: RawPath; mtimeNs: bigint }[] = []
-  const waiting = [{ path: folder, live, held: makePlace(place, folder, top), status: top }]
+  const waiting = [{ path: folder, live, held: first, status: top }]
   try {
     for (const { path, live: from, held: like, status } of waiting) {
       try {
@@ -130,7 +137,7 @@ function isGoing(error: unknown): boolean {
 }
 
 /** Not made yet, but for the folder that it is to stand in: root's alone, since others may not have a second way to their neighbours' files. */
-function makePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath {
+function tryMakePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath | undefined {
   const { disk } = place
   const own = numbered(place, folder)
   const state = disk.look(heldFolder(place))
@@ -138,7 +145,13 @@ function makePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath {
   const beside = below(inRoot(place, folder), `${besideName}${randomBytes(8).toString('hex')}`)
   // First where it is, then it: one that is cut off is found, and removed.
   symlinkSync(rawToBytes(beside), rawToBytes(own))
-  disk.makeFolder(beside, 0o700)
+  try {
+    disk.makeFolder(beside, 0o700)
+  } catch {
+    // Full, or mounted read-only: that is no reason to do nothing.
+    disk.remove(own, 'file')
+    return undefined
+  }
   return below(beside, 'held')
 }
 
@@ -149,7 +162,29 @@ export function takenNow(place: Holder): readonly RawPath[] {
 
 /** What is gone by now, and has no other name: what was only renamed lies somewhere else. By whomever; folders before what lies in them. */
 function takenOut(place: Holder): readonly RawPath[] {
-  return takenOf(place, heldThings(place)).map(({ path }) => path)
+  const isCleaned = cleanedBy(place)
+  return takenOf(place, heldThings(place)).flatMap(({ path }) => (isCleaned(path) ? [] : [path]))
+}
+
+/** A start of the machine empties /tmp: what is gone from there by then was taken by nobody, or nobody can tell. */
+function cleanedBy(place: Holder): (path: RawPath) => boolean {
+  const since = readIfThere(sinceFile(place))
+  const isAnew = since !== undefined && since.toString('latin1') !== bootNow()
+  return (path) => isAnew && isWithin(path, realFolders[0] ?? path)
+}
+
+function readIfThere(path: RawPath): Buffer | undefined {
+  try {
+    return readFileSync(rawToBytes(path))
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** random(4): another one with each start of the kernel. */
+function bootNow(): string {
+  return markOf(process.pid)?.boot ?? 'unknown'
 }
 
 function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
@@ -188,13 +223,14 @@ export function letGoOfWhatIsThere(place: Holder): void {
 
 /**
  * Before a stage is thrown away, whose layers may hold the only copy: what was taken out of the real folders has its own name again, the same file with all that was written to it.
- * Nothing that stands there meanwhile is replaced. What cannot be put back stays held, and it is told where. Once more after a crash it does the rest. Gives what is back.
+ * Nothing that stands there meanwhile is replaced. What cannot be put back stays held, and it is told where; so does what was in /tmp before the machine was started anew. Once more after a crash it does the rest. Gives what is back.
  */
 export function putBackTaken(place: TellingHolder): readonly RawPath[] {
   tellNotHeld(place)
   const taken = takenOf(place, heldThings(place))
   const failed: HeldThing[] = []
-  for (const thing of taken) if (!isPutBack(place, thing)) failed.push(thing)
+  const isCleaned = cleanedBy(place)
+  for (const thing of taken) if (isCleaned(thing.path) || !isPutBack(place, thing)) failed.push(thing)
   const back = taken.filter((thing) => !failed.includes(thing))
   for (const { path, status } of back.toReversed())
     if (isFolder(status)) trySetMtime(place, path, status.mtimeNs)
@@ -257,29 +293,50 @@ function trySetMtime(place: Holder, path: RawPath, mtimeNs: bigint): void {
 /** Nothing of it is removed with the stage from here on. */
 function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
   const apart = pathIn(place.state, `held-${randomBytes(4).toString('hex')}`)
+  const own = heldFolder(place)
   const moved = failed.map(({ held }) =>
-    held.startsWith(`${heldFolder(place)}/`) ? `${apart}${held.slice(heldFolder(place).length)}` : held,
+    held.startsWith(`${own}/`) ? below(apart, held.slice(own.length + 1)) : held,
   )
+  letGoOfWhatIsThere(place)
   place.disk.rename(heldFolder(place), apart)
   place.reporter.warn({
-    warning: `${listed(failed.map(({ path }) => path))}: removed meanwhile, or moved into the stage, and could not be put back, since something else is in the way. It is kept as ${listed(moved.map((path) => asRaw(path)))}: take it from there, then remove that folder`,
+    warning: `${listed(failed.map(({ path }) => path))}: removed meanwhile, or moved into the stage, and not put back, since something else is in the way, or the machine was started anew. It is kept as ${listed(moved)}: take from there what is needed, then remove that folder`,
   })
 }
 
 /** For the record of what was committed: no undo brings it back. */
 export function takenNotKept(place: Holder): readonly NotKept[] {
-  return takenNow(place).map((path) => ({
+  return takenForGood(place).map((path) => ({
     path,
     reason: 'it was removed, or moved away, where no stage holds it, by the command or by somebody else',
   }))
 }
 
+/**
+ * Folders of logs that are gone, as changes of the transaction: a service whose package comes back does not make its own, and does not start without it. Their logs are not kept. A redo
+ * removes one only where nothing lies in it.
+ */
+export function takenLogFolders(place: Holder): readonly PathChange[] {
+  return takenOf(place, heldThings(place)).flatMap(({ path, held, status }) =>
+    isFolder(status) && isWithin(path, logFolder)
+      ? [{ path, before: outlineOf(place.libc, held, status) }]
+      : [],
+  )
+}
+
+/** But for folders of logs that held nothing, which the record has: `takenLogFolders`. */
+function takenForGood(place: Holder): readonly RawPath[] {
+  const folders = new Set(takenLogFolders(place).map(({ path }) => path))
+  const others = takenOut(place).filter((path) => !folders.has(path))
+  return takenNow(place).filter((path) => !folders.has(path) || others.some((other) => isWithin(other, path)))
+}
+
 /** At the end of a command that is not thrown away. */
 export function tellTaken(place: TellingHolder): void {
-  const taken = takenNow(place)
+  const taken = takenForGood(place)
   if (taken.length === 0) return
   place.reporter.warn({
-    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back`,
+    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back; folders of logs come back empty`,
   })
 }
 
@@ -341,8 +398,8 @@ function outermost(paths: readonly RawPath[]): readonly RawPath[] {
   return paths.filter((path) => !all.has(parentPath(path)))
 }
 
-function listed(paths: readonly Parameters<typeof printable>[0][]): string {
-  const some = outermost(paths as readonly RawPath[])
+function listed(paths: readonly RawPath[]): string {
+  const some = outermost(paths)
   const left = some.length - toldMax
   const names = some.slice(0, toldMax).map((path) => `"${printable(path)}"`)
   return `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}`

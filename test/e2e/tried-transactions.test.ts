@@ -142,6 +142,28 @@ test('what a command takes out of folders that no stage holds comes back with wh
   await chroot.sh('umount /tmp')
 })
 
+test('a folder of logs that a package removes with itself is there again where that failed, and after an undo', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const postrm = 'if [ "$1" = purge ]; then rm -rf /var/log/named; [ ! -e /etc/fail ] || exit 1; fi'
+  const files = { '/usr/sbin/named': '1\n', '/var/log/named': { folderMode: 0o2775 } }
+  await archive.publish({ name: 'named', version: '1', files, scripts: { postrm } })
+  await chroot.run(['apt-get', '-y', '-q', 'install', 'named'])
+  const folder = async () => (await chroot.sh('stat -c "%a %U" /var/log/named; ls /var/log/named')).stdout
+  await chroot.sh('touch /etc/fail; echo mine >/var/log/named/l')
+  const purge = ['apt-get', '-y', '-qq', 'purge', 'named']
+  const cut = await chroot.vml(['tx', 'try', '--', ...purge], failed)
+  assert.match(cut.stderr, /"\/var\/log\/named": .* put back/)
+  assert.equal(await folder(), '2775 root\nl\n')
+  await chroot.sh('rm /etc/fail')
+  const made = await chroot.vml(['tx', 'run', '--', ...purge])
+  assert.match(made.stderr, /Not kept: "\/var\/log\/named".* come back empty/)
+  const number = /^#(\d+):/m.exec(made.stderr + made.stdout)?.[1] ?? ''
+  const undone = await chroot.vml(['tx', 'undo', number])
+  assert.match(undone.stdout + undone.stderr, /dpkg --verify ok/)
+  assert.equal(await folder(), '2775 root\n')
+})
+
 test('C03: what was changed below what was tried is never overwritten by its commit', async () => {
   const chroot = await plainMachine()
   await chroot.sh('echo one >/etc/shared; echo one >/etc/other')
