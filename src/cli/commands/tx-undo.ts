@@ -14,6 +14,7 @@ import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../..
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
+import { workOn } from '../command-on.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
 import { printNeeds } from '../print-tried.ts'
@@ -23,7 +24,7 @@ import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
 import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
-import { type TakeBack, typedCommand } from '../take-back.ts'
+import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
@@ -58,32 +59,40 @@ export const undo = defineCommand({
     { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
   ],
   async run(context, { operands, options }) {
-    const { toBefore } = options
-    if (operands.length > 0 && toBefore !== undefined)
-      throw new VmlError('usage', 'Cannot take transactions and --to-before at once', {
-        hint: `Give one of them: --to-before ${toBefore} takes along all that came after it`,
-      })
-    if (operands.length === 0 && toBefore === undefined)
-      throw new VmlError('usage', 'Cannot tell which transaction to take back', {
-        hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
-      })
-    const choose = (listed: readonly ListedTransaction[]) => {
-      if (toBefore !== undefined) {
-        const first = findTransaction(listed, toBefore)
-        const chosen = fromThen(listed, first)
-        return {
-          subject: chosen.map(({ entry }) => entry),
-          transactions: chosen,
-          title: undoToBeforeTitle(first.entry),
-        }
-      }
-      const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
-      for (const one of chosen) requireNotUndone(one, listed)
-      return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
-    }
-    return await takeBack(context, { kind: 'undo', typed: operands, choose, options })
+    return await workOn(context, options.on, async (named) => await runUndoCommand(named, operands, options))
   },
 })
+
+async function runUndoCommand(
+  context: Context,
+  operands: readonly string[],
+  options: TakeBackOptions,
+): Promise<number | void> {
+  const { toBefore } = options
+  if (operands.length > 0 && toBefore !== undefined)
+    throw new VmlError('usage', 'Cannot take transactions and --to-before at once', {
+      hint: `Give one of them: --to-before ${toBefore} takes along all that came after it`,
+    })
+  if (operands.length === 0 && toBefore === undefined)
+    throw new VmlError('usage', 'Cannot tell which transaction to take back', {
+      hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
+    })
+  const choose = (listed: readonly ListedTransaction[]) => {
+    if (toBefore !== undefined) {
+      const first = findTransaction(listed, toBefore)
+      const chosen = fromThen(listed, first)
+      return {
+        subject: chosen.map(({ entry }) => entry),
+        transactions: chosen,
+        title: undoToBeforeTitle(first.entry),
+      }
+    }
+    const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
+    for (const one of chosen) requireNotUndone(one, listed)
+    return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
+  }
+  return await takeBack(context, { kind: 'undo', typed: operands, choose, options })
+}
 
 export const redo = defineCommand({
   description: 'Brings back a transaction that was taken back: the undo of its undo.',
@@ -103,7 +112,11 @@ export const redo = defineCommand({
         hint: 'Nothing was changed. vml tx list shows what was',
       })
     }
-    return await takeBack(context, { kind: 'redo', typed: [typed], choose, options })
+    return await workOn(
+      context,
+      options.on,
+      async (named) => await takeBack(named, { kind: 'redo', typed: [typed], choose, options }),
+    )
   },
 })
 
