@@ -17,9 +17,10 @@ import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
 import { workOn } from '../command-on.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
+import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
-import { asNotes } from '../output.ts'
+import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
 import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
@@ -162,6 +163,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   else {
     printUndoPlan(out, plan, told)
     printNeeds(told, undoNeeds(run, plan))
+    if (options.dryRun) printUnasked(told, opened.unasked())
   }
   printPinned(told, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
@@ -193,6 +195,13 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus
+}
+
+function printUnasked(told: Output, packages: readonly string[]): void {
+  if (packages.length > 0)
+    told.line(
+      `  not asked: whether a snapshot service still has ${plural(packages.length, 'package')}; vml tx check --snapshots asks`,
+    )
 }
 
 interface PlannedTakeBack extends AsyncDisposable {
