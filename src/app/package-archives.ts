@@ -69,6 +69,10 @@ export function configuredSources(asking: Asking): PackageSources | undefined {
 }
 
 export interface ReferencedContents extends AsyncDisposable {
+  /** Fails as `read` does where its package is gone. Only pools are asked: a service is asked when something is fetched. */
+  require(reference: Reference): Promise<void>
+  /** Packages that no pool has, of those that were required: what services have was not asked. */
+  unasked(): readonly string[]
   /** Compared with its hash. `integrity.missing` where no source has it any more. */
   read(reference: Reference, sha256: string): Promise<Buffer>
 }
@@ -87,7 +91,15 @@ export function openReferencedContents({
   let folder: string | undefined
   let sources: PackageSources | undefined
   const fetched = new Map<string, FetchedContents>()
+  const whereIs = packageLook(asking, { services: false })
+  const unasked = new Set<string>()
   return {
+    unasked: () => [...unasked],
+    async require(reference) {
+      const where = await whereIs(reference)
+      if (where === 'gone') throw gone(reference, 'no source has the package any more')
+      if (where === 'not asked') unasked.add(keyOf(reference))
+    },
     async read(reference, sha256) {
       const key = keyOf(reference)
       folder ??= await mkdtemp(join(state, 'fetched-'))
@@ -103,18 +115,47 @@ export function openReferencedContents({
       const file = found.files.get(sha256)
       if (file !== undefined) return await readFile(file)
       const why = found.lost.find((one) => one.sha256 === sha256)?.reason ?? 'it was not asked for'
-      throw new VmlError(
-        'integrity.missing',
-        `Cannot get "${printable(reference.inside)}" of ${reference.package} ${reference.version}: ${why}`,
-        {
-          details: { package: reference.package, version: reference.version, from: reference.from },
-          hint: `Nothing was changed. It came from ${reference.from}; see pools and snapshots in /etc/vml/config.toml`,
-        },
-      )
+      throw gone(reference, why)
     },
     async [Symbol.asyncDispose]() {
       if (folder !== undefined) await rm(folder, { recursive: true, force: true })
     },
+  }
+}
+
+function gone({ package: name, version, inside, from }: Reference, why: string): VmlError {
+  return new VmlError(
+    'integrity.missing',
+    `Cannot get "${printable(inside)}" of ${name} ${version}: ${why}`,
+    {
+      details: { package: name, version, from },
+      hint: `Nothing was changed. It came from ${from}; see pools and snapshots in /etc/vml/config.toml`,
+    },
+  )
+}
+
+/** `not asked`: no pool has it, and a service that may was not asked. */
+export type PackageWhereabouts = 'there' | 'gone' | 'not asked'
+
+/** Whether the package of a reference can still be had. Each package is looked for once. */
+export function packageLook(
+  asking: Asking,
+  { services }: { readonly services: boolean },
+): (reference: Reference) => Promise<PackageWhereabouts> {
+  const { settings } = asking
+  const snapshots = services ? settings.snapshots : []
+  const otherwise = settings.snapshots.length > snapshots.length ? 'not asked' : 'gone'
+  const known = new Map<string, PackageWhereabouts>()
+  let sources: PackageSources | undefined
+  return async (reference) => {
+    const key = keyOf(reference)
+    const before = known.get(key)
+    if (before !== undefined) return before
+    const { package: name, architecture, version } = reference
+    sources ??= openSources({ ...asking, settings: { ...settings, snapshots } })
+    const found = (await sources.find({ name, architecture, version })) ? 'there' : otherwise
+    known.set(key, found)
+    return found
   }
 }
 

@@ -11,6 +11,8 @@ import { systemFolder } from './system-logbook.ts'
 
 export interface RecordedContents extends AsyncDisposable {
   readonly contents: TransactionContents
+  /** See `ReferencedContents`. */
+  unasked(): readonly string[]
 }
 
 /** `folder`: where packages that are fetched lie meanwhile. */
@@ -32,9 +34,11 @@ export function openRecordedContents({
       transactions,
       pinned: (sha256) => pinPath({ state: pathIn(rootPath, systemFolder) }, sha256),
       applyDelta: (delta, base) => applyDelta({ delta, base }),
+      requirePackage: async (reference) => await fetched.require(reference),
       fromPackage: async (reference, sha256) => await fetched.read(reference, sha256),
       signal: asking.context.signal,
     }),
+    unasked: () => fetched.unasked(),
     [Symbol.asyncDispose]: async () => await fetched[Symbol.asyncDispose](),
   }
 }

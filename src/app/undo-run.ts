@@ -20,6 +20,8 @@ export interface OpenUndo extends AsyncDisposable {
   stateHooks(): readonly StateHook[]
   /** Exact versions of packages, as files that a stage sees until this is disposed of: see `fetchOldPackages`. */
   oldPackages(wanted: readonly WantedPackage[]): Promise<readonly string[]>
+  /** Packages that a plan needs and no pool has, where services were not asked for them. */
+  unasked(): readonly string[]
   readonly listed: readonly ListedTransaction[]
 }
 
@@ -64,6 +66,7 @@ export async function openUndoRun(
     listed,
     stateHooks,
     oldPackages,
+    unasked: () => recorded.unasked(),
     [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
   }
 }

@@ -6,6 +6,7 @@ import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
 import { entryName } from '../engine/entries.ts'
+import { textOn } from './command-on.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
 import type { Output } from './output.ts'
@@ -54,7 +55,7 @@ export function printRecorded(
 ): void {
   const { created, changed, deleted } = document.counts
   out[say](
-    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: vml tx undo ${number}${machine === undefined ? '' : ` --on ${machine}`}`,
+    `#${number}: ${created} created, ${changed} changed, ${deleted} deleted; ${formatBytes(document.storedBytes)} kept. To take it back: ${textOn(`vml tx undo ${number}`, machine)}`,
   )
   const seenTo = document.services.filter(({ outcome }) => outcome === 'done')
   if (seenTo.length > 0)
@@ -65,7 +66,7 @@ export function printRecorded(
     for (const bad of notPassed(document.validations)) out.note(`Live: ${describeValidation(bad)}`)
   if (!document.complete)
     out[say](
-      `Incomplete: ${plural(document.gaps.length, 'pre-image')} could not be kept; vml tx show ${number} names them`,
+      `Incomplete: ${plural(document.gaps.length, 'pre-image')} could not be kept; ${textOn(`vml tx show ${number}`, machine)} names them`,
     )
 }
 

@@ -6,6 +6,7 @@ import { recoverRemote, describeRemoteRecovered } from '../transaction/remote-re
 import { remoteUndoNeeds } from '../transaction/remote-space.ts'
 import { planRemoteUndo, runRemoteUndo } from '../transaction/remote-undo.ts'
 import { isNothing } from '../transaction/run-undo.ts'
+import { textOn } from './command-on.ts'
 import type { Context } from './command.ts'
 import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
@@ -65,7 +66,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     validations: document.validations,
   })
   out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
-  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number} --on ${name}`)
+  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: ${textOn(`vml tx undo ${number}`, name)}`)
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus

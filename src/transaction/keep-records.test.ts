@@ -35,6 +35,7 @@ import { pruneMarksOf, runPruning } from '../engine/prune.ts'
 import { planRemove } from '../engine/remove.ts'
 import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
 import { recordChanges } from './record-changes.ts'
+import { type MeasuredRecord, recordsGoing } from './records-going.ts'
 import { openTransactionContents } from './transaction-contents.ts'
 
 /** What happens to the files 0 to 3; a version of 0 is none. */
@@ -126,6 +127,58 @@ test('a file that is written into while a transaction runs is found by the next,
   } finally {
     rmSync(folder, { recursive: true })
   }
+})
+
+const measured: fc.Arbitrary<MeasuredRecord[]> = fc
+  .array(
+    fc.record({
+      bytes: fc.oneof(fc.nat({ max: 20 }), fc.nat({ max: 1500 })),
+      canGo: fc.oneof({ weight: 4, arbitrary: fc.constant(true) }, fc.constant(false)),
+    }),
+    { maxLength: 60 },
+  )
+  .map((records) => records.map((one, at) => ({ ...one, isSpared: at === 0 })))
+
+test('of records beyond their budget none goes that need not, a small one only after all large ones, and never the newest', () => {
+  const limit = 1000
+  fc.assert(
+    fc.property(measured, (newestFirst) => {
+      const going = recordsGoing(newestFirst, limit)
+      const newest = newestFirst[0]?.bytes ?? 0
+      const room = Math.max(limit - newest, limit / 10)
+      const places = [...newestFirst.keys()]
+      const able = places.filter((at) => at > 0 && newestFirst[at]?.canGo)
+      const bytesOf = (some: readonly number[]) =>
+        some.reduce((sum, at) => sum + (newestFirst[at]?.bytes ?? 0), 0)
+      const isSmall = (at: number) => bytesOf([at]) < limit / 100
+      const staying = able.filter((at) => !going.has(at))
+      const upTo = (at: number) => places.filter((each) => each > 0 && each <= at && !going.has(each))
+      assert.ok([...going].every((at) => able.includes(at)))
+      assert.ok(staying.length === 0 || bytesOf(upTo(staying.at(-1) ?? 0)) <= room, 'what stays has room')
+      const last = [...going].at(-1)
+      const needed = Math.max(last ?? 0, staying.at(-1) ?? 0)
+      assert.ok(
+        last === undefined || bytesOf([...upTo(needed), last]) > room,
+        'with the last that went it has none',
+      )
+      const large = able.filter((at) => !isSmall(at))
+      const oldestStaying = large.findLast((at) => !going.has(at)) ?? 0
+      assert.ok(
+        large.every((at) => !going.has(at) || at > oldestStaying),
+        'of large ones the oldest go first',
+      )
+      if (bytesOf(able.filter(isSmall)) <= limit / 2 && oldestStaying > 0)
+        assert.ok(![...going].some(isSmall), 'no small one goes while a large one stays')
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+test('of two large ones after many small ones the older large one goes alone', () => {
+  const small = Array.from({ length: 25 }, () => ({ bytes: 9, isSpared: false, canGo: true }))
+  const large = { bytes: 700, isSpared: false, canGo: true }
+  const records = [{ ...large, isSpared: true }, large, ...small]
+  assert.deepEqual([...recordsGoing(records, 1000)], [1])
 })
 
 async function play(steps: readonly Step[], limitBytes: number) {

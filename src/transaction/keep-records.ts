@@ -7,6 +7,7 @@ import { type ChainedChange, followDeltas } from './delta-chains.ts'
 import { entryName, type OpenLogbook } from '../engine/entries.ts'
 import { transactionEntries } from './transactions.ts'
 import { dropPins, listPins, notePins } from './pins.ts'
+import { goingOrder, type MeasuredRecord, recordsGoing } from './records-going.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransactionsOf } from './transaction-entry.ts'
@@ -107,8 +108,8 @@ async function renewed(
 const roundsMax = 10
 
 /**
- * The oldest lose their pre-images; the newest, and the newest that somebody made, keeps them whatever it takes, since it is the one that is
- * regretted; so do those before it that take little beside the budget.
+ * The oldest lose their pre-images, small ones after large ones; the newest, and the newest that somebody made, keeps them whatever it takes, since it is
+ * the one that is regretted; so do those before it that take little beside the budget.
  */
 async function fitRecords(
   keeping: RecordKeeping,
@@ -117,7 +118,8 @@ async function fitRecords(
   const { place, logbook } = keeping
   const used = await usedBytes()
   if (used <= limitBytes) {
-    if (used > limitBytes * announcedShare) await announce(keeping, limitBytes)
+    if (used > limitBytes * announcedShare)
+      await announce(keeping, await readTransactions(keeping), limitBytes)
     return
   }
   for (let round = 0; round < roundsMax; round++) {
@@ -144,17 +146,20 @@ async function fitRecords(
 
 const howToKeep = 'vml copy keeps them elsewhere; budget in /etc/vml/config.toml raises it'
 
-/** One large change does not take the whole history with it: what is older has so much of the budget, whatever the newest takes. */
-const olderShare = 0.1
-
 /** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
 const announcedShare = 0.9
 
-async function announce(keeping: RecordKeeping, limitBytes: number): Promise<void> {
-  const oldest = (await readTransactions(keeping)).find(hasContents)
-  if (oldest)
-    keeping.place.reporter.warn({
-      warning: `Records take nearly all of their budget of ${bytesText(limitBytes)}: the pre-images of ${entryName(oldest.entry)} go next. ${howToKeep}`,
+async function announce(
+  { place, logbook }: RecordKeeping,
+  transactions: readonly ReadTransaction[],
+  limitBytes: number,
+): Promise<void> {
+  const newestFirst = transactions.toReversed()
+  const [next] = goingOrder(await measured(logbook, newestFirst, limitBytes, place.signal), limitBytes)
+  const record = next === undefined ? undefined : newestFirst[next]
+  if (record)
+    place.reporter.warn({
+      warning: `Records take nearly all of their budget of ${bytesText(limitBytes)}: the pre-images of ${entryName(record.entry)} go next. ${howToKeep}`,
     })
 }
 
@@ -163,28 +168,35 @@ function bytesText(bytes: number): string {
 }
 
 async function tooMuch(
-  { repository }: OpenLogbook,
+  logbook: OpenLogbook,
   transactions: readonly ReadTransaction[],
   limitBytes: number,
   signal: AbortSignal | undefined,
 ): Promise<ReadTransaction[]> {
+  const newestFirst = transactions.toReversed()
+  const going = recordsGoing(await measured(logbook, newestFirst, limitBytes, signal), limitBytes)
+  return newestFirst.filter((_, at) => going.has(at)).toReversed()
+}
+
+async function measured(
+  { repository }: OpenLogbook,
+  newestFirst: readonly ReadTransaction[],
+  limitBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<readonly MeasuredRecord[]> {
   const { openGrowth } = await import('../store/entry-sizes.ts')
   const growth = await openGrowth(repository, { signal })
-  const newestFirst = transactions.toReversed()
   const made = newestFirst.findIndex(({ document }) => document.source !== 'hand')
-  const going: ReadTransaction[] = []
-  let sparedBytes = 0
-  let otherBytes = 0
+  const records: MeasuredRecord[] = []
+  let newerBytes = 0
   for (const [at, transaction] of newestFirst.entries()) {
     // A line that somebody edits since takes nothing from the last upgrade.
-    const isSpared = at === 0 || (at === made && sparedBytes + otherBytes <= limitBytes)
+    const isSpared = at === 0 || (at === made && newerBytes <= limitBytes)
     const bytes = (await growth.add(transaction.entry.snapshot.tree)) ?? 0
-    if (isSpared) sparedBytes += bytes
-    else otherBytes += bytes
-    const left = Math.max(limitBytes - sparedBytes, limitBytes * olderShare)
-    if (otherBytes > left && !isSpared && hasContents(transaction)) going.unshift(transaction)
+    newerBytes += bytes
+    records.push({ bytes, isSpared, canGo: hasContents(transaction) })
   }
-  return going
+  return records
 }
 
 function hasContents({ changes }: ReadTransaction): boolean {

@@ -242,7 +242,7 @@ export async function dropRemote(
         'conflict',
         `Cannot remove the stage on ${machine.name}: a process in it does not end`,
         {
-          hint: 'Nothing of it was committed. End it there, then vml tx recover',
+          hint: `Nothing of it was committed. End it there, then vml tx recover --on ${machine.name}`,
         },
       )
   }

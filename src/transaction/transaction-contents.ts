@@ -20,6 +20,8 @@ export interface ContentParts {
   applyDelta(delta: Uint8Array, base: Uint8Array): Buffer
   /** A file of a package of a source that does not forget. */
   fromPackage(reference: Extract<PreImage, { kind: 'reference' }>, sha256: string): Promise<Buffer>
+  /** Fails as `fromPackage` does where it is known that the package is gone; fetches nothing. */
+  requirePackage?(reference: Extract<PreImage, { kind: 'reference' }>): Promise<void>
   /** Files of this host are none of the machine's: no path of it is looked at here. */
   readonly isElsewhere?: boolean
   readonly signal?: AbortSignal | undefined
@@ -131,6 +133,7 @@ export function openTransactionContents(parts: ContentParts): TransactionContent
       if (preImage.kind !== 'delta') {
         const why = neverHad(preImage)
         if (why !== undefined) throw lost(entry, path, why)
+        if (preImage.kind === 'reference') await parts.requirePackage?.(preImage)
         return
       }
       const pin = parts.pinned(preImage.base)

@@ -72,7 +72,30 @@ test('what a package of a pool gives is referred to, and an undo gets it from th
   assert.equal(refused.status, 20)
   assert.match(refused.stderr, /no source has the package any more/)
   assert.equal(await sum(chroot), two)
+  const tried = await chroot.vml(['tx', 'undo', '2', '--dry-run'], { mayFail: true })
+  assert.equal(tried.status, 20, 'the plan does not promise what cannot be had')
+  const gone = await chroot.vml(['tx', 'check'], { mayFail: true })
+  assert.equal(gone.status, 1)
+  assert.match(
+    gone.stdout,
+    /^2 transactions; none lacks anything\nNo source has tiny-program 1 any more, which #2 needs: it came from pool \/srv\/pool\n$/,
+  )
 
+  await chroot.sh('mv /srv/elsewhere /srv/pool')
+  assert.equal((await chroot.vml(['tx', 'check'])).stdout, '2 transactions; none lacks anything\n')
+  await chroot.sh('cat >>/etc/vml/config.toml', {
+    input: 'snapshots = ["http://127.0.0.1:9/archive/debian"]\n',
+  })
+  await chroot.sh('mv /srv/pool /srv/elsewhere')
+  assert.match(
+    (await chroot.vml(['tx', 'undo', '2', '--dry-run'])).stdout,
+    /not asked: whether a snapshot service still has 1 package/,
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'check'])).stderr,
+    /Not asked: whether snapshot services still have 1 package; --snapshots asks/,
+  )
+  assert.equal((await chroot.vml(['tx', 'check', '--snapshots'], { mayFail: true })).status, 1)
   await chroot.sh('mv /srv/elsewhere /srv/pool')
   await chroot.vml(['tx', 'undo', '2'])
   assert.equal(await sum(chroot), one)

@@ -255,3 +255,30 @@ test('with a logbook that is read only nothing is run that would have to be reco
   )
   assert.equal((await chroot.vml(['tx', 'recover'])).stderr, 'Nothing was left behind\n')
 })
+
+test('where the logbook is away, apt and dpkg go on and say once that nothing is recorded', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'x\n' } })
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'run', '--', 'touch', '/etc/one'])
+  await chroot.sh('mv /var/lib/vml/logbook /var/lib/vml/away')
+  const says = async (words: readonly [string, ...string[]], program: string) => {
+    const { status, stdout, stderr } = await chroot.run(words)
+    assert.equal(status, 0, stderr)
+    const told = `${stdout}${stderr}`
+    assert.equal(told.match(/^vml: /gm)?.length, 1, told)
+    assert.ok(
+      told.includes(
+        `vml: Cannot find the logbook of this machine: "/var/lib/vml/logbook" is gone\n     ${program} goes on without VML; this change is not recorded. Mount it, or put it back at its place. `,
+      ),
+      told,
+    )
+    assert.doesNotMatch(told, /Nothing was changed/)
+  }
+  await says(['apt-get', '-y', '-q', 'install', 'joe'], 'apt')
+  await says(['dpkg', '-r', 'joe'], 'dpkg')
+  await chroot.sh('mv /var/lib/vml/away /var/lib/vml/logbook')
+  const taken = await chroot.run(['apt-get', '-y', '-q', 'install', 'joe'])
+  assert.match(`${taken.stdout}${taken.stderr}`, /To take it back: vml tx undo \d+/)
+})

@@ -2,10 +2,16 @@
 import { recordKeepingOf } from '../../app/record-keeping.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { checkPins } from '../../transaction/check-pins.ts'
-import { entryName } from '../../engine/entries.ts'
-import { type ListedTransaction, listTransactions } from '../../transaction/transactions.ts'
+import { machineSettings } from '../../app/machine-settings.ts'
+import { printableText } from '../../base/raw-text.ts'
+import { entryName, type LoggedEntry } from '../../engine/entries.ts'
+import { versionKey } from '../../packages/dpkg-records.ts'
+import type { Reference } from '../../packages/package-references.ts'
+import { type ReadTransaction, readTransactionsOf } from '../../transaction/transaction-entry.ts'
+import type { Shell } from '../../wire/shell.ts'
+import { listTransactions } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
-import { defineCommand } from '../command.ts'
+import { type Context, defineCommand, flag } from '../command.ts'
 import { plural } from '../format.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
 
@@ -14,9 +20,12 @@ const namesMax = 20
 
 export const check = defineCommand({
   description:
-    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list; the status is 1 where something was found that was not known before. Then the budget is seen to. The logbook itself is checked by vml check.',
+    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list; the status is 1 where something was found that was not known before. Packages that records refer to are looked for in the pools; where one is gone, it is told each time, with status 1. Then the budget is seen to. The logbook itself is checked by vml check.',
   operands: [],
-  options: { budget: budgetOption },
+  options: {
+    budget: budgetOption,
+    snapshots: flag('--snapshots', 'ask snapshot services, too, whether they still have the packages'),
+  },
   examples: [
     {
       line: 'sudo vml tx check --budget 500M',
@@ -34,6 +43,19 @@ export const check = defineCommand({
     const found = await checkPins(recordKeepingOf(parts), { all: true })
     await parts.afterRecord?.()
     const listed = await listTransactions(logbook, { signal, reporter })
+    const references = await lookForPackages(
+      context,
+      await readTransactionsOf(
+        logbook.repository,
+        listed.map(({ entry }) => entry),
+        { signal },
+      ),
+      {
+        shell: parts.shell,
+        services: options.snapshots,
+      },
+    )
+    const { gone, unasked } = references
     const incomplete = listed.filter(({ document }) => !document.complete && !isDropped(document))
     const dropped = listed.filter(({ document }) => isDropped(document))
     const numbers = (some: typeof listed) => some.map(({ entry }) => entry.number ?? null)
@@ -43,27 +65,80 @@ export const check = defineCommand({
       found,
       incomplete: numbers(incomplete),
       dropped: numbers(dropped),
+      packages_gone: gone.map(({ reference: { package: name, version, architecture, from }, needing }) => ({
+        package: name,
+        version,
+        architecture,
+        from,
+        transactions: needing.map((entry) => entry.number ?? null),
+      })),
+      packages_not_asked: unasked,
     })
     out.line(
       [
         plural(listed.length, 'transaction'),
         incomplete.length === 0
           ? 'none lacks anything'
-          : `${incomplete.length} incomplete: ${namesOf(incomplete)}`,
+          : `${incomplete.length} incomplete: ${namesOf(incomplete.map(({ entry }) => entry))}`,
         ...(dropped.length === 0 ? [] : [`${dropped.length} without pre-images, for the budget`]),
       ].join('; '),
     )
+    for (const { reference, needing } of gone.slice(0, namesMax))
+      out.line(
+        `No source has ${printableText(reference.package)} ${printableText(reference.version)} any more, which ${namesOf(needing)} ${needing.length === 1 ? 'needs' : 'need'}: it came from ${printableText(reference.from)}`,
+      )
+    if (gone.length > namesMax) out.line(`and ${gone.length - namesMax} more packages`)
+    if (unasked > 0)
+      out.note(
+        `Not asked: whether snapshot services still have ${plural(unasked, 'package')}; --snapshots asks`,
+      )
     if (incomplete.length > 0) out.note('vml tx show tells of each what cannot be had')
     out.note(
       'What lies in the logbook itself was not read: vml check --logbook /var/lib/vml/logbook --read-data does that',
     )
-    // What was known before is named each time; the status says whether something came to it.
-    return found === 0 ? 0 : incompleteStatus
+    // What was known before is named each time; the status says whether something came to it, or a package is gone, which may come back.
+    return found === 0 && gone.length === 0 ? 0 : incompleteStatus
   },
 })
 
-function namesOf(listed: readonly ListedTransaction[]): string {
-  const names = listed.slice(0, namesMax).map(({ entry }) => entryName(entry))
-  const left = listed.length - names.length
+function namesOf(entries: readonly LoggedEntry[]): string {
+  const names = entries.slice(0, namesMax).map(entryName)
+  const left = entries.length - names.length
   return `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
+}
+
+interface NeededPackage {
+  readonly reference: Reference
+  readonly needing: readonly LoggedEntry[]
+}
+
+/** Nothing is marked for it: a pool whose disk is not mounted comes back, and with it what the records refer to. */
+async function lookForPackages(
+  context: Context,
+  transactions: readonly ReadTransaction[],
+  { shell, services }: { readonly shell: Shell; readonly services: boolean },
+): Promise<{ readonly gone: readonly NeededPackage[]; readonly unasked: number }> {
+  const needed = new Map<string, { readonly reference: Reference; readonly needing: Set<LoggedEntry> }>()
+  for (const { entry, changes } of transactions)
+    for (const { preImage } of changes) {
+      if (preImage.kind !== 'reference') continue
+      const { package: name, architecture, version } = preImage
+      const key = versionKey(name, architecture, version)
+      const known = needed.get(key) ?? { reference: preImage, needing: new Set() }
+      known.needing.add(entry)
+      needed.set(key, known)
+    }
+  if (needed.size === 0) return { gone: [], unasked: 0 }
+  const { packageLook } = await import('../../app/package-archives.ts')
+  const { settings } = machineSettings(context)
+  const whereIs = packageLook({ context, settings, shell }, { services })
+  const gone: NeededPackage[] = []
+  let unasked = 0
+  for (const { reference, needing } of needed.values()) {
+    context.reporter.progress({ phase: 'looking for packages', item: printableText(reference.package) })
+    const where = await whereIs(reference)
+    if (where === 'not asked') unasked += 1
+    if (where === 'gone') gone.push({ reference, needing: [...needing] })
+  }
+  return { gone, unasked }
 }

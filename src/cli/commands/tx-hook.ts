@@ -1,5 +1,6 @@
 // `vml tx hook`: what the hooks of apt, dpkg, dnf and rpm call; not for people.
 import { beginPackageRun } from '../../app/begin-package-run.ts'
+import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts, whoIsAtWork } from '../../app/transactions.ts'
 import { isFailure, messageOf } from '../../base/failure.ts'
 import type { StageEnd, TransactionParts } from '../../transaction/end-stage.ts'
@@ -31,8 +32,9 @@ export const hook = defineCommand({
   ],
   async run(context, { operands }) {
     const call = parseHookCall(operands.filter((word) => word !== undefined))
-    if (context.config.storage.readOnly && isBegin(call)) return goUnrecorded(context, call)
-    const logbook = await context.openSystemLogbook({ make: true })
+    if (context.config.storage.readOnly && isBegin(call)) return goUnrecorded(context, call, readOnlyText)
+    const logbook = await openForHook(context, call)
+    if (typeof logbook === 'string') return goUnrecorded(context, call, logbook)
     const parts = openTransactionParts(context, logbook)
     try {
       return await answer(context, parts, call)
@@ -57,14 +59,30 @@ function isBegin({ verb }: HookCall): boolean {
   return verb === 'dnf-staged' || beginnings.has(verb)
 }
 
+const readOnlyText =
+  'This change is not recorded: the logbook is read only (--read-only, VML_READ_ONLY or read_only of config.toml)'
+
+/** Where it is away, or its place is none: why nothing is recorded. What begins now goes on all the same. */
+async function openForHook(context: Context, call: HookCall): Promise<Logbook | string> {
+  try {
+    return await context.openSystemLogbook({ make: true })
+  } catch (error) {
+    if (!isFailure(error, 'store.missing', 'unsupported') || !isBegin(call)) throw error
+    // Of what is asked for it is not true: that is done.
+    const next = error.hint?.replace(/^Nothing was changed[^.]*\. ?/, '') ?? ''
+    return `${messageOf(error)}\n     ${programOf(call)} goes on without VML; this change is not recorded. ${next}`.trimEnd()
+  }
+}
+
+function programOf({ verb }: HookCall): string {
+  return /^(dpkg|dnf|rpm)-/.exec(verb)?.[1] ?? 'apt'
+}
+
 /** What is done then could not be recorded: apt and the others go on without VML, which says so once. */
-function goUnrecorded({ out, config }: Context, { verb }: HookCall): number {
+function goUnrecorded({ out, config }: Context, { verb }: HookCall, text: string): number {
   // apt has begun before, and the dpkg that it calls begins again; dnf asks before it begins.
   const isTold = verb === 'dnf-staged' || config.environment['DPKG_FRONTEND_LOCKED'] !== undefined
-  if (verb === 'begin' || !isTold)
-    out.note(
-      'vml: This change is not recorded: the logbook is read only (--read-only, VML_READ_ONLY or read_only of config.toml)',
-    )
+  if (verb === 'begin' || !isTold) out.note(`vml: ${text}`)
   return toldStatus
 }
 

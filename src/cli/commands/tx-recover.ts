@@ -5,6 +5,7 @@ import { dropOutlivedTried } from '../../app/tried.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { sweepStores } from '../../transaction/open-stage.ts'
 import { describeRecovered, recoverStage } from '../../transaction/recover-stage.ts'
+import { workOn } from '../command-on.ts'
 import { defineCommand, flag } from '../command.ts'
 import { onOption } from '../on-option.ts'
 import { printRecorded } from '../print-transaction.ts'
@@ -29,7 +30,8 @@ export const recover = defineCommand({
   async run(context, { options }) {
     if (options.on !== undefined) {
       const { recoverOn } = await import('../run-on.ts')
-      return await recoverOn(context, options.on, options.backward)
+      const { on, backward } = options
+      return await workOn(context, on, async (named) => await recoverOn(named, on, backward))
     }
     const { out } = context
     const logbook = await context.openSystemLogbook({ make: true })

@@ -6,6 +6,7 @@ import { isFailure, messageOf, VmlError } from '../../base/failure.ts'
 import { runLive } from '../../transaction/run-live.ts'
 import { runTransaction } from '../../transaction/run-transaction.ts'
 import { requirePassed } from '../../transaction/stage-checks.ts'
+import { workOn } from '../command-on.ts'
 import { defineCommand, flag, text, texts } from '../command.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
 import {
@@ -78,7 +79,8 @@ export const command = defineCommand({
         '--budget': budget !== undefined,
       })
       const { runOn } = await import('../run-on.ts')
-      return await runOn(context, options.on, operands, options)
+      const { on } = options
+      return await workOn(context, on, async (named) => await runOn(named, on, operands, options))
     }
     requireRoot('make a transaction')
     requireWritable('make a transaction')

@@ -7,6 +7,7 @@ import { isTimeOnly } from '../../model/mere-writing.ts'
 import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'
 import { defineCommand, flag, type Operand } from '../command.ts'
+import { textOn, workOn } from '../command-on.ts'
 import { formatBytes, formatDuration, formatMoment, plural } from '../format.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { shown } from '../options.ts'
@@ -39,8 +40,11 @@ export const command = defineCommand({
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
     const { logbook, listed: all, probationOf } = await listedOf(context, options.on)
-    const listed = findTransaction(all, typed, 'look')
-    const { document, changes } = await readTransaction(logbook.repository, listed.entry, { signal })
+    const { listed, read } = await workOn(context, options.on, async () => {
+      const found = findTransaction(all, typed, 'look')
+      return { listed: found, read: await readTransaction(logbook.repository, found.entry, { signal }) }
+    })
+    const { document, changes } = read
     out.document({
       schema: 1,
       ...describeTransaction(listed, probationOf),
@@ -86,10 +90,10 @@ export const command = defineCommand({
     rows.push([
       'undo',
       undoneBy
-        ? `undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}${isOwn ? `; vml tx redo ${entryWord(entry)} brings it back` : ''}`
+        ? `undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}${isOwn ? `; ${textOn(`vml tx redo ${entryWord(entry)}`, options.on)} brings it back` : ''}`
         : document.complete
           ? isOwn
-            ? `vml tx undo ${entryWord(entry)}`
+            ? textOn(`vml tx undo ${entryWord(entry)}`, options.on)
             : `on ${shown(entry.machine)}, from its own logbook: vml tx list there has its number`
           : isDropped(document)
             ? out.style.red('its pre-images were dropped for the budget')

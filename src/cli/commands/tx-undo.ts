@@ -14,16 +14,18 @@ import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../..
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
 import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
+import { workOn } from '../command-on.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
+import { plural } from '../format.ts'
 import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
-import { asNotes } from '../output.ts'
+import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
 import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
-import { type TakeBack, typedCommand } from '../take-back.ts'
+import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
 import { transactionOperand } from './tx-show.ts'
 
@@ -58,32 +60,40 @@ export const undo = defineCommand({
     { line: 'vml tx undo --to-before 7', does: '#7 and everything after it' },
   ],
   async run(context, { operands, options }) {
-    const { toBefore } = options
-    if (operands.length > 0 && toBefore !== undefined)
-      throw new VmlError('usage', 'Cannot take transactions and --to-before at once', {
-        hint: `Give one of them: --to-before ${toBefore} takes along all that came after it`,
-      })
-    if (operands.length === 0 && toBefore === undefined)
-      throw new VmlError('usage', 'Cannot tell which transaction to take back', {
-        hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
-      })
-    const choose = (listed: readonly ListedTransaction[]) => {
-      if (toBefore !== undefined) {
-        const first = findTransaction(listed, toBefore)
-        const chosen = fromThen(listed, first)
-        return {
-          subject: chosen.map(({ entry }) => entry),
-          transactions: chosen,
-          title: undoToBeforeTitle(first.entry),
-        }
-      }
-      const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
-      for (const one of chosen) requireNotUndone(one, listed)
-      return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
-    }
-    return await takeBack(context, { kind: 'undo', typed: operands, choose, options })
+    return await workOn(context, options.on, async (named) => await runUndoCommand(named, operands, options))
   },
 })
+
+async function runUndoCommand(
+  context: Context,
+  operands: readonly string[],
+  options: TakeBackOptions,
+): Promise<number | void> {
+  const { toBefore } = options
+  if (operands.length > 0 && toBefore !== undefined)
+    throw new VmlError('usage', 'Cannot take transactions and --to-before at once', {
+      hint: `Give one of them: --to-before ${toBefore} takes along all that came after it`,
+    })
+  if (operands.length === 0 && toBefore === undefined)
+    throw new VmlError('usage', 'Cannot tell which transaction to take back', {
+      hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
+    })
+  const choose = (listed: readonly ListedTransaction[]) => {
+    if (toBefore !== undefined) {
+      const first = findTransaction(listed, toBefore)
+      const chosen = fromThen(listed, first)
+      return {
+        subject: chosen.map(({ entry }) => entry),
+        transactions: chosen,
+        title: undoToBeforeTitle(first.entry),
+      }
+    }
+    const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
+    for (const one of chosen) requireNotUndone(one, listed)
+    return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
+  }
+  return await takeBack(context, { kind: 'undo', typed: operands, choose, options })
+}
 
 export const redo = defineCommand({
   description: 'Brings back a transaction that was taken back: the undo of its undo.',
@@ -103,7 +113,11 @@ export const redo = defineCommand({
         hint: 'Nothing was changed. vml tx list shows what was',
       })
     }
-    return await takeBack(context, { kind: 'redo', typed: [typed], choose, options })
+    return await workOn(
+      context,
+      options.on,
+      async (named) => await takeBack(named, { kind: 'redo', typed: [typed], choose, options }),
+    )
   },
 })
 
@@ -149,6 +163,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   else {
     printUndoPlan(out, plan, told)
     printNeeds(told, undoNeeds(run, plan))
+    if (options.dryRun) printUnasked(told, opened.unasked())
   }
   printPinned(told, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
@@ -180,6 +195,13 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus
+}
+
+function printUnasked(told: Output, packages: readonly string[]): void {
+  if (packages.length > 0)
+    told.line(
+      `  not asked: whether a snapshot service still has ${plural(packages.length, 'package')}; vml tx check --snapshots asks`,
+    )
 }
 
 interface PlannedTakeBack extends AsyncDisposable {

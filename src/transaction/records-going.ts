@@ -1,0 +1,56 @@
+// Which records lose what they keep where all of them take more than their budget.
+
+/** A record, with what it takes beyond those that are newer. */
+export interface MeasuredRecord {
+  readonly bytes: number
+  /** Keeps what it has, whatever it takes: the newest. */
+  readonly isSpared: boolean
+  /** It has something that could go. */
+  readonly canGo: boolean
+}
+
+/** One large change does not take the whole history with it: what is older has so much of the budget, whatever the newest takes. */
+const olderShare = 0.1
+
+/** What takes less than this is small: of one such that goes nobody has any room. */
+const smallShare = 0.01
+
+/** Small ones outlive large ones as long as they take no more than this together: else no large one would ever have room. */
+const smallOnesShare = 0.5
+
+/** The places of `newestFirst` in the order in which they go: the oldest first, but small ones after all others. */
+export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: number): readonly number[] {
+  const large: number[] = []
+  const small: number[] = []
+  let smallBytes = 0
+  for (const [at, { bytes, isSpared, canGo }] of newestFirst.entries()) {
+    if (isSpared || !canGo) continue
+    const isSmall = bytes < limitBytes * smallShare && smallBytes + bytes <= limitBytes * smallOnesShare
+    if (isSmall) smallBytes += bytes
+    ;(isSmall ? small : large).push(at)
+  }
+  return [...large.toReversed(), ...small.toReversed()]
+}
+
+/** Those that go, by their places in `newestFirst`: no more of that order than is needed. */
+export function recordsGoing(
+  newestFirst: readonly MeasuredRecord[],
+  limitBytes: number,
+): ReadonlySet<number> {
+  const sparedBytes = newestFirst.reduce((sum, { isSpared, bytes }) => sum + (isSpared ? bytes : 0), 0)
+  const left = Math.max(limitBytes - sparedBytes, limitBytes * olderShare)
+  const going = new Set<number>()
+  for (const at of goingOrder(newestFirst, limitBytes)) {
+    if (restBytes(newestFirst, going) <= left) break
+    going.add(at)
+  }
+  return going
+}
+
+/** What is older than all that could still go takes its room whatever goes, and counts for nothing. */
+function restBytes(newestFirst: readonly MeasuredRecord[], going: ReadonlySet<number>): number {
+  const oldest = newestFirst.findLastIndex(({ isSpared, canGo }, at) => canGo && !isSpared && !going.has(at))
+  return newestFirst
+    .slice(0, oldest + 1)
+    .reduce((sum, { bytes, isSpared }, at) => sum + (isSpared || going.has(at) ? 0 : bytes), 0)
+}
