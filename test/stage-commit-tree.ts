@@ -33,6 +33,8 @@ mkdir opaque; echo 1 >opaque/f1; echo 2 >opaque/f2; mkdir opaque/sub; echo 3 >op
 ln -s c toc; ln -s d tod; ln -s d/f1 tofile; ln -s a toa; mkdir empty times; echo t >times/t
 head -c 70000 /dev/zero >e/zeros; printf '#!/bin/sh\\n' >e/setuid; chmod 4755 e/setuid
 mkdir -p sub/in srv/in; for i in 1 2 3; do echo s$i >sub/f$i; echo v$i >srv/f$i; echo s$i >sub/in/f$i; done; ln sub/f1 sub/hard; mkdir sub/gone srv/gone; echo x >sub/gone/x; echo x >srv/gone/x
+mkdir rights; cd rights; for i in owner acl cap caps suid twin; do echo $i >$i; done; ln twin twin2; ln -s owner link; mkfifo fifo; mknod null c 1 3; mknod block b 7 98
+setcap cap_net_raw+ep cap; setcap cap_net_raw+ep caps; chmod 4755 suid; setfacl -m u:77:rwx acl; setfattr -n user.old -v o owner; perl -MSocket -e 'socket(S,AF_UNIX,SOCK_STREAM,0); bind(S,sockaddr_un("sock")) or die $!'; cd ..
 touch -d 2001-02-03T04:05:06.123456789Z a b c d e times opaque odd . sub srv`
 
 export const afterScript = `set -e; umask 022
@@ -48,6 +50,7 @@ change() { echo changed >>"odd/$1"; }; odd change; add() { mkdir "odd/N$1"; echo
 chmod 750 meta; setfattr -x user.old meta; setfattr -n user.both -v 2 meta; setfattr -n user.new -v n meta; setfacl -m u:7:r-x,d:u:8:rwx meta; setfacl -b meta/acl; rmdir empty; echo again >times/t; rm times/t; echo u >times/u
 truncate -s 3000000 e/zeros; echo end >>e/zeros; chmod 755 e/setuid; chown 3:4 e/setuid; setfattr -n trusted.three -v 3 d
 echo S1 >>sub/f1; rm sub/f2; mkdir -p sub/new/er; echo n >sub/new/er/n; ln sub/new/er/n sub/newhard; rm -r sub/gone; chmod 700 sub/in; setcap cap_chown+ep sub/f3
+cd rights; chown 5:6 owner cap caps suid fifo null twin sock; chown -h 7:8 link; chmod 6711 suid; setcap cap_net_raw+ep cap; setfacl -m u:78:r acl; chmod 600 block fifo; setfattr -x user.old owner; setfattr -n user.new -v n owner; cd ..
 echo V1 >>srv/f1; rm srv/f2; mkdir -p srv/new/er; echo n >srv/new/er/n; rm -r srv/gone; ln -s f1 srv/link; rm -r srv/in; echo file >srv/in`
 
 export function testLibc(): Libc {

@@ -15,7 +15,7 @@ import {
 import { systemErrorCode } from '../base/failure.ts'
 import { asRaw, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
 import type { Xattr } from '../model/tree.ts'
-import { type FileStatus, here, type Libc, type NameIn } from '../wire/libc.ts'
+import { type FileStatus, here, type Libc, type NameIn, openPathOnly } from '../wire/libc.ts'
 import { inHeldFolder } from './held-folder.ts'
 
 /** Paths are absolute; the last part is never followed if it is a link, and what changes something follows none on the way to it (`held-folder.ts`). */
@@ -40,7 +40,7 @@ export interface CommitDisk {
   writeFile(path: RawText, mode: number, bytes: Uint8Array): void
   /** The content alone, holes stay holes; shared with the source where the file system can. `to` must not be there yet. */
   copyFile(from: RawText, to: RawText): void
-  /** Of a file or folder, never of a link or a device. */
+  /** Never of a link. */
   setMode(path: RawText, mode: number): void
   setOwner(path: RawText, owner: { uid: number; gid: number }): void
   setMtime(path: RawText, mtimeNs: bigint): void
@@ -130,9 +130,10 @@ export function openCommitDisk(libc: Libc): CommitDisk {
       }
     },
     setMode(path, mode) {
-      const file = held(path, (folder, name) => libc.openAt(folder, name, modeFlags))
+      const file = held(path, (folder, name) => libc.openAt(folder, name, thingFlags))
       try {
-        libc.chmodOf(file, mode)
+        // fchmod(2) takes no such handle; this name of it leads to the thing itself, whatever became of its path.
+        chmodSync(`/proc/self/fd/${file}`, mode)
       } finally {
         libc.close(file)
       }
@@ -180,7 +181,8 @@ function openPlace(folder: number, name: RawText): RawText {
   return asRaw(`/proc/self/fd/${folder}/${name}`)
 }
 
-const modeFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+/** A device or a fifo is not opened by it: that would do something. */
+const thingFlags = openPathOnly | constants.O_NOFOLLOW
 const copyBytesMax = 1024 * 1024
 const typeBits = 0o170000
 const folderBits = 0o040000

@@ -6,7 +6,15 @@ import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { NodeType } from '../model/tree.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { isFolder, isSameThing, type LookedDisk, modeBits } from './commit-disk.ts'
-import { below, type FolderState, type FolderTime, inFolder, type Step } from './journal.ts'
+import {
+  type AttributeState,
+  type AttributeStep,
+  below,
+  type FolderTime,
+  inFolder,
+  type Step,
+} from './journal.ts'
+import { changedMeanwhile } from './commit-step.ts'
 import { type KeepFolders, regionOf } from './keep-folders.ts'
 
 export interface CommitRequest {
@@ -20,6 +28,8 @@ export interface CommitRequest {
   readonly prepared: (path: RawPath) => RawText
   /** The time that a folder has afterwards that only something comes or goes in; without this function that of its prepared one. */
   readonly folderMtimeNs?: (path: RawPath) => bigint | undefined
+  /** Of files, too: what sets them there can hold no file, so that who puts a link in its place would lead it elsewhere. */
+  readonly replacesForAttributes?: boolean
   /** Folders to keep old things in, of mounts other than that of the journal; of others one is made (`keep-folders.ts`). */
   readonly keeps?: readonly RawText[]
   /** Commands that are due once it is done, or taken back: `recover.sh` names them. */
@@ -85,7 +95,13 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
     if (after?.type === 'dir' && before?.type !== 'dir' && (comesAlong || whole.has(path))) comes.add(path)
     if (before?.type === 'dir' && after?.type === 'dir') {
       touched.set(path, change)
-      const step = folderStep(disk, root, path, after)
+      const step = attributeStep(disk, root, path, after)
+      if (step !== undefined) steps.push(step)
+      continue
+    }
+    const isAlone = place !== undefined && uses.get(place) === 1 && !goesAlong && !comesAlong
+    if (isAlone && status && after && isStaying(disk, request, change, status)) {
+      const step = attributeStep(disk, root, path, after)
       if (step !== undefined) steps.push(step)
       continue
     }
@@ -193,18 +209,68 @@ export function fits(state: Fingerprint, status: FileStatus): boolean {
   )
 }
 
+/**
+ * Rights, owner and attributes alone change, so the thing itself stays: a program that has it open goes on with it, and a socket answers. One with
+ * several names is replaced: the others must not change.
+ */
+function isStaying(
+  disk: LookedDisk,
+  { root, replacesForAttributes }: CommitRequest,
+  { path, before, after }: PathChange,
+  ready: FileStatus,
+): boolean {
+  if (replacesForAttributes || !before || !after || before.type !== after.type) return false
+  const live = disk.look(below(root, path))
+  if (!live || isSameThing(live, ready) || types.get(live.mode & typeBits) !== after.type) return false
+  if (live.links !== 1 || ready.links !== 1 || before.mtimeNs !== after.mtimeNs) return false
+  switch (after.type) {
+    case 'file':
+      return after.sha256 !== undefined && after.sha256 === before.sha256 && after.size === before.size
+    case 'symlink':
+      return (
+        after.linkTarget !== undefined &&
+        after.linkTarget === before.linkTarget &&
+        hasSameXattrs(before, after)
+      )
+    case 'fifo':
+    case 'socket':
+    case 'dev':
+    case 'chardev':
+      return after.device === before.device && hasSameXattrs(before, after)
+    case 'dir':
+    case 'irregular':
+      return false
+  }
+}
+
+function hasSameXattrs({ xattrs: one = [] }: Fingerprint, { xattrs: other = [] }: Fingerprint): boolean {
+  return sameXattrs(one, other)
+}
+
 /** Undefined when only its time differs. */
-function folderStep(disk: LookedDisk, root: RawText, path: RawPath, after: Fingerprint): Step | undefined {
+function attributeStep(
+  disk: LookedDisk,
+  root: RawText,
+  path: RawPath,
+  after: Fingerprint,
+): AttributeStep | undefined {
   const place = below(root, path)
-  const { mode, uid, gid } = liveFolder(disk, root, path)
-  const now = { mode: mode & modeBits, uid, gid }
-  const next: FolderState = { mode: after.mode, uid: after.uid, gid: after.gid }
-  const xattrs = after.xattrs?.filter(({ name }) => !isOverlayMark(name))
+  const { type } = after
+  const { mode, uid, gid } = type === 'dir' ? liveFolder(disk, root, path) : liveThing(disk, root, path)
+  // A link has no rights of its own.
+  const now = { mode: type === 'symlink' ? after.mode : mode & modeBits, uid, gid }
+  const next: AttributeState = { mode: after.mode, uid: after.uid, gid: after.gid }
+  // Of a folder that another machine listed they may be unknown.
+  const wanted = after.xattrs ?? (type === 'file' ? [] : undefined)
+  const xattrs = wanted?.filter(({ name }) => !isOverlayMark(name))
   const had = xattrs && disk.readXattrs(place).filter(({ name }) => !isOverlayMark(name))
-  const same = now.mode === next.mode && now.uid === next.uid && now.gid === next.gid
-  if (!xattrs || !had || sameXattrs(xattrs, had))
-    return same ? undefined : { kind: 'folder', path, before: now, after: next }
-  return { kind: 'folder', path, before: { ...now, xattrs: had }, after: { ...next, xattrs } }
+  const sameOwner = now.uid === next.uid && now.gid === next.gid
+  const same = now.mode === next.mode && sameOwner
+  // A new owner takes capabilities away, which are set again.
+  const mayLose = type === 'file' && !sameOwner && xattrs !== undefined && xattrs.length > 0
+  if (!xattrs || !had || (sameXattrs(xattrs, had) && !mayLose))
+    return same ? undefined : { kind: 'attributes', path, type, before: now, after: next }
+  return { kind: 'attributes', path, type, before: { ...now, xattrs: had }, after: { ...next, xattrs } }
 }
 
 /** What an overlay notes on its upper files means something to the next overlay only, and the wrong thing. */
@@ -212,7 +278,10 @@ export function isOverlayMark(name: string): boolean {
   return name.startsWith('trusted.overlay.')
 }
 
-function sameXattrs(one: NonNullable<FolderState['xattrs']>, other: NonNullable<FolderState['xattrs']>) {
+function sameXattrs(
+  one: NonNullable<AttributeState['xattrs']>,
+  other: NonNullable<AttributeState['xattrs']>,
+): boolean {
   const values = new Map(other.map(({ name, value }) => [name, value]))
   return (
     one.length === other.length &&
@@ -221,6 +290,12 @@ function sameXattrs(one: NonNullable<FolderState['xattrs']>, other: NonNullable<
         Buffer.compare(value, values.get(name) ?? Buffer.alloc(0)) === 0 && values.has(name),
     )
   )
+}
+
+function liveThing(disk: LookedDisk, root: RawText, path: RawPath): FileStatus {
+  const status = disk.look(below(root, path))
+  if (status !== undefined) return status
+  throw changedMeanwhile(below(root, path))
 }
 
 function liveFolder(disk: LookedDisk, root: RawText, path: RawPath): FileStatus {

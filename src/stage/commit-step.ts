@@ -4,9 +4,10 @@ import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { freeBeside } from '../model/beside-path.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
-import { type CommitDisk, isFolder, isLink, isSameThing, modeBits } from './commit-disk.ts'
+import { type CommitDisk, isFolder, isLink, isSameThing } from './commit-disk.ts'
 import { isAs } from './changed-since.ts'
-import { below, type FolderState, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
+import { isOwnState, setAttributes } from './set-attributes.ts'
+import { below, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
 import { above } from './keep-folders.ts'
 
 type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
@@ -31,8 +32,12 @@ export function stepForward(disk: CommitDisk, journal: Journal, step: Step, seen
     case 'retype':
       if (seen || isReady(disk, step)) mustBeSeen()
       return retype(disk, live, step)
-    case 'folder':
-      return setFolder(disk, live, step.after)
+    case 'attributes': {
+      const now = disk.look(live)
+      if (!now || !isOwnState(disk, live, now, step) || (seen && !isSameThing(now, seen)))
+        throw changedMeanwhile(live)
+      return setAttributes(disk, live, step.type, step.after)
+    }
   }
 }
 
@@ -63,9 +68,12 @@ export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): Le
       return putBack(disk, journal, step)
     case 'retype':
       return retypeBack(disk, journal, step)
-    case 'folder':
-      setFolder(disk, live, step.before)
+    case 'attributes': {
+      const now = disk.look(live)
+      if (!now || !isOwnState(disk, live, now, step)) return { path: step.path }
+      setAttributes(disk, live, step.type, step.before)
       return undefined
+    }
   }
 }
 
@@ -223,25 +231,6 @@ function tryExchange(disk: CommitDisk, one: RawText, other: RawText): boolean {
       return false
     throw error
   }
-}
-
-function setFolder(disk: CommitDisk, live: RawText, { mode, uid, gid, xattrs }: FolderState): void {
-  const now = disk.look(live)
-  if (!now || !isFolder(now)) throw changedMeanwhile(live)
-  // Only what is not so: a folder that refuses changes must not refuse that it stays as it is.
-  if (now.uid !== uid || now.gid !== gid) disk.setOwner(live, { uid, gid })
-  if (xattrs !== undefined) {
-    const has = new Map(disk.readXattrs(live).map(({ name, value }) => [name, value]))
-    const wanted = new Map(xattrs.map(({ name, value }) => [name, value]))
-    for (const name of has.keys()) if (!wanted.has(name)) disk.removeXattr(live, name)
-    for (const [name, value] of wanted) {
-      const old = has.get(name)
-      if (old === undefined || Buffer.compare(old, value) !== 0) disk.setXattr(live, { name, value })
-    }
-  }
-  // Last: an ACL changes the rights of the group.
-  const then = disk.look(live)
-  if (then === undefined || (then.mode & modeBits) !== mode) disk.setMode(live, mode)
 }
 
 function mustBe(

@@ -21,8 +21,8 @@ import {
   stepForward,
 } from './commit-step.ts'
 import { discardJournal, forgetJournal } from './forget-journal.ts'
-import { below, enterState, inFolder, type Journal, readState, writeJournal } from './journal.ts'
-import { makeKeepFolder, makePlaceFolders, planKeepFolders } from './keep-folders.ts'
+import { below, enterState, inFolder, type Journal, readState, type Step, writeJournal } from './journal.ts'
+import { above, makeKeepFolder, makePlaceFolders, planKeepFolders } from './keep-folders.ts'
 import { recoverScript } from './recover-script.ts'
 
 export interface PreparedCommit {
@@ -168,17 +168,28 @@ export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
 
 const indexes = new WeakMap<Journal, ReadonlyMap<RawPath, RawText>>()
 
-/** Where what stood at a path before a commit lies until the journal is forgotten; undefined where nothing stood, or a folder stayed. */
+/** Where what stood at a path before a commit lies until the journal is forgotten; undefined where nothing stood, or a folder stayed. A file that stayed lies at its path. */
 export function keptAt(journal: Journal, path: RawPath): RawText | undefined {
   let index = indexes.get(journal)
   if (index === undefined) {
-    index = new Map(journal.steps.flatMap((step) => ('kept' in step ? [[step.path, step.kept]] : [])))
+    index = new Map(
+      journal.steps.flatMap((step) => {
+        const place = placeKept(journal, step)
+        return place === undefined ? [] : [[step.path, place]]
+      }),
+    )
     indexes.set(journal, index)
   }
   const at = nearestIn(path, index)
   const kept = at === undefined ? undefined : index.get(at)
   if (at === undefined || kept === undefined) return undefined
   return at === path ? kept : inFolder(kept, path.slice(at.length + 1))
+}
+
+/** A file that only got other attributes is its own: its content before is its content now. */
+function placeKept({ root }: Journal, step: Step): RawText | undefined {
+  if ('kept' in step) return step.kept
+  return step.kind === 'attributes' && step.type !== 'dir' ? below(root, step.path) : undefined
 }
 
 function syncKeeps(disk: CommitDisk, { root, keeps }: Journal): void {
@@ -189,8 +200,12 @@ function syncKeeps(disk: CommitDisk, { root, keeps }: Journal): void {
 /** Every file system that a step or a time was on. */
 function syncTouched(disk: CommitDisk, journal: Journal): void {
   const folders = new Map<bigint, RawText>()
-  for (const { path } of journal.times) {
-    const place = below(journal.root, path)
+  // A thing that only got other attributes gives its folder no time.
+  const alone = journal.steps.flatMap((step) =>
+    step.kind === 'attributes' && step.type !== 'dir' ? [above(below(journal.root, step.path))] : [],
+  )
+  const timed = journal.times.map(({ path }) => below(journal.root, path))
+  for (const place of new Set([...timed, ...alone])) {
     const status = disk.look(place)
     // What was a folder may be something else now, and a link would lead elsewhere.
     if (status && isFolder(status)) folders.set(status.deviceId, place)

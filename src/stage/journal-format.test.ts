@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { asRaw, rawFromBytes } from '../base/raw-text.ts'
 import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
-import type { FolderState, Journal, Step } from './journal.ts'
+import type { AttributeState, Journal, Step } from './journal.ts'
 import { decodeJournal, encodeJournal } from './journal-format.ts'
 
 const name = fc
@@ -11,7 +11,7 @@ const name = fc
   .map((bytes) => rawFromBytes(bytes.map((byte) => (byte === 0 || byte === 0x2f ? 0x0a : byte))))
 const path = fc.array(name, { minLength: 1, maxLength: 4 }).map(pathOf)
 const number = fc.nat(0o7777)
-const state: fc.Arbitrary<FolderState> = fc.record(
+const state: fc.Arbitrary<AttributeState> = fc.record(
   {
     mode: number,
     uid: number,
@@ -44,7 +44,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     { noNullPrototype: true },
   ),
   fc.record(
-    { kind: fc.constant('folder' as const), path, before: state, after: state },
+    {
+      kind: fc.constant('attributes' as const),
+      path,
+      type: fc.constantFrom('dir' as const, 'file' as const, 'symlink' as const, 'socket' as const),
+      before: state,
+      after: state,
+    },
     { noNullPrototype: true },
   ),
 )

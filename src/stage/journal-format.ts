@@ -2,7 +2,9 @@
 import { createHash } from 'node:crypto'
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath } from '../model/raw-path.ts'
-import type { FolderState, FolderTime, Journal, KeepFolder, Stamp, Stamps, Step } from './journal.ts'
+import type { NodeType } from '../model/tree.ts'
+import { typeBits } from './fingerprint.ts'
+import type { AttributeState, FolderTime, Journal, KeepFolder, Stamp, Stamps, Step } from './journal.ts'
 
 const version = 1
 const insideKind = 'inside'
@@ -83,12 +85,12 @@ function stepRow(step: Step): unknown[] {
       return [step.kind, step.path, step.made, step.kept]
     case 'retype':
       return [step.kind, step.path, step.made, step.kept, step.to]
-    case 'folder':
-      return [step.kind, step.path, ...stateColumns(step.before), ...stateColumns(step.after)]
+    case 'attributes':
+      return [step.kind, step.path, step.type, ...stateColumns(step.before), ...stateColumns(step.after)]
   }
 }
 
-function stateColumns({ mode, uid, gid, xattrs }: FolderState): unknown[] {
+function stateColumns({ mode, uid, gid, xattrs }: AttributeState): unknown[] {
   const values = xattrs?.map(({ name, value }) => [name, Buffer.from(value).toString('hex')])
   return [mode, uid, gid, values ?? null]
 }
@@ -144,10 +146,11 @@ function readRow([kind, first, ...rest]: readonly unknown[]):
       return (
         one && other && { kind, path, made: one, kept: other, to: rest[2] === 'folder' ? 'folder' : 'other' }
       )
-    case 'folder': {
-      const [before, after] = [readState(rest), readState(rest.slice(4))]
-      return before && after && { kind, path, before, after }
-    }
+    case 'attributes':
+      return readAttributes(path, rest)
+    // An older VML has written it.
+    case 'folder':
+      return readAttributes(path, ['dir', ...rest])
     case 'time': {
       const [beforeNs, afterNs] = [readTime(rest[0]), readTime(rest[1])]
       return {
@@ -167,13 +170,22 @@ function readRow([kind, first, ...rest]: readonly unknown[]):
   }
 }
 
+function readAttributes(path: RawPath, [type, ...states]: readonly unknown[]): Step | undefined {
+  const [before, after] = [readState(states), readState(states.slice(4))]
+  return before && after && isNodeType(type) ? { kind: 'attributes', path, type, before, after } : undefined
+}
+
+function isNodeType(value: unknown): value is NodeType {
+  return typeof value === 'string' && Object.hasOwn(typeBits, value)
+}
+
 function readStamp([size, time]: readonly unknown[]): Stamp | undefined {
   const mtimeNs = readTime(time)
   if (mtimeNs === undefined) return undefined
   return { mtimeNs, ...(typeof size === 'number' ? { size } : {}) }
 }
 
-function readState([mode, uid, gid, xattrs]: readonly unknown[]): FolderState | undefined {
+function readState([mode, uid, gid, xattrs]: readonly unknown[]): AttributeState | undefined {
   if (typeof mode !== 'number' || typeof uid !== 'number' || typeof gid !== 'number') return undefined
   if (!Array.isArray(xattrs)) return { mode, uid, gid }
   const read = xattrs.map((row: unknown) => {

@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { entryPathsMax, type RawPath, rootPath } from '../model/raw-path.ts'
+import type { NodeType } from '../model/tree.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { decodeJournal, encodeJournal } from './journal-format.ts'
 
-/** What a folder that stays is given, and had. Without `xattrs` those that it has stay. */
-export interface FolderState {
+/** What a thing that stays is given, and had. Without `xattrs` those that it has stay. */
+export interface AttributeState {
   readonly mode: number
   readonly uid: number
   readonly gid: number
@@ -33,13 +34,17 @@ export type Step =
       readonly kept: RawText
       readonly to: 'folder' | 'other'
     }
-  /** A folder stays, and is given other rights, owner or attributes. */
-  | {
-      readonly kind: 'folder'
-      readonly path: RawPath
-      readonly before: FolderState
-      readonly after: FolderState
-    }
+  /** The thing itself stays, with all that is in it and whoever has it open, and is given other rights, owner or attributes. */
+  | AttributeStep
+
+export interface AttributeStep {
+  readonly kind: 'attributes'
+  readonly path: RawPath
+  /** Of what stays. */
+  readonly type: NodeType
+  readonly before: AttributeState
+  readonly after: AttributeState
+}
 
 /** A folder in which something comes or goes, or that changes its place: that may change its time, which is set at the end. */
 export interface FolderTime {

@@ -4,19 +4,22 @@ import { baseName, rootPath } from '../model/raw-path.ts'
 import { ruleWhenChanged } from '../model/regeneration.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { keptCounts } from './came-since.ts'
-import type { FolderState, FolderTime, Journal, Stamps, Step } from './journal.ts'
+import type { NodeType } from '../model/tree.ts'
+import type { AttributeState, AttributeStep, FolderTime, Journal, Stamps, Step } from './journal.ts'
+import { ownModes } from './set-attributes.ts'
 
 /**
  * For dash, bash and busybox; POSIX but for `mv -T`, for which it has another way, and `test -ef`. It does the same steps as
  * `commit-step.ts`, told by the same marks, so that either goes on where the other one was cut off. What comes or goes in one folder is
  * moved by one call of mv, which makes one rename after the other; should that fail, step by step, so that the step is named. What it
  * cannot do: change places of a folder and something else in one call, so that the name is gone between two calls of mv; attributes of
- * folders without setfattr (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
+ * what stays without setfattr (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
  * the kernel does.
  *
  * A user who puts a link in the place of a folder leads it nowhere: it changes into each folder without links (cd -P), compares where it is
  * (getcwd(3)) with where it was to be, and calls what lies there by its name alone; a folder that was swapped later is still the same one.
- * What remains: the times of folders are set by their paths, right after such a look; where what is kept lies is only seen to be root's
+ * What remains: the times of folders are set by their paths, right after such a look; a file that gets other rights and becomes a link right after it was looked at
+ * leads chmod elsewhere (`commit-disk.ts` holds the file); where what is kept lies is only seen to be root's
  * own when it begins, which says nothing of a mount point that lies in a folder of a user; and root's own links are not followed, either.
  *
  * `afterwards` are commands that are due after it, in either direction. It only names them: a root that is mounted elsewhere is no place to run them, and
@@ -149,7 +152,7 @@ function folderWords(step: Step, { word }: PlaceNames): string | undefined {
     case 'replace':
       return ['rs', at, ...folders].join(' ')
     case 'retype':
-    case 'folder':
+    case 'attributes':
       return undefined
   }
 }
@@ -181,30 +184,44 @@ function stepLine(step: Step, { word }: PlaceNames): string {
       return `r ${path} ${word(step.made)} ${word(step.kept)}`
     case 'retype':
       return `x ${path} ${word(step.made)} ${word(step.kept)} ${step.to}`
-    case 'folder':
-      return [
-        `f ${path} ${stateWords(step.after)} ${stateWords(step.before)}`,
-        ...attributeLines(step.path, step),
-      ].join('\n')
+    case 'attributes':
+      return attributeLines(step).join('\n')
   }
 }
 
 /** A name that one side has and the other has not is removed on the other. */
-function attributeLines(
-  path: RawText,
-  { before, after }: { before: FolderState; after: FolderState },
-): string[] {
+function attributeLines({ path, type, before, after }: AttributeStep): string[] {
+  const thing = `${quoted(path)} ${typeTests[type]}`
+  const modes = ownModes(before, after).map((mode) => modeWord(mode))
+  const line = `f ${thing} ${stateWords(after)} ${stateWords(before)} '${modes.join(' ')}'`
   const had = new Map((before.xattrs ?? []).map(({ name, value }) => [name, value]))
   const gets = new Map((after.xattrs ?? []).map(({ name, value }) => [name, value]))
   const lines = [...new Set([...had.keys(), ...gets.keys()])].map(
-    (name) => `a ${quoted(path)} ${quoted(name)} ${hexWord(gets.get(name))} ${hexWord(had.get(name))}`,
+    (name) => `a ${thing} ${quoted(name)} ${hexWord(gets.get(name))} ${hexWord(had.get(name))}`,
   )
-  // An ACL changes the rights of the group, which are set again.
-  return lines.length === 0 ? [] : [...lines, `f ${quoted(path)} ${stateWords(after)} ${stateWords(before)}`]
+  // Last, as `setAttributes`: rights that were set before would change what an ACL is, which nobody would know again.
+  return [line, ...lines, `m ${thing} ${modeWord(after.mode)} ${modeWord(before.mode)}`]
 }
 
-function stateWords({ mode, uid, gid }: FolderState): string {
-  return `${mode.toString(8).padStart(5, '0')} ${uid}:${gid}`
+/** As test(1) asks for them. */
+const typeTests: Readonly<Record<NodeType, string>> = {
+  dir: 'd',
+  file: 'f',
+  symlink: 'L',
+  fifo: 'p',
+  socket: 'S',
+  dev: 'b',
+  chardev: 'c',
+  irregular: 'e',
+}
+
+function stateWords({ mode, uid, gid }: AttributeState): string {
+  return `${modeWord(mode)} ${uid}:${gid}`
+}
+
+/** Five digits: fewer leave the bits of setgid of a folder as they are. */
+function modeWord(mode: number): string {
+  return mode.toString(8).padStart(5, '0')
 }
 
 function hexWord(value: Uint8Array | undefined): string {
@@ -347,20 +364,37 @@ into() {
   shift
   [ $# = 0 ] || mv -f "$@" "$to/" 2>/dev/null
 }
-set_folder() {
-  at "$1/"
-  chown "$3" . && chmod "$2" . || stop "$R$1"
+# Into the folder of a path or, where it is a folder itself, into that.
+on() { if [ "$2" = d ]; then at "$1/"; else at "$1"; fi; }
+is_type() { [ "-$1" "$n" ] && { [ "$1" = L ] || [ ! -L "$n" ]; }; }
+# Not every find can tell whose a thing is.
+can_tell=$(find "$D" -prune \\( -user 0 -o ! -user 0 \\) \\( -group 0 -o ! -group 0 \\) \\( -perm 0 -o ! -perm 0 \\) 2>/dev/null)
+# What it had, what it gets, or what was cut off between both: type, both owners, all modes.
+own_state() {
+  is_type "$1" || return
+  [ -n "$can_tell" ] || return 0
+  one=$2 other=$3 found=
+  for mode in $4; do found="$found\${found:+ -o }-perm $mode"; done
+  [ "$1" != L ] || found='-type l'
+  [ -n "$(find "$n" -prune \\( -user "\${one%:*}" -o -user "\${other%:*}" \\) \\( -group "\${one#*:}" -o -group "\${other#*:}" \\) \\( $found \\) 2>/dev/null)" ]
+}
+# A new owner takes capabilities away, which are set again after it; none where the owner stays.
+set_owner() { [ "$2" = "$3" ] || chown -h "$2" "$n" || stop "$R$1"; }
+set_mode() {
+  on "$1" "$2"
+  [ "$2" = L ] || { is_type "$2" && chmod "$3" "$n"; } || stop "$R$1"
 }
 set_attribute() {
-  at "$1/"
+  on "$1" "$2"
   if ! command -v setfattr >/dev/null 2>&1; then
-    say "The attribute $2 of \\"$R$1\\" stays as it is: setfattr (package attr) is missing"
-  elif [ -n "$3" ]; then
-    setfattr -n "$2" -v "$3" . || stop "$R$1"
+    say "The attribute $3 of \\"$R$1\\" is not set: setfattr (package attr) is missing"
+  elif [ -n "$4" ]; then
+    setfattr -h -n "$3" -v "$4" "$n" || stop "$R$1"
   else
-    setfattr -x "$2" . 2>/dev/null || :
+    setfattr -h -x "$3" "$n" 2>/dev/null || :
   fi
 }
+changed=
 if [ $direction = forward ]; then
   enter COMMITTING
   c() {
@@ -395,8 +429,13 @@ if [ $direction = forward ]; then
     fi
     move_new "$2" "$n" || stop "$R$1"
   }
-  f() { set_folder "$1" "$2" "$3"; }
-  a() { set_attribute "$1" "$2" "$3"; }
+  f() {
+    on "$1" "$2"
+    own_state "$2" "$4" "$6" "$7" || { say "\\"$R$1\\" got other rights, or another owner, since; nothing is lost: --backward takes the commit back, and leaves it as it is"; exit 1; }
+    set_owner "$1" "$4" "$6"
+  }
+  a() { set_attribute "$1" "$2" "$3" "$4"; }
+  m() { set_mode "$1" "$2" "$3"; }
   cs_at_once() {
     go "$1" || return
     made=$2
@@ -490,8 +529,14 @@ else
     if there "$n"; then move_new "$n" "$2" || stop "$R$1"; fi
     move_new "$3" "$n" || stop "$R$1"
   }
-  f() { set_folder "$1" "$4" "$5"; }
-  a() { set_attribute "$1" "$2" "$4"; }
+  f() {
+    changed=
+    on "$1" "$2"
+    own_state "$2" "$4" "$6" "$7" || { say "\\"$R$1\\" got other rights, or another owner, since, and stays as it is"; changed=$1; return; }
+    set_owner "$1" "$6" "$4"
+  }
+  a() { [ "$changed" = "$1" ] || set_attribute "$1" "$2" "$3" "$5"; }
+  m() { [ "$changed" = "$1" ] || set_mode "$1" "$2" "$4"; }
   cs_at_once() {
     go "$1" || return
     made=$2

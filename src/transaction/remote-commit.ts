@@ -99,6 +99,7 @@ export async function prepareRemote(machine: RemoteMachine, request: RemoteCommi
       changes,
       prepared: (path) => request.places.get(path) ?? inFolder(remoteOpen(machine), 'none'),
       folderMtimeNs: request.folderMtimeNs,
+      replacesForAttributes: true,
     },
     keeps,
   )
@@ -257,7 +258,7 @@ function isStill(before: Fingerprint, now: Attributes): boolean {
 
 /** Attributes of a folder that stays are set by setfattr alone. */
 async function requireAttributes(machine: RemoteMachine, { steps }: Journal): Promise<void> {
-  const step = steps.find((each) => each.kind === 'folder' && each.after.xattrs !== undefined)
+  const step = steps.find((each) => each.kind === 'attributes' && each.after.xattrs !== undefined)
   if (step === undefined) return
   const { status } = await tryWork(machine, { script: 'command -v setfattr' })
   if (status === 0) return

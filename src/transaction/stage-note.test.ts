@@ -82,7 +82,8 @@ test('of a note with a field that is too long, or with none that can be read, al
       { ...read, title: note.title, modeReason: note.modeReason, waiting: undefined, probation: undefined },
       {
         ...note,
-        waiting: undefined, probation: undefined,
+        waiting: undefined,
+        probation: undefined,
       },
     )
 

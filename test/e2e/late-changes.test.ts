@@ -195,3 +195,49 @@ test('a commit that had ended is not taken back below a package that was install
   assert.match(undone.stderr, /"\/var\/lib\/dpkg\/status" cannot be merged: it was changed since/)
   assert.equal(await packages(), before)
 })
+
+const daemon = `perl -e 'use IO::Handle; use IO::Socket::UNIX; open(F, ">>", "/srv/app/data"); F->autoflush(1);
+my $s = IO::Socket::UNIX->new(Local => "/srv/app/sock", Listen => 5) or die; $SIG{ALRM} = sub { exit }; alarm 120;
+while (my $c = $s->accept) { my $order = <$c>; print F $order; print $c "taken\n"; close $c }' </dev/null >/dev/null 2>&1 &
+for i in 1 2 3 4 5 6 7 8 9; do [ -S /srv/app/sock ] || sleep 1; done`
+const order = (text: string) =>
+  `perl -MIO::Socket::UNIX -e 'my $c = IO::Socket::UNIX->new(Peer => "/srv/app/sock") or die "connect: $!"; print $c "${text}\n"; print <$c>'`
+
+test('a program goes on with its file and its socket where only their rights are changed, and where that is undone', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /srv/app; echo start >/srv/app/data')
+  const said = await chroot.sh(`set -e; ${daemon}
+    vml tx run -- sh -c 'chown 1:1 /srv/app/data /srv/app/sock; chmod 640 /srv/app/data' >&2
+    stat -c '%u:%g %a' /srv/app/data; ${order('first')}
+    vml tx show 1 --json; vml tx undo 1 >&2
+    stat -c '%u:%g %a' /srv/app/data; ${order('second')}; cat /srv/app/data
+    vml tx undo 2 >&2; stat -c '%u:%g %a' /srv/app/data /srv/app/sock; ${order('third')}`)
+  const lines = said.stdout.split('\n')
+  assert.deepEqual(lines.slice(0, 2), ['1:1 640', 'taken'])
+  assert.match(said.stdout, /"complete": ?true/)
+  assert.deepEqual(lines.slice(-9, -1), [
+    ...['0:0 644', 'taken', 'start', 'first', 'second'],
+    ...['1:1 640', '1:1 755', 'taken'],
+  ])
+  assert.equal(readFileSync(join(chroot.path, 'srv/app/data'), 'utf8'), 'start\nfirst\nsecond\nthird\n')
+})
+
+test('what a daemon has in memory while a package gives its data to another group is written into that data', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const files = { '/usr/bin/svc': 'svc\n' }
+  const make = 'mkdir -p /var/lib/svc; [ -e /var/lib/svc/data ] || echo start >/var/lib/svc/data'
+  await archive.publish({ name: 'svc', version: '1', files, scripts: { postinst: make } })
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('apt-get -y -qq install svc')
+  const postinst = `${make}; chgrp -R daemon /var/lib/svc; chmod 640 /var/lib/svc/data`
+  await archive.publish({ name: 'svc', version: '2', files, scripts: { postinst } })
+  await chroot.sh(`set -e
+    sh -c 'exec 3>>/var/lib/svc/data; trap "echo what was in memory >&3; exit 0" TERM; echo up >/run/up; while :; do sleep 0.2; done' </dev/null >/dev/null 2>&1 &
+    daemon=$!
+    while [ ! -e /run/up ]; do sleep 0.2; done
+    apt-get -y -qq install svc >&2
+    kill -TERM $daemon; wait $daemon`)
+  const now = await chroot.sh('stat -c "%U:%G %a" /var/lib/svc/data; cat /var/lib/svc/data')
+  assert.equal(now.stdout, 'root:daemon 640\nstart\nwhat was in memory\n')
+})
