@@ -6,6 +6,7 @@ import { ruleWhenChanged } from '../model/regeneration.ts'
 import { cameIntoMade } from './came-since.ts'
 import { isAs } from './changed-since.ts'
 import { type CommitDisk, isFolder, modeBits } from './commit-disk.ts'
+import { typeOf } from './fingerprint.ts'
 import { below, type Journal, type Step } from './journal.ts'
 
 /**
@@ -36,7 +37,7 @@ function changedAfter(disk: CommitDisk, journal: Journal): RawPath[] {
   return [...changed].filter((path) => ruleWhenChanged(path) === undefined && !path.endsWith('/__pycache__'))
 }
 
-/** What can be told without the stamps: whether something is there, and of folders their rights. */
+/** What can be told without the stamps: whether something is there, and of what got other rights and owners those. */
 function isDone(disk: CommitDisk, { root }: Journal, step: Step): boolean {
   const now = disk.look(below(root, step.path))
   switch (step.kind) {
@@ -47,9 +48,11 @@ function isDone(disk: CommitDisk, { root }: Journal, step: Step): boolean {
       return now !== undefined
     case 'retype':
       return now !== undefined && isFolder(now) === (step.to === 'folder')
-    case 'folder': {
+    case 'attributes': {
       const { mode, uid, gid } = step.after
-      return now !== undefined && (now.mode & modeBits) === mode && now.uid === uid && now.gid === gid
+      if (now === undefined || typeOf(now.mode) !== step.type || now.uid !== uid || now.gid !== gid)
+        return false
+      return step.type === 'symlink' || (now.mode & modeBits) === mode
     }
   }
 }

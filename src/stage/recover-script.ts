@@ -118,7 +118,7 @@ function stepLines(steps: readonly Step[], places: PlaceNames): string[] {
 
 /** As `stampsOf` has it: a cache that a program made anew since is nobody's writing. */
 function isMadeAnew({ kind, path }: Step): boolean {
-  return kind !== 'folder' && ruleWhenChanged(path) !== undefined
+  return kind !== 'attributes' && ruleWhenChanged(path) !== undefined
 }
 
 /** As one call of mv takes them: the kernel gives the words of a program 128 KiB at least (execve(2)); a shell copies them often. */
