@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ChangeOwner, Fingerprint, RecordedChange } from '../model/transaction.ts'
-import { maybeOf } from './maybe-kept.ts'
+import { maybeOf, whoseDiversions } from './maybe-kept.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 
 const at = (text: string): RawPath => parseRawPath(rawFromString(text)) ?? rootPath
@@ -26,6 +26,7 @@ function kept(changes: readonly RecordedChange[], staying: readonly string[] = [
   const document = { packages: [{ name: 'svc' }, { name: 'oth' }] }
   const around = {
     staying: new Set(staying),
+    divertedByKept: new Set<ReadTransaction>(),
     databases: [at('/var/lib/dpkg')],
     isListed: (path: RawPath) => path === '/usr/share/oth',
   }
@@ -71,4 +72,14 @@ test('a link that leads to what goes is of what goes, alternatives with their li
     link('/etc/round', '/etc/round'),
   ]
   assert.deepEqual(kept(changes), ['/etc/alternatives/own', '/var/lib/dpkg/alternatives/own', '/etc/round'])
+})
+
+test('diversions are of the packages that set them', () => {
+  const of = (...names: readonly string[]) =>
+    names.map((name) => `/usr/bin/${name}\n/usr/bin/${name}.distrib\n${name}\n`).join('')
+  const whose = (before: string, after: string) => whoseDiversions(before, after, new Set(['svc']))
+  assert.equal(whose(of('dash', 'svc'), of('svc', 'dash')), 'none')
+  assert.equal(whose(of('dash'), of('dash', 'svc')), 'kept')
+  assert.equal(whose(of('dash', 'oth'), of('dash')), 'others')
+  assert.equal(whose(of('oth', 'dash'), of('dash', 'svc')), 'both')
 })

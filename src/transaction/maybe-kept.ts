@@ -19,10 +19,14 @@ export interface KeptAround {
   readonly staying: ReadonlySet<string>
   /** Of package systems: of what is in them, every package takes back its own part. */
   readonly databases: readonly RawPath[]
+  /** In which all diversions that it changed are of those that stay. */
+  readonly divertedByKept: ReadonlySet<ReadTransaction>
   /** Whether packages list it: a folder. */
   isListed(path: RawPath): boolean
 }
 
+export const diversionsPath = pathIn(rootPath, '/var/lib/dpkg/diversions')
+const statoverride = pathIn(rootPath, '/var/lib/dpkg/statoverride')
 const alternatives = pathIn(rootPath, '/var/lib/dpkg/alternatives')
 const alternativeLinks = pathIn(rootPath, '/etc/alternatives')
 /** Links to links; as many as path_resolution(7) has for a kernel of today. */
@@ -33,7 +37,7 @@ export function maybeOf(
   around: KeptAround,
   transaction: ReadTransaction,
 ): (change: RecordedChange) => string | undefined {
-  const { staying, databases, isListed } = around
+  const { staying, databases, divertedByKept, isListed } = around
   const names = [...new Set(transaction.document.packages.map(({ name }) => name))].filter((name) =>
     staying.has(name),
   )
@@ -55,6 +59,9 @@ export function maybeOf(
     if ('package' in owner && owner.package !== undefined) return false
     if (preImage.kind === 'regenerable' || ruleWhenChanged(path) !== undefined) return false
     if (isWithin(path, alternatives)) return !goes(joinPath(alternativeLinks, baseName(path)))
+    if (path === diversionsPath) return divertedByKept.has(transaction)
+    // It names users, and those stay: dpkg does nothing any more where one of them is gone.
+    if (path === statoverride) return true
     if (databases.some((database) => isWithin(path, database))) return false
     // What comes back may lie in it.
     if ((after ?? before)?.type === 'dir') return after !== undefined && !isListed(path)
@@ -62,6 +69,29 @@ export function maybeOf(
   }
 
   return (change) => (isNobodys(change) ? told : undefined)
+}
+
+/** Whose the diversions are that differ; `both` can be taken back together only. dpkg-divert(1): three lines each, the last one the package. */
+export function whoseDiversions(
+  before: string,
+  after: string,
+  staying: ReadonlySet<string>,
+): 'none' | 'kept' | 'others' | 'both' {
+  const [was, is] = [diversionsIn(before), diversionsIn(after)]
+  const news = [...[...was].filter((each) => !is.has(each)), ...[...is].filter((each) => !was.has(each))]
+  const changed = news.map((each) => each.split('\n')[2] ?? '')
+  const kept = changed.filter((name) => staying.has(name)).length
+  if (changed.length === 0) return 'none'
+  return kept === 0 ? 'others' : kept === changed.length ? 'kept' : 'both'
+}
+
+function diversionsIn(text: string): Set<string> {
+  const lines = text.split('\n').filter((line) => line !== '')
+  return new Set(
+    Array.from({ length: Math.ceil(lines.length / 3) }, (_, at) =>
+      lines.slice(at * 3, at * 3 + 3).join('\n'),
+    ),
+  )
 }
 
 function targetOf(link: RawPath, target: string): RawPath | undefined {

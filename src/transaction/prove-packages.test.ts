@@ -90,6 +90,17 @@ test("a package's file that comes back exactly as it was before is not its packa
     await assert.rejects(proveUndo(another), /does not stand the proof: joe is broken/)
 })
 
+test('a file that its package lists by its old name, before /bin became a link, is the one that the undo has changed', async () => {
+  const seen: boolean[] = []
+  const { proveUndo } = machine((_, { isExpected }) => {
+    for (const each of ['/bin/joe', '/usr/bin/joe', '/bin/other'])
+      seen.push(isExpected({ path: path(each), configuration: false, missing: false }))
+    return Promise.resolve({ validations: [] })
+  })
+  await proveUndo(planOf('merged', ['patched'], 'patched'))
+  assert.deepEqual(seen, [false, false, true])
+})
+
 test('packages are proved after a crash, and what is of others may differ, and is told', async () => {
   const proof: PackageProof = { validations: [{ name: 'dpkg --audit', outcome: 'passed' }] }
   const { prove, warnings } = machine((_, { transitions, isExpected }) => {

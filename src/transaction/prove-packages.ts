@@ -1,6 +1,6 @@
 // After an undo, the packages are proved by the checks of the distribution itself.
 import { messageOf, VmlError } from '../base/failure.ts'
-import { printable } from '../base/raw-text.ts'
+import { asRaw, printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { type PathChange, sameState } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
@@ -106,8 +106,9 @@ async function proofOf(
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
       before,
-      isExpected({ path, configuration, missing }) {
+      isExpected({ path: listed, configuration, missing }) {
         if (configuration) return true
+        const path = placeOf(listed, (each) => undone.has(each) || staying.has(each))
         if (undone.has(path) && !asBefore.has(path)) return false
         if (missing && gone.has(path) && transitions.some(({ from, to }) => from !== to)) return false
         if (staying.has(path)) stays.add(path)
@@ -121,6 +122,12 @@ async function proofOf(
   return {
     validations: [...validations, ...toldOf('files that stay', stays), ...toldOf('files as before', was)],
   }
+}
+
+/** Where folders of the root are links into /usr, a package may list a file by its old name: `/bin/ls`. */
+function placeOf(listed: RawPath, isKnown: (path: RawPath) => boolean): RawPath {
+  const below = asRaw(`/usr${listed}`) as RawPath
+  return !isKnown(listed) && isKnown(below) ? below : listed
 }
 
 function toldOf(name: string, paths: ReadonlySet<RawPath>): readonly Validation[] {

@@ -11,7 +11,7 @@ import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
-import { maybeOf } from './maybe-kept.ts'
+import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
 import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
@@ -182,6 +182,17 @@ async function planOnce(
     going,
     staying,
   })
+  const diverted = await findDiversions(contents, transactions, staying)
+  if (diverted === 'both')
+    return {
+      blocks: [
+        {
+          sentence: `diversions of ${[...staying].join(', ')} were changed together with others`,
+          by: undefined,
+          keep: [],
+        },
+      ],
+    }
   const hooks = request.data ? [] : (parts.stateHooks ?? [])
   const due = await planStateTransfers(place, hooks, transactions, (name) => staying.has(name))
   const byPath = await planUndoPaths(view, {
@@ -194,6 +205,7 @@ async function planOnce(
       maybeOf(
         {
           staying,
+          divertedByKept: diverted,
           databases: place.packageSystems.flatMap(({ databases }) => databases),
           isListed: (path) => ownersOf(packages, path).length > 0,
         },
@@ -259,6 +271,26 @@ async function withHadContents(contents: TransactionContents, paths: UndoPaths):
     )
   }
   return { ...paths, conflicts }
+}
+
+/** The transactions of which only packages that stay changed diversions. */
+async function findDiversions(
+  contents: TransactionContents,
+  transactions: readonly ReadTransaction[],
+  staying: ReadonlySet<string>,
+): Promise<ReadonlySet<ReadTransaction> | 'both'> {
+  const found = new Set<ReadTransaction>()
+  for (const transaction of transactions) {
+    const change = transaction.changes.find(({ path }) => path === diversionsPath)
+    if (change === undefined || !transaction.document.packages.some(({ name }) => staying.has(name))) continue
+    const before =
+      change.before === undefined ? '' : (await contents.before(transaction, change)).toString('latin1')
+    const after = change.after === undefined ? Buffer.alloc(0) : await contents.after(transaction, change)
+    const whose = after === undefined ? 'both' : whoseDiversions(before, after.toString('latin1'), staying)
+    if (whose === 'both') return 'both'
+    if (whose === 'kept') found.add(transaction)
+  }
+  return found
 }
 
 /** A package that comes back, or gets another version, without one of its own files is none, and with one of another version it is half of each. */
