@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import {
+  dataMountsThrough,
   misnamedPart,
   planMounts,
   viewOf,
@@ -278,4 +279,21 @@ test('without a stage, a root that is an overlay and a boot partition of FAT are
     'through /data',
     'through /mnt',
   ])
+})
+
+test('mounts with data that no stage can hold are named; what cannot be written, is made up, or starts the machine is not', () => {
+  const lines = [
+    root,
+    '30 27 0:31 / /mnt/usb rw,relatime - vfat /dev/sdb1 rw',
+    '31 27 0:32 / /mnt/net rw,relatime - nfs4 server:/ rw',
+    '32 27 0:33 / /mnt/cd ro,relatime - udf /dev/sr0 ro',
+    '33 27 0:34 / /boot/efi rw,relatime - vfat /dev/vda1 rw',
+    '34 27 0:35 / /var/lib/lxcfs rw,relatime - fuse.lxcfs lxcfs rw',
+    '35 27 0:36 / /srv rw,relatime - xfs /dev/vdb rw',
+  ]
+  const found = dataMountsThrough(plan(lines), rawFromString(`${lines.join('\n')}\n`))
+  assert.deepEqual(
+    found.map(({ path: at, type }) => `${at} ${type}`),
+    ['/mnt/net nfs4', '/mnt/usb vfat'],
+  )
 })

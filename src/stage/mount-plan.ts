@@ -208,6 +208,28 @@ export function misnamedPart({ mounts }: Pick<MountPlan, 'mounts'>): AliasMount 
   ) as AliasMount | undefined
 }
 
+/** Where people have data, and no stage: what the kernel, or a program, makes up holds nothing that could be lost. */
+const dataTypes =
+  /^(?:vfat|msdos|exfat|ntfs3?|fuseblk|ramfs|zfs|bcachefs|jfs|nilfs2|reiserfs|hfsplus|udf|nfs4?|cifs|smb3|ceph|9p|virtiofs|fuse\.(?:sshfs|rclone|glusterfs|mergerfs|s3fs))$/
+const bootFolder = rawFromString('/boot') as RawPath
+
+/** Mounts with data that are the real ones in the stage, and can be written. That of a boot loader lies below /boot on every machine, and says nothing. */
+export function dataMountsThrough(
+  { root, mounts }: Pick<MountPlan, 'root' | 'mounts'>,
+  mountInfo: RawText,
+): readonly { readonly path: RawPath; readonly type: string }[] {
+  const rows = new Map(seeMountsBelow(root, parseMountRows(mountInfo)).visible.map((row) => [row.path, row]))
+  return mounts.flatMap(({ kind, path }) => {
+    const row = kind === 'through' ? rows.get(path) : undefined
+    return row !== undefined &&
+      dataTypes.test(row.type) &&
+      !isReadOnly(row.options) &&
+      !isWithin(path, bootFolder)
+      ? [{ path, type: row.type }]
+      : []
+  })
+}
+
 /** Of the folder at the top of a mount that does not hold VML's own. */
 export const storeName = '.vml-stage'
 

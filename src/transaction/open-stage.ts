@@ -5,9 +5,15 @@ import { dirname } from 'node:path'
 import { writeFileDurable } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { isRunning, markOf } from '../base/process-mark.ts'
-import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
+import { printable, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import { type MountPlan, type MountPlanning, planMounts, viewOf } from '../stage/mount-plan.ts'
+import {
+  dataMountsThrough,
+  type MountPlan,
+  type MountPlanning,
+  planMounts,
+  viewOf,
+} from '../stage/mount-plan.ts'
 import type { RootIndex } from '../stage/root-index.ts'
 import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
@@ -75,6 +81,7 @@ async function makeOpenStage(
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)
     await noteMountedFiles(place, plan, note.source)
+    if (note.source === 'command') warnOfMounts(place, plan)
     const { policy } = request
     const made = makeStage(
       plan,
@@ -93,6 +100,23 @@ async function makeOpenStage(
   }
 }
 
+/** Of file systems that hold no second names, or answer slowly, nothing is held: whoever runs a command there is told before. */
+function warnOfMounts({ reporter }: Workplace, plan: MountPlan): void {
+  const mounts = dataMountsThrough(plan, mountInfoNow())
+  if (mounts.length === 0) return
+  const names = mounts.slice(0, mountsShown).map(({ path, type }) => `"${printable(path)}" (${type})`)
+  const left = mounts.length - names.length
+  reporter.warn({
+    warning: `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}: no stage can hold ${mounts.length === 1 ? 'it' : 'them'}. What is written, removed or moved there is so at once, and in no record; what is moved from there into the system is lost if the stage is thrown away`,
+  })
+}
+
+const mountsShown = 5
+
+function mountInfoNow(): RawText {
+  return rawFromBytes(readFileSync('/proc/self/mountinfo'))
+}
+
 /** Nothing was run yet, and what was made for it is gone. */
 export function noRoomToBegin({ state }: Pick<Workplace, 'state'>, error: unknown): unknown {
   return spaceFailure(error, { what: 'begin a transaction', folder: state })
@@ -104,7 +128,7 @@ export function planMountsNow(
   options: { readonly live?: boolean; readonly dataFolders?: readonly RawPath[] } = {},
 ): MountPlanning {
   return planMounts({
-    mountInfo: rawFromBytes(readFileSync('/proc/self/mountinfo')),
+    mountInfo: mountInfoNow(),
     root: place.root,
     state: place.state,
     stateOnMount: isStateOnMount(place),
