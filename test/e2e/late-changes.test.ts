@@ -222,6 +222,14 @@ test('a program goes on with its file and its socket where only their rights are
   assert.equal(readFileSync(join(chroot.path, 'srv/app/data'), 'utf8'), 'start\nfirst\nsecond\nthird\n')
 })
 
+test('a program that has a file open for writing which a command replaces is named', async () => {
+  await using chroot = await openChroot()
+  const { stderr } = await chroot.sh(`mkdir /srv/app; echo start >/srv/app/data
+    sleep 60 >>/srv/app/data & vml tx run -- sed -i s/start/begin/ /srv/app/data; echo "process $!" >&2; kill $!`)
+  const id = /process (\d+)/.exec(stderr)?.[1]
+  assert.match(stderr, new RegExp(`replaced, .*: sleep \\(${id}\\): /srv/app/data$`, 'm'))
+})
+
 test('what a daemon has in memory while a package gives its data to another group is written into that data', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
