@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   chmodSync,
@@ -135,6 +136,26 @@ test('what a start of the machine took from /tmp does not come back there, and i
   const kept = /It is kept as "([^"]+)"/.exec(warnings.join('\n'))?.[1] ?? ''
   assert.equal(readFileSync(kept, 'utf8'), 'tmp/.X0-lock')
   assert.equal(lstatSync(at('tmp/deep/there')).nlink, 1)
+})
+
+test('what was marked meanwhile as not to be changed keeps nobody from the next transaction', (t) => {
+  using made = machine()
+  const { at, place, warnings } = made
+  writeFileSync(at('var/log/l'), 'x')
+  holdFiles(place, 'apt')
+  if (spawnSync('chattr', ['+i', at('var/log/l')]).status !== 0) {
+    t.skip('this file system has no such marks')
+    return
+  }
+  try {
+    letGoOfWhatIsThere(place)
+    assert.deepEqual(putBackTaken(place), [])
+    dropHeld(place)
+    assert.equal(existsSync(join(openFolder(place), 'held')), false)
+    assert.match(warnings.join('\n'), /marked meanwhile as not to be changed/)
+  } finally {
+    spawnSync('chattr', ['-i', at('var/log/l')])
+  }
 })
 
 test('packages are asked for /var/log alone, and more than can be held is told before the command runs', () => {

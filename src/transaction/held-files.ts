@@ -217,8 +217,17 @@ export function letGoOfWhatIsThere(place: Holder): void {
   for (const { path } of takenOf(place, things))
     for (let at = path; !needed.has(at); at = parentPath(at)) needed.add(at)
   for (const { path, held, status } of things.toReversed())
-    if (!needed.has(path)) place.disk.remove(held, isFolder(status) ? 'folder' : 'file')
+    if (!needed.has(path)) letGo(place, { held, status })
     else if (isFolder(status)) place.disk.setMtime(held, status.mtimeNs)
+}
+
+/** What cannot go yet, nor a folder with it, goes or is told with the rest: `dropHeld`. */
+function letGo({ disk }: Holder, { held, status }: Pick<HeldThing, 'held' | 'status'>): void {
+  try {
+    disk.remove(held, isFolder(status) ? 'folder' : 'file')
+  } catch (error) {
+    if (!['EPERM', 'ENOTEMPTY'].includes(systemErrorCode(error) ?? '')) throw error
+  }
 }
 
 /**
@@ -292,7 +301,7 @@ function trySetMtime(place: Holder, path: RawPath, mtimeNs: bigint): void {
 
 /** Nothing of it is removed with the stage from here on. */
 function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
-  const apart = pathIn(place.state, `held-${randomBytes(4).toString('hex')}`)
+  const apart = apartFrom(place)
   const own = heldFolder(place)
   const moved = failed.map(({ held }) =>
     held.startsWith(`${own}/`) ? below(apart, held.slice(own.length + 1)) : held,
@@ -340,13 +349,37 @@ export function tellTaken(place: TellingHolder): void {
   })
 }
 
-/** Whoever throws the stage away has put back what was taken. */
-export function dropHeld(place: Pick<Workplace, 'state' | 'disk'>): void {
+/** Whoever throws the stage away has put back what was taken. What was marked as not to be changed meanwhile cannot lose its second name: that keeps nobody from the next transaction. */
+export function dropHeld(place: Pick<Workplace, 'state' | 'disk' | 'reporter'>): void {
+  const left: RawPath[] = []
   for (const folder of realFolders) {
     const beside = besideOf(place, folder)
-    if (beside !== undefined) rmSync(rawToBytes(beside), { recursive: true, force: true })
+    if (beside !== undefined && !isRemoved(beside)) left.push(beside)
   }
-  rmSync(rawToBytes(heldFolder(place)), { recursive: true, force: true })
+  const own = heldFolder(place)
+  if (!isRemoved(own)) {
+    const apart = apartFrom(place)
+    place.disk.rename(own, apart)
+    left.push(apart)
+  }
+  if (left.length === 0) return
+  place.reporter.warn({
+    warning: `${listed(left)}: second names of files that were marked meanwhile as not to be changed (chattr), and are there still. Nothing is lost; take the mark away, and remove that folder`,
+  })
+}
+
+function isRemoved(folder: RawPath): boolean {
+  try {
+    rmSync(rawToBytes(folder), { recursive: true, force: true })
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'EPERM') return false
+    throw error
+  }
+}
+
+function apartFrom(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(place.state, `held-${randomBytes(4).toString('hex')}`)
 }
 
 /** A file whose status changed later was written by somebody: before, it may have got its second name. Undefined where none has one. */
