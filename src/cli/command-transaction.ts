@@ -9,7 +9,7 @@ import type { StageRequest } from '../transaction/open-stage.ts'
 import type { CommandRun } from '../transaction/run-transaction.ts'
 import { titleCharactersMax, typedTitleCharactersMax } from '../model/transaction.ts'
 import { VmlError } from '../base/failure.ts'
-import type { Context } from './command.ts'
+import type { Context, Operand } from './command.ts'
 
 const standardInput = 0
 
@@ -44,6 +44,15 @@ function titleOf(message: string | undefined): string | undefined {
     `Cannot take a title of ${message.length} characters: the limit is ${typedTitleCharactersMax}`,
     { hint: 'Nothing was run. Give -m a shorter one' },
   )
+}
+
+export const commandOperand: Operand = {
+  name: 'COMMAND',
+  description: 'what to run; from its first word on, options are its own',
+  required: true,
+  many: true,
+  isCommand: true,
+  complete: 'none',
 }
 
 export function commandTransaction(

@@ -50,7 +50,7 @@ import {
   requireMadeAnew,
   type SeenBefore,
   withSeen,
-} from './made-anew.ts'
+} from './before-anew.ts'
 import { tellMountedFiles } from './mounted-files.ts'
 import { provePackagesAfterCrash } from './prove-packages.ts'
 import { withStageLock } from './stage-lock.ts'

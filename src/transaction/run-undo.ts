@@ -47,7 +47,7 @@ import {
   requireMadeAnew,
   type SeenBefore,
   withSeen,
-} from './made-anew.ts'
+} from './before-anew.ts'
 import { dropStage, stoppedPath, withNewStage } from './open-stage.ts'
 import { requireRecordable } from './storable-changes.ts'
 import { keepPackages, readPackagesNow } from './packages-now.ts'

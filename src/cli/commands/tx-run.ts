@@ -18,23 +18,14 @@ import {
   printRecorded,
 } from '../print-transaction.ts'
 import { endOverdueProbations, beginProbationOf, probationRequest } from '../probation.ts'
-import { commandTransaction } from '../command-transaction.ts'
+import { commandOperand, commandTransaction } from '../command-transaction.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { recoverFirst } from '../recover-first.ts'
 
 export const command = defineCommand({
   description:
     'Runs a command, as root, in a stage: the machine is not touched while it runs, but for /tmp, /var/tmp, /run and /var/log, which are the real ones. When it has ended well, exactly what it changed is committed in one step and recorded, so that it can be taken back alone, now or later. When it fails, nothing of it is kept.',
-  operands: [
-    {
-      name: 'COMMAND',
-      description: 'what to run, after --',
-      required: true,
-      many: true,
-      isCommand: true,
-      complete: 'none',
-    },
-  ],
+  operands: [commandOperand],
   options: {
     on: onOption,
     message: text('-m, --message <title>', 'what it is for (default: the command)'),

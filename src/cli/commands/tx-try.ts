@@ -20,21 +20,12 @@ import { printNotFound, printRecorded } from '../print-transaction.ts'
 import { printPreview, printTaken, printWrittenAtOnce } from '../print-tried.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { endOverdueProbations } from '../probation.ts'
-import { commandTransaction } from '../command-transaction.ts'
+import { commandOperand, commandTransaction } from '../command-transaction.ts'
 
 export const tryCommand = defineCommand({
   description:
     'Runs a command, as root, in a stage, checks the machine as it would be, and shows what would change: packages, lines of configuration, services, sizes. The machine stays as it is, but for /tmp, /var/tmp, /run and /var/log, which are the real ones: what is written there is written at once, and stays, and what is taken out of there comes back when the result is thrown away. The result waits: vml tx commit makes exactly it real, if nothing that it changes was changed meanwhile; vml tx discard throws it away. So does a run of apt or dpkg, and the next start of the machine.',
-  operands: [
-    {
-      name: 'COMMAND',
-      description: 'what to run, after --',
-      required: true,
-      many: true,
-      isCommand: true,
-      complete: 'none',
-    },
-  ],
+  operands: [commandOperand],
   options: {
     message: text('-m, --message <title>', 'what it is for (default: the command)'),
     tag: texts('--tag <tag>', 'mark the transaction', 'tag'),
