@@ -53,6 +53,11 @@ line"; echo y >'-n/$(touch owned)'; printf z >"$(printf 'bytes\\377')"; ln -s '/
   await bed.nothingLeft()
   const shown = await bed.well('tx', 'show', String(number), '--on', 'lab', '--paths')
   assert.match(shown.stdout, /it's\/new\\nline/)
+  // The same number is another transaction here.
+  assert.ok(shown.stdout.includes(`vml tx undo ${number} --on lab\n`), shown.stdout)
+  const refused = await bed.vml(['tx', 'redo', String(number), '--on', 'lab'])
+  assert.equal(refused.status, 14)
+  assert.match(refused.stderr, /vml tx list --on lab shows what was\n/)
 })
 
 test('what is changed on the machine meanwhile is never overwritten: nothing is committed', async () => {
