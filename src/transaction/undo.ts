@@ -136,12 +136,18 @@ function requireAny({ kind, subject, paths, beside, keptPackages, regenerations:
   const names = subject.map(entryName).join(', ')
   throw new VmlError(
     'conflict',
-    `Cannot ${kind} ${names}: nothing of it can be taken back:${toldOf(stays)}`,
+    `Cannot ${kind} ${names}: nothing of it can be ${kind === 'undo' ? 'taken' : 'brought'} back:${toldOf(stays)}`,
     {
       details: { kept_packages: keptPackages, paths: paths.conflicts.map(({ path }) => printable(path)) },
-      hint: `Nothing was changed. vml tx show ${subject.map(entryWord).join(' ')} tells what is kept of it`,
+      hint: `Nothing was changed. ${whatIsKept(subject)}`,
     },
   )
+}
+
+/** `vml tx show` takes one. */
+function whatIsKept([first, ...others]: readonly LoggedEntry[]): string {
+  const command = `vml tx show${first ? ` ${entryWord(first)}` : ''}`
+  return `${command} tells what is kept of it${others.length > 0 ? ', and so of each of the others' : ''}`
 }
 
 /** Why the packages cannot be as the undo would leave them. */
