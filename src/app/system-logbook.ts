@@ -6,7 +6,6 @@ import type { Clock } from '../base/clock.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { makePrivateFolder, writeFileDurable } from '../base/files.ts'
 import { rawFromBytes } from '../base/raw-text.ts'
-import { parseMountInfo } from '../wire/mount-table.ts'
 import type { Config } from './config.ts'
 import type { Logbook, OpenOptions } from './open.ts'
 
@@ -125,6 +124,7 @@ async function requireNeverMade(): Promise<void> {
 
 /** A folder with, or for, the logbook that is to be mounted (fstab(5)), and is not: an empty one there says nothing. */
 async function missingMount(): Promise<string | undefined> {
+  const { parseMountInfo } = await import('../wire/mount-table.ts')
   const table = (await readTextIfThere('/etc/fstab')) ?? ''
   const named = table.split('\n').flatMap((line) => {
     const [source = '#', folder = ''] = line.trim().split(/\s+/)
