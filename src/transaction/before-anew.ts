@@ -8,9 +8,9 @@ import { isAlwaysWritten, ruleWhenChanged } from '../model/regeneration.ts'
 import { parseChanges } from '../model/transaction-record.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { sha256Of } from '../stage/fingerprint.ts'
-import { here } from '../wire/libc.ts'
 import { encodeIntended } from './commit-intent.ts'
 import { fingerprintOf } from './end-stage.ts'
+import { giveAttributes } from './give-attributes.ts'
 import type { KeptBefore } from './kept-before.ts'
 import { copyLive } from './live-content.ts'
 import { readIfThere } from './open-stage.ts'
@@ -171,18 +171,9 @@ export async function leaveSince(place: Workplace, since: ReadonlyMap<RawPath, S
 }
 
 function copyFile(
-  { libc }: Pick<Workplace, 'libc'>,
+  place: Pick<Workplace, 'libc'>,
   { from, to, before }: { readonly from: RawText; readonly to: RawText; readonly before: Fingerprint },
 ): void {
   copyFileSync(rawToBytes(from), rawToBytes(to), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-  libc.chownAt(here, to, { uid: before.uid, gid: before.gid })
-  const file = libc.openAt(here, to, 0)
-  try {
-    for (const { name, value } of before.xattrs ?? []) libc.setXattr(file, name, value)
-    // Last: a change of the owner takes the bits of setuid away.
-    libc.chmodOf(file, before.mode)
-  } finally {
-    libc.close(file)
-  }
-  libc.setTimesAt(here, to, { mtimeNs: before.mtimeNs })
+  giveAttributes(place, to, before)
 }

@@ -36,6 +36,7 @@ import {
 } from './end-stage.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
+import { giveAttributes } from './give-attributes.ts'
 import { linkGroup } from './link-group.ts'
 import { copyLive } from './live-content.ts'
 import { ownerBy } from './record-changes.ts'
@@ -374,18 +375,7 @@ async function makeThing(
         device: wanted.device ?? 0n,
       })
   }
-  libc.chownAt(here, place, { uid: wanted.uid, gid: wanted.gid })
-  if (wanted.type === 'file' || wanted.type === 'dir') {
-    const file = libc.openAt(here, place, 0)
-    try {
-      for (const { name, value } of wanted.xattrs ?? []) libc.setXattr(file, name, value)
-      // Last: a change of the owner takes the bits of setuid away.
-      libc.chmodOf(file, wanted.mode)
-    } finally {
-      libc.close(file)
-    }
-  }
-  libc.setTimesAt(here, place, { mtimeNs: wanted.mtimeNs })
+  giveAttributes(parts, place, wanted)
 }
 
 /** Holes stay holes: what was sparse takes no more room than it did. */
