@@ -25,7 +25,8 @@ export function stampsOf(
   return stamps
 }
 
-function isMadeAnew(path: RawPath): boolean {
+/** A cache that a program made anew since is nobody's writing. What a rule only leaves where it is, though it has its content kept, may be. */
+export function isMadeAnew(path: RawPath): boolean {
   const rule = ruleWhenChanged(path)
   return rule !== undefined && (rule.path !== 'left' || !rule.keepsPreImage)
 }

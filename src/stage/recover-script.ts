@@ -1,9 +1,9 @@
 // recover.sh: ends or takes back a commit by a plain sh, where neither VML nor its Node may work any more.
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { baseName, rootPath } from '../model/raw-path.ts'
-import { ruleWhenChanged } from '../model/regeneration.ts'
 import { singleQuoted } from '../wire/quote.ts'
 import { keptCounts } from './came-since.ts'
+import { isMadeAnew } from './changed-since.ts'
 import type { NodeType } from '../model/tree.ts'
 import type { AttributeState, AttributeStep, FolderTime, Journal, Stamps, Step } from './journal.ts'
 import { ownModes } from './set-attributes.ts'
@@ -108,17 +108,12 @@ function stepLines(steps: readonly Step[], places: PlaceNames): string[] {
   const lines = new Map<string, string[]>()
   for (const step of steps) {
     const folders = folderWords(step, places)
-    const line = `${isMadeAnew(step) ? 'anew ' : ''}${folders ?? stepLine(step, places)}`
+    const line = `${step.kind !== 'attributes' && isMadeAnew(step.path) ? 'anew ' : ''}${folders ?? stepLine(step, places)}`
     const names = lines.get(line) ?? []
     if (folders !== undefined) names.push(quoted(baseName(step.path)))
     lines.set(line, names)
   }
   return [...lines].flatMap(([line, names]) => (names.length === 0 ? [line] : callsOf(line, names)))
-}
-
-/** As `stampsOf` has it: a cache that a program made anew since is nobody's writing. */
-function isMadeAnew({ kind, path }: Step): boolean {
-  return kind !== 'attributes' && ruleWhenChanged(path) !== undefined
 }
 
 /** As one call of mv takes them: the kernel gives the words of a program 128 KiB at least (execve(2)); a shell copies them often. */
