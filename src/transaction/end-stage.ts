@@ -40,7 +40,7 @@ import {
   nextEntryNumber,
   type OpenLogbook,
 } from '../engine/entries.ts'
-import { putBackTaken, takenLogFolders, takenNotKept, tellTaken } from './held-files.ts'
+import { lookTaken, putBackTaken, takenNotKept, tellTaken } from './held-files.ts'
 import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
@@ -162,7 +162,7 @@ export async function commitStage(
   result: StageResult,
 ): Promise<StageEnd> {
   if (isNothingMeant(changeSet.changes) && outside.length === 0) {
-    tellTaken(parts)
+    tellTaken(parts, lookTaken(parts))
     dropStage(parts, stage.note, stage.plan)
     return { kind: 'nothing' }
   }
@@ -256,9 +256,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   parts.reporter.progress({ phase: 'recording the transaction' })
   const { after, manager, packages, untold } = await packagesAfter(parts, before)
   const written = await withOutside(parts, committed.changes, outside)
-  const all = [...written, ...takenLogFolders(parts)].toSorted((one, other) =>
-    compareRaw(one.path, other.path),
-  )
+  const taken = lookTaken(parts)
+  const all = [...written, ...taken.logFolders].toSorted((one, other) => compareRaw(one.path, other.path))
   const outsideBefore = keptOutside(parts)
   const keptOf = (path: RawPath): RawText | undefined =>
     outsideBefore.has(path) ? outsideBefore.get(path) : kept.at(path)
@@ -276,8 +275,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   })
   const { changes, deltas, preImageBytes } = recorded
   const gaps = [...recorded.gaps, ...untold]
-  tellTaken(parts)
-  const notKept = [...(await mountedFilesWritten(parts)), ...takenNotKept(parts)]
+  tellTaken(parts, taken)
+  const notKept = [...(await mountedFilesWritten(parts)), ...takenNotKept(taken)]
   const looked = new Map<RawPath, FileStatus>()
   const settled: RecordedChange[] = []
   for (const change of changes) settled.push(withoutPlace(await settle(parts, change, looked)))

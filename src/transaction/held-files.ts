@@ -157,13 +157,13 @@ function tryMakePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath 
 
 /** For who is told of it: of a folder that is gone, the folder alone. */
 export function takenNow(place: Holder): readonly RawPath[] {
-  return outermost(takenOut(place))
+  return outermost(notCleaned(place, takenOf(place, heldThings(place))))
 }
 
-/** What is gone by now, and has no other name: what was only renamed lies somewhere else. By whomever; folders before what lies in them. */
-function takenOut(place: Holder): readonly RawPath[] {
+/** Their paths, but for what a start of the machine took; folders before what lies in them. */
+function notCleaned(place: Holder, taken: readonly HeldThing[]): readonly RawPath[] {
   const isCleaned = cleanedBy(place)
-  return takenOf(place, heldThings(place)).flatMap(({ path }) => (isCleaned(path) ? [] : [path]))
+  return taken.flatMap(({ path }) => (isCleaned(path) ? [] : [path]))
 }
 
 /** A start of the machine empties /tmp: what is gone from there by then was taken by nobody, or nobody can tell. */
@@ -187,6 +187,7 @@ function bootNow(): string {
   return markOf(process.pid)?.boot ?? 'unknown'
 }
 
+/** What is gone by now, and has no other name: what was only renamed lies somewhere else. By whomever. */
 function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
   const names = new Map<string, number>()
   for (const { status } of things) names.set(identity(status), (names.get(identity(status)) ?? 0) + 1)
@@ -313,39 +314,48 @@ function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
   })
 }
 
-/** For the record of what was committed: no undo brings it back. */
-export function takenNotKept(place: Holder): readonly NotKept[] {
-  return takenForGood(place).map((path) => ({
+/** What was taken out of the real folders by the end of a command that is not thrown away. */
+export interface Taken {
+  /**
+   * Folders of logs that are gone, as changes of the transaction: a service whose package comes back does not make its own, and does not start without it. Their logs are not
+   * kept. A redo removes one only where nothing lies in it.
+   */
+  readonly logFolders: readonly PathChange[]
+  /** All else: no undo brings it back. A folder of logs that held something, too. */
+  readonly forGood: readonly RawPath[]
+}
+
+/** One walk through all second names, tens of thousands where /tmp is full. */
+export function lookTaken(place: Holder): Taken {
+  const things = takenOf(place, heldThings(place))
+  const logFolders = things.flatMap(({ path, held, status }) =>
+    isFolder(status) && isWithin(path, logFolder)
+      ? [{ path, before: outlineOf(place.libc, held, status) }]
+      : [],
+  )
+  const folders = new Set(logFolders.map(({ path }) => path))
+  const taken = notCleaned(place, things)
+  const others = taken.filter((path) => !folders.has(path))
+  return {
+    logFolders,
+    forGood: outermost(taken).filter(
+      (path) => !folders.has(path) || others.some((other) => isWithin(other, path)),
+    ),
+  }
+}
+
+/** For the record of what was committed. */
+export function takenNotKept({ forGood }: Taken): readonly NotKept[] {
+  return forGood.map((path) => ({
     path,
     reason: 'it was removed, or moved away, where no stage holds it, by the command or by somebody else',
   }))
 }
 
-/**
- * Folders of logs that are gone, as changes of the transaction: a service whose package comes back does not make its own, and does not start without it. Their logs are not kept. A redo
- * removes one only where nothing lies in it.
- */
-export function takenLogFolders(place: Holder): readonly PathChange[] {
-  return takenOf(place, heldThings(place)).flatMap(({ path, held, status }) =>
-    isFolder(status) && isWithin(path, logFolder)
-      ? [{ path, before: outlineOf(place.libc, held, status) }]
-      : [],
-  )
-}
-
-/** But for folders of logs that held nothing, which the record has: `takenLogFolders`. */
-function takenForGood(place: Holder): readonly RawPath[] {
-  const folders = new Set(takenLogFolders(place).map(({ path }) => path))
-  const others = takenOut(place).filter((path) => !folders.has(path))
-  return takenNow(place).filter((path) => !folders.has(path) || others.some((other) => isWithin(other, path)))
-}
-
-/** At the end of a command that is not thrown away. */
-export function tellTaken(place: TellingHolder): void {
-  const taken = takenForGood(place)
-  if (taken.length === 0) return
-  place.reporter.warn({
-    warning: `Not kept: ${listed(taken)} ${taken.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back; folders of logs come back empty`,
+export function tellTaken({ reporter }: Pick<TellingHolder, 'reporter'>, { forGood }: Taken): void {
+  if (forGood.length === 0) return
+  reporter.warn({
+    warning: `Not kept: ${listed(forGood)} ${forGood.length === 1 ? 'was' : 'were'} removed meanwhile, or moved away, on the machine itself, by the command or by somebody else. No undo brings that back; folders of logs come back empty`,
   })
 }
 
