@@ -70,8 +70,8 @@ export function outcome(staged: CommitCase, way: Way, shell: readonly string[]):
   const { journal } = recover(disk, rawFromString(staged.staged.journal))
   if (journal) forgetJournal(disk, journal)
   assert.deepEqual(leftBehind(staged), [])
-  // Before anything is prepared, a folder to keep things in may have been made on another mount: the time of the folder above it is for VML alone to set.
-  if (state === undefined || state === 'PREPARED') return staged.now(times)
+  // Before anything is prepared, and after it is forgotten, a folder to keep things in may have been made on another mount, or have gone from there: the time of the folder above it is for VML alone to set.
+  if (state === undefined || state === 'PREPARED' || state === 'FORGOTTEN') return staged.now(times)
   assert.equal(staged.now(times), now)
   return now
 }

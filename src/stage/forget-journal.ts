@@ -5,7 +5,16 @@ import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type OwnThings, ownThings, placesKept, placesMade, putBackWhatCame } from './came-since.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
-import { enterState, inFolder, type Journal, journalFiles, readState, stateFile } from './journal.ts'
+import {
+  enterState,
+  inFolder,
+  type Journal,
+  journalFiles,
+  noteTimesAbove,
+  readState,
+  readTimesAbove,
+  stateFile,
+} from './journal.ts'
 import { above } from './keep-folders.ts'
 import { trialFolder } from './recover-script.ts'
 
@@ -31,6 +40,11 @@ export function forgetJournal(disk: CommitDisk, journal: Journal): RawPath[] {
     ...(state === 'TAKEN-BACK' ? placesMade(journal.steps) : []),
   ]
   const came = putBackWhatCame(disk, journal.root, isOwn, new Map(places))
+  noteTimesAbove(
+    disk,
+    journal,
+    journal.keeps.map(({ made: [outermost] }) => outermost && disk.look(above(outermost))?.mtimeNs),
+  )
   enterState(disk, journal, 'FORGOTTEN')
   removeJournal(disk, journal, 'keep')
   return came
@@ -45,16 +59,21 @@ export function discardJournal(disk: CommitDisk, journal: Journal): void {
 export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' | 'as it was'): void {
   // Of a journal without a state nothing was live, and a copy that was being made is as nobody wanted it.
   const known = times === 'keep' ? putBackKnown(disk, journal) : undefined
-  for (const { folder, made, aboveMtimeNs } of journal.keeps) {
+  const noted = readTimesAbove(journal)
+  for (const [index, { folder, made, aboveMtimeNs }] of journal.keeps.entries()) {
     const status = disk.look(folder)
     if (status)
       for (const name of disk.list(folder))
         removeTree(disk, asRaw(`${folder}/${name}`), status.mountId, known)
     const outermost = made[0]
     const outside = outermost === undefined ? undefined : disk.look(above(outermost))
+    // While the outermost one is there nothing of this changed the time of the folder above it. It went, and the time was not set any more: then it is what was noted.
+    const goes = outermost !== undefined && disk.look(outermost) !== undefined
     for (const each of made.toReversed()) removeEmpty(disk, each)
-    if (outermost !== undefined && outside)
-      disk.setMtime(above(outermost), times === 'keep' ? outside.mtimeNs : aboveMtimeNs)
+    if (outermost !== undefined && outside) {
+      const kept = goes ? outside.mtimeNs : (noted[index] ?? outside.mtimeNs)
+      disk.setMtime(above(outermost), times === 'keep' ? kept : aboveMtimeNs)
+    }
     // What was kept is gone for good before the journal that knows of it is.
     if (status) disk.syncDisk(outermost === undefined ? folder : above(outermost))
   }

@@ -120,9 +120,12 @@ const journalBytesMax = 500 * 1024 * 1024
 const stepsFile = 'steps'
 export const stateFile = 'state'
 const scriptFile = 'recover.sh'
+/** Of the folders above those that were made: what they had before the folders went. One line for each keep, in their order. */
+const timesFile = 'times-above'
 
 /** Files of a journal in the order in which they may go: the state tells to the end that it is forgotten. */
 export const journalFiles: readonly string[] = [
+  timesFile,
   scriptFile,
   ...states.map((state) => `${stateFile}.${state}`),
   stepsFile,
@@ -170,6 +173,32 @@ export function readyStates(): (readonly [name: string, bytes: Buffer])[] {
 export function enterState(disk: CommitDisk, { folder }: Journal, state: JournalState): void {
   if (readState(folder) !== state) disk.rename(stateReady(folder, state), inFolder(folder, stateFile))
   disk.syncFolder(folder)
+}
+
+/**
+ * Before the journal is forgotten: what stands in a folder of the machine, such as `.vml-stage` on a mount, goes then, and gives that folder
+ * another time. Durable with the next state; a disk that is full costs no more than such a time, after one cut.
+ */
+export function noteTimesAbove(
+  disk: CommitDisk,
+  { folder, keeps }: Journal,
+  times: readonly (bigint | undefined)[],
+): void {
+  const file = inFolder(folder, timesFile)
+  if (disk.look(file)) disk.remove(file, 'file')
+  if (times.every((time) => time === undefined)) return
+  try {
+    disk.writeFile(file, 0o600, Buffer.from(keeps.map((_, index) => `${times[index] ?? ''}\n`).join('')))
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOSPC') throw error
+  }
+}
+
+/** For each keep; none where nothing was noted, or not all of it. */
+export function readTimesAbove({ folder, keeps }: Journal): readonly (bigint | undefined)[] {
+  const lines = readSmall(inFolder(folder, timesFile))?.toString('latin1').split('\n')
+  if (lines?.length !== keeps.length + 1) return []
+  return lines.map((line) => (/^-?\d{1,20}$/.test(line) ? BigInt(line) : undefined))
 }
 
 /** Undefined where there is none, or none yet. */
