@@ -59,6 +59,20 @@ interface Found {
   readonly rows: ReadonlyMap<RawPath, IndexEntry | undefined>
 }
 
+/** Those that the next transaction would record first. Nothing is, and nothing is known of them afterwards; none where stock was never taken. */
+export async function findHandChanges(parts: Workplace): Promise<readonly PathChange[]> {
+  await using _lock = await lockBaseline(parts)
+  const known = readKnownIndex(parts)
+  if (known === undefined) return []
+  const { isSeen } = openSight(parts)
+  const now = scanRoot(viewNow(parts), parts).index
+  const differences = [...differencesOf(known.index, now, { within: undefined, isSeen })]
+  let read: Baseline | undefined
+  const baseline = () => (read ??= readBaseline(parts) ?? noBaseline)
+  const { changes } = await findChanges(parts, differences, { rules: await watchRules(parts), baseline })
+  return changes
+}
+
 /**
  * Compares `now`, which may be of a part of the machine (`within`), with what is known. Whoever calls holds the lock of it. Order: the record,
  * then what is known: cut off in between, the same record is found by its token. Undefined where nothing was changed, or nothing was known.

@@ -86,6 +86,15 @@ test('--to-before leads back to what was there before any record, undos and redo
     await chroot.vml(['tx', 'undo', String(last?.number)])
     assert.equal(difference(now), '', `and back from #${number}`)
   }
+  await chroot.sh('echo mine >/etc/by-hand')
+  const dry = await chroot.vml(['tx', 'undo', '--to-before', '1', '--dry-run'])
+  assert.match(
+    dry.stdout,
+    /^ {2}changed by hand since, would be recorded first, and go, too: \/etc\/by-hand$/m,
+  )
+  assert.match((await transactionsOf(chroot))[0]?.title ?? '', /^undo #\d+: undo to before #1$/)
+  await chroot.vml(['tx', 'undo', '--to-before', '1'])
+  assert.equal(difference(trees[0] ?? now), '', 'with what was changed by hand')
   const both = await chroot.vml(['tx', 'undo', '1', '--to-before', '2'], failed)
   assert.match(both.stderr, /^vml: Cannot take transactions and --to-before at once/)
 })

@@ -5,7 +5,9 @@ import { type OpenUndo, openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireRecording, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
+import { printable } from '../../base/raw-text.ts'
 import { entryName } from '../../engine/entries.ts'
+import type { TransactionParts } from '../../transaction/end-stage.ts'
 import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
 import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
@@ -154,6 +156,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   const names = plan.subject.map(entryName).join(', ')
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
   const told = options.dryRun ? out : asNotes(out)
+  const byHand = options.dryRun && options.toBefore !== undefined ? await pathsChangedByHand(parts) : []
   told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printTogether(told, plan)
   const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
@@ -164,6 +167,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     printUndoPlan(out, plan, told)
     printNeeds(told, undoNeeds(run, plan))
     if (options.dryRun) printUnasked(told, opened.unasked())
+    if (byHand.length > 0) printByHand(told, byHand)
   }
   printPinned(told, pinned, options.pinned)
   if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
@@ -172,7 +176,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     const given = pinned.length > 0 ? [...words, '--pinned'] : words
     printChoices(out, choices, given)
     const described = describeChoices(choices, given)
-    out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
+    const by_hand = byHand.length > 0 ? { by_hand: byHand } : {}
+    out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), ...by_hand, plans: described })
     if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
     return
   }
@@ -196,6 +201,20 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   out.line(stayedNote(plan))
   return partialStatus
 }
+
+async function pathsChangedByHand(parts: TransactionParts): Promise<string[]> {
+  const { findHandChanges } = await import('../../transaction/hand-changes.ts')
+  return (await findHandChanges(parts)).map(({ path }) => printable(path))
+}
+
+/** They become a transaction of their own first, and the newest of those that go. */
+function printByHand(told: Output, paths: readonly string[]): void {
+  const others = paths.length > byHandNamed ? ` and ${paths.length - byHandNamed} more` : ''
+  const named = paths.slice(0, byHandNamed).join(', ')
+  told.line(`  changed by hand since, would be recorded first, and go, too: ${named}${others}`)
+}
+
+const byHandNamed = 10
 
 function printUnasked(told: Output, packages: readonly string[]): void {
   if (packages.length > 0)
