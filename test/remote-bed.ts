@@ -48,6 +48,11 @@ export interface RemoteBed extends AsyncDisposable {
   readonly environment: Readonly<Record<string, string>>
 }
 
+/** Words that make a transaction of a line of sh on the machine. */
+export function runThere(line: string): string[] {
+  return ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', line]
+}
+
 const variables = {
   HOME: '/root',
   PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

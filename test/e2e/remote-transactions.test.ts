@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { runProgram } from '../guest-machine.ts'
-import { openRemoteBed, type RemoteBed } from '../remote-bed.ts'
+import { openRemoteBed, type RemoteBed, runThere } from '../remote-bed.ts'
 import { cutAtRename, prepareCuts, untilLeft } from '../remote-cut.ts'
 
 let bed: RemoteBed
@@ -62,14 +62,7 @@ line"; echo y >'-n/$(touch owned)'; printf z >"$(printf 'bytes\\377')"; ln -s '/
 
 test('what is changed on the machine meanwhile is never overwritten: nothing is committed', async () => {
   const child = bed.start(
-    'tx',
-    'run',
-    '--on',
-    'lab',
-    '--',
-    'sh',
-    '-c',
-    'echo stage >/etc/both; touch /run/at; until [ -f /run/on ]; do sleep 0.05; done',
+    ...runThere('echo stage >/etc/both; touch /run/at; until [ -f /run/on ]; do sleep 0.05; done'),
   )
   await bed.untilAt()
   writeFileSync(join(bed.chroot.path, 'etc/both'), 'meanwhile\n')
@@ -91,16 +84,7 @@ test('a machine where the folder of VML lies behind a link is refused before any
 
 test('a connection that is cut off in the middle of the command changes nothing, and it is said', async () => {
   const from = bed.tree()
-  const child = bed.start(
-    'tx',
-    'run',
-    '--on',
-    'lab',
-    '--',
-    'sh',
-    '-c',
-    'rm -rf /etc/apt; touch /run/at; exec sleep 600',
-  )
+  const child = bed.start(...runThere('rm -rf /etc/apt; touch /run/at; exec sleep 600'))
   await bed.untilAt()
   // The command's own connection: of this one the machine hears nothing more.
   const clients = (await runProgram('pgrep', ['-P', String(child.pid), '-f', 'RequestTTY=no -F']))
@@ -116,16 +100,7 @@ test('a connection that is cut off in the middle of the command changes nothing,
 
 test('what is left when VML itself is gone is thrown away by recover, and in the way until then', async () => {
   const from = bed.tree()
-  const child = bed.start(
-    'tx',
-    'run',
-    '--on',
-    'lab',
-    '--',
-    'sh',
-    '-c',
-    'rm -rf /etc/apt; touch /run/at; exec sleep 600',
-  )
+  const child = bed.start(...runThere('rm -rf /etc/apt; touch /run/at; exec sleep 600'))
   await bed.untilAt()
   child.kill()
   await child.ended
@@ -140,7 +115,7 @@ test('what is left when VML itself is gone is thrown away by recover, and in the
 test('a commit that is cut off with all connections is ended by its recover.sh alone, and recorded by recover', async () => {
   const script =
     'echo a >/etc/cut-a; mkdir -p /opt/cut/in; echo b >/opt/cut/in/b; echo c >>/etc/hosts; rm /etc/issue.net'
-  assert.ok(await cutAtRename(bed, ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', script], 6))
+  assert.ok(await cutAtRename(bed, runThere(script), 6))
   await bed.chroot.sh('sh /var/lib/vml/stage/open/journal/recover.sh')
   const done = await bed.chroot.sh(
     'cat /etc/cut-a /opt/cut/in/b; tail -1 /etc/hosts; [ ! -e /etc/issue.net ]',
@@ -163,7 +138,7 @@ test('an undo that is cut off before its caches are made anew there has them mad
   )
   const isCached = async () => (await chroot.sh('ldconfig -p')).stdout.includes('/usr/local/lib/libacl.so.1')
   const removal = 'rm /usr/local/lib/libacl.so.1; ldconfig'
-  await bed.well('tx', 'run', '--on', 'lab', '--', 'sh', '-c', removal)
+  await bed.well(...runThere(removal))
   const number = String(await bed.last())
   for (const [option, cached] of [
     ['--backward', false],
@@ -193,7 +168,7 @@ test('an undo that is cut off before its caches are made anew there has them mad
 })
 
 test('a machine that is nearly full is told how much it lacks: nothing is committed, and nothing taken back', async () => {
-  const change = ['tx', 'run', '--on', 'lab', '--', 'sh', '-c', 'echo y >/etc/room']
+  const change = runThere('echo y >/etc/room')
   await bed.well(...change)
   const number = String(await bed.last())
   await bed.chroot.sh(
@@ -224,7 +199,7 @@ test('a machine that lies is not believed: neither a path that nobody asked for 
     'find',
     `case "$*" in */upper*) /usr/bin/find "$@" | sed -z 's,^/.*/upper/etc/lied$,/etc/shadow,' ;; *) exec /usr/bin/find "$@" ;; esac`,
   )
-  const refused = await bed.vml(['tx', 'run', '--on', 'lab', '--', 'sh', '-c', 'echo x >/etc/lied'])
+  const refused = await bed.vml(runThere('echo x >/etc/lied'))
   await bed.chroot.sh('rm /usr/local/bin/find')
   assert.equal(refused.status, 40, refused.stderr)
   assert.match(refused.stderr, /it lists a file that was not asked for/)
@@ -250,10 +225,7 @@ test('what does not stand the checks in the stage is not committed over ssh with
   assert.match(refused.stderr, /dpkg --audit failed: .*base-files/)
   assert.equal(bed.differences(from), '')
   await bed.nothingLeft()
-  assert.match(
-    (await bed.well('tx', 'run', '--on', 'lab', '--', 'sh', '-c', breaking)).stderr,
-    /dpkg --audit failed: .*base-files/,
-  )
+  assert.match((await bed.well(...runThere(breaking))).stderr, /dpkg --audit failed: .*base-files/)
   const shown = await bed.well('tx', 'show', String(await bed.last()), '--on', 'lab')
   assert.match(shown.stdout, /failed +dpkg --audit|dpkg --audit.*failed/)
 })

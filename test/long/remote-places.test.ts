@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import type { ChrootOptions } from '../chroot.ts'
 import { mirrorPackages } from '../mirror-packages.ts'
 import { openPackageArchive } from '../package-archive.ts'
-import { openRemoteBed, type RemoteBed } from '../remote-bed.ts'
+import { openRemoteBed, type RemoteBed, runThere } from '../remote-bed.ts'
 
 const places: readonly { readonly name: string; readonly chroot: ChrootOptions }[] = [
   { name: 'ext4, /opt and /home on others', chroot: { fileSystem: 'ext4', apart: ['/opt', '/home'] } },
@@ -25,7 +25,7 @@ const changing = `set -e; for place in /etc /opt /var/lib; do cd $place/kinds
 async function changeAndTakeBack(bed: RemoteBed): Promise<number> {
   await bed.chroot.sh(before)
   const from = bed.tree()
-  await bed.well('tx', 'run', '--on', 'lab', '--', 'sh', '-c', changing)
+  await bed.well(...runThere(changing))
   const number = String(await bed.last())
   const changed = bed.tree()
   assert.equal((await bed.chroot.sh('cat /opt/kinds/b2; stat -c %h /var/lib/kinds/d')).stdout, '1\n2\n3\n')

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { vmlCommand } from '../cli.ts'
 import { runProgram } from '../guest-machine.ts'
 import { openPackageArchive } from '../package-archive.ts'
-import { openRemoteBed, type RemoteBed } from '../remote-bed.ts'
+import { openRemoteBed, type RemoteBed, runThere } from '../remote-bed.ts'
 import { cutAtRename, prepareCuts } from '../remote-cut.ts'
 import type { TinyPackage } from '../tiny-packages.ts'
 
@@ -50,16 +50,7 @@ test('of an upgrade over ssh exactly the upgrade is taken back: dpkg and apt agr
 
 test('a command that fails, or changes nothing, makes no transaction; its output and status come through', async () => {
   const from = bed.tree()
-  const failed = await bed.vml([
-    'tx',
-    'run',
-    '--on',
-    'lab',
-    '--',
-    'sh',
-    '-c',
-    'rm -rf /etc/apt; echo no >&2; exit 7',
-  ])
+  const failed = await bed.vml(runThere('rm -rf /etc/apt; echo no >&2; exit 7'))
   assert.equal(failed.status, 1)
   assert.match(failed.stderr, /^no$/m)
   assert.match(failed.stderr, /ended with status 7: nothing of it was kept/)
@@ -70,10 +61,7 @@ test('a command that fails, or changes nothing, makes no transaction; its output
 
 test('a change of the database of rpm is refused by its name, and what to do instead is said', async () => {
   const from = bed.tree()
-  const refused = await bed.vml([
-    ...['tx', 'run', '--on', 'lab', '--', 'sh', '-c'],
-    'mkdir -p /var/lib/rpm; echo x >/var/lib/rpm/rpmdb.sqlite',
-  ])
+  const refused = await bed.vml(runThere('mkdir -p /var/lib/rpm; echo x >/var/lib/rpm/rpmdb.sqlite'))
   assert.equal(refused.status, 17, refused.stderr)
   assert.match(refused.stderr, /changes packages of rpm \(\/var\/lib\/rpm[^]*vml tx enable for dnf/)
   assert.equal(bed.differences(from), '')
