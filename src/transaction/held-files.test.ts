@@ -84,23 +84,68 @@ test('what was moved or removed is put back as the same thing, with what was wri
   assert.equal(warnings.length, 1)
 })
 
-test('what was renamed or replaced is not taken, and what is still there is not held for long', () => {
+test('what was renamed is not taken, and what is still there is not held for long', () => {
   using made = machine()
   const { at, place, warnings } = made
-  for (const name of ['tmp/one', 'tmp/two', 'var/log/syslog', 'tmp/deep/in']) writeFileSync(at(name), name)
+  for (const name of ['tmp/one', 'var/log/syslog', 'tmp/deep/in']) writeFileSync(at(name), name)
   linkSync(at('tmp/one'), at('tmp/deep/same'))
   holdFiles(place, 'command')
   renameSync(at('var/log/syslog'), at('var/log/syslog.1'))
   renameSync(at('tmp/deep'), at('var/tmp/deep'))
-  rmSync(at('tmp/one'))
-  writeFileSync(at('tmp/two.new'), 'newer')
-  renameSync(at('tmp/two.new'), at('tmp/two'))
+  renameSync(at('tmp/one'), at('tmp/two'))
   assert.deepEqual(takenNow(place), [])
   letGoOfWhatIsThere(place)
   assert.equal(lstatSync(at('var/log/syslog.1')).nlink, 1)
   assert.deepEqual(putBackTaken(place), [])
   assert.equal(existsSync(at('tmp/deep')), false)
   assert.deepEqual(warnings, [])
+})
+
+test('what something else stands in place of by then is kept, and told; a waiting stage holds it, too', () => {
+  for (const waits of [false, true]) {
+    using made = machine()
+    const { at, place, warnings } = made
+    for (const name of ['tmp/f', 'tmp/deep/one', 'tmp/deep/two', 'tmp/there']) writeFileSync(at(name), 'mine')
+    holdFiles(place, 'command')
+    moveAway(at('tmp/f'), at('srv/f'))
+    moveAway(at('tmp/deep'), at('srv/deep'))
+    const again = () => {
+      writeFileSync(at('tmp/f'), 'another')
+      mkdirSync(at('tmp/deep'))
+      writeFileSync(at('tmp/deep/one'), 'another')
+    }
+    if (!waits) again()
+    letGoOfWhatIsThere(place)
+    if (waits) again()
+    assert.deepEqual(putBackTaken(place), ['/tmp/deep/two'])
+    dropHeld(place)
+    assert.equal(lstatSync(at('tmp/there')).nlink, 1)
+    for (const name of ['f', 'deep/one']) assert.equal(readFileSync(at(`tmp/${name}`), 'utf8'), 'another')
+    assert.equal(readFileSync(at('tmp/deep/two'), 'utf8'), 'mine')
+    const told = warnings.at(-1) ?? ''
+    assert.match(told, /^"\/tmp\/f", "\/tmp\/deep\/one": removed meanwhile, .* something else is in the way/)
+    const kept = [...told.matchAll(/"([^"]*\/held-[^"]+)"/g)].map(([, path = '']) =>
+      readFileSync(path, 'utf8'),
+    )
+    assert.deepEqual(kept, ['mine', 'mine'])
+  }
+})
+
+test('one of two names of a file comes back as one of its names; a pipe comes back', () => {
+  using made = machine()
+  const { at, place } = made
+  writeFileSync(at('tmp/one'), 'x')
+  linkSync(at('tmp/one'), at('tmp/deep/two'))
+  assert.equal(spawnSync('mkfifo', [at('tmp/pipe')]).status, 0)
+  holdFiles(place, 'command')
+  for (const name of ['tmp/one', 'tmp/pipe']) rmSync(at(name))
+  assert.deepEqual(takenNow(place).toSorted(), ['/tmp/one', '/tmp/pipe'])
+  letGoOfWhatIsThere(place)
+  assert.deepEqual(putBackTaken(place).toSorted(), ['/tmp/one', '/tmp/pipe'])
+  dropHeld(place)
+  const [one, two] = ['tmp/one', 'tmp/deep/two'].map((name) => lstatSync(at(name)))
+  assert.deepEqual([one?.ino, one?.nlink], [two?.ino, 2])
+  assert.ok(lstatSync(at('tmp/pipe')).isFIFO())
 })
 
 test('both names of a file that are gone come back, and what cannot come back stays held, and is named', () => {
@@ -119,7 +164,7 @@ test('both names of a file that are gone come back, and what cannot come back st
   assert.equal(lstatSync(at('tmp/one')).ino, lstatSync(at('var/tmp/other')).ino)
   assert.deepEqual(readdirSync(at('srv')), [])
   const kept = /It is kept as "([^"]+)"/.exec(warnings.join('\n'))?.[1] ?? ''
-  assert.equal(readFileSync(kept, 'utf8'), 'in')
+  assert.equal(readFileSync(join(kept, 'in'), 'utf8'), 'in')
 })
 
 test('what a start of the machine took from /tmp does not come back there, and is kept', () => {

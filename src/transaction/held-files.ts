@@ -127,8 +127,9 @@ function hold(
   }
 }
 
-function isHeldType(status: FileStatus): boolean {
-  return isLink(status) || (status.mode & 0o170000) === 0o100000
+/** Files, links and pipes. A socket without its program is nothing. */
+function isHeldType({ mode }: FileStatus): boolean {
+  return [0o100000, 0o120000, 0o010000].includes(mode & 0o170000)
 }
 
 /** A path of others that leads elsewhere by now is refused by `inHeldFolder`. */
@@ -189,22 +190,48 @@ function bootNow(): string {
 
 /** What is gone by now, and has no other name: what was only renamed lies somewhere else. By whomever. */
 function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
-  const names = new Map<string, number>()
-  for (const { status } of things) names.set(identity(status), (names.get(identity(status)) ?? 0) + 1)
+  return lostOf(place, things).filter(({ path }) => lookAt(place, inRoot(place, path)) === undefined)
+}
+
+/** That, and what has another thing at its path: whoever moved it into the stage may have made a new one there. */
+function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
+  const names = namesOf(place, things)
   const [filled, robbed] = [new Set<RawPath>(), new Set<RawPath>()]
-  const taken: HeldThing[] = []
+  const lost: HeldThing[] = []
   for (const thing of things.toReversed()) {
     const { path, status } = thing
-    const isLost = isFolder(status)
+    const known = names.get(identity(status))
+    // All names that it has left are known ones: none of those that are gone was only renamed.
+    const mayBeLost = isFolder(status)
       ? robbed.has(path) || !filled.has(path)
-      : status.links === names.get(identity(status))
+      : known !== undefined && known.there < known.held && status.links === known.held + known.there
     filled.add(parentPath(path))
-    if (!isLost) continue
-    const isGone = lookAt(place, inRoot(place, path)) === undefined
-    if (isGone) taken.push(thing)
-    if (isGone || robbed.has(path)) robbed.add(parentPath(path))
+    if (!mayBeLost) continue
+    const now = lookAt(place, inRoot(place, path))
+    if (now !== undefined && (isFolder(status) ? isFolder(now) : isSameThing(now, status))) {
+      if (robbed.has(path)) robbed.add(parentPath(path))
+      continue
+    }
+    lost.push(thing)
+    robbed.add(parentPath(path))
   }
-  return taken.toReversed()
+  return lost.toReversed()
+}
+
+/** Of files: how many names of theirs are held, and how many of those paths have them still. */
+function namesOf(place: Holder, things: readonly HeldThing[]) {
+  const names = new Map<string, { held: number; there: number }>()
+  for (const { path, status } of things) {
+    if (isFolder(status)) continue
+    const known = names.get(identity(status)) ?? { held: 0, there: 0 }
+    names.set(identity(status), known)
+    known.held++
+    // With no more names than those that are held it is nowhere: not worth a look.
+    if (status.links < 2) continue
+    const now = lookAt(place, inRoot(place, path))
+    if (now !== undefined && isSameThing(now, status)) known.there++
+  }
+  return names
 }
 
 function identity({ deviceId, inode }: FileStatus): string {
@@ -215,8 +242,10 @@ function identity({ deviceId, inode }: FileStatus): string {
 export function letGoOfWhatIsThere(place: Holder): void {
   const things = heldThings(place)
   const needed = new Set<RawPath>()
-  for (const { path } of takenOf(place, things))
-    for (let at = path; !needed.has(at); at = parentPath(at)) needed.add(at)
+  // By all the names that a file had is told later that one of them is lost.
+  const files = new Set(lostOf(place, things).map(({ status }) => identity(status)))
+  for (const { path, status } of things)
+    if (files.has(identity(status))) for (let at = path; !needed.has(at); at = parentPath(at)) needed.add(at)
   for (const { path, held, status } of things.toReversed())
     if (!needed.has(path)) letGo(place, { held, status })
     else if (isFolder(status)) place.disk.setMtime(held, status.mtimeNs)
@@ -237,7 +266,7 @@ function letGo({ disk }: Holder, { held, status }: Pick<HeldThing, 'held' | 'sta
  */
 export function putBackTaken(place: TellingHolder): readonly RawPath[] {
   tellNotHeld(place)
-  const taken = takenOf(place, heldThings(place))
+  const taken = lostOf(place, heldThings(place))
   const failed: HeldThing[] = []
   const isCleaned = cleanedBy(place)
   for (const thing of taken) if (isCleaned(thing.path) || !isPutBack(place, thing)) failed.push(thing)
