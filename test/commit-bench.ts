@@ -27,7 +27,7 @@ name'; echo twin >twin; ln twin stays/twin; echo r >rights; chmod 4755 rights; t
   sh('cp -a root after; cp -a root before', folder)
   sh(
     `umask 022; echo changed >changed; rm -r gone file-to-folder folder-to-file; mkdir -p file-to-folder/in new-folder/deep; echo x >file-to-folder/in/x
-    echo f >folder-to-file; chmod 700 stays; ln -sfn there link; echo new >new; ln new new-folder/new; echo n >new-folder/deep/n; rm '-odd
+    echo f >folder-to-file; chmod 700 stays; ln -sfn there link; echo new >new; ln new new-folder/new; echo n >new-folder/deep/n; rm -- '-odd
 name'; echo '+' >'--odd'; rm twin; echo alone >twin; chown 1:2 rights; chmod 2711 rights; setfattr -n user.x -v x rights`,
     join(folder, 'after'),
   )

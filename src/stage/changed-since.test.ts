@@ -5,7 +5,9 @@ import {
   existsSync,
   globSync,
   lstatSync,
+  lutimesSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   utimesSync,
   writeFileSync,
@@ -16,7 +18,7 @@ import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
 import { watchedDisk } from '../../test/stage-commit-disk.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
-import { commit, keptAt, type PreparedCommit } from './commit.ts'
+import { commit, keptAt, type PreparedCommit, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { forgetJournal } from './forget-journal.ts'
 import { readJournal } from './journal.ts'
@@ -151,6 +153,62 @@ test('a commit that had ended is taken back only where nothing of it was changed
   })
   assert.equal(recover(plain, rawFromString(bench.journal), 'backward').did, 'taken back')
 })
+
+/** What somebody does after a commit, where it is taken back for another reason. */
+const madeAnew: readonly string[] = [
+  'echo mine >gone',
+  'mkdir -p gone/deep; echo mine >gone/deep/file',
+  "echo mine >'-odd\nname'",
+  "mkdir -- '-odd\nname'; echo mine >'-odd\nname/in'",
+  'mkdir gone; ln -s mine gone/deep',
+  'rm -r file-to-folder; echo mine >file-to-folder',
+  'rm -r file-to-folder; ln -s mine file-to-folder',
+  'rm folder-to-file; mkdir folder-to-file; echo mine >folder-to-file/in',
+  'rm -r new-folder; echo mine >new-folder',
+  'rm -r new-folder; ln -s mine new-folder',
+  'rm new; mkdir new; echo mine >new/in',
+  'rm changed; mkdir changed; echo mine >changed/in',
+  'rm changed; ln -s mine changed',
+  'rm link; mkdir link; echo mine >link/in',
+  'rm changed new; rm -r new-folder file-to-folder',
+]
+
+test('whatever somebody makes where a commit took something away, or put something, the commit can be taken back, and both are there (issue 4)', () => {
+  for (const script of madeAnew)
+    for (const how of ['vml', 'dash', 'busybox sh']) {
+      const note = `${script}, then ${how}`
+      using bench = openBench()
+      const journal = bench.run(plain)
+      execFileSync('/bin/sh', ['-c', script], { cwd: bench.root })
+      // Within a tick of the clock it has no later time.
+      const later = Date.now() / 1000 + 5
+      for (const path of mineBelow(bench.root)) lutimesSync(path, later, later)
+      if (how === 'vml') {
+        takeBack(plain, journal)
+        forgetJournal(plain, journal)
+      } else {
+        assert.ok(runScript(bench, how, '--backward'), note)
+        recoverByVml(bench)
+      }
+      assert.equal(mineBelow(bench.root).length > 0, script.includes('mine'), `mine: ${note}`)
+      const contents = contentsBelow(bench.root)
+      for (const content of contentsBelow(join(bench.folder, 'before')))
+        assert.ok(
+          contents.some((each) => each.equals(content)),
+          `${content.toString()} of before: ${note}`,
+        )
+    }
+})
+
+function mineBelow(folder: string): string[] {
+  return globSync('**/*', { cwd: folder })
+    .map((name) => join(folder, name))
+    .filter((path) =>
+      lstatSync(path).isSymbolicLink()
+        ? readlinkSync(path) === 'mine'
+        : isFile(path) && readFileSync(path, 'utf8') === 'mine\n',
+    )
+}
 
 const everyNth = 13
 

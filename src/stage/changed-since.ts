@@ -5,6 +5,7 @@ import { ruleWhenChanged } from '../model/regeneration.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import type { CommitDisk } from './commit-disk.ts'
+import { typeOf } from './fingerprint.ts'
 import { below, type Journal, type Stamp, type Stamps } from './journal.ts'
 
 /**
@@ -43,6 +44,13 @@ export function isAs(
   return stamp === undefined || isStamped(status, stamp)
 }
 
+/** Whether it may be what a commit created at a path where nothing stood. Files and links that it creates have a stamp: one without is another. */
+export function isPut(journal: Pick<Journal, 'stamps'>, path: RawPath, status: FileStatus): boolean {
+  const isStampless = journal.stamps !== undefined && journal.stamps.get(path)?.after === undefined
+  if (isStampless && !isMadeAnew(path) && hasStamp({ type: typeOf(status.mode) })) return false
+  return isAs('after', journal, path, status)
+}
+
 /** Neither what was there before nor what is there after it. */
 export function isOther({ stamps }: Pick<Journal, 'stamps'>, path: RawPath, status: FileStatus): boolean {
   const known = stamps?.get(path)
@@ -51,7 +59,7 @@ export function isOther({ stamps }: Pick<Journal, 'stamps'>, path: RawPath, stat
   )
 }
 
-function hasStamp(state: Fingerprint | undefined): state is Fingerprint {
+function hasStamp<State extends Pick<Fingerprint, 'type'>>(state: State | undefined): state is State {
   return state?.type === 'file' || state?.type === 'symlink'
 }
 

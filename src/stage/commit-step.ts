@@ -5,7 +5,7 @@ import { freeBeside } from '../model/beside-path.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type CommitDisk, isFolder, isLink, isSameThing } from './commit-disk.ts'
-import { isAs } from './changed-since.ts'
+import { isAs, isMadeAnew, isPut } from './changed-since.ts'
 import { isOwnState, setAttributes } from './set-attributes.ts'
 import { below, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
 import { above } from './keep-folders.ts'
@@ -57,13 +57,12 @@ export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): Le
   switch (step.kind) {
     case 'create': {
       const now = disk.look(step.made) ? undefined : disk.look(live)
-      if (now && !isAs('after', journal, step.path, now)) return { path: step.path }
+      if (now && !isPut(journal, step.path, now)) return { path: step.path }
       if (now) disk.rename(live, step.made)
       return undefined
     }
     case 'delete':
-      if (disk.look(step.kept)) disk.renameNew(step.kept, live)
-      return undefined
+      return putDeletedBack(disk, journal, step)
     case 'replace':
       return putBack(disk, journal, step)
     case 'retype':
@@ -81,11 +80,23 @@ export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): Le
 function leave(
   disk: CommitDisk,
   { root }: Journal,
-  { path, kept }: Pick<Of<'replace' | 'retype'>, 'path' | 'kept'>,
+  { path, kept }: Pick<Of<'delete'>, 'path' | 'kept'>,
 ): LeftPath {
   const old = freeBeside(path, 'old', (candidate) => disk.look(below(root, candidate)) === undefined)
   disk.renameNew(kept, below(root, old))
   return { path, old }
+}
+
+/** Whatever has its name by now is somebody else's, but for a cache that a program made anew. */
+function putDeletedBack(disk: CommitDisk, journal: Journal, step: Of<'delete'>): LeftPath | undefined {
+  const { path, kept } = step
+  const live = below(journal.root, path)
+  const [old, now] = [disk.look(kept), disk.look(live)]
+  if (!old) return undefined
+  if (!now) disk.renameNew(kept, live)
+  else if (isMadeAnew(path) && !isFolder(now) && !isFolder(old)) disk.rename(kept, live)
+  else return leave(disk, journal, step)
+  return undefined
 }
 
 /** After all steps: each of them gave its folder a time of its own. What has its time is left alone: it may refuse another one. */
@@ -207,8 +218,7 @@ function retypeBack(disk: CommitDisk, journal: Journal, step: Of<'retype'>): Lef
   const [now, ready, old] = [disk.look(live), disk.look(made), disk.look(kept)]
   if (old && isNew(old)) disk.renameNew(kept, made)
   else if (old) {
-    if (now && (!isNew(now) || ready)) throw changedMeanwhile(live)
-    if (now && !isAs('after', journal, path, now)) return leave(disk, journal, step)
+    if (now && (!isNew(now) || ready || !isAs('after', journal, path, now))) return leave(disk, journal, step)
     if (now && tryExchange(disk, kept, live)) disk.renameNew(kept, made)
     else {
       if (now) disk.renameNew(live, made)

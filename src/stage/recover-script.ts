@@ -33,7 +33,7 @@ export function recoverScript(journal: Journal, afterwards: readonly string[] = 
     ...timeLines(journal.times),
   ]
   const head = places.assignments()
-  const since = `since() { [ -z "$anew" ] && ${sinceTest(journal)}; }`
+  const since = `since() { [ -z "$anew" ] || return; ${sinceTest(journal)}; }`
   return Buffer.from(
     [prologue, head, since, functions, ...lines, epilogue, ...sayLine(afterwards)].join('\n'),
     'latin1',
@@ -41,7 +41,7 @@ export function recoverScript(journal: Journal, afterwards: readonly string[] = 
 }
 
 /**
- * Whether a file was written to since the commit was prepared: a shell has no other means than to compare its time with that of a file of then. Nothing is
+ * Whether a file, or a link, was written since the commit was prepared: a shell has no other means than to compare its time with that of a file of then. Nothing is
  * told where a file that comes or goes has a time in the future, or the journal no stamps.
  */
 function sinceTest({ stamps }: Journal): string {
@@ -49,7 +49,8 @@ function sinceTest({ stamps }: Journal): string {
   const isPast = ({ before, after }: Stamps) =>
     [before, after].every((stamp) => stamp === undefined || stamp.mtimeNs <= nowNs)
   if (stamps === undefined || ![...stamps.values()].every(isPast)) return 'false'
-  return '[ -f "$1" ] && [ ! -L "$1" ] && [ "$1" -nt "$D/state" ]'
+  // test(1) follows links.
+  return 'if [ -L "$1" ]; then [ -n "$(find "$1" -prune -newer "$D/state" 2>/dev/null)" ]; else [ -f "$1" ] && [ "$1" -nt "$D/state" ]; fi'
 }
 
 const afterwardsMax = 20
@@ -491,10 +492,15 @@ else
     fi
     move "$n" "$2" || stop "$R$1"
   }
+  # Whatever has its name by now is somebody else's, but for a cache that a program made anew.
   d() {
     there "$2" || return 0
     at "$1"
-    move_new "$2" "$n" || stop "$R$1"
+    if there "$n" && { [ -z "$anew" ] || folder "$n" || folder "$2"; }; then
+      beside "$2" "$n" "$1"
+      return
+    fi
+    move "$2" "$n" || stop "$R$1"
   }
   r() {
     there "$3" || return 0
@@ -504,7 +510,7 @@ else
       if [ -L "$n" ] || { [ ! -L "$3" ] && [ "$n" -ef "$3" ]; }; then rm -f "$3"; return; fi
       # Neither the old nor the new thing: what came since stays.
       [ "$n" -ef "$2" ] || return 0
-    elif since "$n"; then
+    elif since "$n" || folder "$n"; then
       beside "$3" "$n" "$1"
       return
     fi
@@ -517,7 +523,7 @@ else
     if ! there "$3" && there "$2" && ! is_new "$2"; then move_new "$2" "$3" || stop "$R$1"; fi
     there "$3" || return 0
     at "$1"
-    if since "$n"; then
+    if since "$n" || { there "$n" && { ! is_new "$n" || there "$2"; }; }; then
       beside "$3" "$n" "$1"
       return
     fi
@@ -569,7 +575,7 @@ else
       if there "$made/$name" && there "./$name"; then
         [ "./$name" -ef "$made/$name" ] || continue
       else
-        ! since "./$name" || return 1
+        ! since "./$name" && ! folder "./$name" || return 1
       fi
       set -- "$@" "$kept/$name"
     done

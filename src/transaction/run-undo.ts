@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { VmlError } from '../base/failure.ts'
+import { VmlError, messageOf } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -168,7 +168,12 @@ async function runUndoIn(
     }
     return await recordCommitted(parts, committed)
   } catch (error) {
-    await undoTheUndo(parts, plan, { journal, start, seen, mounts, note: own.note })
+    try {
+      await undoTheUndo(parts, plan, { journal, start, seen, mounts, note: own.note })
+    } catch (second) {
+      parts.reporter.warn({ warning: `What failed first: ${messageOf(error)}` })
+      throw second
+    }
     throw spaceFailure(error, {
       what: `${plan.kind} it`,
       folder: parts.state,
