@@ -146,6 +146,14 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  data of ${shown(name)} stays in ${data.map(printable).join(', ')}, ${formatBytes(bytes)}: ${others.map(shown).join(', ')} does not read it`,
     )
+  for (const { kind, name, number, of, paths: some } of plan.foreign) {
+    const named = someOf(some.map((path) => printable(path)))
+    out.line(
+      of === undefined
+        ? `  ${kind} ${shown(name)} (${number}) goes, and whoever gets the number next has what stays: ${named}`
+        : `  number ${number} of ${kind} ${shown(name)} is that of ${shown(of)} by now, who has what comes back with it: ${named}`,
+    )
+  }
   if (plan.units.length > 0)
     told.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
   if (!out.verbose) return
@@ -193,6 +201,11 @@ export function describePlan(plan: UndoPlan) {
       (document.notKept ?? []).map(({ path, reason }) => ({ path: printable(path), reason })),
     ),
     made_anew: madeAnew(plan),
+    foreign_numbers: plan.foreign.map(({ kind, name, number, of, paths }) => ({
+      ...{ kind, name, number },
+      ...(of === undefined ? {} : { of }),
+      paths: paths.map((path) => printable(path)),
+    })),
     transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
       hook: hook.name,
       package: name,

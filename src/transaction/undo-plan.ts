@@ -4,6 +4,7 @@ import { printable } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
+import { accountFileOf } from '../model/merge-accounts.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { OwnFolder } from './own-folders.ts'
@@ -621,7 +622,7 @@ function settleLost(work: Work): void {
   }
 }
 
-/** What belongs together stays whole where one of the transactions leaves a part of it: data of a service, the files of a database. */
+/** What belongs together stays whole where one of the transactions leaves a part of it: data of a service, the files of a database, users and groups. */
 function settleTogether(work: Work): void {
   const folders = new Set(
     work.kept().flatMap(({ path, why }) => (why === 'service data' ? [work.view.dataFolder(path)] : [])),
@@ -633,6 +634,11 @@ function settleTogether(work: Work): void {
       work.keep(path, 'service data')
     } else if (work.leavesDatabase(path) && !isRegenerable(content)) work.leaveDatabase(path)
   }
+  const isAccounts = (path: RawPath) => accountFileOf(path) !== undefined
+  if (!work.conflicts().some(([path]) => isAccounts(path))) return
+  // Somebody with a password and without a number, or the other way round, is nobody.
+  const reason = 'another file of users and groups stays as it is, and they belong together'
+  for (const [path] of work.planned()) if (isAccounts(path)) work.conflict(path, reason, { old: true })
 }
 
 function isRegenerable(content: PlannedContent | undefined): boolean {

@@ -14,6 +14,7 @@ import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../eng
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
 import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
+import { findForeignNumbers, type ForeignNumber } from './foreign-numbers.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
@@ -80,6 +81,8 @@ export interface UndoPlan {
   readonly transfers: readonly StateTransfer[]
   /** Data of services that stays, and that nothing reads any more: see `requireNoneStranded`. */
   readonly stranded: readonly StrandedData[]
+  /** Paths that are left with the number of somebody else, or of nobody. */
+  readonly foreign: readonly ForeignNumber[]
   /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
 }
@@ -247,6 +250,7 @@ async function planOnce(
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
+      foreign: await findForeignNumbers(view, paths),
     },
   }
 }
@@ -354,7 +358,7 @@ function finish(
     readonly stranded: readonly StrandedData[]
     isThere(path: RawPath): boolean
   },
-): Omit<UndoPlan, 'together'> {
+): Omit<UndoPlan, 'together' | 'foreign'> {
   const { paths, systems } = work.planned
   const packages = systems.flatMap(({ transitions }) => transitions)
   const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))

@@ -407,3 +407,27 @@ test('another package that is half configured is in the way of no undo, and told
   assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
   assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
 })
+
+test('files of users and groups stay or go back together, and what is left with a number of somebody else is told', async () => {
+  await using chroot = await openChroot()
+  const made = 'useradd -r ua; mkdir /var/lib/ua; echo k >/etc/ua.key; chown ua:ua /etc/ua.key /var/lib/ua'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-ec', made])
+  const number = (await chroot.sh('id -u ua; touch /var/lib/ua/db; chown ua /var/lib/ua/db')).stdout.trim()
+  const undone = await chroot.vml(['tx', 'undo', '1'])
+  assert.match(
+    undone.stdout,
+    new RegExp(
+      `user ua \\(${number}\\) goes, and whoever gets the number next has what stays: /var/lib/ua\n`,
+    ),
+  )
+  assert.equal((await chroot.sh('useradd -r ub; id -u ub')).stdout.trim(), number)
+  const redone = await chroot.vml(['tx', 'redo', '1'], failed)
+  assert.equal(redone.status, 3, redone.stderr)
+  assert.match(
+    redone.stdout,
+    new RegExp(`number ${number} of user ua is that of ub by now, who has what comes back .*: /etc/ua.key`),
+  )
+  for (const name of ['group', 'gshadow', 'passwd', 'shadow'])
+    assert.match(redone.stdout, new RegExp(`stays {2}/etc/${name}: `))
+  await chroot.sh('pwck -rq; grpck -r; ! grep ^ua: /etc/shadow /etc/gshadow')
+})
