@@ -7,7 +7,7 @@ import { compareRaw, joinPath, nearestOf, rootPath, type RawName, type RawPath }
 import { sameState, type Fingerprint, type PathChange } from '../model/transaction.ts'
 import type { Libc } from '../wire/libc.ts'
 import { outlineOf, sha256Of } from './fingerprint.ts'
-import { forgetPrepared, keyOf, linkPrepared, namesByIndex } from './hard-links.ts'
+import { forgetPrepared, keyOf, linkPrepared, namesByIndex, withOtherNames } from './hard-links.ts'
 import { overlaysOf, type MountPlan } from './mount-plan.ts'
 import type { RootIndex } from './root-index.ts'
 import { onHost, stageFolderOf } from './stage-folder.ts'
@@ -47,7 +47,7 @@ const pathsAtOnce = 512
  * changed. It can be read again later, after the stage was entered once more.
  */
 export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSet> {
-  const { plan, libc } = request
+  const { plan, libc, index } = request
   const overlays = overlaysOf(plan)
   const candidates = overlays.flatMap((overlay) => {
     forgetPrepared(linksOf(plan, overlay))
@@ -58,18 +58,29 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
   const read = await fingerprintAll(candidates, request)
   const same = read.filter(({ isChange }) => !isChange)
   const changed = read.filter(({ isChange }) => isChange)
-  const { places, linked } = prepareLinks(request, same, changed)
+  const { places, linked, stayingNames } = prepareLinks(request, same, changed)
+  const named = new Map(
+    withOtherNames(
+      changed.map(({ path, before, after }) => changeOf(path, before, after)),
+      index,
+      stayingNames,
+    ).map(({ path, otherNames }) => [path, otherNames]),
+  )
 
   // A further name moved the ctime of a file, and its count of names.
   const changesNow = () =>
     changed.map(({ path, lower, before, after }): PathChange => {
       const moved = lower !== undefined && linked.has(keyOf(lower))
       const own = after?.type === 'dir' || (after?.links === 1 && !places.has(path))
-      return changeOf(
-        path,
-        before && moved ? anew(libc, lower.place, before) : before,
-        after === undefined || own ? after : anew(libc, prepared(path), after),
-      )
+      const otherNames = named.get(path)
+      return {
+        ...changeOf(
+          path,
+          before && moved ? anew(libc, lower.place, before) : before,
+          after === undefined || own ? after : anew(libc, prepared(path), after),
+        ),
+        ...(otherNames ? { otherNames } : {}),
+      }
     })
   const overlayOf = overlayFinder(overlays)
   const inUpper = (path: RawPath): RawPath => {
@@ -181,11 +192,19 @@ function prepareLinks(
   { plan }: ChangeSetRequest,
   same: readonly ReadCandidate[],
   changed: readonly ReadCandidate[],
-): { places: Map<RawPath, RawPath>; linked: Set<string> } {
-  const staying = new Map<string, Placed>()
-  for (const { upper, lower, after } of same) {
-    if (upper !== undefined && lower !== undefined && after?.type !== 'dir') staying.set(keyOf(upper), lower)
+): {
+  places: Map<RawPath, RawPath>
+  linked: Set<string>
+  /** Of each path that becomes a name of a file that stays: its names. */
+  stayingNames: Map<RawPath, RawPath[]>
+} {
+  const staying = new Map<string, Placed & { readonly names: RawPath[] }>()
+  for (const { path, upper, lower, after } of same) {
+    if (upper === undefined || lower === undefined || after?.type === 'dir') continue
+    const known = staying.get(keyOf(upper))
+    staying.set(keyOf(upper), { ...lower, names: [...(known?.names ?? []), path] })
   }
+  const stayingNames = new Map<RawPath, RawPath[]>()
   const overlayOf = overlayFinder(overlaysOf(plan))
   const places = new Map<RawPath, RawPath>()
   const linked = new Set<string>()
@@ -200,9 +219,11 @@ function prepareLinks(
     if (live === undefined) linkSync(rawToBytes(upper.place), rawToBytes(place))
     else if (!linkPrepared(live.place, place)) continue
     places.set(path, place)
-    if (live !== undefined) linked.add(keyOf(live))
+    if (live === undefined) continue
+    linked.add(keyOf(live))
+    stayingNames.set(path, live.names)
   }
-  return { places, linked }
+  return { places, linked, stayingNames }
 }
 
 function anew(libc: Libc, place: RawPath, known: Fingerprint): Fingerprint {
