@@ -9,6 +9,7 @@ import type { Libc } from '../wire/libc.ts'
 import { outlineOf, sha256Of } from './fingerprint.ts'
 import { forgetPrepared, keyOf, linkPrepared, namesByIndex, withOtherNames } from './hard-links.ts'
 import { overlaysOf, type MountPlan } from './mount-plan.ts'
+import { hasMeaningfulMarks, hasSetMarks, losesMarks, marksWouldBeLost, withMarksOf } from './layer-marks.ts'
 import type { RootIndex } from './root-index.ts'
 import { onHost, stageFolderOf } from './stage-folder.ts'
 import { lookHere, placed, upperOf, walkUpper, type Candidate, type Placed } from './upper-walk.ts'
@@ -59,12 +60,11 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
   const same = read.filter(({ isChange }) => !isChange)
   const changed = read.filter(({ isChange }) => isChange)
   const { places, linked, stayingNames } = prepareLinks(request, same, changed)
+  const found = changed.map(({ path, before, after }) => changeOf(path, before, after))
+  const marked = losesMarks(found)
+  if (marked !== undefined) throw marksWouldBeLost(marked)
   const named = new Map(
-    withOtherNames(
-      changed.map(({ path, before, after }) => changeOf(path, before, after)),
-      index,
-      stayingNames,
-    ).map(({ path, otherNames }) => [path, otherNames]),
+    withOtherNames(found, index, stayingNames).map(({ path, otherNames }) => [path, otherNames]),
   )
 
   // A further name moved the ctime of a file, and its count of names.
@@ -149,7 +149,9 @@ async function fingerprintAll(
   }
   for (const candidate of candidates) {
     const before = await fingerprint(candidate.lower)
-    const after = await fingerprint(candidate.upper)
+    const upper = await fingerprint(candidate.upper)
+    if (upper && hasSetMarks(before, upper)) throw marksWouldBeLost(candidate.path)
+    const after = upper && withMarksOf(before, upper)
     const change = changeOf(candidate.path, before, after)
     done.push({
       ...candidate,
@@ -198,11 +200,15 @@ function prepareLinks(
   /** Of each path that becomes a name of a file that stays: its names. */
   stayingNames: Map<RawPath, RawPath[]>
 } {
-  const staying = new Map<string, Placed & { readonly names: RawPath[] }>()
-  for (const { path, upper, lower, after } of same) {
+  const staying = new Map<string, Placed & { readonly names: RawPath[]; readonly isMarked: boolean }>()
+  for (const { path, upper, lower, before, after } of same) {
     if (upper === undefined || lower === undefined || after?.type === 'dir') continue
     const known = staying.get(keyOf(upper))
-    staying.set(keyOf(upper), { ...lower, names: [...(known?.names ?? []), path] })
+    staying.set(keyOf(upper), {
+      ...lower,
+      names: [...(known?.names ?? []), path],
+      isMarked: hasMeaningfulMarks(before),
+    })
   }
   const stayingNames = new Map<RawPath, RawPath[]>()
   const overlayOf = overlayFinder(overlaysOf(plan))
@@ -214,6 +220,7 @@ function prepareLinks(
     const live = staying.get(keyOf(upper))
     const isBeside = !upper.place.startsWith(`${upperOf(plan, overlay)}/`)
     if (live === undefined && !isBeside) continue
+    if (live?.isMarked) throw marksWouldBeLost(path)
     const name = rawFromString(String(places.size)) as RawName
     const place = joinPath(linksOf(plan, overlay), name)
     if (live === undefined) linkSync(rawToBytes(upper.place), rawToBytes(place))

@@ -37,6 +37,7 @@ import {
 } from './end-stage.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { isSameThing } from '../stage/commit-disk.ts'
+import { withoutMarks } from '../stage/layer-marks.ts'
 import { linkPrepared } from '../stage/hard-links.ts'
 import { statusOfPath } from './path-status.ts'
 import { describeOwnFiles } from './further-names.ts'
@@ -147,6 +148,7 @@ async function runUndoIn(
       changes: ready.changes,
       prepared: ready.prepared,
       afterwards: plan.regenerations.map(wordsOf),
+      isUnmarked: transferred === undefined,
       ...(folderTimes ? { folderMtimeNs: (path) => folderTimes.get(path) } : {}),
     })
     journal = prepared.journal
@@ -294,7 +296,8 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
-    await makeThing(parts, { place, from, wanted, content })
+    // An overlay would take marks of another one for its own.
+    await makeThing(parts, { place, from, wanted: fill ? withoutMarks(wanted) : wanted, content })
     places.set(path, place)
     return place
   }
