@@ -1,5 +1,6 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
+import { describeOwnFiles } from '../transaction/further-names.ts'
 import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
@@ -131,6 +132,7 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
+  if (plan.ownFiles.length > 0) out.line(`  ${describeOwnFiles(plan.ownFiles)}`)
   const gone = plan.transactions.flatMap(({ document }) => document.notKept ?? [])
   if (gone.length > 0)
     out.line(
@@ -200,6 +202,10 @@ export function describePlan(plan: UndoPlan) {
     not_kept: plan.transactions.flatMap(({ document }) =>
       (document.notKept ?? []).map(({ path, reason }) => ({ path: printable(path), reason })),
     ),
+    own_files: plan.ownFiles.map(({ path, otherNames }) => ({
+      path: printable(path),
+      other_names: otherNames.map(printable),
+    })),
     made_anew: madeAnew(plan),
     foreign_numbers: plan.foreign.map(({ kind, name, number, of, paths }) => ({
       ...{ kind, name, number },

@@ -25,6 +25,10 @@ export interface PlannedPath {
   /** Of a regular file that is not as it is now; undefined where only its rights, owner or attributes change. */
   readonly content?: PlannedContent
   readonly how: 'restored' | 'merged'
+  /** A name of the very file that it was a name of, too: it becomes a further one. */
+  readonly nameOf?: RawPath
+  /** Names that stay, of the file that it is now or becomes. */
+  readonly otherNames?: readonly RawPath[]
 }
 
 /** A path that was changed by one of the transactions and again later by others, in a way that cannot have both. It stays as it is now. */
@@ -97,6 +101,8 @@ export interface UndoView {
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
   /** Undefined where it can be had no more. */
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
+  /** What is at a name that no transaction changed, with its content; absent where no file can get a further name from here. */
+  otherName?(path: RawPath): Fingerprint | undefined
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
   mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): MergedAttributes

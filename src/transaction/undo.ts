@@ -11,6 +11,7 @@ import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
+import { type OwnFile, planFurtherNames } from './further-names.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
 import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
@@ -68,6 +69,8 @@ export interface UndoPlan {
   readonly paths: UndoPaths
   /** Both sides of what stays as it is. */
   readonly beside: readonly BesideFile[]
+  /** What comes back as a file of its own, and was a name of one that is another now, or out of reach. */
+  readonly ownFiles: readonly OwnFile[]
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
@@ -239,6 +242,7 @@ async function planOnce(
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
   if (!request.scripts) await requireWholePackages(planned, paths)
   const beside = planBeside(paths, view.now)
+  const further = planFurtherNames(view, paths, transactions)
   const stranded = await findStrandedData(place, hooks, transactions, {
     packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
     transitions: planned.systems.flatMap((system) => system.transitions),
@@ -246,7 +250,15 @@ async function planOnce(
   return {
     plan: {
       ...finish(request, {
-        ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+        ...{
+          transactions,
+          planned: { ...planned, paths: further.paths },
+          beside,
+          ownFiles: further.ownFiles,
+          staying,
+          due,
+          stranded,
+        },
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
@@ -353,6 +365,7 @@ function finish(
     readonly transactions: readonly ReadTransaction[]
     readonly planned: PackageUndo
     readonly beside: readonly BesideFile[]
+    readonly ownFiles: readonly OwnFile[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
@@ -377,6 +390,7 @@ function finish(
     transactions: work.transactions,
     paths,
     beside: work.beside,
+    ownFiles: work.ownFiles,
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
