@@ -81,10 +81,14 @@ export function printKeptAllTheSame(out: Output, exitStatus: number): void {
   if (exitStatus !== 0) out.note(`The command ended with status ${exitStatus}: kept all the same`)
 }
 
-/** Of a command that left the machine as it was. */
+/** Of these no stage holds what is written, and no record what was: whether the command did so is not known. */
+const heldByNoStage = '/tmp, /var/tmp, /run or /var/log'
+
+/** Of a command of which there is nothing to record: that is all that is known of it. */
 export function printNothing(out: Output, exitStatus: number): void {
+  const ended = exitStatus === 0 ? '' : `The command ended with status ${exitStatus}. `
   out.note(
-    `${exitStatus === 0 ? 'It' : `The command ended with status ${exitStatus}, and`} changed nothing: no transaction was made`,
+    `${ended}Nothing that is recorded was changed (what is done in ${heldByNoStage}, or asked of the running system, is done at once): no transaction was made`,
   )
 }
 
@@ -93,7 +97,7 @@ const notFoundStatus = 127
 
 export function printNotKept(out: Output, exitStatus: number): void {
   out.aside(
-    `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
+    `The command ended with status ${exitStatus}: nothing of it was kept, but for what it wrote in ${heldByNoStage}. To keep it all the same: --keep-failed`,
   )
   printNotFound(out, exitStatus, 'run')
 }
