@@ -5,7 +5,7 @@ import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
-import { entryName } from '../engine/entries.ts'
+import { entryNames } from '../engine/entries.ts'
 import { textOn } from './command-on.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
@@ -109,8 +109,7 @@ export function printNotFound(out: Output, exitStatus: number, verb: 'run' | 'tr
 
 /** Of a redo. */
 export function printTogether(out: Output, { together }: Pick<UndoPlan, 'together'>): void {
-  if (together.length > 0)
-    out.line(`  with ${together.map(entryName).join(', ')}, taken back together with it`)
+  if (together.length > 0) out.line(`  with ${entryNames(together)}, taken back together with it`)
 }
 
 /** What stays as it is is a result; the rest, which `told` gets, only where nothing is done but told. */

@@ -1,6 +1,6 @@
 // `vml tx undo --on MACHINE` and `vml tx redo --on MACHINE`: the same as here, on a machine over ssh.
 import { openRemoteParts, openRemoteUndo } from '../app/remote-transactions.ts'
-import { entryName } from '../engine/entries.ts'
+import { entryNames } from '../engine/entries.ts'
 import { openPackagePins } from '../packages/package-pins.ts'
 import { recoverRemote, describeRemoteRecovered } from '../transaction/remote-recover.ts'
 import { remoteUndoNeeds } from '../transaction/remote-space.ts'
@@ -38,7 +38,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
       needed: options.withDependents ? 'take along' : options.keepNeeded ? 'keep' : 'refuse',
     },
   )
-  const names = plan.subject.map(entryName).join(', ')
+  const names = entryNames(plan.subject)
   const told = options.dryRun ? out : asNotes(out)
   told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
   printTogether(told, plan)

@@ -4,7 +4,7 @@ import { documentOf } from '../../test/recorded-transaction.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
-import { inForceSince, type ListedTransaction, requireNotUndone } from './transactions.ts'
+import { inForceSince, type ListedTransaction, requireAlone, requireNotUndone } from './transactions.ts'
 
 function listedOf(
   number: number,
@@ -46,6 +46,24 @@ test('what was taken back in part is not told as taken back: what stayed is name
     'Cannot take back #2: #5 did it already\nNothing was changed. To bring it back: vml tx redo 2',
   )
   assert.equal(refusalOf({ ...file, undoneBy: undefined }, [file, undo]), '')
+})
+
+test('what was taken back together with others comes back with them alone, and the way to it is told', () => {
+  const undo = listedOf(9, {})
+  const [one, ...others] = [2, 4, 5, 6, 8].map((number) => listedOf(number, {}, undo.entry))
+  assert.ok(one)
+  const refusal = {
+    code: 'conflict',
+    message: 'Cannot bring back #2 alone: #9 took it back together with #4–#6, #8',
+    hint: 'Nothing was changed. vml tx undo 9 brings back all 5; with --dry-run it says what that would be',
+  }
+  assert.throws(() => requireAlone(one, [one, ...others, undo]), refusal)
+  assert.match(
+    refusalOf(one, [one, ...others, undo]),
+    /For the rest of it: vml tx undo 9, then vml tx undo 2$/,
+  )
+  requireAlone(one, [one, listedOf(4, {}), undo])
+  requireAlone({ ...one, undoneBy: undefined }, [one, ...others, undo])
 })
 
 test('an undo of what came later is not in the way of an older one, but what it brought back into force', () => {

@@ -10,7 +10,7 @@ import { withoutUsr } from '../packages/merged-folders.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
-import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
+import { entryName, entryNames, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
 import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
@@ -133,7 +133,7 @@ function requireAny({ kind, subject, paths, beside, keptPackages, regenerations:
   const anewCount = keptPackages.length === 0 ? anew.length : 0
   const changed = paths.paths.filter(({ path }) => keptPackages.length === 0 || ruleOf(path) === undefined)
   if (stays.length === 0 || changed.length + beside.length + anewCount > 0) return
-  const names = subject.map(entryName).join(', ')
+  const names = entryNames(subject)
   throw new VmlError(
     'conflict',
     `Cannot ${kind} ${names}: nothing of it can be ${kind === 'undo' ? 'taken' : 'brought'} back:${toldOf(stays)}`,
@@ -468,7 +468,7 @@ const reasonsToldMax = 10
 function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
   // What is in the way and no transaction brought, no option can take away either.
   const canBeChosen = blocks.some(({ by, keep }) => by !== undefined || keep.length > 0)
-  const names = subject.map(entryName).join(', ')
+  const names = entryNames(subject)
   const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
   return new VmlError(

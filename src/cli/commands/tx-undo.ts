@@ -5,11 +5,16 @@ import { type OpenUndo, openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireRecording, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
-import { entryName } from '../../engine/entries.ts'
+import { entryName, entryNames } from '../../engine/entries.ts'
 import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
 import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
-import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
+import {
+  findTransaction,
+  type ListedTransaction,
+  requireAlone,
+  requireNotUndone,
+} from '../../transaction/transactions.ts'
 import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
@@ -96,7 +101,8 @@ async function runUndoCommand(
 }
 
 export const redo = defineCommand({
-  description: 'Brings back a transaction that was taken back: the undo of its undo.',
+  description:
+    'Brings back a transaction that was taken back: the undo of its undo. One that was taken back together with others comes back with them alone: vml tx undo N, of the undo that took them back.',
   operands: [transactionOperand],
   options: { ...needed, dryRun },
   examples: [
@@ -108,6 +114,7 @@ export const redo = defineCommand({
     const choose = (listed: readonly ListedTransaction[]) => {
       const one = findTransaction(listed, typed)
       const by = listed.find(({ entry }) => entry === one.undoneBy)
+      requireAlone(one, listed)
       if (by) return { subject: [one.entry], transactions: [by] }
       throw new VmlError('conflict', `Cannot bring back ${entryName(one.entry)}: it was not taken back`, {
         hint: 'Nothing was changed. vml tx list shows what was',
@@ -150,15 +157,15 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   if (!options.dryRun && !isNothing(planned.plan) && (await parts.beforeChange?.()))
     planned = await choosePlan()
   const { opened, undoParts, request, plan, pinned, words } = planned
-  const { run, listed } = opened
-  const names = plan.subject.map(entryName).join(', ')
+  const { run } = opened
+  const names = entryNames(plan.subject)
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
   const told = options.dryRun ? out : asNotes(out)
   told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printTogether(told, plan)
-  const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
-  if (kind === 'redo' && inPart?.undoneBy)
-    told.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
+  const [only, ...others] = plan.transactions
+  if (only?.document.inPart && (kind === 'redo' || others.length === 0))
+    told.line(`  ${entryName(only.entry)} had left a part of it: that part stays as it is now`)
   if (scripted) scripted.printScriptedPlan(told, plan)
   else {
     printUndoPlan(out, plan, told)
@@ -240,7 +247,7 @@ async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack)
         spaceFailure(error, { what: `plan the ${kind}`, folder: run.state })
   })
   if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
-  const doing = `${kind} ${plan.subject.map(entryName).join(', ')}`
+  const doing = `${kind} ${entryNames(plan.subject)}`
   const pinned = await pinnedAmong(plan, packagePinsHere, {
     ...options,
     doing,
