@@ -1,6 +1,7 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
 import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
+import { isBesideAlone } from '../transaction/beside-files.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
@@ -160,8 +161,21 @@ function madeAnew({ regenerations }: UndoPlan): string[] {
   return [...new Set(regenerations.map(({ rule }) => rule))]
 }
 
+/** What an undo or redo did, and what was found after it, in a line. */
+export function doneText(plan: UndoPlan, { number, document }: StoredTransaction): string {
+  const [done, back] = plan.kind === 'undo' ? ['Undone', 'taken'] : ['Redone', 'brought']
+  return isBesideAlone(plan)
+    ? `Nothing of it was ${back} back: #${number} put ${plural(plan.beside.length, 'file')} beside`
+    : `${done} as #${number}: ${proofText(document.validations)}`
+}
+
+/** What the undo of it would be for. */
+export function backWords(plan: UndoPlan): string {
+  return isBesideAlone(plan) ? 'To have these away' : `To ${plan.kind === 'undo' ? 'bring' : 'take'} it back`
+}
+
 /** What was found after an undo, in a line. */
-export function proofText(validations: readonly Validation[]): string {
+function proofText(validations: readonly Validation[]): string {
   return validations
     .map(({ name, outcome, message }) =>
       outcome === 'passed'

@@ -12,7 +12,7 @@ import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { pinnedAmong, printPinned } from './pinned-packages.ts'
-import { describePlan, printTogether, printUndoPlan, proofText } from './print-transaction.ts'
+import { backWords, describePlan, doneText, printTogether, printUndoPlan } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 import { type TakeBack, typedCommand } from './take-back.ts'
 
@@ -56,7 +56,8 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     return
   }
   context.whenCancelled(`the undo may be under way: vml tx recover --on ${name} tells, and mends it`)
-  const { number, document } = await runRemoteUndo({ ...run, title }, plan)
+  const transaction = await runRemoteUndo({ ...run, title }, plan)
+  const { number, document } = transaction
   out.document({
     schema: 1,
     machine: name,
@@ -65,8 +66,8 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
-  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: ${textOn(`vml tx undo ${number}`, name)}`)
+  out.line(doneText(plan, transaction))
+  out.note(`${backWords(plan)}: ${textOn(`vml tx undo ${number}`, name)}`)
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Entry, entryNames } from './entries.ts'
+import { entryNames, type LoggedEntry } from './entries.ts'
 
-const namesOf = (...numbers: readonly number[]) => entryNames(numbers.map((number) => ({ number }) as Entry))
+const namesOf = (...numbers: readonly number[]) =>
+  entryNames(numbers.map((number) => ({ number }) as LoggedEntry))
 
 test('of entries whose numbers follow each other the first and the last are told', () => {
   assert.equal(namesOf(), '')

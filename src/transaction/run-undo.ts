@@ -57,6 +57,7 @@ import { requireSpace, spaceFailure, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
+import { isBesideAlone } from './beside-files.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
@@ -432,7 +433,10 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
 }
 
 /** Where no path comes back, what was made anew is all that was done. */
-export function provenPaths({ paths, regenerations }: UndoPlan): Validation {
+export function provenPaths(plan: UndoPlan): Validation {
+  const { paths, regenerations } = plan
+  if (isBesideAlone(plan))
+    return { name: 'paths', outcome: 'passed', message: 'none changed, copies put beside' }
   if (paths.paths.length > 0 || regenerations.length === 0)
     return { name: 'paths', outcome: 'passed', message: `${paths.paths.length} compared with the plan` }
   const rules = [...new Set(regenerations.map(({ rule }) => rule))]

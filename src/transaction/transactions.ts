@@ -23,7 +23,12 @@ export interface ListedTransaction {
   readonly undoneBy: LoggedEntry | undefined
   /** That one left some of it as it is: see `TakenBack`. */
   readonly undoneInPart: boolean
+  /** The transaction that took back what had taken it back, and left some of that as it is: so some of it is not in force. */
+  readonly broughtBackInPart?: LoggedEntry
 }
+
+/** As they are recorded. */
+export type RecordedTransaction = Pick<ListedTransaction, 'entry' | 'document'>
 
 const readsAtOnce = 8
 
@@ -36,15 +41,33 @@ export async function listTransactions(
     entry,
     document: await readTransactionDocument(logbook.repository, entry, options),
   }))
-  const undos = new Map<EntryId, (typeof documents)[number]>()
+  return withUndos(documents)
+}
+
+/** Oldest first. */
+export function withUndos(documents: readonly RecordedTransaction[]): readonly ListedTransaction[] {
+  const undos = new Map<EntryId, RecordedTransaction>()
   // Newest first: what took something back is itself taken back only by what came later.
   for (const undo of documents.toReversed()) {
     if (undos.has(undo.entry.id)) continue
     for (const id of undo.document.takesBack ?? []) if (!undos.has(id)) undos.set(id, undo)
   }
+  const back = new Map<EntryId, LoggedEntry>()
+  for (const { entry, document } of documents) {
+    const redo = undos.get(entry.id)
+    if (redo?.document.inPart) for (const id of document.takesBack ?? []) back.set(id, redo.entry)
+  }
   return documents.map(({ entry, document }) => {
     const undo = undos.get(entry.id)
-    return { entry, document, undoneBy: undo?.entry, undoneInPart: undo?.document.inPart === true }
+    const broughtBackInPart = undo ? undefined : back.get(entry.id)
+    return {
+      entry,
+      document,
+      undoneBy: undo?.entry,
+      // What was brought back only in part is taken back with a part of it missing.
+      undoneInPart: undo !== undefined && (undo.document.inPart === true || back.has(undo.entry.id)),
+      ...(broughtBackInPart ? { broughtBackInPart } : {}),
+    }
   })
 }
 

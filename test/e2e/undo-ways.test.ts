@@ -125,6 +125,11 @@ test('what one of several in one undo cannot take back stays for all of them; wh
   const told = await stays(['1', '3'])
   assert.match(told, /^ {2}no path changes, /m)
   assert.match(told, /^ {2}stays {2}\/etc\/x\.conf: the same place was changed since/m)
+  assert.match(
+    told,
+    /^Nothing of it was taken back: #4 put 2 files beside\n1 path stayed as it is; beside lie/m,
+  )
+  assert.doesNotMatch(told, /Undone|paths ok/)
   assert.deepEqual(['etc/x.conf', 'etc/x.conf.mine', 'etc/x.conf.old'].map(read), ['a=4\n', 'a=4\n', 'a=1\n'])
   await chroot.sh('cd /etc; echo one >l1; ln l1 l2; ln l1 l3; ln l1 l4')
   await run('cd /etc; rm l1 l2 l3 l4; for n in 1 2 3 4; do echo new$n >l$n; done')
@@ -143,6 +148,40 @@ test('what one of several in one undo cannot take back stays for all of them; wh
     ['l3.old', 1, 'one\n'],
     ['l4', 2, 'one\n'],
   ])
+})
+
+test('a redo that brings nothing back but copies beside says so, and the list that it is not in force', async () => {
+  await using chroot = await openChroot()
+  const change = async (script: string) =>
+    await chroot.vml(['tx', 'run', '--', 'sed', '-i', script, '/etc/seq'])
+  const marks = async () =>
+    (await chroot.vml(['tx', 'list'])).stdout.replaceAll(/^(#\d+).*?( \[.*\])?$/gm, '$1$2')
+  await chroot.sh('printf "l1=a\\nx\\nl2=a\\n" >/etc/seq')
+  await change('s/l1=a/l1=b/')
+  await change('s/l1=b/l1=c/')
+  await chroot.vml(['tx', 'undo', '2'])
+  await chroot.vml(['tx', 'undo', '1'])
+  const redo = await chroot.vml(['tx', 'redo', '2'], failed)
+  assert.equal(redo.status, 3)
+  assert.match(redo.stdout, /^Nothing of it was brought back: #5 put 2 files beside\n/m)
+  assert.doesNotMatch(redo.stdout, /Redone|paths ok/)
+  assert.match(redo.stderr, /^To have these away: vml tx undo 5$/m)
+  assert.equal(
+    (await chroot.sh('head -qn 1 /etc/seq /etc/seq.mine /etc/seq.old')).stdout,
+    'l1=a\nl1=a\nl1=c\n',
+  )
+  assert.equal(
+    await marks(),
+    '#5\n#4\n#3 [undone by #5, in part]\n#2 [brought back by #5, in part]\n#1 [undone by #4]\n',
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'show', '2'])).stdout,
+    /^ *redo +brought back by #5, in part\n *undo +vml tx undo 2$/m,
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'show', '5'])).stdout,
+    /paths {2}passed: none changed, copies put beside\n/,
+  )
 })
 
 test('an undo that could take nothing back is refused, and says what stays', async () => {

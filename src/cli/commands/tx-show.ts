@@ -92,6 +92,8 @@ export const command = defineCommand({
     if (entry.note !== '') rows.push(['note', shown(entry.note)])
     const probation = probationOf(listed)
     if (probation) rows.push(['probation', probationText(probation)])
+    if (listed.broughtBackInPart)
+      rows.push(['redo', `brought back by ${entryName(listed.broughtBackInPart)}, in part`])
     rows.push([
       'undo',
       undoneBy

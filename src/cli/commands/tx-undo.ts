@@ -28,7 +28,7 @@ import { onOption, requireNoneOf } from '../on-option.ts'
 import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned } from '../pinned-packages.ts'
-import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
+import { backWords, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -197,8 +197,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
-  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
+  out.line(doneText(plan, end.transaction))
+  out.note(`${backWords(plan)}: vml tx undo ${number}`)
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus
