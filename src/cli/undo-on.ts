@@ -6,12 +6,13 @@ import { recoverRemote, describeRemoteRecovered } from '../transaction/remote-re
 import { remoteUndoNeeds } from '../transaction/remote-space.ts'
 import { planRemoteUndo, runRemoteUndo } from '../transaction/remote-undo.ts'
 import { isNothing } from '../transaction/run-undo.ts'
+import { requireSpace } from '../transaction/space-need.ts'
 import { textOn } from './command-on.ts'
 import type { Context } from './command.ts'
 import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
-import { pinnedAmong, printPinned } from './pinned-packages.ts'
+import { pinnedAmong, printPinned, requireNonePinned } from './pinned-packages.ts'
 import { backWords, describePlan, doneText, printTogether, printUndoPlan } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 import { type TakeBack, typedCommand } from './take-back.ts'
@@ -43,16 +44,24 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
   told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names} on ${name}`)
   printTogether(told, plan)
   printUndoPlan(out, plan, told)
-  const pinned = await pinnedAmong(plan, () => openPackagePins(parts.machine.shell, 'dpkg'), {
-    ...options,
-    doing: `${kind} ${names} on ${name}`,
-    howToUnpin: (held) => `there, apt-mark unhold ${held}`,
-  })
+  const pinned = await pinnedAmong(plan, () => openPackagePins(parts.machine.shell, 'dpkg'))
+  const needs = options.dryRun && !isNothing(plan) ? await remoteUndoNeeds(parts.machine, plan) : []
+  const requireAllowed = () => {
+    if (!options.pinned)
+      requireNonePinned(pinned, {
+        doing: `${kind} ${names} on ${name}`,
+        howToUnpin: (held) => `there, apt-mark unhold ${held}`,
+      })
+    requireSpace(`${kind} it on ${name}`, needs)
+  }
+  // Where it is done, that is asked for once more, when the machine is its own.
+  if (!options.dryRun) requireAllowed()
   printPinned(told, pinned, options.pinned)
-  if (options.dryRun && !isNothing(plan)) printNeeds(out, await remoteUndoNeeds(parts.machine, plan))
+  printNeeds(out, needs)
   if (options.dryRun || isNothing(plan)) {
     out.document({ schema: 1, machine: name, dry_run: options.dryRun, ...describePlan(plan) })
     if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
+    requireAllowed()
     return
   }
   context.whenCancelled(`the undo may be under way: vml tx recover --on ${name} tells, and mends it`)

@@ -27,7 +27,7 @@ import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
-import { pinnedAmong, printPinned } from '../pinned-packages.ts'
+import { pinnedAmong, printPinned, requireNonePinned } from '../pinned-packages.ts'
 import { backWords, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
@@ -156,7 +156,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   // What was changed by hand until now becomes a transaction of its own, which the plan then knows of. Where it is refused, nothing is recorded.
   if (!options.dryRun && !isNothing(planned.plan) && (await parts.beforeChange?.()))
     planned = await choosePlan()
-  const { opened, undoParts, request, plan, pinned, words } = planned
+  const { opened, undoParts, request, plan, pinned, words, requireAllowed } = planned
   const { run } = opened
   const names = entryNames(plan.subject)
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
@@ -173,7 +173,11 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     if (options.dryRun) printUnasked(told, opened.unasked())
   }
   printPinned(told, pinned, options.pinned)
-  if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
+  if (scripted && options.dryRun) {
+    await scripted.tryByScripts(context, opened, plan)
+    requireAllowed()
+    return
+  }
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
     const given = pinned.length > 0 ? [...words, '--pinned'] : words
@@ -181,6 +185,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     const described = describeChoices(choices, given)
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), plans: described })
     if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
+    requireAllowed()
     return
   }
   if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
@@ -219,9 +224,11 @@ interface PlannedTakeBack extends AsyncDisposable {
   readonly pinned: readonly string[]
   /** Options that every way to do it is to be given. */
   readonly words: readonly string[]
+  /** Fails where what was planned is refused all the same: a dry run tells the plan before that. */
+  requireAllowed(): void
 }
 
-/** Reads only, and fails with all that is known to be in the way. */
+/** Reads only, and fails with all that is known to be in the way; of a dry run `requireAllowed` does. */
 async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack): Promise<PlannedTakeBack> {
   const { kind, options } = asked
   await using owned = new AsyncDisposableStack()
@@ -248,18 +255,16 @@ async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack)
   })
   if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
   const doing = `${kind} ${entryNames(plan.subject)}`
-  const pinned = await pinnedAmong(plan, packagePinsHere, {
-    ...options,
-    doing,
-    howToUnpin: (names) => `vml tx unpin ${names}`,
-  })
-  if (!options.dryRun) {
+  const pinned = await pinnedAmong(plan, packagePinsHere)
+  const requireAllowed = () => {
+    if (!options.pinned) requireNonePinned(pinned, { doing, howToUnpin: (names) => `vml tx unpin ${names}` })
     requireNoneStranded(doing, plan.stranded)
     if (!options.scripts && !isNothing(plan)) requireSpace(`${kind} it`, undoNeeds(run, plan))
   }
+  if (!options.dryRun) requireAllowed()
   const kept = owned.move()
   return {
-    ...{ opened, undoParts, request, plan, pinned, words },
+    ...{ opened, undoParts, request, plan, pinned, words, requireAllowed },
     [Symbol.asyncDispose]: async () => await kept.disposeAsync(),
   }
 }
