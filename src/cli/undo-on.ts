@@ -13,7 +13,7 @@ import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
 import { pinnedAmong, printPinned, requireNonePinned } from './pinned-packages.ts'
-import { backWords, describePlan, doneText, printTogether, printUndoPlan } from './print-transaction.ts'
+import { backText, describePlan, doneText, printTogether, printUndoPlan } from './print-transaction.ts'
 import { printNeeds } from './print-tried.ts'
 import { type TakeBack, typedCommand } from './take-back.ts'
 
@@ -64,7 +64,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     requireAllowed()
     return
   }
-  context.whenCancelled(`the undo may be under way: vml tx recover --on ${name} tells, and mends it`)
+  context.whenCancelled(`the ${kind} may be under way: vml tx recover --on ${name} tells, and mends it`)
   const transaction = await runRemoteUndo({ ...run, title }, plan)
   const { number, document } = transaction
   out.document({
@@ -76,7 +76,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
     validations: document.validations,
   })
   out.line(doneText(plan, transaction))
-  out.note(`${backWords(plan)}: ${textOn(`vml tx undo ${number}`, name)}`)
+  out.note(backText(plan, textOn(`vml tx undo ${number}`, name)))
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus

@@ -424,9 +424,9 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
     const { path, wanted } = planned
     if (mayDiffer(planned, plan)) continue
     if (sameState(await fingerprintOf(parts, path), wanted)) continue
-    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
+    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the ${plan.kind}`, {
       details: { path: printable(path) },
-      hint: 'Everything was put back as it was before the undo',
+      hint: `Everything was put back as it was before the ${plan.kind}`,
     })
   }
   return [provenPaths(plan), ...(await provePackages(parts, plan))]

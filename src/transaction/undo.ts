@@ -74,6 +74,8 @@ export interface UndoPlan {
   /** Packages that stay though the transaction brought them, since others need them. */
   readonly keptPackages: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]
+  /** Packages that change and are in the middle of what a run has left: as they are they cannot be brought back. */
+  readonly halfDone: readonly string[]
   /** Units of which files change. */
   readonly units: readonly string[]
   /** Data of services that is brought to the form of another version. */
@@ -230,9 +232,11 @@ async function planOnce(
   ]
   if (stuck.length > 0) return { blocks: stuck }
   if (sentences.length > 0)
-    throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
-      hint: 'Nothing was changed',
-    })
+    throw new VmlError(
+      'conflict',
+      `Cannot ${request.kind} ${entryNames(request.subject)}: ${sentences.map(printableText).join('; ')}`,
+      { hint: 'Nothing was changed' },
+    )
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
   if (!request.scripts) await requireWholePackages(planned, paths)
   const beside = planBeside(paths, view.now)
@@ -244,6 +248,7 @@ async function planOnce(
     plan: {
       ...finish(request, {
         ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+        unfinished: packages.flatMap((state) => state.unfinished),
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
@@ -352,6 +357,7 @@ function finish(
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
+    readonly unfinished: readonly string[]
     isThere(path: RawPath): boolean
   },
 ): Omit<UndoPlan, 'together'> {
@@ -376,6 +382,9 @@ function finish(
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
+    halfDone: packages.flatMap(({ name, architecture, from }) =>
+      work.unfinished.includes(`${name}:${architecture} ${from}`) ? [name] : [],
+    ),
     regenerations: regenerations(touched),
     units: [
       ...new Set([

@@ -436,4 +436,19 @@ test('another package that is half configured is in the way of no undo, and told
   assert.match(undo.stdout, /; dpkg --audit ok, but for what was so before: brk; apt-get check ok\n/)
   assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
   assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
+
+  const [{ number } = { number: 0 }] = (await transactionsOf(chroot)).filter(({ title }) =>
+    title.includes('brk'),
+  )
+  const taken = await chroot.vml(['tx', 'undo', String(number)])
+  assert.match(taken.stderr, /^It cannot be brought back: dpkg had left brk half done$/m)
+  for (const also of [['--dry-run'], []]) {
+    const redo = await chroot.vml(['tx', 'redo', String(number), ...also], failed)
+    assert.equal(redo.status, 14, redo.stdout)
+    assert.match(
+      redo.stderr,
+      /^vml: Cannot redo #\d+: brk was half-configured then, and what dpkg had left half done is not/m,
+    )
+  }
+  assert.equal((await chroot.sh('ls /usr/bin/brk; dpkg --audit', failed)).stdout, '')
 })

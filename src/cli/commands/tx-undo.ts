@@ -28,7 +28,7 @@ import { onOption, requireNoneOf } from '../on-option.ts'
 import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned, requireNonePinned } from '../pinned-packages.ts'
-import { backWords, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
+import { backText, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -190,7 +190,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   }
   if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
   context.whenCancelled(
-    'the undo may be under way: vml tx list tells whether it was made, vml tx recover mends it',
+    `the ${kind} may be under way: vml tx list tells whether it was made, vml tx recover mends it`,
   )
   const end = await runUndo(run, plan)
   if (end.kind === 'nothing') return
@@ -203,7 +203,7 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     validations: document.validations,
   })
   out.line(doneText(plan, end.transaction))
-  out.note(`${backWords(plan)}: vml tx undo ${number}`)
+  out.note(backText(plan, `vml tx undo ${number}`))
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus
