@@ -140,7 +140,12 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  ${plural(gone.length, 'path')} not kept then, and as now: ${someOf(gone.map(({ path }) => printable(path)))}`,
     )
-  if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
+  const [again, needed] = [
+    plan.changedAgain,
+    keptPackages.filter((name) => !plan.changedAgain.includes(name)),
+  ]
+  if (needed.length > 0) out.line(`  still needed, stays: ${needed.map(shown).join(', ')}`)
+  if (again.length > 0) out.line(`  changed again since, stays: ${again.map(shown).join(', ')}`)
   if (regenerations.length > 0) told.line(`  made anew: ${madeAnew(plan).join(', ')}`)
   for (const { package: name, from, to, bytes } of plan.transfers)
     told.line(

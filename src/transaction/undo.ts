@@ -12,7 +12,7 @@ import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryNames, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
-import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
+import { ownersOf, type PackagesNow, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -71,8 +71,10 @@ export interface UndoPlan {
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
   readonly systems: readonly SystemTransitions[]
-  /** Packages that stay though the transaction brought them, since others need them. */
+  /** Packages that stay though the transaction brought them, since others need them, or changed them again. */
   readonly keptPackages: readonly string[]
+  /** Those of them that stay since they were changed again. */
+  readonly changedAgain: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]
   /** Packages that change and are in the middle of what a run has left: as they are they cannot be brought back. */
   readonly halfDone: readonly string[]
@@ -106,7 +108,7 @@ const database = pathIn(rootPath, '/var/lib/dpkg')
  */
 export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<UndoPlan> {
   const chosen = new Set(request.transactions)
-  const staying = new Set<string>()
+  const staying = new Map<string, Block['why']>()
   for (let turn = 0; turn < turnsMax; turn++) {
     const plan = await planOnce(parts, request, [...chosen], staying)
     if ('plan' in plan) {
@@ -117,7 +119,8 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
     let progress = false
     for (const block of plan.blocks) {
       if (request.needed === 'keep') {
-        for (const name of block.keep) if (!staying.has(name)) progress = staying.add(name).size > 0
+        for (const name of block.keep)
+          if (!staying.has(name)) progress = staying.set(name, block.why).size > 0
       } else if (block.by && !chosen.has(block.by)) progress = chosen.add(block.by).size > 0
     }
     if (!progress) throw refused(request, plan.blocks)
@@ -126,9 +129,12 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
 }
 
 /** An undo that leaves all of it is none, and no success. */
-function requireAny({ kind, subject, paths, beside, keptPackages, regenerations: anew }: UndoPlan): void {
+function requireAny(plan: UndoPlan): void {
+  const { kind, subject, paths, beside, keptPackages, changedAgain, regenerations: anew } = plan
   const stays = [
-    ...keptPackages.map((name) => `${name} is still needed`),
+    ...keptPackages.map((name) =>
+      changedAgain.includes(name) ? `${name} was changed again since` : `${name} is still needed`,
+    ),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
   // Beside packages that stay, what is made anew is made of what stays.
@@ -155,6 +161,7 @@ function whatIsKept([first, ...others]: readonly LoggedEntry[]): string {
 /** Why the packages cannot be as the undo would leave them. */
 interface Block {
   readonly sentence: string
+  readonly why: 'needed' | 'changed again'
   /** The later transaction that needs it, or that changed the same package. */
   readonly by: ListedTransaction | undefined
   /** Packages that would have to stay. */
@@ -165,9 +172,10 @@ async function planOnce(
   parts: UndoParts,
   request: UndoRequest,
   chosen: readonly ListedTransaction[],
-  staying: ReadonlySet<string>,
+  kept: ReadonlyMap<string, Block['why']>,
 ): Promise<{ readonly plan: UndoPlan } | { readonly blocks: readonly Block[] }> {
   const { place, logbook, contents } = parts
+  const staying = new Set(kept.keys())
   const newestFirst = parts.listed.filter((each) => chosen.includes(each)).toReversed()
   const transactions: ReadTransaction[] = []
   for (const { entry } of newestFirst)
@@ -196,6 +204,7 @@ async function planOnce(
       blocks: [
         {
           sentence: `diversions of ${[...staying].join(', ')} were changed together with others`,
+          why: 'changed again',
           by: undefined,
           keep: [],
         },
@@ -221,7 +230,7 @@ async function planOnce(
       ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
-  const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
+  const blocks = blocksOfConflicts(parts, newestFirst, { conflicts: merged.conflicts, packages })
   if (blocks.length > 0) return { blocks }
   requireParents(merged, view.now)
   const planned = await planPackages(parts, { transactions, paths: merged, packages, staying })
@@ -252,6 +261,7 @@ async function planOnce(
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
+      changedAgain: [...kept].flatMap(([name, why]) => (why === 'changed again' ? [name] : [])).toSorted(),
     },
   }
 }
@@ -360,7 +370,7 @@ function finish(
     readonly unfinished: readonly string[]
     isThere(path: RawPath): boolean
   },
-): Omit<UndoPlan, 'together'> {
+): Omit<UndoPlan, 'together' | 'changedAgain'> {
   const { paths, systems } = work.planned
   const packages = systems.flatMap(({ transitions }) => transitions)
   const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))
@@ -418,13 +428,19 @@ function bytesWritten({ paths }: UndoPaths, beside: readonly BesideFile[]): numb
 function blocksOfConflicts(
   parts: UndoParts,
   chosen: readonly ListedTransaction[],
-  conflicts: readonly UndoConflict[],
+  { conflicts, packages }: { readonly conflicts: readonly UndoConflict[]; readonly packages: PackagesNow },
 ): Block[] {
   return conflicts
     .filter(({ path }) => isWithin(path, database))
     .flatMap(({ path, keys, reason }): Block[] => {
-      if (keys.length === 0)
-        return [{ sentence: `"${printable(path)}" cannot be merged: ${reason}`, by: undefined, keep: [] }]
+      if (keys.length === 0) {
+        // dpkg's own file of a package tells nobody more than that the package was changed, where that is known.
+        const of = packages.flatMap((state) => state.packageOf(path) ?? []).slice(0, 1)
+        const [again] = of.map((name) => changedBlock(parts, chosen, name))
+        if (again?.by) return [again]
+        const sentence = `"${printable(path)}" cannot be merged: ${reason}`
+        return [{ sentence, why: 'changed again', by: undefined, keep: [] }]
+      }
       return keys.map((key) => changedBlock(parts, chosen, key.split(/[:\s\0]/)[0] ?? key))
     })
 }
@@ -434,7 +450,7 @@ function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[
   const sentence = by
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
-  return { sentence, by, keep: [name] }
+  return { sentence, why: 'changed again', by, keep: [name] }
 }
 
 function blockOf(
@@ -446,6 +462,7 @@ function blockOf(
   const by = laterWith(listed, chosen, name)
   return {
     sentence: `${describeBroken(broken)}${by ? ` (${name} came with ${entryName(by.entry)})` : ''}`,
+    why: 'needed',
     by,
     keep: broken.alternatives.flatMap(
       ({ name: needed, providedBy }) => providedBy ?? [needed.split(':')[0] ?? needed],

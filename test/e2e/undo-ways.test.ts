@@ -184,6 +184,27 @@ test('a redo that brings nothing back but copies beside says so, and the list th
   )
 })
 
+test('a package that was changed again stands in the way by its name, and stays as such where the rest is taken back', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const of = (name: string, version: string) => ({ name, version, files: { [`/usr/lib/${name}`]: version } })
+  await archive.publish(of('pa', '1'), of('pb', '1'))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'pa', 'pb'])
+  await archive.publish(of('pa', '2'))
+  await apt(chroot, ['install', 'pa'])
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(refused.status, 14)
+  assert.match(
+    refused.stderr,
+    /^vml: Cannot undo #1 alone: pa was changed again by #2 \(apt-get .*\)\n {5}Nothing/,
+  )
+  const undo = await chroot.vml(['tx', 'undo', '1', '--keep-needed'])
+  assert.match(undo.stdout, /^ {2}changed again since, stays: pa$/m)
+  assert.doesNotMatch(undo.stdout + undo.stderr, /still needed/)
+  assert.equal((await chroot.sh('cat /usr/lib/pa; ls /usr/lib/pb', failed)).stdout, '2')
+})
+
 test('an undo that could take nothing back is refused, and says what stays', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)

@@ -37,7 +37,7 @@ import { transactionOperand } from './tx-show.ts'
 const needed = {
   on: onOption,
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
-  keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
+  keepNeeded: flag('--keep-needed', 'leave packages that later transactions need, or changed again'),
   pinned: flag('--pinned', 'change packages that are pinned, too'),
   data: flag('--data', 'put back data of services, too, though it was changed since'),
   leaveData: flag('--leave-data', 'leave data of services as it is, whatever its form: run no hook on it'),
