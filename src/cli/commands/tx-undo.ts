@@ -18,7 +18,7 @@ import {
 import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
-import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
+import { type Context, defineCommand, flag, text } from '../command.ts'
 import { workOn } from '../command-on.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
@@ -44,6 +44,8 @@ const needed = {
   scripts: flag('--scripts', "run the packages' own scripts, with the old packages, where they can be had"),
 }
 
+const planOnly = flag('-n, --dry-run', 'say what would be done, and do nothing; with -v, of each path')
+
 export const undo = defineCommand({
   description:
     'Takes a transaction back, or several in one step: packages, configuration, every file that they touched, and nothing else. What was changed since stays: it is merged, or left alone and said so. An undo is a transaction itself and can be taken back: vml tx redo.',
@@ -53,10 +55,11 @@ export const undo = defineCommand({
   options: {
     ...needed,
     toBefore: text('--to-before <id>', 'this one and every later one, undos and redos among them'),
-    dryRun,
+    dryRun: planOnly,
   },
   examples: [
     { line: 'vml tx undo 7 --dry-run', does: 'what would be done' },
+    { line: 'vml tx undo 7 --dry-run -v', does: 'with each path: M changed, − deleted, + created' },
     { line: 'vml tx undo 7', does: 'take back the transaction #7' },
     { line: 'vml tx undo 7 8 9', does: 'three of them in one step' },
     { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
@@ -104,7 +107,7 @@ export const redo = defineCommand({
   description:
     'Brings back a transaction that was taken back: the undo of its undo. One that was taken back together with others comes back with them alone: vml tx undo N, of the undo that took them back.',
   operands: [transactionOperand],
-  options: { ...needed, dryRun },
+  options: { ...needed, dryRun: planOnly },
   examples: [
     { line: 'vml tx redo 7', does: 'bring back the transaction #7, which was undone' },
     { line: 'vml tx redo 7 --dry-run', does: 'what would be done' },
