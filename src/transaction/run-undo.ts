@@ -63,6 +63,7 @@ import { requireSpace, spaceFailure, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
+import { isBesideAlone } from './beside-files.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
@@ -481,16 +482,19 @@ async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
     const { path, wanted } = planned
     if (mayDiffer(planned, plan)) continue
     if (sameState(await fingerprintOf(parts, path), wanted)) continue
-    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
+    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the ${plan.kind}`, {
       details: { path: printable(path) },
-      hint: 'Everything was put back as it was before the undo',
+      hint: `Everything was put back as it was before the ${plan.kind}`,
     })
   }
   return [provenPaths(plan), ...(await provePackages(parts, plan))]
 }
 
 /** Where no path comes back, what was made anew is all that was done. */
-export function provenPaths({ paths, regenerations }: UndoPlan): Validation {
+export function provenPaths(plan: UndoPlan): Validation {
+  const { paths, regenerations } = plan
+  if (isBesideAlone(plan))
+    return { name: 'paths', outcome: 'passed', message: 'none changed, copies put beside' }
   if (paths.paths.length > 0 || regenerations.length === 0)
     return { name: 'paths', outcome: 'passed', message: `${paths.paths.length} compared with the plan` }
   const rules = [...new Set(regenerations.map(({ rule }) => rule))]

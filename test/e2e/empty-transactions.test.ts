@@ -23,11 +23,24 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
   assert.doesNotMatch(shown, /dpkg\/lock|triggers\/Lock/)
 
   const { stdout, stderr } = await chroot.vml(['tx', 'run', '--', 'apt-get', '-y', 'install', 'joe'])
-  assert.match(stdout + stderr, /It changed nothing: no transaction was made/)
+  assert.match(stdout + stderr, /Nothing that is recorded was changed \(.*\): no transaction was made/)
   await chroot.run(['dpkg', '--configure', '-a'])
   assert.equal((await chroot.run(['dpkg', '-i', '/nothing.deb'], { mayFail: true })).status, 2)
   await chroot.vml(['tx', 'recover'])
   assert.equal((await transactionsOf(chroot)).length, 1)
+  // What lies there is the machine's own while a command runs: that it changed nothing would be no true word.
+  await chroot.sh('echo x >/var/log/gone.log')
+  const removing = await chroot.vml(['tx', 'run', '--', 'rm', '/var/log/gone.log'])
+  assert.match(removing.stderr, /^Nothing that is recorded was changed \(what is done in .*\/var\/log/m)
+  assert.doesNotMatch(removing.stderr, /It changed nothing/)
+  const writing = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo x >/tmp/y2; exit 1'], {
+    mayFail: true,
+  })
+  assert.match(writing.stderr, /nothing of it was kept, but for what it wrote in \/tmp, /)
+  assert.match(
+    (await chroot.sh('cat /tmp/y2; ls /var/log/gone.log 2>&1 || true')).stdout,
+    /^x\nls: cannot access/,
+  )
   assert.equal((await chroot.vml(['tx', 'list', '-n', '0'], { mayFail: true })).status, 2)
   const failing = (...words: readonly string[]) =>
     chroot.vml(['tx', 'run', ...words, '--', 'sh', '-c', 'exit 3'], { mayFail: true })
@@ -39,7 +52,7 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
     assert.equal(failed.status, status)
     assert.match(
       failed.stderr,
-      /^The command ended with status 3, and changed nothing: no transaction was made$/m,
+      /^The command ended with status 3\. Nothing that is recorded was changed \(.*\): no transaction was made$/m,
     )
   }
 

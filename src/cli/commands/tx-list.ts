@@ -65,7 +65,7 @@ async function noneText(context: Context, machine: string | undefined): Promise<
 }
 
 function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style): string[] {
-  const { entry, document, undoneBy, undoneInPart } = listed
+  const { entry, document, undoneBy, undoneInPart, broughtBackInPart } = listed
   const marks = [
     document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
     isDropped(document)
@@ -74,6 +74,7 @@ function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style
         ? ''
         : style.red('[incomplete]'),
     undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
+    broughtBackInPart ? style.dim(`[brought back by ${entryName(broughtBackInPart)}, in part]`) : '',
     isOnProbation(probationOf(listed)) ? style.yellow('[on probation]') : '',
   ]
   return [
@@ -106,6 +107,7 @@ export function describeTransaction(listed: ListedTransaction, probationOf: Prob
     stored_bytes: document.storedBytes,
     undone_by: undoneBy?.number ?? null,
     undone_in_part: undoneInPart,
+    brought_back_in_part_by: listed.broughtBackInPart?.number ?? null,
     probation: describeProbation(probationOf(listed)),
   }
 }
