@@ -6,10 +6,16 @@ import { rootPath } from '../model/raw-path.ts'
 import { pathIn } from '../transaction/workplace.ts'
 import type { Context } from './command.ts'
 
-/** Most machines have none, and no list waits for what reads it to be imported. */
-export async function tellLeftBehind({ reporter }: Pick<Context, 'reporter'>): Promise<void> {
-  if (!existsSync(join(systemFolder, 'stage', 'open'))) return
-  const { describeLeftBehind } = await import('../transaction/left-behind.ts')
-  const warning = describeLeftBehind({ state: pathIn(rootPath, systemFolder) })
+export async function tellLeftBehind({ out, reporter }: Context): Promise<void> {
+  // The one document of a look is not to become a row of messages for it: vml tx list has it in its own.
+  if (out.json) return
+  const warning = await leftBehindHere()
   if (warning !== undefined) reporter.warn({ warning })
+}
+
+export async function leftBehindHere(): Promise<string | undefined> {
+  // Most machines have none, and no list waits for what reads it to be imported.
+  if (!existsSync(join(systemFolder, 'stage', 'open'))) return undefined
+  const { describeLeftBehind } = await import('../transaction/left-behind.ts')
+  return describeLeftBehind({ state: pathIn(rootPath, systemFolder) })
 }

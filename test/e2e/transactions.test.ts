@@ -258,6 +258,8 @@ exec /sbin/ldconfig "$@"
     const { stderr } = await chroot.vml(['tx', ...look], failed)
     assert.match(stderr, /"undo #1.*" was cut off while it was committed.*: vml tx recover finishes/)
   }
+  const { cut_off: told } = JSON.parse((await chroot.vml(['tx', 'list', '--json'])).stdout)
+  assert.match(told, /was cut off while it was committed/)
   const ended = await chroot.vml(['tx', 'recover'])
   assert.match(ended.stderr, /it was finished and recorded/)
   assert.equal(await isCached(), true)
