@@ -61,7 +61,7 @@ export async function listedOf(
 async function probationsHere(): Promise<ProbationOf> {
   if (!hasFiles(join(systemFolder, 'probation'))) return nobody
   const { readProbationsHere } = await import('./probations-here.ts')
-  return readProbationsHere()
+  return await readProbationsHere()
 }
 
 function hasFiles(folder: string): boolean {
