@@ -276,6 +276,12 @@ exec /sbin/ldconfig "$@"
   assert.equal(await isCached(), false)
 
   await kill(['undo', '1'])
+  for (const look of [['list'], ['show', '1'], ['undo', '1', '--dry-run']]) {
+    const { stderr } = await chroot.vml(['tx', ...look], failed)
+    assert.match(stderr, /"undo #1.*" was cut off while it was committed.*: vml tx recover finishes/)
+  }
+  const { cut_off: told } = JSON.parse((await chroot.vml(['tx', 'list', '--json'])).stdout)
+  assert.match(told, /was cut off while it was committed/)
   const ended = await chroot.vml(['tx', 'recover'])
   assert.match(ended.stderr, /it was finished and recorded/)
   assert.equal(await isCached(), true)

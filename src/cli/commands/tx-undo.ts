@@ -31,6 +31,7 @@ import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
 import { pinnedAmong, printPinned, requireNonePinned } from '../pinned-packages.ts'
 import { backText, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
+import { tellLeftBehind } from '../left-behind.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -150,7 +151,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   if (!options.dryRun) requireWritable(`${kind} a transaction`)
   const logbook = await context.openSystemLogbook()
   const parts = openTransactionParts(context, logbook)
-  if (!options.dryRun) {
+  if (options.dryRun) await tellLeftBehind(context)
+  else {
     await endOverdueProbations(context, logbook, parts)
     await recoverFirst(context, parts)
   }
