@@ -27,7 +27,7 @@ export async function findForeignNumbers(
   const found: ForeignNumber[] = []
   for (const { kind, path, numberOf } of files) {
     if (view.now(path)?.type !== 'file') continue
-    const now = accountsOf(await view.contentNow(path))
+    const now = accountsOf(view.contentNow(path))
     const planned = paths.paths.find((each) => each.path === path)
     if (planned?.content) {
       const after = new Set(accountsOf(await contentOf(view, planned.content)).values())
