@@ -92,6 +92,8 @@ export interface UndoView {
   listedByOthers(path: RawPath): boolean
   /** Made anew by a rule instead of being put back. */
   isRegenerated(path: RawPath): boolean
+  /** By a rule that has nothing made: what was written there since may be anybody's, and is in no record. */
+  isLeftByItsRule(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
   /** That the path is or lies in now. */
@@ -443,7 +445,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   // A cache that was made anew since is as good as the one that the transaction made. Whether the content can be had is asked at the end: an older one may want another.
-  if (sameState(now, after) || (before === undefined && view.isRegenerated(path))) {
+  const isMadeAnew = view.isRegenerated(path) && !view.isLeftByItsRule(path)
+  if (sameState(now, after) || (before === undefined && isMadeAnew)) {
     work.plan(path, {
       fingerprint: before,
       how: 'restored',

@@ -69,6 +69,10 @@ export function undoViewOf(
     ...look,
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
     isRegenerated: (path) => serving.always(path) !== undefined,
+    isLeftByItsRule(path) {
+      const rule = serving.always(path)
+      return rule?.path === 'left' && rule.standsFor === 'any change'
+    },
     isRegeneratedWhenChanged: (path) => serving.whenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
     contentBefore: async (transaction, change) => await contents.before(transaction, change),
