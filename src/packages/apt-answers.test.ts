@@ -100,19 +100,24 @@ test('packages that dpkg left half done are told with their state', () => {
 
 test('what dpkg verified is read, and judged by what was expected', () => {
   const differences = parseVerified(
-    '??5?????? c /etc/a (b).conf\nmissing     /usr/x (Not a directory)\nmissing   c /etc/gone\n',
+    '??5?????? c /etc/a (b).conf\nmissing     /usr/x (Not a directory)\nmissing   c /etc/gone\n?M5??????   /usr/bin/link\n.M.......   /usr/fifo\n',
   )
   assert.deepEqual(differences, [
     { path: '/etc/a (b).conf', configuration: true, difference: 'changed' },
     { path: '/usr/x', configuration: false, difference: 'missing' },
     { path: '/etc/gone', configuration: true, difference: 'missing' },
+    { path: '/usr/bin/link', configuration: false, difference: 'changed' },
+    { path: '/usr/fifo', configuration: false, difference: 'changed' },
   ])
   const proof = { audit: [], consistency: { consistent: true }, differences } as const
   assert.equal(
     unexpected(proof, () => true),
     undefined,
   )
-  assert.deepEqual(unexpected(proof, ({ configuration }) => configuration)?.differences, [differences[1]])
+  assert.deepEqual(unexpected(proof, ({ configuration }) => configuration)?.differences, [
+    differences[1],
+    ...differences.slice(3),
+  ])
   assert.ok(unexpected({ ...proof, audit: ['x'] }, () => true))
   assert.ok(
     unexpected({ ...proof, consistency: { consistent: false, broken: [], sentences: [] } }, () => true),

@@ -115,8 +115,9 @@ export function newlyBroken(now: Consistency, before: Consistency): readonly Bro
   return now.broken.filter((each) => !known.has(describeBroken(each)))
 }
 
-/** dpkg(1), "--verify-format": nine signs of which the third stands for the content, or `missing`; `c` for configuration; the path. */
-const differencePattern = /^(missing {2}|[?.5]{9}) (c| ) (\/[^\0]*)$/
+/** dpkg(1), "--verify-format": nine signs as rpm has them, of which M stands for a thing that is no file, and 5 for the content; or `missing`; `c` for configuration; the path. */
+const differencePattern = /^(missing {2}|[?.SM5DLUGTP]{9}) (c| ) (\/[^\0]*)$/
+const changedSigns = /[M5]/
 const missingReason =
   / \((?:Permission denied|Not a directory|Too many levels of symbolic links|Input\/output error|File name too long)\)$/
 
@@ -134,7 +135,7 @@ export function parseVerified(text: string): readonly VerifiedPath[] {
         'remote.protocol',
         `Cannot read what dpkg verified: it has "${printableText(line.slice(0, 200))}"`,
       )
-    if (missing || signs.includes('5'))
+    if (missing || changedSigns.test(signs))
       found.push({ path, configuration: mark === 'c', difference: missing ? 'missing' : 'changed' })
   }
   return found

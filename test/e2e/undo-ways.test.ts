@@ -358,6 +358,11 @@ test("a package's program that was patched, or removed, by hand before a transac
     assert.doesNotMatch(undo.stdout, /--verify ok/)
     assert.equal((await chroot.sh('cat /usr/bin/amy; dpkg-query -W amy')).stdout, 'patched\namy\t1\n')
   }
+  await chroot.sh('ln -sf /opt/own-amy /usr/bin/amy')
+  await apt(chroot, ['install', 'amy'])
+  const linked = await chroot.vml(['tx', 'undo', await newest()])
+  assert.match(linked.stdout, asBefore)
+  assert.equal((await chroot.sh('readlink /usr/bin/amy')).stdout, '/opt/own-amy\n')
   await chroot.sh('rm /usr/bin/amy')
   await apt(chroot, ['purge', 'amy'])
   const undo = await chroot.vml(['tx', 'undo', await newest()])
