@@ -73,6 +73,25 @@ name'; echo '+' >'--odd'; rm twin; echo alone >twin; chown 1:2 rights; chmod 271
   }
 }
 
+/** What a script makes of the root, as a commit. */
+export function commitOf(bench: ReturnType<typeof openBench>, change: string, only = '/') {
+  const from = rawFromString(join(bench.folder, 'from'))
+  sh('cp -a root from', bench.folder)
+  sh(change, join(bench.folder, 'from'))
+  const changes = changesBetween(
+    readTree(libc, bench.root),
+    readTree(libc, join(bench.folder, 'from')),
+  ).filter(({ path }) => path.startsWith(only))
+  const prepared = prepareCommit(plain, {
+    root: rawFromString(bench.root),
+    folder: rawFromString(bench.journal),
+    changes,
+    prepared: (path: RawPath) => asRaw(`${from}${path}`),
+  })
+  const wanted = describeTree(readTree(libc, join(bench.folder, 'from')))
+  return { prepared, isDone: () => assert.deepEqual(describeTree(readTree(libc, bench.root)), wanted) }
+}
+
 export function pathOf(text: string): RawPath {
   const path = parseRawPath(rawFromString(text))
   assert.ok(path)

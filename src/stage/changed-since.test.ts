@@ -9,19 +9,20 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
+import { commitOf, openBench, pathOf, plain } from '../../test/commit-bench.ts'
 import { watchedDisk } from '../../test/stage-commit-disk.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
 import { rawFromString } from '../base/raw-text.ts'
-import { commit, keptAt, type PreparedCommit, takeBack } from './commit.ts'
+import { commit, describeLeft, keptAt, type PreparedCommit, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import { forgetJournal } from './forget-journal.ts'
-import { readJournal } from './journal.ts'
+import { enterState, readJournal } from './journal.ts'
 import { recover } from './recover.ts'
 
 type Bench = ReturnType<typeof openBench>
@@ -171,6 +172,7 @@ const madeAnew: readonly string[] = [
   'rm changed; ln -s mine changed',
   'rm link; mkdir link; echo mine >link/in',
   'rm changed new; rm -r new-folder file-to-folder',
+  'mkdir away; mv stays away; echo mine >away/mine',
 ]
 
 test('whatever somebody makes where a commit took something away, or put something, the commit can be taken back, and both are there (issue 4)', () => {
@@ -198,6 +200,45 @@ test('whatever somebody makes where a commit took something away, or put somethi
           `${content.toString()} of before: ${note}`,
         )
     }
+})
+
+test('a folder that was removed or moved away since is made anew for what was in it, in either way to take a commit back', () => {
+  for (const how of ['vml', 'recovered', 'dash, folders made by hand']) {
+    using bench = openBench()
+    execFileSync('/bin/sh', ['-c', 'mkdir -p d/in e; echo old >d/in/a; echo old >e/a; echo old >e/b'], {
+      cwd: bench.root,
+    })
+    const { prepared } = commitOf(bench, 'echo new >d/in/a; rm e/a; ln -s new e/c; mkdir e/d; chmod 700 e')
+    commit(plain, prepared)
+    execFileSync('/bin/sh', ['-c', 'mv d moved; rm -r e'], { cwd: bench.root })
+    if (how === 'vml') {
+      const told = describeLeft(takeBack(plain, prepared.journal))
+      assert.match(told, /"\/e" \(it was gone, and is there again/)
+      assert.match(told, /"\/d" \(it was gone/)
+    } else if (how === 'recovered') {
+      // Cut off as it is taken back.
+      enterState(plain, prepared.journal, 'TAKING-BACK')
+      recoverByVml(bench)
+    } else {
+      assert.equal(runScript(bench, 'dash', '--backward'), false)
+      execFileSync('mkdir', ['-p', 'd/in', 'e'], { cwd: bench.root })
+      assert.ok(runScript(bench, 'dash', '--backward'))
+    }
+    for (const name of ['d/in/a', 'e/a'])
+      assert.equal(readFileSync(join(bench.root, name), 'utf8'), 'old\n', how)
+    assert.equal(readFileSync(join(bench.root, 'moved/in/a'), 'utf8'), 'new\n', how)
+  }
+})
+
+test('a commit whose folder is gone is ended all the same', () => {
+  using bench = openBench()
+  execFileSync('mkdir', ['e'], { cwd: bench.root })
+  const { prepared } = commitOf(bench, 'echo new >e/new')
+  commit(plain, prepared)
+  rmSync(join(bench.root, 'e'), { recursive: true })
+  renameSync(join(bench.journal, 'state'), join(bench.journal, 'state.COMMITTED'))
+  writeFileSync(join(bench.journal, 'state'), 'COMMITTING\n')
+  assert.equal(recover(plain, rawFromString(bench.journal)).did, 'committed')
 })
 
 function mineBelow(folder: string): string[] {

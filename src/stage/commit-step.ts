@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { freeBeside } from '../model/beside-path.ts'
-import type { RawPath } from '../model/raw-path.ts'
+import { parentPath, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { type CommitDisk, isFolder, isLink, isSameThing } from './commit-disk.ts'
 import { isAs, isMadeAnew, isPut } from './changed-since.ts'
@@ -46,6 +46,8 @@ export interface LeftPath {
   readonly path: RawPath
   /** What stood there before the commit, under a name of its own now. */
   readonly old?: RawPath
+  /** A folder that was gone, and was made anew for what was in it before. */
+  readonly isAnew?: true
 }
 
 /**
@@ -53,6 +55,21 @@ export interface LeftPath {
  * it is, and is told; the old thing is put beside it.
  */
 export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): LeftPath | undefined {
+  const isKept = 'kept' in step && disk.look(step.kept) !== undefined
+  const anew = isKept ? makeWay(disk, journal.root, step.path) : undefined
+  return putStepBack(disk, journal, step) ?? (anew && { path: anew, isAnew: true })
+}
+
+/** Root's alone. Tells the outermost of the folders that were gone. */
+function makeWay(disk: CommitDisk, root: RawText, path: RawPath): RawPath | undefined {
+  const gone: RawPath[] = []
+  for (let at = parentPath(path); disk.look(below(root, at)) === undefined; at = parentPath(at))
+    gone.unshift(at)
+  for (const folder of gone) disk.makeFolder(below(root, folder), 0o700)
+  return gone[0]
+}
+
+function putStepBack(disk: CommitDisk, journal: Journal, step: Step): LeftPath | undefined {
   const live = below(journal.root, step.path)
   switch (step.kind) {
     case 'create': {
@@ -103,7 +120,9 @@ function putDeletedBack(disk: CommitDisk, journal: Journal, step: Of<'delete'>):
 export function setTime(disk: CommitDisk, root: RawText, time: FolderTime, to: 'before' | 'after'): void {
   const place = below(root, time.path)
   const mtimeNs = to === 'after' ? time.afterNs : time.beforeNs
-  if (mtimeNs !== undefined && disk.look(place)?.mtimeNs !== mtimeNs) disk.setMtime(place, mtimeNs)
+  const now = disk.look(place)
+  // Somebody may have removed it since.
+  if (mtimeNs !== undefined && now && isFolder(now) && now.mtimeNs !== mtimeNs) disk.setMtime(place, mtimeNs)
 }
 
 /** The old thing has its second name since before the first step: so it is durable that it is kept, whatever of the renames is. */

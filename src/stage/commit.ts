@@ -156,7 +156,7 @@ export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
       `Cannot take back all of a commit: "${printable(first.path)}" (${reasonOf(first.error)}) and ${failed.length - 1} more are not as they were`,
       {
         cause: first.error,
-        hint: `Remove the cause, then: sh ${printable(inFolder(journal.folder, 'recover.sh'))} --backward`,
+        hint: `Remove the cause (move away what is in the way, make a folder that is gone), then: sh ${printable(inFolder(journal.folder, 'recover.sh'))} --backward`,
         details: { paths: failed.map(({ path }) => path) },
       },
     )
@@ -242,8 +242,8 @@ export function describeLeft(left: readonly LeftPath[]): string {
   const named = left
     .slice(0, namedMax)
     .map(
-      ({ path, old }) =>
-        `"${printable(path)}"${old === undefined ? '' : ` (before it: "${printable(old)}")`}`,
+      ({ path, old, isAnew }) =>
+        `"${printable(path)}"${old === undefined ? '' : ` (before it: "${printable(old)}")`}${isAnew ? ' (it was gone, and is there again with what was in it before, for root alone)' : ''}`,
     )
   const others = left.length > namedMax ? ` and ${left.length - namedMax} more` : ''
   return `Written meanwhile by somebody else, and left as it is: ${named.join(', ')}${others}`

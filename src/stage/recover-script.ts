@@ -321,7 +321,7 @@ go() {
 at() {
   go "\${1%/*}" || case $? in
     2) say "\\"$R\${1%/*}\\" leads to \\"$now\\" now"; stop "$R$1" ;;
-    *) stop "$R$1" ;;
+    *) say "\\"$R\${1%/*}\\" is no folder any more: make it anew (mkdir)"; stop "$R$1" ;;
   esac
   n=./\${1##*/}
 }
@@ -382,8 +382,12 @@ own_state() {
   [ "$1" != L ] || found='-type l'
   [ -n "$(find "$n" -prune \\( -user "\${one%:*}" -o -user "\${other%:*}" \\) \\( -group "\${one#*:}" -o -group "\${other#*:}" \\) \\( $found \\) 2>/dev/null)" ]
 }
-# A new owner takes capabilities away, which are set again after it; none where the owner stays.
-set_owner() { [ "$2" = "$3" ] || chown -h "$2" "$n" || stop "$R$1"; }
+# A new owner takes capabilities away, which are set again after it, where they can be; none where the owner stays, or is that already.
+set_owner() {
+  [ "$2" != "$3" ] || return 0
+  [ -z "$can_tell" ] || [ -z "$(find "$n" -prune -user "\${2%:*}" -group "\${2#*:}" 2>/dev/null)" ] || return 0
+  chown -h "$2" "$n" || stop "$R$1"
+}
 set_mode() {
   on "$1" "$2"
   [ "$2" = L ] || { is_type "$2" && chmod "$3" "$n"; } || stop "$R$1"
@@ -541,6 +545,7 @@ else
   }
   f() {
     changed=
+    there "$R$1" || { say "\\"$R$1\\" is gone since"; changed=$1; return; }
     on "$1" "$2"
     own_state "$2" "$4" "$6" "$7" || { say "\\"$R$1\\" got other rights, or another owner, since, and stays as it is"; changed=$1; return; }
     set_owner "$1" "$6" "$4"

@@ -3,13 +3,12 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { appendFileSync, closeSync, existsSync, lstatSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
+import { commitOf, openBench, pathOf, plain } from '../../test/commit-bench.ts'
 import { watchedDisk } from '../../test/stage-commit-disk.ts'
-import { changesBetween, describeTree, readTree, sh, testLibc } from '../../test/stage-commit-tree.ts'
+import { describeTree, readTree, sh, testLibc } from '../../test/stage-commit-tree.ts'
 import { isFailure } from '../base/failure.ts'
-import { asRaw, rawFromString } from '../base/raw-text.ts'
-import type { RawPath } from '../model/raw-path.ts'
-import { commit, keptAt, type PreparedCommit, prepareCommit, takeBack } from './commit.ts'
+import { rawFromString } from '../base/raw-text.ts'
+import { commit, keptAt, type PreparedCommit, takeBack } from './commit.ts'
 import { forgetJournal } from './forget-journal.ts'
 import { recover } from './recover.ts'
 import { ownModes } from './set-attributes.ts'
@@ -72,25 +71,6 @@ function cutOffAtFirstAttributes(prepared: PreparedCommit): void {
     if (call === 'setXattr' || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
   })
   assert.throws(() => commit(disk, prepared))
-}
-
-/** Each of them gets other rights, or another owner, and nothing else. */
-function commitOf(bench: ReturnType<typeof openBench>, change: string, only = '/') {
-  const from = rawFromString(join(bench.folder, 'from'))
-  sh('cp -a root from', bench.folder)
-  sh(change, join(bench.folder, 'from'))
-  const changes = changesBetween(
-    readTree(libc, bench.root),
-    readTree(libc, join(bench.folder, 'from')),
-  ).filter(({ path }) => path.startsWith(only))
-  const prepared = prepareCommit(plain, {
-    root: rawFromString(bench.root),
-    folder: rawFromString(bench.journal),
-    changes,
-    prepared: (path: RawPath) => asRaw(`${from}${path}`),
-  })
-  const wanted = describeTree(readTree(libc, join(bench.folder, 'from')))
-  return { prepared, isDone: () => assert.deepEqual(describeTree(readTree(libc, bench.root)), wanted) }
 }
 
 const ways = [
