@@ -13,6 +13,7 @@ import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { type OwnFile, planFurtherNames } from './further-names.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
+import { findMixedData, type MixedData } from './mixed-data.ts'
 import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
@@ -70,6 +71,8 @@ export interface UndoPlan {
   readonly beside: readonly BesideFile[]
   /** What comes back as a file of its own, and was a name of one that is another now, or out of reach. */
   readonly ownFiles: readonly OwnFile[]
+  /** Data of services of which a part comes back and another part was written since. */
+  readonly mixed: readonly MixedData[]
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
@@ -252,6 +255,7 @@ async function planOnce(
           planned: { ...planned, paths: further.paths },
           beside,
           ownFiles: further.ownFiles,
+          mixed: findMixedData(view, paths, transactions),
           staying,
           due,
           stranded,
@@ -362,6 +366,7 @@ function finish(
     readonly planned: PackageUndo
     readonly beside: readonly BesideFile[]
     readonly ownFiles: readonly OwnFile[]
+    readonly mixed: readonly MixedData[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
@@ -387,6 +392,7 @@ function finish(
     paths,
     beside: work.beside,
     ownFiles: work.ownFiles,
+    mixed: work.mixed,
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
