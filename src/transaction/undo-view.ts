@@ -37,6 +37,8 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const { place } = parts
   const known = await lookAtPaths(parts)
   const own = openOwnFolders(place)
+  // Several paths may have had one of them: each is read once.
+  const others = new Map<RawPath, Fingerprint | undefined>()
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
   return undoViewOf(parts, {
@@ -48,7 +50,10 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
     },
     names: (path) => namesIn(place, path),
     ownFolder: (path) => own.holding(path),
-    otherName: (path) => otherName(place, path),
+    otherName(path) {
+      if (!others.has(path)) others.set(path, otherName(place, path))
+      return others.get(path)
+    },
     writtenSince: (folder, sinceMs) => writtenSince(place, folder, sinceMs),
   })
 }
