@@ -1,5 +1,6 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
+import { describeMixedData } from '../transaction/mixed-data.ts'
 import { describeOwnFiles } from '../transaction/further-names.ts'
 import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
 import { isBesideAlone } from '../transaction/beside-files.ts'
@@ -137,6 +138,7 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
   if (plan.ownFiles.length > 0) out.line(`  ${describeOwnFiles(plan.ownFiles)}`)
+  for (const mixed of plan.mixed) out.line(`  ${describeMixedData(mixed)}`)
   const gone = plan.transactions.flatMap(({ document }) => document.notKept ?? [])
   if (gone.length > 0)
     out.line(
@@ -232,6 +234,12 @@ export function describePlan(plan: UndoPlan) {
     own_files: plan.ownFiles.map(({ path, otherNames }) => ({
       path: printable(path),
       other_names: otherNames.map(printable),
+    })),
+    mixed_data: plan.mixed.map(({ folder, takenBack, written, isWhole }) => ({
+      folder: printable(folder),
+      taken_back: takenBack.map(printable),
+      written: written.map(printable),
+      whole: isWhole,
     })),
     made_anew: madeAnew(plan),
     foreign_numbers: plan.foreign.map(({ kind, name, number, of, paths }) => ({

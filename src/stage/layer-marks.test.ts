@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
-import { hasSetMarks, losesMarks, withMarksOf } from './layer-marks.ts'
+import { hasSetMarks, losesMarks, withMarksOf, withoutMarks } from './layer-marks.ts'
 
 const at = (path: string) => rawFromString(path) as RawPath
 const thing = (type: 'dir' | 'file', ...marks: readonly string[]): Fingerprint => ({
@@ -36,7 +36,12 @@ test('marks are lost where a marked thing may have been moved or has a new conte
   assert.equal(losesMarks([gone('/a', marked), came('/b', plain)]), '/a')
   assert.equal(losesMarks([{ path: at('/a'), before: marked, after: { ...marked, mode: 0o700 } }]), undefined)
   const file = thing('file', 'trusted.overlay.metacopy')
-  assert.equal(losesMarks([{ path: at('/f'), before: file, after: { ...file, size: 3 } }]), '/f')
+  assert.equal(
+    losesMarks([{ path: at('/f'), before: file, after: withMarksOf(file, { ...file, mtimeNs: 3n }) }]),
+    '/f',
+  )
+  const stays = withMarksOf(file, { ...file, mode: 0o600 })
+  assert.equal(losesMarks([{ path: at('/f'), before: file, after: stays }]), undefined)
   const numbered = thing('file', 'trusted.overlay.origin')
-  assert.equal(losesMarks([{ path: at('/f'), before: numbered, after: { ...numbered, size: 3 } }]), undefined)
+  assert.equal(losesMarks([{ path: at('/f'), before: numbered, after: withoutMarks(numbered) }]), undefined)
 })

@@ -2,15 +2,27 @@
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath } from '../model/raw-path.ts'
-import type { Fingerprint, PathChange } from '../model/transaction.ts'
+import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import { isOverlayMark, overlayPrefix } from './fingerprint.ts'
 
-/** What of an upper thing is no mark, and the marks of the lower one: a copy of the overlay leaves those behind, the thing itself has them still. */
+/**
+ * What of an upper thing is no mark, and the marks of the lower one where a commit leaves that in its place: a copy of the overlay has none of them, and is put
+ * in the place of what it changed more of than rights.
+ */
 export function withMarksOf(lower: Fingerprint | undefined, upper: Fingerprint): Fingerprint {
-  const marks = lower?.type === upper.type ? marksOf(lower) : []
-  const { xattrs = [], ...plain } = withoutMarks(upper)
-  const all = [...xattrs, ...marks]
-  return all.length === 0 ? plain : { ...plain, xattrs: all }
+  const plain = withoutMarks(upper)
+  const marks = marksOf(lower)
+  if (lower === undefined || marks.length === 0) return plain
+  const marked = { ...plain, xattrs: [...(plain.xattrs ?? []), ...marks] }
+  return isKept(lower, marked) ? marked : plain
+}
+
+/** As `isStaying` of a commit, or no change at all. */
+function isKept(lower: Fingerprint, upper: Fingerprint): boolean {
+  if (lower.type !== upper.type || upper.type === 'dir') return lower.type === upper.type
+  if (lower.mtimeNs !== upper.mtimeNs || lower.sha256 !== upper.sha256) return false
+  if (lower.linkTarget !== upper.linkTarget || lower.device !== upper.device) return false
+  return sameState(lower, upper) || ((lower.links ?? 1) === 1 && (upper.links ?? 1) === 1)
 }
 
 export function withoutMarks(thing: Fingerprint): Fingerprint {
@@ -40,7 +52,7 @@ export function losesMarks(changes: readonly PathChange[]): RawPath | undefined 
     const { path, before, after } = change
     if (!hasMeaningfulMarks(before)) continue
     if (after === undefined) gone.push(change)
-    else if (before?.type !== 'dir' || after.type !== 'dir') return path
+    else if (!hasMeaningfulMarks(after)) return path
   }
   if (gone.length === 0) return undefined
   const came = changes.filter(({ before, after }) => before === undefined && after !== undefined)
@@ -64,6 +76,10 @@ export function marksWouldBeLost(path: RawPath): VmlError {
       hint: 'Nothing was changed. --live does it on the machine itself, where they stay',
     },
   )
+}
+
+export function hasMarks(thing: Fingerprint | undefined): boolean {
+  return marksOf(thing).length > 0
 }
 
 /** Those that say what a layer shows. The others (overlayfs.rst) only keep numbers of inodes and of names, and may be missing. */

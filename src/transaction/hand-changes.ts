@@ -9,6 +9,7 @@ import { isRecordable } from '../model/transaction-record.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { withOtherNames } from '../stage/hard-links.ts'
+import { hasMarks, withoutMarks } from '../stage/layer-marks.ts'
 import { otherMounts, rowOfStatus } from '../stage/index-rows.ts'
 import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { type Baseline, fingerprintIn } from './baseline-file.ts'
@@ -197,7 +198,9 @@ async function findChanges(
       if (before) changes.push({ path, before })
       continue
     }
-    const outline = outlineOf(place.libc, at, status)
+    const found = outlineOf(place.libc, at, status)
+    // Of what stock was taken of by an older VML, no marks of a layer are known.
+    const outline = row === undefined || hasMarks(kept) ? found : withoutMarks(found)
     if (kept?.ctimeNs === outline.ctimeNs && kept?.inode === outline.inode) continue
     if (
       before &&

@@ -103,6 +103,15 @@ export interface UndoView {
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
   /** Undefined where it can be had no more. */
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
+  /** Files below a folder that were written after that moment; absent where nobody can look so far. */
+  writtenSince?(
+    folder: RawPath,
+    sinceMs: number,
+  ): {
+    readonly paths: readonly RawPath[]
+    /** All of it was looked at. */
+    readonly isWhole: boolean
+  }
   /** What is at a name that no transaction changed, with its content; absent where no file can get a further name from here. */
   otherName?(path: RawPath): Fingerprint | undefined
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult

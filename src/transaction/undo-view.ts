@@ -4,11 +4,11 @@ import { isFailure, systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { describeAttribute, mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
-import { isRawName, type RawName, type RawPath } from '../model/raw-path.ts'
+import { isRawName, joinPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { dataFolderOf, isData } from '../model/service-data.ts'
 import type { Fingerprint } from '../model/transaction.ts'
 import { statusPath } from '../packages/dpkg-system.ts'
-import { outlineOf } from '../stage/fingerprint.ts'
+import { outlineOf, statusAt, typeOf } from '../stage/fingerprint.ts'
 import { hashLive, readLive } from './live-content.ts'
 import { withoutStanzas } from './keep-packages.ts'
 import { openOwnFolders } from './own-folders.ts'
@@ -37,6 +37,8 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
   const { place } = parts
   const known = await lookAtPaths(parts)
   const own = openOwnFolders(place)
+  // Several paths may have had one of them: each is read once.
+  const others = new Map<RawPath, Fingerprint | undefined>()
   const now = (path: RawPath): Fingerprint | undefined =>
     known.has(path) ? known.get(path) : outlineNow(place, path)
   return undoViewOf(parts, {
@@ -48,14 +50,18 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
     },
     names: (path) => namesIn(place, path),
     ownFolder: (path) => own.holding(path),
-    otherName: (path) => otherName(place, path),
+    otherName(path) {
+      if (!others.has(path)) others.set(path, otherName(place, path))
+      return others.get(path)
+    },
+    writtenSince: (folder, sinceMs) => writtenSince(place, folder, sinceMs),
   })
 }
 
 /** `look` says what lies there now. */
 export function undoViewOf(
   { transactions, contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
-  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder' | 'otherName'>,
+  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder' | 'otherName' | 'writtenSince'>,
 ): UndoView {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
   // What comes back may be what makes others.
@@ -124,6 +130,31 @@ function isUntouched(now: Fingerprint, after: Fingerprint | undefined): boolean 
     now.size === after.size
   )
 }
+
+/** By both times: one alone may have been set, or moved by a further name. */
+function writtenSince(
+  place: Workplace,
+  folder: RawPath,
+  sinceMs: number,
+): { readonly paths: readonly RawPath[]; readonly isWhole: boolean } {
+  const sinceNs = BigInt(sinceMs) * 1_000_000n
+  const paths: RawPath[] = []
+  const open: RawPath[] = [folder]
+  let looked = 0
+  for (let path = open.pop(); path !== undefined; path = open.pop()) {
+    place.signal?.throwIfAborted()
+    if (++looked > writtenPathsMax) return { paths, isWhole: false }
+    const status = statusAt(place.libc, hostPath(place, path))
+    if (status === undefined) continue
+    const type = typeOf(status.mode)
+    if (type === 'dir') open.push(...namesIn(place, path).map((name) => joinPath(path, name)))
+    else if (type === 'file' && status.mtimeNs > sinceNs && status.ctimeNs > sinceNs) paths.push(path)
+  }
+  return { paths, isWhole: true }
+}
+
+/** A look at each takes some 20 microseconds. */
+const writtenPathsMax = 100_000
 
 /** What changes while it is looked at is not the same file any more. */
 function otherName(place: Workplace, path: RawPath): Fingerprint | undefined {

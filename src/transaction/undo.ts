@@ -14,6 +14,7 @@ import { entryName, entryNames, entryWord, type LoggedEntry, type OpenLogbook } 
 import { type OwnFile, planFurtherNames } from './further-names.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
 import { ownersOf, type PackagesNow, readPackagesNow, type SystemTransitions } from './packages-now.ts'
+import { findMixedData, type MixedData } from './mixed-data.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findForeignNumbers, type ForeignNumber } from './foreign-numbers.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
@@ -71,6 +72,8 @@ export interface UndoPlan {
   readonly beside: readonly BesideFile[]
   /** What comes back as a file of its own, and was a name of one that is another now, or out of reach. */
   readonly ownFiles: readonly OwnFile[]
+  /** Data of services of which a part comes back and another part was written since. */
+  readonly mixed: readonly MixedData[]
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
@@ -268,6 +271,7 @@ async function planOnce(
           planned: { ...planned, paths: further.paths },
           beside,
           ownFiles: further.ownFiles,
+          mixed: findMixedData(view, paths, transactions),
           staying,
           due,
           stranded,
@@ -381,6 +385,7 @@ function finish(
     readonly planned: PackageUndo
     readonly beside: readonly BesideFile[]
     readonly ownFiles: readonly OwnFile[]
+    readonly mixed: readonly MixedData[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
@@ -407,6 +412,7 @@ function finish(
     paths,
     beside: work.beside,
     ownFiles: work.ownFiles,
+    mixed: work.mixed,
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),

@@ -60,6 +60,17 @@ line"; echo y >'-n/$(touch owned)'; printf z >"$(printf 'bytes\\377')"; ln -s '/
   assert.match(refused.stderr, /vml tx list --on lab shows what was\n/)
 })
 
+test('a name over ssh of a file that has others comes back as a file of its own, and is told', async () => {
+  await bed.chroot.sh('echo 1 >/opt/one; ln /opt/one /opt/two')
+  await bed.well('tx', 'run', '--on', 'lab', '--', 'rm', '/opt/two')
+  const undone = await bed.well('tx', 'undo', String(await bed.last()), '--on', 'lab')
+  assert.match(undone.stdout, /a file of its own.*\/opt\/two \(of \/opt\/one\)/)
+  assert.equal(
+    (await bed.chroot.sh('stat -c %h /opt/one; cat /opt/two; rm /opt/one /opt/two')).stdout,
+    '1\n1\n',
+  )
+})
+
 test('what is changed on the machine meanwhile is never overwritten: nothing is committed', async () => {
   const child = bed.start(
     ...runThere('echo stage >/etc/both; touch /run/at; until [ -f /run/on ]; do sleep 0.05; done'),

@@ -511,3 +511,22 @@ test('files of users and groups stay or go back together, and what is left with 
     assert.match(redone.stdout, new RegExp(`stays {2}/etc/${name}: `))
   await chroot.sh('pwck -rq; grpck -r; ! grep ^ua: /etc/shadow /etc/gshadow')
 })
+
+test('data of a service that was written since beside what comes back stays, and is told with it; where none was, nothing is said', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh('mkdir /var/lib/svc; cd /var/lib/svc; echo 1 >form; echo old >data')
+  const run = 'echo 2 >/var/lib/svc/form'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', run])
+  const told =
+    /data in \/var\/lib\/svc: 1 path is taken back, while 2 others were written since and stay: .*data, .*table\n/
+  assert.doesNotMatch((await chroot.vml(['tx', 'undo', '1', '--dry-run'])).stdout, /written since/)
+  await chroot.sh('cd /var/lib/svc; echo later >>data; echo new >table; touch -d 2001-01-01 form.bak')
+  assert.match((await chroot.vml(['tx', 'undo', '1', '--dry-run'])).stdout, told)
+  const { stdout } = await chroot.vml(['tx', 'undo', '1'])
+  assert.match(stdout, told)
+  assert.equal((await chroot.sh('cd /var/lib/svc; cat form data table')).stdout, '1\nold\nlater\nnew\n')
+  const { mixed_data: mixed } = JSON.parse(
+    (await chroot.vml(['tx', 'redo', '1', '--dry-run', '--json'])).stdout,
+  )
+  assert.deepEqual(mixed, [])
+})
