@@ -87,7 +87,7 @@ export function entryNames(entries: readonly Entry[]): string {
     .flatMap((run) =>
       run.length < runShown
         ? run.map(entryName)
-        : [...run.slice(0, 1), ...run.slice(-1)].map(entryName).join('–'),
+        : [run.slice(0, 1), run.slice(-1)].map((end) => end.map(entryName).join('')).join('–'),
     )
     .join(', ')
 }

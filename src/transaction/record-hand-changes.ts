@@ -1,13 +1,15 @@
 // Changes that were made by hand, once they are found, as a transaction of their own.
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
+import { printable, printableText, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
+import { type ChangedHolds, changedHolds } from '../packages/dpkg-holds.ts'
 import { extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { type Baseline, contentIn, fingerprintIn } from './baseline-file.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
+import { readIfThere } from './open-stage.ts'
 import { packagedContents } from './packaged-contents.ts'
 import { packageSetOf, readPackagesNow, sourcedFiles, transitionsOf } from './packages-now.ts'
 import { recordChanges } from './record-changes.ts'
@@ -63,11 +65,12 @@ export async function storeHandChanges(
   )
   if (earlier) return { stored: undefined, changes }
   const nowMs = parts.clock.now()
+  const title = titleOf(all, holdsOf())
   await using writer = await parts.logbook.repository.beginWrite({ signal, thorough: true })
   const stored = await storeTransaction(
     writer,
     {
-      title: titleOf(all),
+      title,
       note: '',
       tags: [tag],
       machine: parts.machine,
@@ -104,7 +107,16 @@ export async function storeHandChanges(
     },
     { nextNumber: async () => await nextEntryNumber(parts.logbook, { signal }), signal },
   )
-  return { stored: { ...stored, title: titleOf(all) }, changes }
+  return { stored: { ...stored, title }, changes }
+
+  function holdsOf(): ChangedHolds | undefined {
+    const was = found.some(({ path }) => path === statusPath)
+      ? fingerprintIn(baseline, statusPath)
+      : undefined
+    const before = was && contentIn(baseline, was)
+    const now = before && readIfThere(inRoot(parts, statusPath))
+    return now && changedHolds(before.toString('latin1'), now.toString('latin1'))
+  }
 
   /** Where dpkg's books were changed without VML. */
   async function packagesBefore(of: Baseline) {
@@ -142,10 +154,27 @@ function tokenOf(changes: readonly PathChange[]): string {
 
 const titlePathCharactersMax = 120
 
+/** What a hold changes is a word in the list of all packages: the name of that file would tell nobody. */
+function titleOf(changes: readonly PathChange[], holds: ChangedHolds | undefined): string {
+  const held = [
+    ...(holds?.held.length ? [`${someOf(holds.held)} pinned`] : []),
+    ...(holds?.released.length ? [`${someOf(holds.released)} unpinned`] : []),
+  ]
+  const isAlone = held.length > 0 && changes.length === 1
+  return `changes by hand: ${[...(isAlone ? [] : [pathsText(changes)]), ...held].join('; ')}`
+}
+
+const namesToldMax = 3
+
+function someOf(names: readonly string[]): string {
+  const more = names.length > namesToldMax ? ` and ${names.length - namesToldMax} more` : ''
+  return `${names.slice(0, namesToldMax).map(printableText).join(', ')}${more}`
+}
+
 /** The path that says most: a file rather than the folder above it. */
-function titleOf(changes: readonly PathChange[]): string {
+function pathsText(changes: readonly PathChange[]): string {
   const first = changes.find(({ before, after }) => (after ?? before)?.type !== 'dir') ?? changes[0]
   const path = first ? printable(first.path) : ''
   const shown = path.length > titlePathCharactersMax ? `${path.slice(0, titlePathCharactersMax)}…` : path
-  return `changes by hand: ${shown}${changes.length > 1 ? ` and ${changes.length - 1} more` : ''}`
+  return `${shown}${changes.length > 1 ? ` and ${changes.length - 1} more` : ''}`
 }

@@ -44,6 +44,8 @@ export interface UndoConflict {
   readonly was?: Fingerprint
   /** The content before it cannot be had. */
   readonly isLost?: boolean
+  /** It is VML's, or a logbook: nobody is to be told to do something with it. */
+  readonly isOwn?: boolean
 }
 
 export interface KeptPath {
@@ -168,7 +170,7 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
     }
   }
   for (const { folder, paths } of own.values())
-    work.conflict(folder.path, ownReason(folder, paths), { old: false })
+    work.conflict(folder.path, ownReason(folder, paths), { old: false, isOwn: true })
   settleLost(work)
   settleTogether(work)
   settleFolders(work)
@@ -218,6 +220,7 @@ interface Stays {
   readonly keys: readonly string[]
   /** Whether what it was before is put beside it. */
   readonly old: boolean
+  readonly isOwn: boolean
 }
 
 /** What the transactions together changed of a path. */
@@ -295,11 +298,15 @@ class Work {
   conflict(
     path: RawPath,
     reason: string,
-    { old, keys = [] }: { readonly old: boolean; readonly keys?: readonly string[] },
+    {
+      old,
+      keys = [],
+      isOwn = false,
+    }: { readonly old: boolean; readonly keys?: readonly string[]; readonly isOwn?: boolean },
   ): void {
     this.unplan(path)
     this.#regenerated.delete(path)
-    this.#conflicts.set(path, { reason, keys, old })
+    this.#conflicts.set(path, { reason, keys, old, isOwn })
   }
 
   isConflict(path: RawPath): boolean {
@@ -370,14 +377,21 @@ class Work {
   }
 
   /** None where it is as it was before the oldest: then nothing of them is left in it, whoever brought it there. */
-  #conflictOf(path: RawPath, { reason, keys, old }: Stays): UndoConflict[] {
+  #conflictOf(path: RawPath, { reason, keys, old, isOwn }: Stays): UndoConflict[] {
     const now = this.view.now(path)
     const oldest = this.#pasts.get(path)?.oldest
     if (oldest && sameState(now, oldest.change.before)) return []
     const isSide = old && oldest?.change.before?.type === 'file'
     const was = oldest?.change.before
     const isLost = oldest?.change.preImage.kind === 'lost'
-    return [{ path, reason, keys, now, ...(was ? { was } : {}), isLost, ...(isSide ? { old: oldest } : {}) }]
+    return [
+      {
+        ...{ path, reason, keys, now, isLost },
+        ...(was ? { was } : {}),
+        ...(isSide ? { old: oldest } : {}),
+        ...(isOwn ? { isOwn } : {}),
+      },
+    ]
   }
 }
 

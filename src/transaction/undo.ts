@@ -156,9 +156,18 @@ function requireAny(plan: UndoPlan): void {
     `Cannot ${kind} ${names}: nothing of it can be ${kind === 'undo' ? 'taken' : 'brought'} back:${toldOf(stays)}`,
     {
       details: { kept_packages: keptPackages, paths: paths.conflicts.map(({ path }) => printable(path)) },
-      hint: `Nothing was changed. ${whatIsKept(subject)}`,
+      hint: `Nothing was changed. ${whatToDo(plan)}`,
     },
   )
+}
+
+/** What has it taken, or brought, back all the same. */
+function whatToDo({ subject, paths: { conflicts }, keptPackages }: UndoPlan): string {
+  if (keptPackages.length > 0 || conflicts.some(({ isLost, isOwn }) => isLost || isOwn))
+    return whatIsKept(subject)
+  const it = conflicts.length === 1 ? 'it' : 'them'
+  const change = conflicts.every(({ was }) => was === undefined) ? 'remove' : 'change'
+  return `Take back first what changed ${it} since, or ${change} ${it} yourself`
 }
 
 /** `vml tx show` takes one. */

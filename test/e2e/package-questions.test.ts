@@ -27,7 +27,9 @@ test('files are compared with their packages, their owner is told, a pinned pack
     unheard.stderr,
     /Cannot find the package no-such-program\n {5}A name is as dpkg --list shows it\. Nothing was changed\n/,
   )
-  await chroot.vml(['tx', 'pin', 'tiny-program'])
+  const pinned = await chroot.vml(['tx', 'pin', 'tiny-program'])
+  assert.deepEqual([pinned.stdout, pinned.stderr], ['tiny-program\n', 'tiny-program: pinned now\n'])
+  assert.equal((await chroot.vml(['tx', 'pin', 'tiny-program'])).stderr, 'tiny-program: pinned already\n')
   assert.equal((await chroot.run(['apt-mark', 'showhold'])).stdout, 'tiny-program\n')
   const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
   assert.notEqual(refused.status, 0)
@@ -42,8 +44,20 @@ test('files are compared with their packages, their owner is told, a pinned pack
   const meant = await chroot.vml(['tx', 'undo', '2', '--dry-run', '--pinned'])
   assert.match(meant.stdout, /^ {2}pinned: tiny-program$/m)
   assert.equal((await chroot.sh('cat /usr/bin/tiny-program')).stdout, '2\n')
-  await chroot.vml(['tx', 'unpin', 'tiny-program'])
+  await chroot.vml(['tx', 'watch', '--once'])
+  for (const says of ['not pinned any more', 'not pinned']) {
+    const unpinned = await chroot.vml(['tx', 'unpin', 'tiny-program'])
+    assert.deepEqual(
+      [unpinned.stdout, unpinned.stderr],
+      ['', `tiny-program: ${says}\nNo package is pinned\n`],
+    )
+  }
   await chroot.vml(['tx', 'undo', '2'])
+  const { stdout: listed } = await chroot.vml(['tx', 'list'])
+  assert.match(
+    listed,
+    /^#4 .* {2}changes by hand: .*tiny-program unpinned {2}.*\n#3 .* {2}changes by hand: \/etc\/tiny\.conf and 1 more; tiny-program pinned {2}/m,
+  )
   assert.equal((await chroot.sh('cat /usr/bin/tiny-program')).stdout, '1\n')
 
   await chroot.sh('echo worse >>/usr/bin/tiny-program; rm /usr/share/doc/tiny-program/* || true')
@@ -71,7 +85,7 @@ test('files are compared with their packages, their owner is told, a pinned pack
 
   const removed = async (line: string) =>
     await chroot.sh(`mkdir /run/gone; cd /run/gone; rmdir /run/gone; ${line}`, { mayFail: true })
-  assert.match((await removed('vml tx list')).stdout, /^#4 .*undo #2/)
+  assert.match((await removed('vml tx list')).stdout, /^#5 .*undo #2/)
   assert.equal((await removed('vml tx owner /usr/bin/tiny-program')).status, 0)
   for (const needs of ['tx run -- touch x', 'tx owner x', 'tx list --logbook x']) {
     const { status, stderr } = await removed(`vml ${needs}`)

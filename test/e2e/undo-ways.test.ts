@@ -230,7 +230,7 @@ test('an undo that could take nothing back is refused, and says what stays', asy
     assert.equal(refused.status, 14)
     assert.match(
       refused.stderr,
-      /^vml: Cannot undo #1: nothing of it can be taken back: lib is still needed\n {5}Nothing was changed/,
+      /^vml: Cannot undo #1: nothing of it can be taken back: lib is still needed\n {5}Nothing was changed\. This can be done:\n/,
     )
   }
   assert.equal((await transactionsOf(chroot)).length, 2)
@@ -246,6 +246,16 @@ test('an undo that could take nothing back is refused, and says what stays', asy
   const redo = await chroot.vml(['tx', 'redo', '3'])
   assert.match(redo.stderr, /^Redo #3\n {2}#5 had left a part of it: that part stays as it is now\n/m)
   assert.equal((await chroot.sh('cat /usr/lib/lib')).stdout, 'mine\n')
+
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo one >/etc/m'])
+  const [newest] = await transactionsOf(chroot)
+  await chroot.sh('echo two >/etc/m')
+  const made = await chroot.vml(['tx', 'undo', String(newest?.number)], failed)
+  assert.equal(made.status, 14)
+  assert.match(
+    made.stderr,
+    /"\/etc\/m": the same place was changed since\n {5}Nothing was changed\. Take back first what changed it since, or remove it yourself\n$/,
+  )
 })
 
 test('--scripts runs the scripts of the packages in a stage and names what is not as it was; without the old package, or where scripts would change data, nothing is changed', async () => {

@@ -25,7 +25,7 @@ export const pin = defineCommand({
   async run(context, { operands }) {
     if (operands.length > 0) {
       requireRoot('pin packages')
-      await packagePinsHere().pin(operands)
+      await change(context, operands, { verb: 'pin', done: 'pinned now', already: 'pinned already' })
     }
     await tell(context)
   },
@@ -42,10 +42,32 @@ export const unpin = defineCommand({
   ],
   async run(context, { operands }) {
     requireRoot('unpin packages')
-    await packagePinsHere().unpin(operands)
+    await change(context, operands, { verb: 'unpin', done: 'not pinned any more', already: 'not pinned' })
     await tell(context)
   },
 })
+
+/** An entry may be named more exactly than what was typed: `joe:i386`, or `joe-0:4.6-1.*` of dnf. */
+async function change(
+  { out }: Context,
+  names: readonly string[],
+  {
+    verb,
+    done,
+    already,
+  }: { readonly verb: 'pin' | 'unpin'; readonly done: string; readonly already: string },
+): Promise<void> {
+  const pins = packagePinsHere()
+  const before = await pins.list()
+  await pins[verb](names)
+  const after = await pins.list()
+  const [from, to] = verb === 'pin' ? [after, before] : [before, after]
+  const changed = from.filter((each) => !to.includes(each))
+  for (const name of changed) out.note(`${shown(name)}: ${done}`)
+  const isChanged = (name: string) =>
+    changed.some((each) => each === name || [`${name}:`, `${name}-`].some((start) => each.startsWith(start)))
+  for (const name of names) if (!isChanged(name)) out.note(`${shown(name)}: ${already}`)
+}
 
 async function tell({ out }: Context): Promise<void> {
   const pinned = await packagePinsHere().list()
