@@ -42,7 +42,10 @@ export async function* verifyPackages(
   names: readonly string[],
   { signal, unknown }: { readonly signal: AbortSignal; unknown(name: string): void },
 ): AsyncGenerator<Finding> {
-  if (managerHere() === 'rpm') return yield* verifyRpm(names, { signal, unknown })
+  if (managerHere() === 'rpm') {
+    yield* verifyRpm(names, { signal, unknown })
+    return
+  }
   const files = readDpkgFiles(rootPath)
   const keys = names.flatMap((name) => {
     const found = files.packages.filter(

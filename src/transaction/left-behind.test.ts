@@ -41,7 +41,10 @@ test('who only looks is told of a commit that was cut off, and of none that some
         /^"large copy" was cut off while it was committed.* vml tx recover finishes .* --backward /,
       )
     assert.match(toldOf({}, 'TAKING-BACK\n') ?? '', /was cut off while it was taken back/)
-    assert.equal(toldOf({ process: { id: process.pid, started: markOf(process.pid)?.started ?? '' } }), undefined)
+    assert.equal(
+      toldOf({ process: { id: process.pid, started: markOf(process.pid)?.started ?? '' } }),
+      undefined,
+    )
     assert.equal(toldOf({ waiting: true }), undefined)
   } finally {
     rmSync(state, { recursive: true })
