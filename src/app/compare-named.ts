@@ -10,8 +10,9 @@ import { lookAtNow } from '../engine/now.ts'
 import { chooseProven } from '../engine/proven-entries.ts'
 import type { OpenMachine } from '../engine/save.ts'
 import type { Comparison, FileChange } from '../model/compare.ts'
+import { holdsPathsOnly } from '../model/entry.ts'
 import { parseEntryPath, resolveEntry } from '../model/entry-reference.ts'
-import { printable } from '../base/raw-text.ts'
+import { printable, printableText } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import { readTransaction } from '../transaction/transaction-entry.ts'
 import type { Segment } from '../model/tree.ts'
@@ -53,6 +54,8 @@ export async function compareNamed(
       hint: 'Name one path; to compare two files use vml cat with diff',
     })
   const path = left.path ?? right.path
+  const alone = left.entry && right.entry ? undefined : (left.entry ?? right.entry)
+  if (alone) requireState(context, alone, path)
   for (const { entry } of [left, right])
     if (entry?.kind === 'transaction') await requireComparable(context, logbook, { entry, path })
   const known = left.entry ?? right.entry
@@ -121,9 +124,29 @@ async function requireComparable(
     'unsupported',
     `Cannot compare "${shown}" of ${name}: it is kept as a difference or a package`,
     {
-      hint: `Get both and compare them: vml cat ${word}:${shown} >old`,
+      hint: `Get both and compare them: ${catOf(context, `${word}:${shown}`)} >old`,
     },
   )
+}
+
+/** A machine is asked for what the entry includes. One that has single paths includes none: all would be told as gone, or as not compared. */
+function requireState(context: CompareContext, entry: LoggedEntry, path: RawPath | undefined): void {
+  if (!holdsPathsOnly(entry.kind)) return
+  const [name, word] = [entryName(entry), entryWord(entry)]
+  const what = path === undefined ? name : `"${printable(path)}" of ${name}`
+  const shown = path === undefined ? '/PATH' : printable(path)
+  throw new VmlError(
+    'unsupported',
+    `Cannot compare ${what} with now: ${name} has single paths, and no state`,
+    {
+      hint: `On the machine itself: ${catOf(context, `${word}:${shown}`)} | diff - ${shown}`,
+    },
+  )
+}
+
+/** Without the logbook that was named, a number would be of another one. */
+function catOf({ config: { logbook } }: CompareContext, what: string): string {
+  return `vml cat ${what}${logbook?.from.startsWith('--') ? ` --logbook ${printableText(logbook.value)}` : ''}`
 }
 
 function nameSide(entries: readonly LoggedEntry[], name: string): Named {

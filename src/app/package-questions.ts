@@ -37,12 +37,15 @@ export function packagePinsHere(): PackagePins {
   return openPackagePins(openLocalShell(), managerHere())
 }
 
-/** Without names, all that are installed. `not-found` for one that is not. */
+/** Without names, all that are installed. `unknown` is told of each name that no installed package has; the others are compared. */
 export async function* verifyPackages(
   names: readonly string[],
-  signal: AbortSignal,
+  { signal, unknown }: { readonly signal: AbortSignal; unknown(name: string): void },
 ): AsyncGenerator<Finding> {
-  if (managerHere() === 'rpm') return yield* await verifyRpm(names, signal)
+  if (managerHere() === 'rpm') {
+    yield* verifyRpm(names, { signal, unknown })
+    return
+  }
   const files = readDpkgFiles(rootPath)
   const keys = names.flatMap((name) => {
     const found = files.packages.filter(
@@ -50,26 +53,28 @@ export async function* verifyPackages(
         one.state !== 'config-files' &&
         (one.name === name || one.key === name || `${one.name}:${one.architecture}` === name),
     )
-    if (found.length > 0) return found.map(({ key }) => key)
-    throw new VmlError('not-found', `Cannot verify "${name}": it is not installed`, {
-      details: { package: name },
-    })
+    if (found.length === 0) unknown(name)
+    return found.map(({ key }) => key)
   })
+  if (names.length > 0 && keys.length === 0) return
   const findings = verifyFiles(rootPath, files, { ...(names.length === 0 ? {} : { keys }), signal })
   for await (const { path, package: owner, isConffile, problem } of findings)
     yield { path, package: owner.key, isConfiguration: isConffile, problems: [problem] }
 }
 
-async function verifyRpm(names: readonly string[], signal: AbortSignal): Promise<readonly Finding[]> {
+async function* verifyRpm(
+  names: readonly string[],
+  { signal, unknown }: Parameters<typeof verifyPackages>[1],
+): AsyncGenerator<Finding> {
   const shell = openLocalShell()
-  const packages = names.length > 0 ? names : await allOfRpm(signal)
-  const found = await verifyRpmFiles(shell, { packages, signal })
-  return found.map(({ path, differs, isConfiguration }) => ({
-    path,
-    package: '',
-    isConfiguration,
-    problems: differs,
-  }))
+  const packages: string[] = names.length > 0 ? [] : await allOfRpm(signal)
+  for (const name of names) {
+    const { status } = await shell.run({ argv: ['rpm', '-q', '--', name], outputBytesMax, signal })
+    if (status === 0) packages.push(name)
+    else unknown(name)
+  }
+  for (const { path, differs, isConfiguration } of await verifyRpmFiles(shell, { packages, signal }))
+    yield { path, package: '', isConfiguration, problems: differs }
 }
 
 async function allOfRpm(signal: AbortSignal): Promise<string[]> {

@@ -13,6 +13,11 @@ export function planWatchTimer(isSystemd = existsSync('/run/systemd/system')): S
   return isSystemd ? systemdTimer() : cronTimer()
 }
 
+/** Whether anything of it is there. */
+export function hasWatchTimer({ uninstall }: SchedulePlan): boolean {
+  return uninstall.some((step) => step.kind === 'remove' && existsSync(step.path))
+}
+
 function systemdTimer(): SchedulePlan {
   const unit = (kind: string) => `/etc/systemd/system/${name}.${kind}`
   const call = (optional: boolean, ...words: string[]) =>

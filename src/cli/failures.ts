@@ -27,6 +27,11 @@ export function foreseen(error: unknown, signal: AbortSignal, known?: string): u
     })
   const denied = explainDenied(error)
   if (denied) return denied
+  if (code === 'EFBIG')
+    return new VmlError('failed', `A file would be larger than it may be here: ${messageOf(error)}`, {
+      hint: 'See ulimit -f, and what the file system can hold; then repeat',
+      cause: error,
+    })
   if (code === 'EIO' || code === 'EMFILE')
     return new VmlError('failed', `The system refused: ${messageOf(error)}`, { cause: error })
   return error

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { VmlError } from '../base/failure.ts'
+import { noun } from './commands/tx.ts'
 import { parseArguments } from './parse.ts'
 
 async function parsed(...argv: readonly string[]) {
@@ -35,4 +37,17 @@ test('from its first word on a command has its own options, with -- and without'
       operands: ['run', '-y'],
     })
   }
+})
+
+test('a verb that takes no --on says what does its work over ssh', async () => {
+  for (const [verb, { load, hidden = false }] of Object.entries(noun.verbs)) {
+    if (hidden || Object.hasOwn((await load()).options, 'on')) continue
+    await assert.rejects(
+      parsed('tx', verb, '--on', 'lab'),
+      ({ message, hint }: VmlError) =>
+        message === `Cannot take --on with vml tx ${verb}` && hint?.includes('Instead: ') === true,
+      verb,
+    )
+  }
+  await assert.rejects(parsed('tx', 'verify', '--no-such'), /Unknown option/i)
 })

@@ -4,6 +4,7 @@ import { VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
 import type { Command, Example, Option } from './command.ts'
 import { commands, findCommand } from './commands.ts'
+import { insteadOfOn } from './instead-of-on.ts'
 import { firstOperand, globalFlags, type GlobalFlags, globalOptions } from './global-options.ts'
 
 export type Parsed =
@@ -193,6 +194,11 @@ function usageFailure(error: CommanderError, asked: string | undefined, verb: st
   if (comment)
     return new VmlError('usage', what.charAt(0).toUpperCase() + what.slice(1), {
       hint: `A shell takes #42 for a comment: write 42. ${help}`,
+    })
+  const there = asked === 'tx' && /'--on(?:=[^']*)?'/.test(what) ? insteadOfOn(verb) : undefined
+  if (there !== undefined)
+    return new VmlError('usage', `Cannot take --on with vml tx ${verb}`, {
+      hint: `Nothing was changed. Instead: ${there}`,
     })
   return new VmlError('usage', `${what.charAt(0).toUpperCase()}${what.slice(1)}`.replace(/\.$/, ''), {
     hint: suggestion === '' ? help : `${suggestion} ${help}`,

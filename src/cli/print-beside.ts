@@ -5,7 +5,7 @@ import type { BesideFile } from '../transaction/beside-files.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import { plural } from './format.ts'
 
-const meanings = { mine: 'as it is', old: 'as it would have become' } as const
+const meanings = { mine: 'as it is', old: 'as it was before what is taken back' } as const
 
 /** The end of the sentence on one path that stays. */
 export function besideText({ beside }: Pick<UndoPlan, 'beside'>, path: RawPath): string {

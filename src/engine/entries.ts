@@ -71,7 +71,7 @@ export async function nextEntryNumber(logbook: OpenLogbook, options: EntriesOpti
 }
 
 /** How an entry is called in messages: `#42`, or its short id where it has no number. */
-export function entryName(entry: Entry): string {
+export function entryName(entry: Pick<Entry, 'id' | 'number'>): string {
   return entry.number === undefined ? shortId(entry.id) : `#${entry.number}`
 }
 

@@ -74,11 +74,13 @@ export interface PreparedEntryRestore extends PreparedRestore {
   readonly rebuilt: readonly RawPath[]
 }
 
-/** Looks and plans; nothing is changed. */
-export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedEntryRestore> {
-  const { repository, entry, document, unread, destination, signal } = request
-  refuseOwnFolder(request)
-  if (document?.kind === 'transaction' && request.paths.length === 0)
+/** Of a transaction only paths can be restored. */
+export function requireState({
+  entry,
+  document,
+  paths,
+}: Pick<RestoreEntryRequest, 'entry' | 'document' | 'paths'>): void {
+  if (document?.kind === 'transaction' && paths.length === 0)
     throw new VmlError(
       'usage',
       `Cannot restore ${entryName(entry)}: it is a transaction, and its paths alone are no state`,
@@ -86,6 +88,13 @@ export async function prepareEntryRestore(request: RestoreEntryRequest): Promise
         hint: `Nothing was changed. vml tx undo ${entryWord(entry)} takes it back; vml restore ${entryWord(entry)}:/PATH puts one file back as it was before`,
       },
     )
+}
+
+/** Looks and plans; nothing is changed. */
+export async function prepareEntryRestore(request: RestoreEntryRequest): Promise<PreparedEntryRestore> {
+  const { repository, entry, document, unread, destination, signal } = request
+  refuseOwnFolder(request)
+  requireState(request)
   const pathsOnly = holdsPathsOnly(document?.kind)
   const missing = await readMissing(repository, { entry, document, unread }, { signal })
   const restored = await inTree(request, await pathsOf(request, missing))

@@ -241,7 +241,7 @@ export async function recordCommitted(parts: TransactionParts, committed: Commit
     await parts.afterRecord?.()
   } catch (error) {
     parts.reporter.warn({
-      warning: `The transaction is recorded, but older ones could not be looked after (${messageOf(error)}): vml tx check does it`,
+      warning: `The transaction is recorded, but older ones could not be looked after (${messageOf(error)}): the next transaction does it`,
     })
   }
   return end

@@ -160,7 +160,7 @@ const measured: fc.Arbitrary<MeasuredRecord[]> = fc
     }),
     { maxLength: 60 },
   )
-  .map((records) => records.map((one, at) => ({ ...one, isSpared: at === 0 })))
+  .map((records) => records.map((one, at) => ({ ...one, wholeBytes: one.bytes, isSpared: at === 0 })))
 
 test('of records beyond their budget none goes that need not, a small one only after all large ones, and never the newest', () => {
   const limit = 1000
@@ -196,8 +196,8 @@ test('of records beyond their budget none goes that need not, a small one only a
 })
 
 test('of two large ones after many small ones the older large one goes alone', () => {
-  const small = Array.from({ length: 25 }, () => ({ bytes: 9, isSpared: false, canGo: true }))
-  const large = { bytes: 700, isSpared: false, canGo: true }
+  const small = Array.from({ length: 25 }, () => ({ bytes: 9, wholeBytes: 9, isSpared: false, canGo: true }))
+  const large = { bytes: 700, wholeBytes: 700, isSpared: false, canGo: true }
   const records = [{ ...large, isSpared: true }, large, ...small]
   const room = { limitBytes: 1000, lastingBytes: 20, sparedBytes: 700 }
   assert.deepEqual([...recordsGoing(records, room)], [1])

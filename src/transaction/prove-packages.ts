@@ -14,6 +14,7 @@ import {
 } from './packages-now.ts'
 import type { UndoPlan } from './undo.ts'
 import type { Workplace } from './workplace.ts'
+import { toldFiles } from './told-files.ts'
 
 const toldMax = 20
 
@@ -120,7 +121,7 @@ async function proofOf(
     validations.push(...proof.validations)
   }
   return {
-    validations: [...validations, ...toldOf('files that stay', stays), ...toldOf('files as before', was)],
+    validations: [...validations, ...toldOf(toldFiles.staying, stays), ...toldOf(toldFiles.asBefore, was)],
   }
 }
 

@@ -140,8 +140,9 @@ async function measured(
     const isSpared = at === 0 || (at === made && newerBytes <= limitBytes)
     const bytes = await growth.addNodes(await contentNodes(repository, transaction, signal))
     newerBytes += bytes
+    const wholeBytes = bytes + ((await growth.add(transaction.entry.snapshot.tree)) ?? 0)
     const canGo = hasContents(transaction)
-    records.push({ bytes: canGo ? bytes : 0, isSpared, canGo })
+    records.push({ bytes: canGo ? bytes : 0, wholeBytes, isSpared, canGo })
   }
   return records
 }

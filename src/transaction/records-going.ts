@@ -3,6 +3,8 @@
 /** A record, with what its contents take beyond those that are newer. */
 export interface MeasuredRecord {
   readonly bytes: number
+  /** With what stays of it: by that it is small or large. */
+  readonly wholeBytes: number
   /** Keeps what it has, whatever it takes: the newest. */
   readonly isSpared: boolean
   /** It has something that could go. */
@@ -23,10 +25,11 @@ export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: n
   const large: number[] = []
   const small: number[] = []
   let smallBytes = 0
-  for (const [at, { bytes, isSpared, canGo }] of newestFirst.entries()) {
+  for (const [at, { wholeBytes, isSpared, canGo }] of newestFirst.entries()) {
     if (isSpared || !canGo) continue
-    const isSmall = bytes < limitBytes * smallShare && smallBytes + bytes <= limitBytes * smallOnesShare
-    if (isSmall) smallBytes += bytes
+    const isSmall =
+      wholeBytes < limitBytes * smallShare && smallBytes + wholeBytes <= limitBytes * smallOnesShare
+    if (isSmall) smallBytes += wholeBytes
     ;(isSmall ? small : large).push(at)
   }
   return [...large.toReversed(), ...small.toReversed()]

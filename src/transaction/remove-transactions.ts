@@ -135,7 +135,7 @@ function requireWhatTheyTookBack(
   const chosen = transactions.filter(({ entry }) => all.has(entry.id)).map(({ entry }) => entryWord(entry))
   throw new VmlError(
     'conflict',
-    `Cannot remove ${by ? entryName(by.entry) : 'these'} alone: it took back ${missing.map(entryName).join(', ')}, which would count as not undone`,
+    `Cannot remove ${by ? entryName(by.entry) : 'these'} alone: it took back ${missing.map(entryName).join(', ')}, and whether ${missing.length === 1 ? 'that counts' : 'those count'} as undone is told by it`,
     {
       details: { missing: missing.map(({ id }) => id) },
       hint: `Nothing was removed. Remove them together: vml rm ${chosen.join(' ')}`,

@@ -164,6 +164,13 @@ test('what cannot be done is refused by name, nothing is changed, and the next s
     await chroot.sh('mount -o remount,rw /')
   })
 
+  await context.test('files may not become large enough', async () => {
+    const limited = await chroot.sh('ulimit -f 1; exec vml tx run -- touch /etc/limited', { mayFail: true })
+    assert.equal(limited.status, 1)
+    assert.match(limited.stderr, /A file would be larger than it may be here.*\n.*ulimit -f/)
+    assert.equal((await chroot.sh('ls /etc/limited', { mayFail: true })).stdout, '')
+  })
+
   await context.test('a pre-image that is not there any more', async () => {
     await chroot.vml(['tx', 'run', '--', 'touch', '/etc/newer'])
     await dropPreImages(chroot)

@@ -162,6 +162,14 @@ test('paths that were added are watched from then on, wherever a transaction may
   await chroot.sh(`${outside} tx run -- sh -c 'export HOME=/root; vml tx pin --help; touch /etc/new'`)
   assert.equal((await chroot.sh('ls /root/.cache/vml; ls -d /.cache /nonexistent; true')).stdout, 'code\n')
   assert.deepEqual(await paths(chroot, 4), ['+ /etc/new'])
+  await chroot.sh('echo by-hand >/etc/quiet')
+  const quiet = await chroot.vml(['--quiet', 'tx', 'watch', '--once', '--all'])
+  assert.deepEqual([quiet.stdout, quiet.stderr], ['', ''], 'cron would mail it')
+  assert.match((await chroot.vml(['tx', 'list'])).stdout, /^#\d+ .*\/etc\/quiet/)
+  await chroot.vml(['tx', 'watch', '--install'])
+  assert.match((await chroot.vml(['tx', 'watch', '--uninstall'])).stdout, /^remove .*vml-watch\n$/)
+  const again = await chroot.vml(['tx', 'watch', '--uninstall'])
+  assert.deepEqual([again.stdout, again.stderr], ['', 'No timer was installed: nothing was changed\n'])
 })
 
 test('changes by hand are found at names of any bytes, and are taken back', async () => {

@@ -69,6 +69,11 @@ test('files are compared with their packages, their owner is told, a pinned pack
   assert.deepEqual(files.find(({ path }) => path === '/usr/bin/tiny-program')?.problems, ['content'])
   const unknown = await chroot.vml(['tx', 'verify', 'no-such-package'], { mayFail: true })
   assert.match(unknown.stderr, /not installed/)
+  assert.equal(unknown.stdout, '')
+  const some = await chroot.vml(['tx', 'verify', 'nosuch', 'tiny-program', 'dash'], { mayFail: true })
+  assert.equal(some.status, unknown.status)
+  assert.match(some.stdout, /^content +\/usr\/bin\/tiny-program +tiny-program$/m)
+  assert.match(some.stderr, /not as the package brought.*\n.*Cannot verify "nosuch": it is not installed/)
 
   await chroot.sh('touch /usr/nobodys')
   const asked = ['/usr/bin/tiny-program', '/bin/sh', '/usr/nobodys', '/usr/nowhere']

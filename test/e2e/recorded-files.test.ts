@@ -37,6 +37,11 @@ test('a file that is kept as a difference comes out as it was, printed, beside a
   // A comparison says what it cannot mean, or cannot have.
   for (const [words, status, told] of [
     [['1', '2'], 2, /it is a transaction, and no state\n.*vml tx show 1 --paths/],
+    [
+      ['1:/usr/bin/ptx', 'now'],
+      17,
+      /#1 has single paths, and no state\n.*vml cat 1:\S+ \| diff - \/usr\/bin\/ptx/,
+    ],
     [['1:/usr/bin', '2'], 17, /"\/usr\/bin\/ptx" of #1: it is kept as a difference.*\n.*vml cat 1:/],
   ] as const) {
     const refused = await chroot.vml(['diff', ...words], { env, ...failed })
@@ -44,6 +49,9 @@ test('a file that is kept as a difference comes out as it was, printed, beside a
     assert.match(refused.stderr, told)
   }
 
+  const whole = await chroot.vml(['restore', '1', '--to', '/root/none'], { env, ...failed })
+  assert.match(whole.stderr, /its paths alone are no state\n.*Nothing was changed/)
+  assert.equal((await chroot.sh('ls -d /root/none', failed)).stdout, '', 'no folder was made for it')
   const dry = await chroot.vml(['restore', '1:/usr/bin', '--to', '/root/old', '--dry-run'], { env })
   assert.match(dry.stdout, /\+ \/root\/old\/bin\/ptx \(rebuilt\)[^]*and 1 file rebuilt/)
   await chroot.vml(['restore', '1:/usr/bin', '--to', '/root/old'], { env })

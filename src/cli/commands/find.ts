@@ -1,8 +1,9 @@
 // `vml find PATTERN`: in which entries a path existed, and when it changed.
 import { printable } from '../../base/raw-text.ts'
-import { entryName, listEntries, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, listEntries } from '../../engine/entries.ts'
 import { findPaths, type FoundPath, type FoundVersion } from '../../engine/find.ts'
 import { defineCommand, flag, operand, text } from '../command.ts'
+import { ranges } from '../entry-ranges.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { wordsOf } from '../not-compared.ts'
 import { shown } from '../options.ts'
@@ -68,14 +69,6 @@ function printHistory(out: Output, { path, machine, versions }: FoundPath): void
     node === undefined ? '' : formatMoment(new Date(Number(node.mtimeNs / 1_000_000n))),
   ])
   for (const line of table(rows)) out.line(line)
-}
-
-/** `#1–#3`: the entries in a row, or one. */
-function ranges(entries: readonly LoggedEntry[]): string {
-  const [first] = entries
-  const last = entries.at(-1)
-  if (!first || !last) return ''
-  return first === last ? entryName(first) : `${entryName(first)}–${entryName(last)}`
 }
 
 function firstName(version: FoundVersion | undefined): string {

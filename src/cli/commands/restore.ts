@@ -26,6 +26,7 @@ import {
   mapHome,
   prepareEntryRestore,
   type RebuiltFile,
+  requireState,
 } from '../../engine/restore-entry.ts'
 import { type DamagedPath, damagedFacts, requireReadable } from '../../engine/restore-damage.ts'
 import { warnOfForeignHost } from '../../engine/other-host.ts'
@@ -117,6 +118,8 @@ export const command = defineCommand({
       return await writeArchive(context, logbook, { details, paths, without, file, dryRun: options.dryRun })
     }
     if (options.to !== undefined) refuseOtherArchive(options.to)
+    // Before a folder is made for it.
+    requireState({ entry, document: details.document, paths })
     const startedAt = context.clock.now()
     const target =
       options.to === undefined

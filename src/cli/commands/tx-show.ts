@@ -19,6 +19,7 @@ import { shown } from '../options.ts'
 import type { Output } from '../output.ts'
 import { probationText } from '../probation-state.ts'
 import { table } from '../style.ts'
+import { validationText } from '../validation-text.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
 import { describeTransaction } from './tx-list.ts'
 
@@ -116,8 +117,7 @@ export const command = defineCommand({
       out.line(
         `  ${shown(unit)}  ${action} ${outcome}${stoppedMs === undefined ? '' : `, stopped for ${formatDuration(stoppedMs)}`}`,
       )
-    for (const { name, outcome, message } of document.validations)
-      out.line(`  ${shown(name)}  ${outcome}${message === undefined ? '' : `: ${shown(message)}`}`)
+    for (const each of document.validations) out.line(`  ${shown(each.name)}  ${validationText(each)}`)
     if (options.paths) {
       out.line()
       for (const change of changes) out.line(`${markOf(change)} ${printable(change.path)}`)

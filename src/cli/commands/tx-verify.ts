@@ -24,12 +24,15 @@ export const verify = defineCommand({
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
     const findings = []
-    for await (const finding of verifyPackages(operands, signal)) {
+    const unknown: string[] = []
+    const asked = { signal, unknown: (name: string) => void unknown.push(name) }
+    for await (const finding of verifyPackages(operands, asked)) {
       if (finding.problems.length === 0) continue
       findings.push(finding)
     }
     out.document({
       schema: 1,
+      not_installed: unknown,
       files: findings.map(({ path, package: owner, isConfiguration, problems }) => ({
         path: printable(path),
         package: owner === '' ? null : owner,
@@ -44,12 +47,24 @@ export const verify = defineCommand({
       )
     const wrong = findings.filter(({ isConfiguration }) => !isConfiguration).length
     const configuration = findings.length - wrong
+    // Nothing was compared.
+    if (unknown.length > 0 && unknown.length === operands.length) throw notInstalled(unknown)
     out.note(
       `${wrong === 0 ? 'Every file is as its package brought it' : `${plural(wrong, 'file')} ${wrong === 1 ? 'is' : 'are'} not as the package brought ${wrong === 1 ? 'it' : 'them'}`}${configuration > 0 ? `; ${plural(configuration, 'file')} of configuration changed` : ''}`,
     )
+    if (unknown.length > 0) throw notInstalled(unknown)
     return wrong === 0 ? 0 : foundStatus
   },
 })
+
+function notInstalled(names: readonly string[]): VmlError {
+  const all = names.map((name) => `"${shown(name)}"`).join(', ')
+  return new VmlError(
+    'not-found',
+    `Cannot verify ${all}: ${names.length === 1 ? 'it is' : 'they are'} not installed`,
+    { details: { packages: names } },
+  )
+}
 
 export const owner = defineCommand({
   description: 'Tells which package a path belongs to, diversions and the merged /usr taken into account.',

@@ -79,6 +79,8 @@ async function partsOf(context: Context) {
 function tell({ out }: Context, round: WatchRound): void {
   switch (round.kind) {
     case 'recorded':
+      // A timer's word with --quiet is mail to somebody: only what is not well is worth that.
+      if (out.quiet) return
       out.line(
         `#${round.record.number}: ${round.record.title}. To take it back: vml tx undo ${round.record.number}`,
       )
@@ -166,9 +168,14 @@ async function changeTimer(
   { out, signal }: Context,
   { uninstall, dryRun: isDryRun }: { readonly uninstall: boolean; readonly dryRun: boolean },
 ): Promise<void> {
-  const { planWatchTimer } = await import('../../app/watch-timer.ts')
+  const { hasWatchTimer, planWatchTimer } = await import('../../app/watch-timer.ts')
   const { runSchedule } = await import('../../app/run-schedule.ts')
   const plan = planWatchTimer()
+  if (uninstall && !hasWatchTimer(plan)) {
+    out.document({ schema: 1, dry_run: isDryRun, steps: [] })
+    out.note('No timer was installed: nothing was changed')
+    return
+  }
   const steps = uninstall ? plan.uninstall : plan.install
   for (const step of steps)
     out.line(
