@@ -24,6 +24,12 @@ export async function installProbationTimer(shell: Shell, signal: AbortSignal): 
   return true
 }
 
+/** Whether systemd takes up what nobody watches any more: within the time above, and its slack. */
+export async function isProbationTimerActive(shell: Shell): Promise<boolean> {
+  if (!(await hasServices(shell))) return false
+  return (await shell.run({ argv: ['systemctl', 'is-active', '--quiet', `${name}.timer`] })).status === 0
+}
+
 export async function removeProbationTimer(shell: Shell, signal: AbortSignal): Promise<void> {
   if (await hasServices(shell)) await runSchedule(removeSteps, signal)
 }

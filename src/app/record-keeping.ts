@@ -2,7 +2,8 @@
 import { lstatSync, readdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TransactionParts } from '../transaction/end-stage.ts'
-import type { RecordBudget, RecordKeeping } from '../transaction/keep-records.ts'
+import type { RecordKeeping } from '../transaction/keep-records.ts'
+import type { RecordBudget } from '../transaction/record-budget.ts'
 import { listPins, pinPath } from '../transaction/pins.ts'
 import { openTransactionContents } from '../transaction/transaction-contents.ts'
 import { rootPath } from '../model/raw-path.ts'
@@ -28,9 +29,20 @@ export async function lookAfterRecords(
   parts: Parameters<typeof recordKeepingOf>[0],
   settings: TransactionSettings | undefined,
 ): Promise<void> {
-  const budget = context.budget ?? (settings && (settings.budget ?? budgetDefault))
+  const keeping = recordKeepingOf(parts)
   const { keepRecords } = await import('../transaction/keep-records.ts')
-  await keepRecords(recordKeepingOf(parts), budget && recordBudgetOf(context, parts, budget))
+  await keepRecords(keeping)
+  const budget = budgetOf(context, settings)
+  if (!budget) return
+  const { fitRecords } = await import('../transaction/record-budget.ts')
+  await fitRecords(keeping, recordBudgetOf(context, parts, budget))
+}
+
+export function budgetOf(
+  context: Pick<TransactionContext, 'budget'>,
+  settings: TransactionSettings | undefined,
+): Budget | undefined {
+  return context.budget ?? (settings && (settings.budget ?? budgetDefault))
 }
 
 export function recordKeepingOf(

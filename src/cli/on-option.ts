@@ -7,6 +7,7 @@ import { findMachine } from '../app/config.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { type ListedTransaction, listTransactions, transactionsOn } from '../transaction/transactions.ts'
 import { type Context, text } from './command.ts'
+import { tellLeftBehind } from './left-behind.ts'
 import type { ProbationOf } from './probation-state.ts'
 import { isOwnLogbook, openTransactionLogbook } from './transaction-logbook.ts'
 
@@ -47,7 +48,9 @@ export async function listedOf(
   if (machine === undefined) {
     const logbook = await openTransactionLogbook(context)
     const listed = await listTransactions(logbook, { signal, reporter })
-    return { logbook, listed, probationOf: isOwnLogbook(context) ? await probationsHere() : nobody }
+    if (!isOwnLogbook(context)) return { logbook, listed, probationOf: nobody }
+    await tellLeftBehind(context)
+    return { logbook, listed, probationOf: await probationsHere() }
   }
   findMachine(context.config, machine)
   const logbook = await context.openLogbook()
@@ -58,7 +61,7 @@ export async function listedOf(
 async function probationsHere(): Promise<ProbationOf> {
   if (!hasFiles(join(systemFolder, 'probation'))) return nobody
   const { readProbationsHere } = await import('./probations-here.ts')
-  return readProbationsHere()
+  return await readProbationsHere()
 }
 
 function hasFiles(folder: string): boolean {

@@ -8,24 +8,24 @@ import type { Output } from './output.ts'
 export interface PinnedUndo {
   /** Completes "Cannot …". */
   readonly doing: string
-  /** `--pinned`: they change all the same. */
-  readonly pinned: boolean
-  readonly dryRun: boolean
   /** Lets them change. */
   readonly howToUnpin: (names: string) => string
 }
 
-/** Names of those that it would change. Fails with `conflict` where they must not; a dry run says it (`printPinned`). */
+/** Names of those that it would change. */
 export async function pinnedAmong(
   { packages }: UndoPlan,
   pins: () => Pick<PackagePins, 'list' | 'holds'>,
-  { doing, pinned: isMeant, dryRun, howToUnpin }: PinnedUndo,
 ): Promise<readonly string[]> {
   if (packages.length === 0) return []
   const tool = pins()
   const list = await tool.list()
-  const pinned = packages.filter((change) => tool.holds(list, change)).map(({ name }) => name)
-  if (pinned.length === 0 || isMeant || dryRun) return pinned
+  return packages.filter((change) => tool.holds(list, change)).map(({ name }) => name)
+}
+
+/** Fails with `conflict` where they must not change. With `--pinned` nobody asks. */
+export function requireNonePinned(pinned: readonly string[], { doing, howToUnpin }: PinnedUndo): void {
+  if (pinned.length === 0) return
   const [is, them] = pinned.length === 1 ? ['is', 'it'] : ['are', 'them']
   throw new VmlError(
     'conflict',

@@ -1,11 +1,13 @@
 // What a transaction changes, or an undo would, in words a person understands.
 import { printable } from '../base/raw-text.ts'
+import { describeOwnFiles } from '../transaction/further-names.ts'
 import { describeValidation, notPassed } from '../transaction/stage-checks.ts'
+import { isBesideAlone } from '../transaction/beside-files.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import type { UndoPlan } from '../transaction/undo.ts'
 import type { PackageTransition, Validation } from '../model/transaction-record.ts'
 import { countChanges, type PathChange } from '../model/transaction.ts'
-import { entryName } from '../engine/entries.ts'
+import { entryNames } from '../engine/entries.ts'
 import { textOn } from './command-on.ts'
 import { formatBytes, plural } from './format.ts'
 import { shown } from './options.ts'
@@ -81,10 +83,14 @@ export function printKeptAllTheSame(out: Output, exitStatus: number): void {
   if (exitStatus !== 0) out.note(`The command ended with status ${exitStatus}: kept all the same`)
 }
 
-/** Of a command that left the machine as it was. */
+/** Of these no stage holds what is written, and no record what was: whether the command did so is not known. */
+const heldByNoStage = '/tmp, /var/tmp, /run or /var/log'
+
+/** Of a command of which there is nothing to record: that is all that is known of it. */
 export function printNothing(out: Output, exitStatus: number): void {
+  const ended = exitStatus === 0 ? '' : `The command ended with status ${exitStatus}. `
   out.note(
-    `${exitStatus === 0 ? 'It' : `The command ended with status ${exitStatus}, and`} changed nothing: no transaction was made`,
+    `${ended}Nothing that is recorded was changed (what is done in ${heldByNoStage}, or asked of the running system, is done at once): no transaction was made`,
   )
 }
 
@@ -93,7 +99,7 @@ const notFoundStatus = 127
 
 export function printNotKept(out: Output, exitStatus: number): void {
   out.aside(
-    `The command ended with status ${exitStatus}: nothing of it was kept. To keep it all the same: --keep-failed`,
+    `The command ended with status ${exitStatus}: nothing of it was kept, but for what it wrote in ${heldByNoStage}. To keep it all the same: --keep-failed`,
   )
   printNotFound(out, exitStatus, 'run')
 }
@@ -105,8 +111,7 @@ export function printNotFound(out: Output, exitStatus: number, verb: 'run' | 'tr
 
 /** Of a redo. */
 export function printTogether(out: Output, { together }: Pick<UndoPlan, 'together'>): void {
-  if (together.length > 0)
-    out.line(`  with ${together.map(entryName).join(', ')}, taken back together with it`)
+  if (together.length > 0) out.line(`  with ${entryNames(together)}, taken back together with it`)
 }
 
 /** What stays as it is is a result; the rest, which `told` gets, only where nothing is done but told. */
@@ -131,12 +136,18 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  ${plural(some.length, 'path')} kept, ${why}: ${someOf(some.map(({ path }) => printable(path)))}`,
     )
+  if (plan.ownFiles.length > 0) out.line(`  ${describeOwnFiles(plan.ownFiles)}`)
   const gone = plan.transactions.flatMap(({ document }) => document.notKept ?? [])
   if (gone.length > 0)
     out.line(
       `  ${plural(gone.length, 'path')} not kept then, and as now: ${someOf(gone.map(({ path }) => printable(path)))}`,
     )
-  if (keptPackages.length > 0) out.line(`  still needed, stays: ${keptPackages.map(shown).join(', ')}`)
+  const [again, needed] = [
+    plan.changedAgain,
+    keptPackages.filter((name) => !plan.changedAgain.includes(name)),
+  ]
+  if (needed.length > 0) out.line(`  still needed, stays: ${needed.map(shown).join(', ')}`)
+  if (again.length > 0) out.line(`  changed again since, stays: ${again.map(shown).join(', ')}`)
   if (regenerations.length > 0) told.line(`  made anew: ${madeAnew(plan).join(', ')}`)
   for (const { package: name, from, to, bytes } of plan.transfers)
     told.line(
@@ -146,6 +157,14 @@ export function printUndoPlan(out: Output, plan: UndoPlan, told: Output): void {
     out.line(
       `  data of ${shown(name)} stays in ${data.map(printable).join(', ')}, ${formatBytes(bytes)}: ${others.map(shown).join(', ')} does not read it`,
     )
+  for (const { kind, name, number, of, paths: some } of plan.foreign) {
+    const named = someOf(some.map((path) => printable(path)))
+    out.line(
+      of === undefined
+        ? `  ${kind} ${shown(name)} (${number}) goes, and whoever gets the number next has what stays: ${named}`
+        : `  number ${number} of ${kind} ${shown(name)} is that of ${shown(of)} by now, who has what comes back with it: ${named}`,
+    )
+  }
   if (plan.units.length > 0)
     told.line(`  services stopped for it, where they run: ${plan.units.map(shown).join(', ')}`)
   if (!out.verbose) return
@@ -157,8 +176,26 @@ function madeAnew({ regenerations }: UndoPlan): string[] {
   return [...new Set(regenerations.map(({ rule }) => rule))]
 }
 
+/** What an undo or redo did, and what was found after it, in a line. */
+export function doneText(plan: UndoPlan, { number, document }: StoredTransaction): string {
+  const [done, back] = plan.kind === 'undo' ? ['Undone', 'taken'] : ['Redone', 'brought']
+  return isBesideAlone(plan)
+    ? `Nothing of it was ${back} back: #${number} put ${plural(plan.beside.length, 'file')} beside`
+    : `${done} as #${number}: ${proofText(document.validations)}`
+}
+
+/** What the undo of it, `command`, would be for; or that there is none. */
+export function backText(plan: UndoPlan, command: string): string {
+  const { kind, halfDone } = plan
+  const back = kind === 'undo' ? 'brought' : 'taken'
+  if (halfDone.length > 0)
+    return `It cannot be ${back} back: dpkg had left ${halfDone.map(shown).join(', ')} half done`
+  if (isBesideAlone(plan)) return `To have these away: ${command}`
+  return `To ${kind === 'undo' ? 'bring' : 'take'} it back: ${command}`
+}
+
 /** What was found after an undo, in a line. */
-export function proofText(validations: readonly Validation[]): string {
+function proofText(validations: readonly Validation[]): string {
   return validations
     .map(({ name, outcome, message }) =>
       outcome === 'passed'
@@ -192,7 +229,16 @@ export function describePlan(plan: UndoPlan) {
     not_kept: plan.transactions.flatMap(({ document }) =>
       (document.notKept ?? []).map(({ path, reason }) => ({ path: printable(path), reason })),
     ),
+    own_files: plan.ownFiles.map(({ path, otherNames }) => ({
+      path: printable(path),
+      other_names: otherNames.map(printable),
+    })),
     made_anew: madeAnew(plan),
+    foreign_numbers: plan.foreign.map(({ kind, name, number, of, paths }) => ({
+      ...{ kind, name, number },
+      ...(of === undefined ? {} : { of }),
+      paths: paths.map((path) => printable(path)),
+    })),
     transfers: plan.transfers.map(({ hook, package: name, from, to, data, bytes }) => ({
       hook: hook.name,
       package: name,

@@ -5,8 +5,8 @@ import type { ListedTransaction } from '../transaction/transactions.ts'
 import { formatMoment } from './format.ts'
 
 export interface Probation extends ProbationNote {
-  /** Whoever watched it is gone. */
-  readonly isAbandoned: boolean
+  /** systemd where the program is gone, and its timer goes on. */
+  readonly watchedBy: 'its program' | 'systemd' | 'nobody'
 }
 
 export type ProbationOf = (listed: ListedTransaction) => Probation | undefined
@@ -27,7 +27,14 @@ export function probationText(note: Probation): string {
   const what = confirm
     ? `taken back by itself at ${at}${asked === undefined ? '' : `, or when ${asked} fails,`} unless ${keep} comes before`
     : `taken back by itself when ${asked} fails until ${at}; ${keep} ends that`
-  return note.isAbandoned ? `${what}. Nobody watches it now: vml tx resume-probation goes on` : what
+  switch (note.watchedBy) {
+    case 'its program':
+      return what
+    case 'systemd':
+      return `${what}. The program that watched it is gone: systemd takes it up, which may be up to a minute late`
+    case 'nobody':
+      return `${what}. Nobody watches it now: vml tx resume-probation goes on`
+  }
 }
 
 export function describeProbation(note: Probation | undefined) {
@@ -37,7 +44,7 @@ export function describeProbation(note: Probation | undefined) {
     until,
     confirm,
     command: command ?? null,
-    watched: gaveUp === undefined && !note.isAbandoned,
+    watched: gaveUp === undefined && note.watchedBy !== 'nobody',
     reason: reason ?? null,
     gave_up: gaveUp ?? null,
   }

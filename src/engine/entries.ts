@@ -75,6 +75,32 @@ export function entryName(entry: Entry): string {
   return entry.number === undefined ? shortId(entry.id) : `#${entry.number}`
 }
 
+/** As they come; of three and more whose numbers follow each other, up or down, the first and the last. */
+export function entryNames(entries: readonly Entry[]): string {
+  const runs: Entry[][] = []
+  for (const entry of entries) {
+    const run = runs.at(-1)
+    if (run && goesOn(run, entry)) run.push(entry)
+    else runs.push([entry])
+  }
+  return runs
+    .flatMap((run) =>
+      run.length < runShown
+        ? run.map(entryName)
+        : [...run.slice(0, 1), ...run.slice(-1)].map(entryName).join('–'),
+    )
+    .join(', ')
+}
+
+const runShown = 3
+
+function goesOn(run: readonly Entry[], { number }: Entry): boolean {
+  const last = run.at(-1)?.number
+  if (last === undefined || number === undefined) return false
+  const before = run.at(-2)?.number
+  return before === undefined ? Math.abs(number - last) === 1 : number - last === last - before
+}
+
 /** How it is typed in a shell, where `#42` begins a comment. */
 export function entryWord(entry: Entry): string {
   return entry.number === undefined ? shortId(entry.id) : String(entry.number)

@@ -390,11 +390,12 @@ export function mapBelow(folder: RawPath, paths: readonly RawPath[]): PathMap {
   )
 }
 
-/** Home to home, and the owner's ids with it, where the user of the target is another one. */
+/** Home to home, and the owner's ids with it, where the user of the target is another one. A transaction is of a machine, and of nobody's home. */
 export function mapHome(
-  document: EntryDocument | undefined,
+  saved: EntryDocument | undefined,
   target: { readonly home: RawPath; readonly uid: number; readonly gid: number },
 ): { map: PathMap; mapOwner: (node: TreeNode) => TreeNode; describe: string[] } {
+  const document = saved?.kind === 'transaction' ? undefined : saved
   const home = document && rawPathOf(document.user.homeRaw)
   const describe: string[] = []
   const renamed = home !== undefined && home !== target.home && home !== rootPath

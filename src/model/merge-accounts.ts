@@ -1,6 +1,7 @@
 // Merges users and groups: passwd(5), shadow(5), group(5), gshadow(5), subuid(5), subgid(5).
 import { mergeKeyed, mergeWords, type KeyedRecord, type RecordMerge } from './merge-keyed.ts'
 import { outcomeOf, threeWay, type MergeSides, type TextMerge } from './merge-outcome.ts'
+import type { RawPath } from './raw-path.ts'
 import { tableRecords, tableText } from './merge-table.ts'
 
 export interface AccountFile {
@@ -9,6 +10,12 @@ export interface AccountFile {
   /** The field with the number that nobody else may have, and the one that says how many there are from it on. */
   readonly number?: number
   readonly count?: number
+}
+
+/** Undefined for any other path. */
+export function accountFileOf(path: RawPath): AccountFile | undefined {
+  const [, name = ''] = /^\/etc\/([a-z]+)$/.exec(path) ?? []
+  return Object.hasOwn(accountFiles, name) ? accountFiles[name] : undefined
 }
 
 export const accountFiles: Readonly<Record<string, AccountFile>> = {

@@ -1,6 +1,6 @@
 // Takes back what a transaction made of a file that was changed again since: by its meaning, with every later change left in place.
 import { asRaw, rawFromBytes, rawToBytes, type RawText } from '../base/raw-text.ts'
-import { accountFiles, mergeAccounts } from './merge-accounts.ts'
+import { accountFileOf, mergeAccounts } from './merge-accounts.ts'
 import { mergeAlternative } from './merge-alternatives.ts'
 import { mergeDebconf } from './merge-debconf.ts'
 import { mergeLines, mergeSingleLines } from './merge-lines.ts'
@@ -76,9 +76,7 @@ const knownMergers: readonly { readonly path: RegExp; readonly merge: TextMerge 
 ]
 
 function knownMerger(path: RawPath): TextMerge | undefined {
-  const [, account] = /^\/etc\/([a-z]+)$/.exec(path) ?? []
-  const file =
-    account === undefined || !Object.hasOwn(accountFiles, account) ? undefined : accountFiles[account]
+  const file = accountFileOf(path)
   if (file !== undefined) return mergeAccounts(file)
   return knownMergers.find((known) => known.path.test(path))?.merge
 }

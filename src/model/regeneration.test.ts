@@ -35,6 +35,12 @@ test('only what issue 4 lets differ has a rule in place of a pre-image', () => {
   for (const [path, name] of Object.entries(rules)) assert.equal(ruleOf(pathOf(path))?.name, name, path)
 })
 
+test('what nobody makes again when it alone is gone is kept where it goes', () => {
+  for (const path of ['cracklib/cracklib_dict.pwd', 'fwupd/firmware.cab', 'dictionaries-common/x.db'])
+    assert.equal(ruleOf(pathOf(`/var/cache/${path}`))?.standsFor, 'rewriting', path)
+  assert.equal(ruleOf(pathOf('/var/cache/dnf/x.solv'))?.standsFor, 'any change')
+})
+
 test('all else must come back exactly, whatever its name looks like', () => {
   const exact = [
     ...[

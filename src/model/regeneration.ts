@@ -284,8 +284,13 @@ const makers: readonly Maker[] = [
     argv: () => ['fc-cache', '--system-only'],
   },
   {
-    path: /^\/var\/cache\/(?:ldconfig\/aux-cache|apt\/archives\/lock|(?:dnf|libdnf5|yum|PackageKit|fwupd|swcatalog|app-info|apparmor|cracklib|dictionaries-common)\/.+)$/,
+    path: /^\/var\/cache\/(?:ldconfig\/aux-cache|apt\/archives\/lock|(?:dnf|libdnf5|yum|PackageKit|swcatalog|app-info)\/.+)$/,
     rule: differs('caches', 'left', none),
+  },
+  // Written anew when what they are made of changes, and by nobody when they alone are gone.
+  {
+    path: /^\/var\/cache\/(?:fwupd|apparmor|cracklib|dictionaries-common)\/.+$/,
+    rule: differs('caches-of-packages', 'left', none, 'rewriting'),
   },
   // What else lies there may be a person's own: exact, and left as it is where it was changed since.
   { path: /^\/var\/cache\/(?!debconf\/)/, rule: exact('other-caches', 'left') },

@@ -94,6 +94,7 @@ const change: fc.Arbitrary<RecordedChange> = fc.record(
     ),
     preImage,
     afterKept: fc.boolean(),
+    otherNames: fc.array(path, { minLength: 1, maxLength: 3 }),
   },
   { requiredKeys: ['path', 'owner', 'preImage', 'afterKept'], noNullPrototype: true },
 )

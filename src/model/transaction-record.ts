@@ -359,8 +359,10 @@ export function estimateLineBytes({
   path,
   before,
   after,
-}: Pick<RecordedChange, 'path' | 'before' | 'after'>): number {
+  otherNames = [],
+}: Pick<RecordedChange, 'path' | 'before' | 'after' | 'otherNames'>): number {
   let bytes = plainLineBytes + path.length
+  for (const name of otherNames) bytes += name.length
   for (const side of [before, after])
     if (side) bytes += (side.linkTarget?.length ?? 0) + xattrCharacters(side)
   return bytes
@@ -378,7 +380,15 @@ function xattrCharacters({ xattrs = [] }: Fingerprint): number {
 /** A path and targets of links of 64 KiB each in base64, and attributes of other kinds. */
 const otherBytesMax = 1024 * 1024
 
-function encodeChange({ path, before, after, owner, preImage, afterKept }: RecordedChange): string {
+function encodeChange({
+  path,
+  before,
+  after,
+  otherNames = [],
+  owner,
+  preImage,
+  afterKept,
+}: RecordedChange): string {
   const json = {
     path: encodeBytes(path),
     ...(before ? { before: encodeFingerprint(before) } : {}),
@@ -386,6 +396,7 @@ function encodeChange({ path, before, after, owner, preImage, afterKept }: Recor
     owner: cutOwner(owner),
     preImage: encodePreImage(preImage),
     ...(afterKept ? { afterKept } : {}),
+    ...(otherNames.length > 0 ? { otherNames: otherNames.map(encodeBytes) } : {}),
   }
   return `${JSON.stringify(json)}\n`
 }
@@ -504,6 +515,7 @@ const changeCheck: Check<RecordedChange> = convert(
     owner: ownerCheck,
     preImage: preImageCheck,
     afterKept: optional(flag),
+    otherNames: optional(listOf(bytesPath, listMax)),
   }),
   ({ afterKept = false, ...change }) => ({ ...change, afterKept }),
 )

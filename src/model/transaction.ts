@@ -18,7 +18,12 @@ export interface PathChange {
   readonly path: RawPath
   readonly before?: Fingerprint
   readonly after?: Fingerprint
+  /** Some names of the file that the path was a name of before, or is one of after, which stay as they are. Absent where there are none, or nobody looked. */
+  readonly otherNames?: readonly RawPath[]
 }
+
+/** One is enough; another may be changed since. Of a tree of snapshots that share all their files each of them costs room. */
+export const otherNamesMax = 3
 
 /** How the change was made: in a stage, which is atomic, or on the live system, which is not. */
 export type TransactionMode = 'staged' | 'live'

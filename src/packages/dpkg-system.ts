@@ -15,7 +15,7 @@ import { pathsOf, underRoot } from './dpkg-database.ts'
 import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
-import { checkStatus, type Consistency } from './dpkg-oracle.ts'
+import { checkStatus, type Consistency, unfinishedPackages } from './dpkg-oracle.ts'
 import { auditDpkg, newlyBroken, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import {
@@ -174,9 +174,11 @@ export async function planDpkgUndo(
   }
   const transitions = dpkgTransitions(now.state, target)
   const audit = transitions.length === 0 ? [] : await auditDpkg(host.shell, host.signal)
+  const halfDone = transitions.length === 0 ? [] : newlyUnfinished(now.state, target)
   const judged = {
     ...plan,
     transitions,
+    sentences: halfDone,
     before: { audit, consistency: { consistent: true } as const },
     listed: async () => await listedThen(now, transitions, undo),
   }
@@ -188,8 +190,18 @@ export async function planDpkgUndo(
     ...judged,
     before: { audit, consistency: before },
     broken,
-    sentences: broken.length === 0 && before.consistent ? consistency.sentences : [],
+    sentences: [...halfDone, ...(broken.length === 0 && before.consistent ? consistency.sentences : [])],
   }
+}
+
+/** What dpkg had left half done then, and is not so now: brought back, no proof would let it pass. */
+function newlyUnfinished(now: DpkgState, target: DpkgState): readonly string[] {
+  const namesOf = ({ status }: DpkgState) =>
+    unfinishedPackages(status).map(({ name, state }) => `${name} was ${state} then`)
+  const known = new Set(namesOf(now))
+  return namesOf(target)
+    .filter((sentence) => !known.has(sentence))
+    .map((sentence) => `${sentence}, and what dpkg had left half done is not brought back`)
 }
 
 /** A list that stays as it is is that of now. */

@@ -7,8 +7,9 @@ import { compareRaw, joinPath, nearestOf, rootPath, type RawName, type RawPath }
 import { sameState, type Fingerprint, type PathChange } from '../model/transaction.ts'
 import type { Libc } from '../wire/libc.ts'
 import { outlineOf, sha256Of } from './fingerprint.ts'
-import { forgetPrepared, keyOf, linkPrepared, namesByIndex } from './hard-links.ts'
+import { forgetPrepared, keyOf, linkPrepared, namesByIndex, withOtherNames } from './hard-links.ts'
 import { overlaysOf, type MountPlan } from './mount-plan.ts'
+import { hasMeaningfulMarks, hasSetMarks, losesMarks, marksWouldBeLost, withMarksOf } from './layer-marks.ts'
 import type { RootIndex } from './root-index.ts'
 import { onHost, stageFolderOf } from './stage-folder.ts'
 import { lookHere, placed, upperOf, walkUpper, type Candidate, type Placed } from './upper-walk.ts'
@@ -47,7 +48,7 @@ const pathsAtOnce = 512
  * changed. It can be read again later, after the stage was entered once more.
  */
 export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSet> {
-  const { plan, libc } = request
+  const { plan, libc, index } = request
   const overlays = overlaysOf(plan)
   const candidates = overlays.flatMap((overlay) => {
     forgetPrepared(linksOf(plan, overlay))
@@ -58,18 +59,28 @@ export async function readChangeSet(request: ChangeSetRequest): Promise<ChangeSe
   const read = await fingerprintAll(candidates, request)
   const same = read.filter(({ isChange }) => !isChange)
   const changed = read.filter(({ isChange }) => isChange)
-  const { places, linked } = prepareLinks(request, same, changed)
+  const { places, linked, stayingNames } = prepareLinks(request, same, changed)
+  const found = changed.map(({ path, before, after }) => changeOf(path, before, after))
+  const marked = losesMarks(found)
+  if (marked !== undefined) throw marksWouldBeLost(marked)
+  const named = new Map(
+    withOtherNames(found, index, stayingNames).map(({ path, otherNames }) => [path, otherNames]),
+  )
 
   // A further name moved the ctime of a file, and its count of names.
   const changesNow = () =>
     changed.map(({ path, lower, before, after }): PathChange => {
       const moved = lower !== undefined && linked.has(keyOf(lower))
       const own = after?.type === 'dir' || (after?.links === 1 && !places.has(path))
-      return changeOf(
-        path,
-        before && moved ? anew(libc, lower.place, before) : before,
-        after === undefined || own ? after : anew(libc, prepared(path), after),
-      )
+      const otherNames = named.get(path)
+      return {
+        ...changeOf(
+          path,
+          before && moved ? anew(libc, lower.place, before) : before,
+          after === undefined || own ? after : anew(libc, prepared(path), after),
+        ),
+        ...(otherNames ? { otherNames } : {}),
+      }
     })
   const overlayOf = overlayFinder(overlays)
   const inUpper = (path: RawPath): RawPath => {
@@ -138,7 +149,9 @@ async function fingerprintAll(
   }
   for (const candidate of candidates) {
     const before = await fingerprint(candidate.lower)
-    const after = await fingerprint(candidate.upper)
+    const upper = await fingerprint(candidate.upper)
+    if (upper && hasSetMarks(before, upper)) throw marksWouldBeLost(candidate.path)
+    const after = upper && withMarksOf(before, upper)
     const change = changeOf(candidate.path, before, after)
     done.push({
       ...candidate,
@@ -181,11 +194,23 @@ function prepareLinks(
   { plan }: ChangeSetRequest,
   same: readonly ReadCandidate[],
   changed: readonly ReadCandidate[],
-): { places: Map<RawPath, RawPath>; linked: Set<string> } {
-  const staying = new Map<string, Placed>()
-  for (const { upper, lower, after } of same) {
-    if (upper !== undefined && lower !== undefined && after?.type !== 'dir') staying.set(keyOf(upper), lower)
+): {
+  places: Map<RawPath, RawPath>
+  linked: Set<string>
+  /** Of each path that becomes a name of a file that stays: its names. */
+  stayingNames: Map<RawPath, RawPath[]>
+} {
+  const staying = new Map<string, Placed & { readonly names: RawPath[]; readonly isMarked: boolean }>()
+  for (const { path, upper, lower, before, after } of same) {
+    if (upper === undefined || lower === undefined || after?.type === 'dir') continue
+    const known = staying.get(keyOf(upper))
+    staying.set(keyOf(upper), {
+      ...lower,
+      names: [...(known?.names ?? []), path],
+      isMarked: hasMeaningfulMarks(before),
+    })
   }
+  const stayingNames = new Map<RawPath, RawPath[]>()
   const overlayOf = overlayFinder(overlaysOf(plan))
   const places = new Map<RawPath, RawPath>()
   const linked = new Set<string>()
@@ -195,14 +220,17 @@ function prepareLinks(
     const live = staying.get(keyOf(upper))
     const isBeside = !upper.place.startsWith(`${upperOf(plan, overlay)}/`)
     if (live === undefined && !isBeside) continue
+    if (live?.isMarked) throw marksWouldBeLost(path)
     const name = rawFromString(String(places.size)) as RawName
     const place = joinPath(linksOf(plan, overlay), name)
     if (live === undefined) linkSync(rawToBytes(upper.place), rawToBytes(place))
     else if (!linkPrepared(live.place, place)) continue
     places.set(path, place)
-    if (live !== undefined) linked.add(keyOf(live))
+    if (live === undefined) continue
+    linked.add(keyOf(live))
+    stayingNames.set(path, live.names)
   }
-  return { places, linked }
+  return { places, linked, stayingNames }
 }
 
 function anew(libc: Libc, place: RawPath, known: Fingerprint): Fingerprint {

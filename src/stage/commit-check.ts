@@ -7,7 +7,8 @@ import { parentPath, type RawPath } from '../model/raw-path.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import type { CommitDisk } from './commit-disk.ts'
-import { fits, isOverlayMark } from './commit-plan.ts'
+import { fits } from './commit-plan.ts'
+import { isOverlayMark } from './fingerprint.ts'
 import { changedMeanwhile } from './commit-step.ts'
 import { below } from './journal.ts'
 
@@ -74,13 +75,14 @@ function isStill(disk: CommitDisk, { live, state, status, scratch }: Look): bool
   const { inode, ctimeNs, mtimeNs } = state
   if (inode === status.inode && ctimeNs === status.ctimeNs && mtimeNs === status.mtimeNs) return true
   if (state.type === 'file' && state.sha256 === undefined && mtimeNs !== status.mtimeNs) return false
+  const named = new Set(state.xattrs?.map(({ name }) => name))
   const now: Fingerprint = {
     ...state,
     ...(state.sha256 === undefined ? {} : { sha256: digest(live, scratch) }),
     ...(state.linkTarget === undefined ? {} : { linkTarget: linkTarget(live) }),
     ...(state.xattrs === undefined
       ? {}
-      : { xattrs: disk.readXattrs(live).filter(({ name }) => !isOverlayMark(name)) }),
+      : { xattrs: disk.readXattrs(live).filter(({ name }) => named.has(name) || !isOverlayMark(name)) }),
   }
   return sameState(state, now)
 }

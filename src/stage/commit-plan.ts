@@ -5,6 +5,7 @@ import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.
 import type { Fingerprint, PathChange } from '../model/transaction.ts'
 import type { NodeType } from '../model/tree.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { isOverlayMark } from './fingerprint.ts'
 import { isFolder, isSameThing, type LookedDisk, modeBits } from './commit-disk.ts'
 import {
   type AttributeState,
@@ -26,6 +27,8 @@ export interface CommitRequest {
   readonly changes: readonly PathChange[]
   /** The absolute place of the new thing of a path that has an `after`. Two paths with one place become two names of one thing. */
   readonly prepared: (path: RawPath) => RawText
+  /** What is prepared was not made by an overlay: marks of one are of a layer of other programs, and stay. */
+  readonly isUnmarked?: boolean
   /** The time that a folder has afterwards that only something comes or goes in; without this function that of its prepared one. */
   readonly folderMtimeNs?: (path: RawPath) => bigint | undefined
   /** Of files, too: what sets them there can hold no file, so that who puts a link in its place would lead it elsewhere. */
@@ -95,13 +98,13 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
     if (after?.type === 'dir' && before?.type !== 'dir' && (comesAlong || whole.has(path))) comes.add(path)
     if (before?.type === 'dir' && after?.type === 'dir') {
       touched.set(path, change)
-      const step = attributeStep(disk, root, path, after)
+      const step = attributeStep(disk, root, path, { before, after })
       if (step !== undefined) steps.push(step)
       continue
     }
     const isAlone = place !== undefined && uses.get(place) === 1 && !goesAlong && !comesAlong
     if (isAlone && status && after && isStaying(disk, request, change, status)) {
-      const step = attributeStep(disk, root, path, after)
+      const step = attributeStep(disk, root, path, { before, after })
       if (step !== undefined) steps.push(step)
       continue
     }
@@ -252,7 +255,7 @@ function attributeStep(
   disk: LookedDisk,
   root: RawText,
   path: RawPath,
-  after: Fingerprint,
+  { before, after }: { readonly before: Fingerprint; readonly after: Fingerprint },
 ): AttributeStep | undefined {
   const place = below(root, path)
   const { type } = after
@@ -260,10 +263,11 @@ function attributeStep(
   // A link has no rights of its own.
   const now = { mode: type === 'symlink' ? after.mode : mode & modeBits, uid, gid }
   const next: AttributeState = { mode: after.mode, uid: after.uid, gid: after.gid }
-  // Of a folder that another machine listed they may be unknown.
-  const wanted = after.xattrs ?? (type === 'file' ? [] : undefined)
-  const xattrs = wanted?.filter(({ name }) => !isOverlayMark(name))
-  const had = xattrs && disk.readXattrs(place).filter(({ name }) => !isOverlayMark(name))
+  // Of a folder that another machine listed they may be unknown; of one that had some they are known.
+  const xattrs = after.xattrs ?? (type === 'file' || before.xattrs ? [] : undefined)
+  // Marks of a layer of others that the change does not name, as one that was recorded by an older VML, stay.
+  const named = new Set([...(before.xattrs ?? []), ...(xattrs ?? [])].map(({ name }) => name))
+  const had = xattrs && disk.readXattrs(place).filter(({ name }) => named.has(name) || !isOverlayMark(name))
   const sameOwner = now.uid === next.uid && now.gid === next.gid
   const same = now.mode === next.mode && sameOwner
   // A new owner takes capabilities away, which are set again.
@@ -271,11 +275,6 @@ function attributeStep(
   if (!xattrs || !had || (sameXattrs(xattrs, had) && !mayLose))
     return same ? undefined : { kind: 'attributes', path, type, before: now, after: next }
   return { kind: 'attributes', path, type, before: { ...now, xattrs: had }, after: { ...next, xattrs } }
-}
-
-/** What an overlay notes on its upper files means something to the next overlay only, and the wrong thing. */
-export function isOverlayMark(name: string): boolean {
-  return name.startsWith('trusted.overlay.')
 }
 
 function sameXattrs(

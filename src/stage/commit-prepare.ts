@@ -1,16 +1,21 @@
 // Makes ready what a commit moves: copies from other devices, further names, empty folders; and takes the marks of the overlay off.
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { type CommitDisk, isFolder, isLink, modeBits } from './commit-disk.ts'
-import { isOverlayMark, type Preparation } from './commit-plan.ts'
+import type { Preparation } from './commit-plan.ts'
+import { isOverlayMark } from './fingerprint.ts'
 import { above, regionOf } from './keep-folders.ts'
 
 /** Copies of one call share what their sources share: two names of one file stay that. */
-export function makeReady(disk: CommitDisk, preparations: readonly Preparation[]): void {
+export function makeReady(
+  disk: CommitDisk,
+  preparations: readonly Preparation[],
+  { isUnmarked = false }: { readonly isUnmarked?: boolean | undefined } = {},
+): void {
   const copied = new Map<string, RawText>()
   for (const { kind, from, to } of preparations) {
     if (kind === 'link') disk.link(from, to)
-    else copyThing(disk, { from, to, inside: kind === 'copy' }, copied)
-    if (kind === 'link') takeMarksOff(disk, to)
+    else copyThing(disk, { from, to, inside: kind === 'copy', isUnmarked }, copied)
+    if (kind === 'link' && !isUnmarked) takeMarksOff(disk, to)
   }
 }
 
@@ -27,10 +32,12 @@ interface Copy {
   readonly to: RawText
   /** With all that is in a folder. */
   readonly inside: boolean
+  readonly isUnmarked: boolean
 }
 
 /** As `cp -a`: owner, rights, times, attributes (so ACLs and capabilities), holes, hard links. */
-function copyThing(disk: CommitDisk, { from, to, inside }: Copy, copied: Map<string, RawText>): void {
+function copyThing(disk: CommitDisk, copy: Copy, copied: Map<string, RawText>): void {
+  const { from, to, inside, isUnmarked } = copy
   const status = disk.look(from)
   if (status === undefined) throw Object.assign(new Error('ENOENT, copy'), { code: 'ENOENT' })
   const key = `${status.deviceId}:${status.inode}:${regionOfFolder(disk, to)}`
@@ -42,13 +49,14 @@ function copyThing(disk: CommitDisk, { from, to, inside }: Copy, copied: Map<str
     disk.makeFolder(to, 0o700)
     if (inside)
       for (const name of disk.list(from))
-        copyThing(disk, { from: asRaw(`${from}/${name}`), to: asRaw(`${to}/${name}`), inside }, copied)
+        copyThing(disk, { ...copy, from: asRaw(`${from}/${name}`), to: asRaw(`${to}/${name}`) }, copied)
   } else if (isLink(status)) disk.copyLink(from, to)
   else if (type === 0o100000) disk.copyFile(from, to)
   else disk.makeNode(to, { mode: status.mode, device: status.device })
   // A new owner takes rights and capabilities away: first the owner, then they.
   disk.setOwner(to, status)
-  for (const xattr of disk.readXattrs(from)) if (!isOverlayMark(xattr.name)) disk.setXattr(to, xattr)
+  for (const xattr of disk.readXattrs(from))
+    if (isUnmarked || !isOverlayMark(xattr.name)) disk.setXattr(to, xattr)
   if (isFolder(status) || type === 0o100000) disk.setMode(to, status.mode & modeBits)
   disk.setMtime(to, status.mtimeNs)
 }

@@ -36,7 +36,7 @@ export function stepForward(disk: CommitDisk, journal: Journal, step: Step, seen
       const now = disk.look(live)
       if (!now || !isOwnState(disk, live, now, step) || (seen && !isSameThing(now, seen)))
         throw changedMeanwhile(live)
-      return setAttributes(disk, live, step.type, step.after)
+      return setAttributes(disk, live, step.type, step.after, step.before)
     }
   }
 }
@@ -70,7 +70,7 @@ export function stepBackward(disk: CommitDisk, journal: Journal, step: Step): Le
     case 'attributes': {
       const now = disk.look(live)
       if (!now || !isOwnState(disk, live, now, step)) return { path: step.path }
-      setAttributes(disk, live, step.type, step.before)
+      setAttributes(disk, live, step.type, step.before, step.after)
       return undefined
     }
   }

@@ -60,8 +60,8 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     for (const keep of journal.keeps) makeKeepFolder(disk, keep)
     const kept = steps.flatMap((step) => ('kept' in step ? [step.kept] : []))
     makePlaceFolders(disk, [...kept, ...preparations.map(({ to }) => to)])
-    makeReady(disk, preparations)
-    for (const path of moved) takeMarksOff(disk, path)
+    makeReady(disk, preparations, request)
+    if (!request.isUnmarked) for (const path of moved) takeMarksOff(disk, path)
     syncKeeps(disk, journal)
     enterState(disk, journal, 'PREPARED')
     return { journal, changes }

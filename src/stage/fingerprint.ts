@@ -9,8 +9,13 @@ import type { Fingerprint } from '../model/transaction.ts'
 import type { NodeType } from '../model/tree.ts'
 import { here, type FileStatus, type Libc } from '../wire/libc.ts'
 
-/** Names of attributes with which an overlay keeps its own notes (overlayfs.rst); no part of what a path is. */
+/** Names of attributes with which an overlay keeps its own notes (overlayfs.rst). In a stage they are its own; on the machine those of a layer of other programs. */
 export const overlayPrefix = 'trusted.overlay.'
+
+/** What an overlay notes on its upper files means something to the next overlay only, and the wrong thing. */
+export function isOverlayMark(name: string): boolean {
+  return name.startsWith(overlayPrefix)
+}
 
 /** What is read of a file at once; smaller files are hashed in one call. */
 const bufferBytes = 1024 * 1024
@@ -59,7 +64,7 @@ export function statusAt(libc: Libc, place: RawPath): FileStatus | undefined {
 /** Everything but the content of a file. */
 export function outlineOf(libc: Libc, place: RawPath, status: FileStatus): Fingerprint {
   const type = typeOf(status.mode)
-  const xattrs = libc.readXattrs(place).filter(({ name }) => !name.startsWith(overlayPrefix))
+  const xattrs = libc.readXattrs(place)
   return {
     type,
     mode: status.mode & 0o7777,

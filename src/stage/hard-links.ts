@@ -2,10 +2,18 @@
 import { linkSync, unlinkSync } from 'node:fs'
 import { systemErrorCode } from '../base/failure.ts'
 import { asRaw, rawToBytes } from '../base/raw-text.ts'
-import { joinPath, nearestOf, pathParts, type RawName, type RawPath } from '../model/raw-path.ts'
+import {
+  callPathBytesMax,
+  joinPath,
+  nearestOf,
+  pathParts,
+  type RawName,
+  type RawPath,
+} from '../model/raw-path.ts'
+import { otherNamesMax, type PathChange } from '../model/transaction.ts'
 import type { Libc } from '../wire/libc.ts'
 import { overlaysOf, type MountPlan, type StagedMount } from './mount-plan.ts'
-import { inodeKey, linkedPaths, type RootIndex } from './root-index.ts'
+import { entryOf, inodeKey, linkedPaths, type RootIndex } from './root-index.ts'
 import { onHost } from './stage-folder.ts'
 import {
   isDirectory,
@@ -95,6 +103,32 @@ function isOverridden(plan: MountPlan, overlay: StagedMount, path: RawPath, libc
     if (at === path || !isDirectory(thing)) return true
   }
   return true
+}
+
+/** `index`: before them. `names`: of those that became a name of a file that stays, its names. A path that changes itself is none that stays. */
+export function withOtherNames(
+  changes: readonly PathChange[],
+  index: RootIndex,
+  names: ReadonlyMap<RawPath, readonly RawPath[]> = new Map(),
+): PathChange[] {
+  const entries = new Map(
+    changes.flatMap(({ path, before }) => {
+      const entry = before?.type === 'file' ? entryOf(index, path) : undefined
+      return entry && entry.links > 1 ? [[path, entry] as const] : []
+    }),
+  )
+  if (entries.size + names.size === 0) return [...changes]
+  const groups = entries.size === 0 ? undefined : linkedPaths(index)
+  const changed = new Set(changes.map(({ path }) => path))
+  return changes.map((change) => {
+    const { path, before } = change
+    const entry = entries.get(path)
+    const known = [...((entry && groups?.get(inodeKey(entry))) ?? []), ...(names.get(path) ?? [])]
+    const others = [...new Set(known)].filter((name) => !changed.has(name) && name.length <= callPathBytesMax)
+    if (others.length === 0) return change
+    const was = before && entry ? { before: { ...before, links: entry.links } } : {}
+    return { ...change, ...was, otherNames: others.slice(0, otherNamesMax) }
+  })
 }
 
 /** The lower file becomes the thing that is prepared, by one more name: it stays one file. False where the file system refuses; then there are two. */

@@ -120,12 +120,15 @@ const journalBytesMax = 500 * 1024 * 1024
 const stepsFile = 'steps'
 export const stateFile = 'state'
 const scriptFile = 'recover.sh'
+/** Left by `recover.sh` where a program was missing that sets attributes. */
+export const attributesLeftFile = 'attributes-left'
 /** Of the folders above those that were made: what they had before the folders went. One line for each keep, in their order. */
 const timesFile = 'times-above'
 
 /** Files of a journal in the order in which they may go: the state tells to the end that it is forgotten. */
 export const journalFiles: readonly string[] = [
   timesFile,
+  attributesLeftFile,
   scriptFile,
   ...states.map((state) => `${stateFile}.${state}`),
   stepsFile,

@@ -12,7 +12,16 @@ import { outlineOf, sha256Of, statusAt, typeOf } from './fingerprint.ts'
 import type { LiveCapture } from './live-capture.ts'
 import { openLiveFarm } from './live-farm.ts'
 import { type MountPlan, viewOf } from './mount-plan.ts'
-import { compareIndex, entryOf, type IndexDifference, type IndexEntry } from './root-index.ts'
+import { withOtherNames } from './hard-links.ts'
+import {
+  compareIndex,
+  entryOf,
+  type IndexDifference,
+  type IndexEntry,
+  inodeKey,
+  linkedPaths,
+  type RootIndex,
+} from './root-index.ts'
 import { scanRoot } from './scan-root.ts'
 import { onHost } from './stage-folder.ts'
 
@@ -67,7 +76,24 @@ export async function readLiveChanges(request: LiveEndRequest): Promise<PathChan
     signal?.throwIfAborted()
     report?.({ phase: 'comparing', filesDone: looked, item: printable(path) })
   }
-  return changes
+  return withOtherNames(changes, capture.index, namesAfter(changes, scan.index))
+}
+
+/** Of files that have several names now. */
+function namesAfter(
+  changes: readonly PathChange[],
+  now: RootIndex,
+): ReadonlyMap<RawPath, readonly RawPath[]> {
+  const linked = changes.filter(({ after }) => after?.type === 'file' && (after.links ?? 1) > 1)
+  const groups = linked.length === 0 ? undefined : linkedPaths(now)
+  return new Map(
+    linked.flatMap(({ path, after }) => {
+      const { inode, deviceId } = after ?? {}
+      const names =
+        inode === undefined || deviceId === undefined ? undefined : groups?.get(inodeKey({ inode, deviceId }))
+      return names ? [[path, names] as const] : []
+    }),
+  )
 }
 
 export function openLiveKept({

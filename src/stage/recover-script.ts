@@ -5,7 +5,15 @@ import { singleQuoted } from '../wire/quote.ts'
 import { keptCounts } from './came-since.ts'
 import { isMadeAnew } from './changed-since.ts'
 import type { NodeType } from '../model/tree.ts'
-import type { AttributeState, AttributeStep, FolderTime, Journal, Stamps, Step } from './journal.ts'
+import {
+  attributesLeftFile,
+  type AttributeState,
+  type AttributeStep,
+  type FolderTime,
+  type Journal,
+  type Stamps,
+  type Step,
+} from './journal.ts'
 import { ownModes } from './set-attributes.ts'
 
 /**
@@ -13,7 +21,7 @@ import { ownModes } from './set-attributes.ts'
  * `commit-step.ts`, told by the same marks, so that either goes on where the other one was cut off. What comes or goes in one folder is
  * moved by one call of mv, which makes one rename after the other; should that fail, step by step, so that the step is named. What it
  * cannot do: change places of a folder and something else in one call, so that the name is gone between two calls of mv; attributes of
- * what stays without setfattr (package attr), which it says; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
+ * what stays without setfattr (package attr), which it says, and leaves to `recover.ts`; fractions of seconds of folders with busybox. It takes a name of 4 KiB, as
  * the kernel does.
  *
  * A user who puts a link in the place of a folder leads it nowhere: it changes into each folder without links (cd -P), compares where it is
@@ -383,7 +391,8 @@ set_mode() {
 set_attribute() {
   on "$1" "$2"
   if ! command -v setfattr >/dev/null 2>&1; then
-    say "The attribute $3 of \\"$R$1\\" is not set: setfattr (package attr) is missing"
+    say "The attribute $3 of \\"$R$1\\" is not set: setfattr (package attr) is missing; vml tx recover sets it"
+    : >"$D/${attributesLeftFile}" || stop "$R$1"
   elif [ -n "$4" ]; then
     setfattr -h -n "$3" -v "$4" "$n" || stop "$R$1"
   else

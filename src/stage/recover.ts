@@ -6,7 +6,18 @@ import { goForward, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
 import type { LeftPath } from './commit-step.ts'
 import { discardJournal, forgetJournal, removeJournal } from './forget-journal.ts'
-import { enterState, type Journal, type JournalState, readJournal, readState } from './journal.ts'
+import {
+  attributesLeftFile,
+  below,
+  enterState,
+  inFolder,
+  type Journal,
+  type JournalState,
+  readJournal,
+  readState,
+} from './journal.ts'
+import { above } from './keep-folders.ts'
+import { isOwnState, setAttributes } from './set-attributes.ts'
 
 export interface Recovery {
   /** `unfinished`: a journal that was cut off while it was written. */
@@ -41,6 +52,7 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
   switch (found) {
     case 'PREPARED':
     case 'TAKEN-BACK':
+      if (found === 'TAKEN-BACK') setLeftAttributes(disk, journal, 'before')
       // It was seen, and may not be durable yet: before what it speaks of goes, it is.
       enterState(disk, journal, found)
       forgetJournal(disk, journal)
@@ -50,6 +62,7 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
         requireUnchangedAfter(disk, journal)
         break
       }
+      setLeftAttributes(disk, journal, 'after')
       enterState(disk, journal, found)
       return { found, did: 'nothing', journal }
     case 'COMMITTING': {
@@ -62,6 +75,23 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
       break
   }
   return { found, did: 'taken back', ...takenBack(disk, journal) }
+}
+
+/** What `recover.sh` could not set, unless somebody changed it since. Durable before the state of the journal is looked at again. */
+function setLeftAttributes(disk: CommitDisk, { root, folder, steps }: Journal, to: 'before' | 'after'): void {
+  const mark = inFolder(folder, attributesLeftFile)
+  if (!disk.look(mark)) return
+  const folders = new Set<RawText>()
+  for (const step of steps) {
+    if (step.kind !== 'attributes') continue
+    const live = below(root, step.path)
+    const now = disk.look(live)
+    if (!now || !isOwnState(disk, live, now, step)) continue
+    setAttributes(disk, live, step.type, step[to], step[to === 'after' ? 'before' : 'after'])
+    folders.add(above(live))
+  }
+  for (const place of folders) disk.syncDisk(place)
+  disk.remove(mark, 'file')
 }
 
 function takenBack(disk: CommitDisk, journal: Journal): Pick<Recovery, 'left'> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
-import { appendFileSync, closeSync, lstatSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { appendFileSync, closeSync, existsSync, lstatSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { openBench, pathOf, plain } from '../../test/commit-bench.ts'
@@ -10,6 +10,7 @@ import { isFailure } from '../base/failure.ts'
 import { asRaw, rawFromString } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { commit, keptAt, type PreparedCommit, prepareCommit, takeBack } from './commit.ts'
+import { forgetJournal } from './forget-journal.ts'
 import { recover } from './recover.ts'
 import { ownModes } from './set-attributes.ts'
 
@@ -32,6 +33,46 @@ test('a file that gets other rights stays the one that a program has open, in bo
   assert.equal(lstatSync(file).ino, ino)
   assert.equal(readFileSync(file, 'utf8'), 'r\nmore\n')
 })
+
+test('where recover.sh finds no program that sets attributes, VML sets them, in both directions', () => {
+  for (const to of ['after', 'before'] as const) {
+    using bench = openBench()
+    // A new owner takes its capability away, in either direction.
+    const change =
+      'chown 1:2 cap; setcap cap_net_raw+ep cap; setfattr -n user.y -v y cap; setfattr -n user.z -v z x'
+    sh('echo c >cap; setcap cap_net_admin+ep cap; echo x >x', bench.root)
+    const before = describeTree(readTree(libc, bench.root))
+    const { prepared, isDone } = commitOf(bench, change)
+    if (to === 'after') cutOffAtFirstAttributes(prepared)
+    else commit(plain, prepared)
+    const bin = join(bench.folder, 'bin')
+    sh('mkdir bin; ln -s /usr/bin/* bin; ln -sf /usr/sbin/* bin; rm bin/setfattr', bench.folder)
+    const back = to === 'before' ? ['--backward'] : []
+    const script = join(bench.journal, 'recover.sh')
+    const { status, stderr } = spawnSync('/bin/dash', [script, ...back], {
+      env: { PATH: bin },
+      encoding: 'utf8',
+    })
+    assert.equal(status, 0, stderr)
+    assert.match(
+      stderr,
+      /The attribute security\.capability of .* is not set: setfattr .* vml tx recover sets it/,
+    )
+    const { journal } = recover(plain, rawFromString(bench.journal))
+    if (journal) forgetJournal(plain, journal)
+    if (to === 'after') isDone()
+    else assert.deepEqual(describeTree(readTree(libc, bench.root)), before)
+    assert.equal(existsSync(bench.journal), false)
+  }
+})
+
+/** Right after the owner was set; nor can it be taken back. */
+function cutOffAtFirstAttributes(prepared: PreparedCommit): void {
+  const disk = watchedDisk(plain, (call, [from]) => {
+    if (call === 'setXattr' || String(from).endsWith('/state.TAKING-BACK')) throw new Error('Killed')
+  })
+  assert.throws(() => commit(disk, prepared))
+}
 
 /** Each of them gets other rights, or another owner, and nothing else. */
 function commitOf(bench: ReturnType<typeof openBench>, change: string, only = '/') {

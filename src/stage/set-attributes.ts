@@ -12,6 +12,7 @@ export function setAttributes(
   live: RawText,
   type: NodeType,
   { mode, uid, gid, xattrs }: AttributeState,
+  from: AttributeState,
 ): void {
   const now = disk.look(live)
   // Only what is not so: a thing that refuses changes must not refuse that it stays as it is.
@@ -20,7 +21,9 @@ export function setAttributes(
   if (xattrs !== undefined) {
     const has = valuesOf(disk.readXattrs(live))
     const wanted = valuesOf(xattrs)
-    for (const name of has.keys()) if (!wanted.has(name) && !isMark(name)) disk.removeXattr(live, name)
+    const had = valuesOf(from.xattrs ?? [])
+    for (const name of has.keys())
+      if (!wanted.has(name) && (!isMark(name) || had.has(name))) disk.removeXattr(live, name)
     for (const [name, value] of wanted)
       if (!isValue(has.get(name), value)) disk.setXattr(live, { name, value })
   }

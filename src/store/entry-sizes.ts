@@ -1,5 +1,6 @@
 // How much room each of several trees needs in the packs beyond those before it: an estimate for a budget, from the index alone.
 import type { BlobId, TreeId } from '../model/ids.ts'
+import type { TreeNode } from '../model/tree.ts'
 import type { CallOptions, IndexView, Repository } from './store.ts'
 import { readTreeReferences } from './tree-references.ts'
 
@@ -9,6 +10,8 @@ export interface Growth {
    * returned as soon as that is known.
    */
   add(root: TreeId, within?: number): Promise<number | undefined>
+  /** As of a root, of some of its nodes. */
+  addNodes(nodes: readonly Pick<TreeNode, 'content' | 'subtree'>[]): Promise<number>
 }
 
 /**
@@ -18,7 +21,15 @@ export interface Growth {
 export async function openGrowth(repository: Repository, options: CallOptions = {}): Promise<Growth> {
   const index = await repository.indexView(options)
   const seen = openIdSet()
-  return { add: async (root, within) => await growth({ repository, index, seen }, { root, within }, options) }
+  const measuring = { repository, index, seen }
+  return {
+    add: async (root, within) => await growth(measuring, { trees: [root], blobs: [], within }, options),
+    addNodes: async (nodes) => {
+      const trees = nodes.flatMap(({ subtree }) => subtree ?? [])
+      const blobs = nodes.flatMap(({ content }) => content ?? [])
+      return (await growth(measuring, { trees, blobs, within: undefined }, options)) ?? 0
+    },
+  }
 }
 
 /** What each root adds to those before it. */
@@ -39,7 +50,15 @@ interface Measuring {
 
 async function growth(
   { repository, index, seen }: Measuring,
-  { root, within }: { readonly root: TreeId; readonly within: number | undefined },
+  {
+    trees,
+    blobs,
+    within,
+  }: {
+    readonly trees: readonly TreeId[]
+    readonly blobs: readonly BlobId[]
+    readonly within: number | undefined
+  },
   options: CallOptions,
 ): Promise<number | undefined> {
   let bytes = 0
@@ -58,7 +77,8 @@ async function growth(
     bytes += index.storedBytes('tree', id)
     waiting.push(id)
   }
-  tree(root)
+  for (const id of blobs) data(id)
+  for (const id of trees) tree(id)
   for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
     readTreeReferences(await repository.readTreeBytes(id, options), { data, tree })
     if (within === undefined || bytes <= within) continue

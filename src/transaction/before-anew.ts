@@ -99,7 +99,7 @@ export function notMadeAnew(path: RawPath): VmlError {
     `"${printable(path)}" was not made anew: its program ended well, and did not write it`,
     {
       details: { path: printable(path) },
-      hint: 'Everything was put back as it was before the undo',
+      hint: 'Everything was put back as it was before',
     },
   )
 }

@@ -2,6 +2,7 @@
 import { freeBeside } from '../model/beside-path.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { Fingerprint } from '../model/transaction.ts'
+import type { UndoPlan } from './undo.ts'
 import type { PlannedContent, UndoPaths, UndoView } from './undo-plan.ts'
 
 export interface BesideFile {
@@ -12,6 +13,15 @@ export interface BesideFile {
   readonly wanted: Fingerprint
   /** Without it the content of `of` as it is now. */
   readonly content?: PlannedContent
+}
+
+/** Nothing of it comes back, or goes: both sides of what stays are put beside it, and that is all. */
+export function isBesideAlone({
+  paths,
+  regenerations,
+  beside,
+}: Pick<UndoPlan, 'paths' | 'regenerations' | 'beside'>): boolean {
+  return paths.paths.length + regenerations.length === 0 && beside.length > 0
 }
 
 /** Where there was nothing before, what is there now stays, and has no other side. */

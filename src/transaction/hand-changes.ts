@@ -8,6 +8,7 @@ import { type Fingerprint, type PathChange, sameState } from '../model/transacti
 import { isRecordable } from '../model/transaction-record.ts'
 import { isWatched, type WatchRules } from '../model/watched-paths.ts'
 import { outlineOf, sha256Of, statusAt, typeOf } from '../stage/fingerprint.ts'
+import { withOtherNames } from '../stage/hard-links.ts'
 import { otherMounts, rowOfStatus } from '../stage/index-rows.ts'
 import { compareIndex, type IndexDifference, type IndexEntry, type RootIndex } from '../stage/root-index.ts'
 import { type Baseline, fingerprintIn } from './baseline-file.ts'
@@ -105,7 +106,7 @@ export async function recordHandChanges(
     rmSync(rawToBytes(folder), { recursive: true, force: true })
     mkdirSync(rawToBytes(folder), { mode: 0o700 })
     const { storeHandChanges } = await import('./record-hand-changes.ts')
-    const { stored, changes } = await storeHandChanges(parts, found.changes, {
+    const { stored, changes } = await storeHandChanges(parts, withOtherNames(found.changes, known.index), {
       baseline: baseline(),
       folder,
       takenMs: known.takenMs,

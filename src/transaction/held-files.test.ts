@@ -131,20 +131,27 @@ test('what something else stands in place of by then is kept, and told; a waitin
   }
 })
 
-test('one of two names of a file comes back as one of its names; a pipe comes back', () => {
+test('one of two names of a file comes back as one of its names, be the other elsewhere; a pipe comes back', () => {
   using made = machine()
   const { at, place } = made
-  writeFileSync(at('tmp/one'), 'x')
+  for (const name of ['tmp/one', 'tmp/three']) writeFileSync(at(name), 'x')
   linkSync(at('tmp/one'), at('tmp/deep/two'))
+  linkSync(at('tmp/three'), at('srv/backup'))
   assert.equal(spawnSync('mkfifo', [at('tmp/pipe')]).status, 0)
   holdFiles(place, 'command')
-  for (const name of ['tmp/one', 'tmp/pipe']) rmSync(at(name))
-  assert.deepEqual(takenNow(place).toSorted(), ['/tmp/one', '/tmp/pipe'])
+  const gone = ['/tmp/one', '/tmp/pipe', '/tmp/three']
+  for (const name of gone) rmSync(at(name))
+  assert.deepEqual(takenNow(place).toSorted(), gone)
   letGoOfWhatIsThere(place)
-  assert.deepEqual(putBackTaken(place).toSorted(), ['/tmp/one', '/tmp/pipe'])
+  assert.deepEqual(putBackTaken(place).toSorted(), gone)
   dropHeld(place)
-  const [one, two] = ['tmp/one', 'tmp/deep/two'].map((name) => lstatSync(at(name)))
-  assert.deepEqual([one?.ino, one?.nlink], [two?.ino, 2])
+  for (const [one, other] of [
+    ['tmp/one', 'tmp/deep/two'],
+    ['tmp/three', 'srv/backup'],
+  ] as const) {
+    const { ino, nlink } = lstatSync(at(one))
+    assert.deepEqual([ino, nlink], [lstatSync(at(other)).ino, 2])
+  }
   assert.ok(lstatSync(at('tmp/pipe')).isFIFO())
 })
 

@@ -55,10 +55,13 @@ export function holdFiles(
   place.disk.makeFolder(heldFolder(place), 0o700)
   const endMs = place.clock.now() + timeMaxMs
   const reasons: string[] = []
+  const names = new Map<string, number>()
   for (const folder of folders) {
-    const reason = whyNotHeld(place, folder, { ...limits, endMs })
+    const reason = whyNotHeld(place, folder, { ...limits, endMs, names })
     if (reason !== undefined) reasons.push(`${folder} (${reason})`)
   }
+  const counts = [...names].map(([file, count]) => `${file} ${count}\n`)
+  place.disk.writeFile(namesFile(place), 0o600, Buffer.from(counts.join('')))
   place.disk.writeFile(sinceFile(place), 0o600, Buffer.from(bootNow()))
   if (reasons.length === 0) return
   place.reporter.warn({
@@ -70,7 +73,7 @@ export function holdFiles(
 function whyNotHeld(
   place: Holder & Pick<Workplace, 'clock'>,
   folder: RawPath,
-  limits: { readonly things: number; readonly endMs: number },
+  limits: { readonly things: number; readonly endMs: number; readonly names: Map<string, number> },
 ): string | undefined {
   const { disk, libc } = place
   const live = inRoot(place, folder)
@@ -96,6 +99,8 @@ function whyNotHeld(
           if (there === undefined || regionOf(there) !== regionOf(top)) continue
           if (isFolder(there)) waiting.push({ ...child, status: there })
           else if (isHeldType(there)) {
+            if (there.links > 1 && !limits.names.has(identity(there)))
+              limits.names.set(identity(there), there.links)
             const outcome = hold(place, child)
             if (outcome === 'held') held++
             else if (outcome === 'refused') refused++
@@ -201,10 +206,10 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
   for (const thing of things.toReversed()) {
     const { path, status } = thing
     const known = names.get(identity(status))
-    // All names that it has left are known ones: none of those that are gone was only renamed.
+    // With as many names as it had, those that are gone were only renamed.
     const mayBeLost = isFolder(status)
       ? robbed.has(path) || !filled.has(path)
-      : known !== undefined && known.there < known.held && status.links === known.held + known.there
+      : known !== undefined && known.there < known.held && status.links - known.held < known.had
     filled.add(parentPath(path))
     if (!mayBeLost) continue
     const now = lookAt(place, inRoot(place, path))
@@ -218,20 +223,45 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
   return lost.toReversed()
 }
 
-/** Of files: how many names of theirs are held, and how many of those paths have them still. */
-function namesOf(place: Holder, things: readonly HeldThing[]) {
-  const names = new Map<string, { held: number; there: number }>()
-  for (const { path, status } of things) {
-    if (isFolder(status)) continue
-    const known = names.get(identity(status)) ?? { held: 0, there: 0 }
-    names.set(identity(status), known)
-    known.held++
-    // With no more names than those that are held it is nowhere: not worth a look.
-    if (status.links < 2) continue
-    const now = lookAt(place, inRoot(place, path))
-    if (now !== undefined && isSameThing(now, status)) known.there++
+interface FileNames {
+  /** Before it was held. */
+  readonly had: number
+  /** Second names of it. */
+  held: number
+  /** Those paths that are names of it still. */
+  there: number
+}
+
+function namesOf(place: Holder, things: readonly HeldThing[]): ReadonlyMap<string, FileNames> {
+  const counts = readNames(place)
+  const files = Map.groupBy(
+    things.filter(({ status }) => !isFolder(status)),
+    ({ status }) => identity(status),
+  )
+  const names = new Map<string, FileNames>()
+  for (const [file, its] of files) {
+    // Of files that are let go in a stage that waits all second names are, or none.
+    const known: FileNames = { had: counts.get(file) ?? 1, held: its.length, there: 0 }
+    for (const { path, status } of its) {
+      // With no more names than those that are held it is nowhere: not worth a look.
+      if (status.links === its.length) break
+      const now = lookAt(place, inRoot(place, path))
+      if (now !== undefined && isSameThing(now, status)) known.there++
+    }
+    names.set(file, known)
   }
   return names
+}
+
+/** Of files that had several. */
+function readNames(place: Holder): ReadonlyMap<string, number> {
+  const lines = readIfThere(namesFile(place))?.toString('latin1').split('\n') ?? []
+  return new Map(
+    lines.flatMap((line) => {
+      const [, file, count] = /^(\d+:\d+) (\d{1,10})$/.exec(line) ?? []
+      return file === undefined ? [] : [[file, Number(count)] as const]
+    }),
+  )
 }
 
 function identity({ deviceId, inode }: FileStatus): string {
@@ -491,4 +521,8 @@ function numbered(place: Pick<Workplace, 'state'>, folder: RawPath): RawPath {
 
 function sinceFile(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(heldFolder(place), 'since')
+}
+
+function namesFile(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(heldFolder(place), 'names')
 }

@@ -35,6 +35,7 @@ import { pruneMarksOf, runPruning } from '../engine/prune.ts'
 import { planRemove } from '../engine/remove.ts'
 import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
 import { recordChanges } from './record-changes.ts'
+import { describeExcess, fitRecords, planRecordBudget } from './record-budget.ts'
 import { type MeasuredRecord, recordsGoing } from './records-going.ts'
 import { openTransactionContents } from './transaction-contents.ts'
 
@@ -114,6 +115,28 @@ test('a transaction that takes more than the budget by itself does not take the 
   }
 })
 
+test('a budget that no going meets takes nothing, and says what stays whatever goes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+  try {
+    await using machine = await openMachine(folder, 1_000_000)
+    for (const version of [1, 2, 3]) await machine.transact([[0, version]])
+    await machine.transact([[0, 0]])
+    const { keeping, budget } = machine
+    const tight = await planRecordBudget(keeping, { ...budget, limitBytes: 1000 })
+    assert.ok(tight && tight.lastingBytes > 1000 && tight.lastingBytes < 20_000)
+    assert.deepEqual(tight.going, [])
+    assert.match(
+      describeExcess(tight),
+      /^Records take \d\S* KiB, more than the budget of 1000 B, and \S+ KiB of it, .* stays whatever pre-images go: none was dropped/,
+    )
+    await fitRecords(keeping, { ...budget, limitBytes: 1000 })
+    const dropped = (await readTransactions(keeping)).map(({ document }) => isDropped(document))
+    assert.deepEqual(dropped, [false, false, false, false])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 test('a file that is written into while a transaction runs is found by the next, too', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
   try {
@@ -142,23 +165,21 @@ const measured: fc.Arbitrary<MeasuredRecord[]> = fc
 test('of records beyond their budget none goes that need not, a small one only after all large ones, and never the newest', () => {
   const limit = 1000
   fc.assert(
-    fc.property(measured, (newestFirst) => {
-      const going = recordsGoing(newestFirst, limit)
+    fc.property(measured, fc.nat({ max: limit }), (newestFirst, lastingBytes) => {
       const newest = newestFirst[0]?.bytes ?? 0
-      const room = Math.max(limit - newest, limit / 10)
+      const going = recordsGoing(newestFirst, { limitBytes: limit, lastingBytes, sparedBytes: newest })
+      const room = Math.max(limit - lastingBytes - newest, Math.min(limit - lastingBytes, limit / 10))
       const places = [...newestFirst.keys()]
       const able = places.filter((at) => at > 0 && newestFirst[at]?.canGo)
       const bytesOf = (some: readonly number[]) =>
         some.reduce((sum, at) => sum + (newestFirst[at]?.bytes ?? 0), 0)
       const isSmall = (at: number) => bytesOf([at]) < limit / 100
       const staying = able.filter((at) => !going.has(at))
-      const upTo = (at: number) => places.filter((each) => each > 0 && each <= at && !going.has(each))
       assert.ok([...going].every((at) => able.includes(at)))
-      assert.ok(staying.length === 0 || bytesOf(upTo(staying.at(-1) ?? 0)) <= room, 'what stays has room')
+      assert.ok(staying.length === 0 || bytesOf(staying) <= room, 'what stays has room')
       const last = [...going].at(-1)
-      const needed = Math.max(last ?? 0, staying.at(-1) ?? 0)
       assert.ok(
-        last === undefined || bytesOf([...upTo(needed), last]) > room,
+        last === undefined || bytesOf([...staying, last]) > room,
         'with the last that went it has none',
       )
       const large = able.filter((at) => !isSmall(at))
@@ -178,7 +199,8 @@ test('of two large ones after many small ones the older large one goes alone', (
   const small = Array.from({ length: 25 }, () => ({ bytes: 9, isSpared: false, canGo: true }))
   const large = { bytes: 700, isSpared: false, canGo: true }
   const records = [{ ...large, isSpared: true }, large, ...small]
-  assert.deepEqual([...recordsGoing(records, 1000)], [1])
+  const room = { limitBytes: 1000, lastingBytes: 20, sparedBytes: 700 }
+  assert.deepEqual([...recordsGoing(records, room)], [1])
 })
 
 async function play(steps: readonly Step[], limitBytes: number) {
@@ -228,12 +250,26 @@ async function openMachine(folder: string, limitBytes: number) {
     writeFileSync(join(folder, 'new'), contentOf(at, version))
     renameSync(join(folder, 'new'), live(at))
   }
+  const budget = {
+    limitBytes,
+    usedBytes: () => Promise.resolve([...stored.values()].reduce((sum, { length }) => sum + length, 0)),
+    async prune() {
+      await runPruning(repository, {
+        rule: pruneRuleDefault,
+        marks: pruneMarksOf(join(folder, 'state'), repository.id),
+        now: true,
+        waitMs: 0,
+        reporter: silent,
+      })
+    },
+  }
   let recorded = 0
   let moment = 0
   let isThinned = false
   const removed = { rewritten: 0, calls: 0 }
   return {
     keeping,
+    budget,
     replace,
     writeInto(at: number) {
       if (read(live(at))) appendFileSync(live(at), 'written into')
@@ -311,19 +347,8 @@ async function openMachine(folder: string, limitBytes: number) {
         deltas,
       })
       recorded += 1
-      await keepRecords(keeping, {
-        limitBytes,
-        usedBytes: () => Promise.resolve([...stored.values()].reduce((sum, { length }) => sum + length, 0)),
-        async prune() {
-          await runPruning(repository, {
-            rule: pruneRuleDefault,
-            marks: pruneMarksOf(join(folder, 'state'), repository.id),
-            now: true,
-            waitMs: 0,
-            reporter: silent,
-          })
-        },
-      })
+      await keepRecords(keeping)
+      await fitRecords(keeping, budget)
     },
     removed,
     async requireHonest() {

@@ -30,7 +30,7 @@ export async function regenerate(
       continue
     }
     throw new VmlError('proof', `Cannot make "${command.rule}" anew: ${failure}`, {
-      hint: 'Everything was put back as it was before the undo',
+      hint: 'Everything was put back as it was before',
     })
   }
 }

@@ -29,9 +29,10 @@ function machine(prove: PackageSystem['prove']) {
   }
   return {
     warnings,
-    proveUndo: async (plan: Pick<UndoPlan, 'paths' | 'transactions'>) =>
+    proveUndo: async (plan: Pick<UndoPlan, 'paths' | 'transactions'>, kind: UndoPlan['kind'] = 'undo') =>
       await provePackages(place as unknown as Workplace, {
         ...plan,
+        kind,
         systems: [{ system: system as unknown as PackageSystem, transitions: system.transitions() }],
       }),
     prove: async () =>
@@ -87,7 +88,11 @@ test("a package's file that comes back exactly as it was before is not its packa
     planOf('restored', ['patched'], undefined),
     planOf('stays', ['patched'], undefined),
   ])
-    await assert.rejects(proveUndo(another), /does not stand the proof: joe is broken/)
+    for (const kind of ['undo', 'redo'] as const)
+      await assert.rejects(proveUndo(another, kind), {
+        message: `The ${kind} does not stand the proof: joe is broken`,
+        hint: `Everything was put back as it was before the ${kind}`,
+      })
 })
 
 test('a file that its package lists by its old name, before /bin became a link, is the one that the undo has changed', async () => {

@@ -23,7 +23,7 @@ const toldMax = 20
  */
 export async function provePackages(
   parts: Workplace,
-  { paths, systems, transactions }: Pick<UndoPlan, 'paths' | 'systems' | 'transactions'>,
+  { kind, paths, systems, transactions }: Pick<UndoPlan, 'kind' | 'paths' | 'systems' | 'transactions'>,
 ): Promise<Validation[]> {
   const proof = await proofOf(parts, systems, {
     undone: new Set(paths.paths.map(({ path }) => path)),
@@ -32,9 +32,9 @@ export async function provePackages(
     gone: new Set(paths.conflicts.flatMap(({ path, was }) => (was === undefined ? [] : [path]))),
   })
   if (proof.failure)
-    throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
+    throw new VmlError('proof', `The ${kind} does not stand the proof: ${proof.failure.sentence}`, {
       details: proof.failure.details,
-      hint: 'Everything was put back as it was before the undo',
+      hint: `Everything was put back as it was before the ${kind}`,
     })
   return [...proof.validations]
 }

@@ -1,6 +1,6 @@
 // Which records lose what they keep where all of them take more than their budget.
 
-/** A record, with what it takes beyond those that are newer. */
+/** A record, with what its contents take beyond those that are newer. */
 export interface MeasuredRecord {
   readonly bytes: number
   /** Keeps what it has, whatever it takes: the newest. */
@@ -32,25 +32,29 @@ export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: n
   return [...large.toReversed(), ...small.toReversed()]
 }
 
+export interface RecordRoom {
+  readonly limitBytes: number
+  /** What no going frees. */
+  readonly lastingBytes: number
+  /** Of those that are spared. */
+  readonly sparedBytes: number
+}
+
 /** Those that go, by their places in `newestFirst`: no more of that order than is needed. */
 export function recordsGoing(
   newestFirst: readonly MeasuredRecord[],
-  limitBytes: number,
+  { limitBytes, lastingBytes, sparedBytes }: RecordRoom,
 ): ReadonlySet<number> {
-  const sparedBytes = newestFirst.reduce((sum, { isSpared, bytes }) => sum + (isSpared ? bytes : 0), 0)
-  const left = Math.max(limitBytes - sparedBytes, limitBytes * olderShare)
+  const all = limitBytes - lastingBytes
+  const room = Math.max(all - sparedBytes, Math.min(all, limitBytes * olderShare))
+  const order = goingOrder(newestFirst, limitBytes)
+  const bytesOf = (at: number) => newestFirst[at]?.bytes ?? 0
+  let staying = order.reduce((sum, at) => sum + bytesOf(at), 0)
   const going = new Set<number>()
-  for (const at of goingOrder(newestFirst, limitBytes)) {
-    if (restBytes(newestFirst, going) <= left) break
+  for (const at of order) {
+    if (staying <= room) break
     going.add(at)
+    staying -= bytesOf(at)
   }
   return going
-}
-
-/** What is older than all that could still go takes its room whatever goes, and counts for nothing. */
-function restBytes(newestFirst: readonly MeasuredRecord[], going: ReadonlySet<number>): number {
-  const oldest = newestFirst.findLastIndex(({ isSpared, canGo }, at) => canGo && !isSpared && !going.has(at))
-  return newestFirst
-    .slice(0, oldest + 1)
-    .reduce((sum, { bytes, isSpared }, at) => sum + (isSpared || going.has(at) ? 0 : bytes), 0)
 }

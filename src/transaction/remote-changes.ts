@@ -8,7 +8,7 @@ import type { Attributes } from '../model/tree.ts'
 import { listBelow } from '../source/list-below.ts'
 import { isChange } from '../stage/change-set.ts'
 import { overlayPrefix } from '../stage/fingerprint.ts'
-import { keyOf } from '../stage/hard-links.ts'
+import { keyOf, withOtherNames } from '../stage/hard-links.ts'
 import { namesByNumber } from '../stage/index-copies.ts'
 import { indexedStatus, listedStatus } from '../stage/listed-index.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
@@ -94,13 +94,20 @@ export async function readRemoteChanges(
   const conflicts = lowerConflicts({ changes, linked: new Set() }, index)
   if (conflicts.length > 0) throw changedMeanwhile(conflicts)
   await requireNothingMore(machine, changes)
-  return {
-    changes,
-    sources: sourcesOf(
-      plan,
-      read.filter((each) => !each.isChange),
-      { changed, upperThings },
+  const sources = sourcesOf(
+    plan,
+    read.filter((each) => !each.isChange),
+    { changed, upperThings },
+  )
+  const staying = new Set(read.flatMap(({ path, isChange: changes }) => (changes ? [] : [path])))
+  const names = new Map(
+    sources.flatMap(({ path, kind, from }) =>
+      kind === 'link' && staying.has(from) ? [[path, [from]] as const] : [],
     ),
+  )
+  return {
+    changes: withOtherNames(changes, index, names),
+    sources,
     folderMtimeNs(path) {
       const overlay = nearestOf(path, new Map(overlays.map((each) => [each.path, each])))
       const place = overlay && inLayer(overlay, 'upper', path)

@@ -212,9 +212,13 @@ async function makeReady(parts: RemoteUndo, plan: UndoPlan): Promise<Ready> {
   )
   const [first] = failures
   if (first)
-    throw new VmlError('remote.command', `Cannot make the undo ready on ${machine.name}: ${first.message}`, {
-      hint: 'Nothing was changed',
-    })
+    throw new VmlError(
+      'remote.command',
+      `Cannot make the ${plan.kind} ready on ${machine.name}: ${first.message}`,
+      {
+        hint: 'Nothing was changed',
+      },
+    )
   const written = await remoteFingerprints(machine, [...places.values()])
   for (const { path, wanted } of things) {
     if (sameState(written.get(placeOf(folder, path)), wanted)) continue
@@ -324,9 +328,9 @@ async function prove(machine: RemoteMachine, plan: UndoPlan): Promise<readonly V
   for (const planned of plan.paths.paths) {
     const { path, wanted } = planned
     if (mayDiffer(planned, plan) || sameState(now.get(path), wanted)) continue
-    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
+    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the ${plan.kind}`, {
       details: { path: printable(path) },
-      hint: 'Everything was put back as it was before the undo',
+      hint: `Everything was put back as it was before the ${plan.kind}`,
     })
   }
   return [provenPaths(plan), ...(await provePackages(remotePlace(machine), plan))]

@@ -76,6 +76,7 @@ function isOvertaken(error: unknown): boolean {
   return (
     isFailure(error, 'conflict') &&
     error.details['processes'] === undefined &&
+    error.details['marks'] === undefined &&
     error.details['putBack'] === undefined
   )
 }

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   openSync,
   rmSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -37,6 +38,11 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import { isSameThing } from '../stage/commit-disk.ts'
+import { withoutMarks } from '../stage/layer-marks.ts'
+import { linkPrepared } from '../stage/hard-links.ts'
+import { statusOfPath } from './path-status.ts'
+import { describeOwnFiles } from './further-names.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import { giveAttributes } from './give-attributes.ts'
 import { linkGroup } from './link-group.ts'
@@ -59,10 +65,11 @@ import { requireSpace, spaceFailure, undoNeeds } from './space-need.ts'
 import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
+import { isBesideAlone } from './beside-files.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
-import { openFolder, pathIn } from './workplace.ts'
+import { inRoot, openFolder, pathIn } from './workplace.ts'
 
 export interface UndoRun extends TransactionParts {
   readonly contents: TransactionContents
@@ -169,6 +176,7 @@ async function commitUndo(
       changes: ready.changes,
       prepared: ready.prepared,
       afterwards: plan.regenerations.map(wordsOf),
+      isUnmarked: transferred === undefined,
       ...(folderTimes ? { folderMtimeNs: (path) => folderTimes.get(path) } : {}),
     })
     journal = prepared.journal
@@ -181,6 +189,7 @@ async function commitUndo(
     const madeAnew = await changesMadeAnew(parts, seen)
     // What services write as they start is theirs, and no fault of the undo; nor may they work on what is taken back.
     const validations = await prove(parts, plan)
+    tellOwnFiles(parts, plan)
     const committed: CommittedStage = {
       note,
       plan: mounts,
@@ -321,11 +330,19 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   }
   const put = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content'], from = path) => {
     const place = fill?.placeOf(path) ?? placeOf(path)
-    await makeThing(parts, { place, from, wanted, content })
+    // An overlay would take marks of another one for its own.
+    await makeThing(parts, { place, from, wanted: fill ? withoutMarks(wanted) : wanted, content })
     places.set(path, place)
     return place
   }
-  const putBack = async (path: RawPath, wanted: Fingerprint, content: PlannedPath['content']) => {
+  const putBack = async ({ path, content, nameOf }: PlannedPath, wanted: Fingerprint) => {
+    if (nameOf !== undefined && !fill) {
+      const place = placeOf(path)
+      if (giveName(parts, nameOf, place)) {
+        places.set(path, place)
+        return
+      }
+    }
     const group = linkGroup(content, wanted)
     const first = group === undefined ? undefined : links.get(group)
     if (first !== undefined) {
@@ -337,10 +354,16 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
       if (group !== undefined) links.set(group, place)
     }
   }
-  for (const { path, now, wanted, content } of plan.paths.paths) {
-    if (wanted) await putBack(path, wanted, content)
+  for (const planned of plan.paths.paths) {
+    const { path, now, wanted, otherNames } = planned
+    if (wanted) await putBack(planned, wanted)
     else fill?.remove(path)
-    changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}) })
+    changes.push({
+      path,
+      ...(now ? { before: now } : {}),
+      ...(wanted ? { after: wanted } : {}),
+      ...(otherNames ? { otherNames } : {}),
+    })
   }
   // Each of them a file of its own: who edits one of them edits nothing else.
   for (const { path, of, wanted, content } of plan.beside) {
@@ -357,6 +380,21 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
     // Of a folder that stays nothing was made ready, and nothing lies there.
     prepared: (path) => places.get(path) ?? asRaw(`${folder}/none`),
   }
+}
+
+/** A further name of a file that stays. False where there cannot be one, or where another file has the name by now: then it is made as a file of its own. */
+function giveName(parts: UndoRun, nameOf: RawPath, place: RawText): boolean {
+  const looked = statusOfPath(parts, nameOf)
+  try {
+    if (looked === undefined || !linkPrepared(inRoot(parts, nameOf), place as RawPath)) return false
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return false
+    throw error
+  }
+  const status = parts.disk.look(place)
+  if (status && isSameThing(status, looked)) return true
+  unlinkSync(rawToBytes(place))
+  return false
 }
 
 function byPath(changes: readonly PathChange[]): PathChange[] {
@@ -450,22 +488,41 @@ export function mayDiffer(
   return content === undefined || isAsked || !isAlwaysWritten(path)
 }
 
+/** What was to be a further name of a file, or one of several of a new one, and is none: its content is right, but nobody who writes by one name writes by the other. */
+function tellOwnFiles(parts: UndoRun, { paths: { paths } }: UndoPlan): void {
+  const firsts = new Map<string, RawPath>()
+  const own = paths.flatMap(({ path, wanted, content, nameOf }) => {
+    const group = wanted && linkGroup(content, wanted)
+    const other = nameOf ?? (group === undefined ? undefined : firsts.get(group))
+    if (other === undefined) {
+      if (group !== undefined) firsts.set(group, path)
+      return []
+    }
+    const [one, two] = [statusOfPath(parts, path), statusOfPath(parts, other)]
+    return one && two && isSameThing(one, two) ? [] : [{ path, otherNames: [other] }]
+  })
+  if (own.length > 0) parts.reporter.warn({ warning: describeOwnFiles(own) })
+}
+
 /** Every path by its hash, and the distribution's own checks. */
 async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
   for (const planned of plan.paths.paths) {
     const { path, wanted } = planned
     if (mayDiffer(planned, plan)) continue
     if (sameState(await fingerprintOf(parts, path), wanted)) continue
-    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the undo`, {
+    throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the ${plan.kind}`, {
       details: { path: printable(path) },
-      hint: 'Everything was put back as it was before the undo',
+      hint: `Everything was put back as it was before the ${plan.kind}`,
     })
   }
   return [provenPaths(plan), ...(await provePackages(parts, plan))]
 }
 
 /** Where no path comes back, what was made anew is all that was done. */
-export function provenPaths({ paths, regenerations }: UndoPlan): Validation {
+export function provenPaths(plan: UndoPlan): Validation {
+  const { paths, regenerations } = plan
+  if (isBesideAlone(plan))
+    return { name: 'paths', outcome: 'passed', message: 'none changed, copies put beside' }
   if (paths.paths.length > 0 || regenerations.length === 0)
     return { name: 'paths', outcome: 'passed', message: `${paths.paths.length} compared with the plan` }
   const rules = [...new Set(regenerations.map(({ rule }) => rule))]

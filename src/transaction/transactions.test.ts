@@ -4,7 +4,13 @@ import { documentOf } from '../../test/recorded-transaction.ts'
 import { VmlError } from '../base/failure.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
-import { inForceSince, type ListedTransaction, requireNotUndone } from './transactions.ts'
+import {
+  inForceSince,
+  type ListedTransaction,
+  requireAlone,
+  requireNotUndone,
+  withUndos,
+} from './transactions.ts'
 
 function listedOf(
   number: number,
@@ -46,6 +52,51 @@ test('what was taken back in part is not told as taken back: what stayed is name
     'Cannot take back #2: #5 did it already\nNothing was changed. To bring it back: vml tx redo 2',
   )
   assert.equal(refusalOf({ ...file, undoneBy: undefined }, [file, undo]), '')
+})
+
+test('what was brought back in part is told so, also where that was taken back', () => {
+  const takesBack = (number: number, inPart = false) => ({
+    takesBack: [listedOf(number, {}).entry.id],
+    ...(inPart ? { inPart } : {}),
+  })
+  const marksOf = (...documents: readonly Partial<TransactionDocument>[]) => {
+    const all = withUndos([{}, takesBack(1), ...documents].map((each, at) => listedOf(at + 1, each)))
+    return all.map(({ undoneBy, undoneInPart, broughtBackInPart }) =>
+      undoneBy
+        ? `undone by ${undoneBy.number}${undoneInPart ? ' in part' : ''}`
+        : broughtBackInPart
+          ? `back by ${broughtBackInPart.number} in part`
+          : '',
+    )
+  }
+  assert.deepEqual(marksOf(), ['undone by 2', ''])
+  assert.deepEqual(marksOf(takesBack(2, true)), ['back by 3 in part', 'undone by 3 in part', ''])
+  // All that it had brought back is taken back.
+  assert.deepEqual(marksOf(takesBack(2, true), takesBack(3)), ['undone by 2', '', 'undone by 4', ''])
+  assert.deepEqual(marksOf(takesBack(2), takesBack(3, true)), [
+    'undone by 2 in part',
+    'back by 4 in part',
+    'undone by 4 in part',
+    '',
+  ])
+})
+
+test('what was taken back together with others comes back with them alone, and the way to it is told', () => {
+  const undo = listedOf(9, {})
+  const [one, ...others] = [2, 4, 5, 6, 8].map((number) => listedOf(number, {}, undo.entry))
+  assert.ok(one)
+  const refusal = {
+    code: 'conflict',
+    message: 'Cannot bring back #2 alone: #9 took it back together with #4–#6, #8',
+    hint: 'Nothing was changed. vml tx undo 9 brings back all 5; with --dry-run it says what that would be',
+  }
+  assert.throws(() => requireAlone(one, [one, ...others, undo]), refusal)
+  assert.match(
+    refusalOf(one, [one, ...others, undo]),
+    /For the rest of it: vml tx undo 9, then vml tx undo 2$/,
+  )
+  requireAlone(one, [one, listedOf(4, {}), undo])
+  requireAlone({ ...one, undoneBy: undefined }, [one, ...others, undo])
 })
 
 test('an undo of what came later is not in the way of an older one, but what it brought back into force', () => {

@@ -7,6 +7,7 @@ import { resolveEntry, parseEntryPath } from '../model/entry-reference.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
 import {
   entryName,
+  entryNames,
   entryWord,
   type EntriesOptions,
   listEntries,
@@ -22,7 +23,12 @@ export interface ListedTransaction {
   readonly undoneBy: LoggedEntry | undefined
   /** That one left some of it as it is: see `TakenBack`. */
   readonly undoneInPart: boolean
+  /** The transaction that took back what had taken it back, and left some of that as it is: so some of it is not in force. */
+  readonly broughtBackInPart?: LoggedEntry
 }
+
+/** As they are recorded. */
+export type RecordedTransaction = Pick<ListedTransaction, 'entry' | 'document'>
 
 const readsAtOnce = 8
 
@@ -35,15 +41,33 @@ export async function listTransactions(
     entry,
     document: await readTransactionDocument(logbook.repository, entry, options),
   }))
-  const undos = new Map<EntryId, (typeof documents)[number]>()
+  return withUndos(documents)
+}
+
+/** Oldest first. */
+export function withUndos(documents: readonly RecordedTransaction[]): readonly ListedTransaction[] {
+  const undos = new Map<EntryId, RecordedTransaction>()
   // Newest first: what took something back is itself taken back only by what came later.
   for (const undo of documents.toReversed()) {
     if (undos.has(undo.entry.id)) continue
     for (const id of undo.document.takesBack ?? []) if (!undos.has(id)) undos.set(id, undo)
   }
+  const back = new Map<EntryId, LoggedEntry>()
+  for (const { entry, document } of documents) {
+    const redo = undos.get(entry.id)
+    if (redo?.document.inPart) for (const id of document.takesBack ?? []) back.set(id, redo.entry)
+  }
   return documents.map(({ entry, document }) => {
     const undo = undos.get(entry.id)
-    return { entry, document, undoneBy: undo?.entry, undoneInPart: undo?.document.inPart === true }
+    const broughtBackInPart = undo ? undefined : back.get(entry.id)
+    return {
+      entry,
+      document,
+      undoneBy: undo?.entry,
+      // What was brought back only in part is taken back with a part of it missing.
+      undoneInPart: undo !== undefined && (undo.document.inPart === true || back.has(undo.entry.id)),
+      ...(broughtBackInPart ? { broughtBackInPart } : {}),
+    }
   })
 }
 
@@ -120,19 +144,60 @@ export function inForceSince(
   return { changes: inForce.filter((each) => !isSettled(each)), settled: inForce.filter(isSettled) }
 }
 
+/** What its undo took back besides it, and is not in force again either: an undo of that undo brings all of it back. Oldest first. */
+export function takenBackWith(
+  { entry, undoneBy }: Pick<ListedTransaction, 'entry' | 'undoneBy'>,
+  listed: readonly ListedTransaction[],
+): readonly LoggedEntry[] {
+  if (undoneBy === undefined) return []
+  return listed.flatMap((other) =>
+    other.undoneBy === undoneBy && other.entry !== entry ? [other.entry] : [],
+  )
+}
+
+/** What is typed to bring it back: where it was taken back together with others, what says that all of them come. */
+export function wayBack(
+  one: Pick<ListedTransaction, 'entry' | 'undoneBy'>,
+  listed: readonly ListedTransaction[],
+): string {
+  return one.undoneBy && takenBackWith(one, listed).length > 0
+    ? `vml tx undo ${entryWord(one.undoneBy)}`
+    : `vml tx redo ${entryWord(one.entry)}`
+}
+
+/** Refuses a redo that would bring back more than was named. */
+export function requireAlone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
+  const others = takenBackWith(one, listed)
+  if (one.undoneBy === undefined || others.length === 0) return
+  const { entry, undoneBy } = one
+  const way = wayBack(one, listed)
+  const all = others.length === 1 ? 'both' : `all ${others.length + 1}`
+  throw new VmlError(
+    'conflict',
+    `Cannot bring back ${entryName(entry)} alone: ${entryName(undoneBy)} took it back together with ${entryNames(others)}`,
+    {
+      details: {
+        transaction: entry.id,
+        undone_by: undoneBy.id,
+        together: others.map(({ number, id }) => number ?? id),
+      },
+      hint: `Nothing was changed. ${way} brings back ${all}; with --dry-run it says what that would be`,
+    },
+  )
+}
+
 /** Refuses what was taken back already, and says by which, and what of it stayed. */
 export function requireNotUndone(one: ListedTransaction, listed: readonly ListedTransaction[]): void {
   const { entry, undoneBy, undoneInPart } = one
   if (undoneBy === undefined) return
-  const word = entryWord(entry)
   throw new VmlError(
     'conflict',
     `Cannot take back ${entryName(entry)}: ${entryName(undoneBy)} did it already${undoneInPart ? `, in part: ${stayedOf(one, listed)}` : ''}`,
     {
       details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
       hint: undoneInPart
-        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}`
-        : `Nothing was changed. To bring it back: vml tx redo ${word}`,
+        ? `Nothing was changed. For the rest of it: ${wayBack(one, listed)}, then vml tx undo ${entryWord(entry)}`
+        : `Nothing was changed. To bring it back: ${wayBack(one, listed)}`,
     },
   )
 }

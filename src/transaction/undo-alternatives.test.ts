@@ -76,6 +76,7 @@ async function undo(now: { choices: string; chosen: string }, transactions: read
     names: () => [],
     listedByOthers: () => false,
     isRegenerated: () => false,
+    isLeftByItsRule: () => false,
     isRegeneratedWhenChanged: () => false,
     dataFolder: () => undefined,
     contentBefore: (_, change) => Promise.resolve(Buffer.from(textsOf(change)[0])),

@@ -100,6 +100,7 @@ function viewOf(files: Files): UndoView {
     ownFolder: () => undefined,
     listedByOthers: () => false,
     isRegenerated: () => false,
+    isLeftByItsRule: () => false,
     isRegeneratedWhenChanged: () => false,
     dataFolder: (path) => (path.startsWith('/data/') ? at('/data') : undefined),
     contentBefore: (transaction, { path }) => Promise.resolve(text((transaction as Told).was.get(path))),
@@ -695,6 +696,22 @@ test('what is made anew for one of several is not compared with what another one
   const transactions = [transactionOf(files('a=3'), files('a=4')), transactionOf(files('a=1'), files('a=2'))]
   const plan = await planUndoPaths(view, { ...all, transactions })
   assert.deepEqual([plan.paths, plan.regenerated], [[], [path]])
+})
+
+test('what somebody wrote since into a file that nothing makes again is never removed', async () => {
+  const path = at('/x')
+  const transactions = [transactionOf(new Map(), new Map([[path, 'made']]))]
+  const rules = { isRegenerated: () => true, isRegeneratedWhenChanged: () => true }
+  for (const [isLeft, content, goes] of [
+    [true, 'mine', false],
+    [true, 'made', true],
+    [false, 'made anew', true],
+  ] as const) {
+    const files: Files = new Map([[path, content]])
+    const view = { ...viewOf(files), ...rules, isLeftByItsRule: () => isLeft }
+    const after = await apply(files, await planUndoPaths(view, { ...all, transactions }))
+    assert.equal(after.has(path), !goes, content)
+  }
 })
 
 test('rights that both changed are a conflict: the path stays as it is, and the content before lies beside it', async () => {

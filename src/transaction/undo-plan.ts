@@ -4,6 +4,7 @@ import { printable, rawFromString } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
+import { accountFileOf } from '../model/merge-accounts.ts'
 import type { MergeSides } from '../model/merge-outcome.ts'
 import { type Fingerprint, type RecordedChange, sameState } from '../model/transaction.ts'
 import type { OwnFolder } from './own-folders.ts'
@@ -24,6 +25,10 @@ export interface PlannedPath {
   /** Of a regular file that is not as it is now; undefined where only its rights, owner or attributes change. */
   readonly content?: PlannedContent
   readonly how: 'restored' | 'merged'
+  /** A name of the very file that it was a name of, too: it becomes a further one. */
+  readonly nameOf?: RawPath
+  /** Names that stay, of the file that it is now or becomes. */
+  readonly otherNames?: readonly RawPath[]
 }
 
 /** A path that was changed by one of the transactions and again later by others, in a way that cannot have both. It stays as it is now. */
@@ -87,6 +92,8 @@ export interface UndoView {
   listedByOthers(path: RawPath): boolean
   /** Made anew by a rule instead of being put back. */
   isRegenerated(path: RawPath): boolean
+  /** By a rule that has nothing made: what was written there since may be anybody's, and is in no record. */
+  isLeftByItsRule(path: RawPath): boolean
   /** Left to a rule where it was changed since and cannot be merged. */
   isRegeneratedWhenChanged(path: RawPath): boolean
   /** That the path is or lies in now. */
@@ -96,6 +103,8 @@ export interface UndoView {
   contentBefore(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer>
   /** Undefined where it can be had no more. */
   contentAfter(transaction: ReadTransaction, change: RecordedChange): Promise<Buffer | undefined>
+  /** What is at a name that no transaction changed, with its content; absent where no file can get a further name from here. */
+  otherName?(path: RawPath): Fingerprint | undefined
   merge(path: RawPath, sides: MergeSides<Buffer>): MergeResult
   /** Numbers and rights, three ways. */
   mergeAttributes(sides: { base: Fingerprint; ours: Fingerprint; theirs: Fingerprint }): MergedAttributes
@@ -479,7 +488,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   // A cache that was made anew since is as good as the one that the transaction made. Whether the content can be had is asked at the end: an older one may want another.
-  if (sameState(now, after) || (before === undefined && view.isRegenerated(path))) {
+  const isMadeAnew = view.isRegenerated(path) && !view.isLeftByItsRule(path)
+  if (sameState(now, after) || (before === undefined && isMadeAnew)) {
     work.plan(path, {
       fingerprint: before,
       how: 'restored',
@@ -664,7 +674,7 @@ function settleLost(work: Work): void {
   }
 }
 
-/** What belongs together stays whole where one of the transactions leaves a part of it: data of a service, the files of a database. */
+/** What belongs together stays whole where one of the transactions leaves a part of it: data of a service, the files of a database, users and groups. */
 function settleTogether(work: Work): void {
   const folders = new Set(
     work.kept().flatMap(({ path, why }) => (why === 'service data' ? [work.view.dataFolder(path)] : [])),
@@ -676,6 +686,11 @@ function settleTogether(work: Work): void {
       work.keep(path, 'service data')
     } else if (work.leavesDatabase(path) && !isRegenerable(content)) work.leaveDatabase(path)
   }
+  const isAccounts = (path: RawPath) => accountFileOf(path) !== undefined
+  if (!work.conflicts().some(([path]) => isAccounts(path))) return
+  // Somebody with a password and without a number, or the other way round, is nobody.
+  const reason = 'another file of users and groups stays as it is, and they belong together'
+  for (const [path] of work.planned()) if (isAccounts(path)) work.conflict(path, reason, { old: true })
 }
 
 function isRegenerable(content: PlannedContent | undefined): boolean {

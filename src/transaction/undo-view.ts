@@ -1,6 +1,6 @@
 // The machine as an undo sees it: what lies at each path now, whose it is, and how what changed twice is merged.
 import { readdirSync } from 'node:fs'
-import { systemErrorCode } from '../base/failure.ts'
+import { isFailure, systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes, rawToBytes } from '../base/raw-text.ts'
 import { describeAttribute, mergeAttributes } from '../model/merge-attributes.ts'
 import { mergeFile } from '../model/merge.ts'
@@ -48,13 +48,14 @@ export async function openUndoView(parts: UndoViewParts): Promise<UndoView> {
     },
     names: (path) => namesIn(place, path),
     ownFolder: (path) => own.holding(path),
+    otherName: (path) => otherName(place, path),
   })
 }
 
 /** `look` says what lies there now. */
 export function undoViewOf(
   { transactions, contents, packages, going, staying }: Omit<UndoViewParts, 'place'>,
-  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder'>,
+  look: Pick<UndoView, 'now' | 'contentNow' | 'names' | 'ownFolder' | 'otherName'>,
 ): UndoView {
   const isPackaged = (path: RawPath) => ownersOf(packages, path).length > 0
   // What comes back may be what makes others.
@@ -68,6 +69,10 @@ export function undoViewOf(
     ...look,
     listedByOthers: (path) => ownersOf(packages, path).some((owner) => !going.has(owner)),
     isRegenerated: (path) => serving.always(path) !== undefined,
+    isLeftByItsRule(path) {
+      const rule = serving.always(path)
+      return rule?.path === 'left' && rule.standsFor === 'any change'
+    },
     isRegeneratedWhenChanged: (path) => serving.whenChanged(path) !== undefined,
     dataFolder: (path) => (isData(path, isPackaged) ? dataFolderOf(path) : undefined),
     contentBefore: async (transaction, change) => await contents.before(transaction, change),
@@ -118,6 +123,18 @@ function isUntouched(now: Fingerprint, after: Fingerprint | undefined): boolean 
     now.deviceId === after.deviceId &&
     now.size === after.size
   )
+}
+
+/** What changes while it is looked at is not the same file any more. */
+function otherName(place: Workplace, path: RawPath): Fingerprint | undefined {
+  const outline = outlineNow(place, path)
+  if (outline?.type !== 'file') return undefined
+  try {
+    return { ...outline, sha256: hashLive(place, path, outline) }
+  } catch (error) {
+    if (systemErrorCode(error) === undefined && !isFailure(error, 'conflict')) throw error
+    return undefined
+  }
 }
 
 export function outlineNow(place: Workplace, path: RawPath, known?: KnownFolders): Fingerprint | undefined {

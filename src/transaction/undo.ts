@@ -10,10 +10,12 @@ import { withoutUsr } from '../packages/merged-folders.ts'
 import { unitsOfPaths } from '../packages/services.ts'
 import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
-import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
+import { entryName, entryNames, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
+import { type OwnFile, planFurtherNames } from './further-names.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
-import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
+import { ownersOf, type PackagesNow, readPackagesNow, type SystemTransitions } from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
+import { findForeignNumbers, type ForeignNumber } from './foreign-numbers.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { type ReadTransaction, readTransaction } from './transaction-entry.ts'
@@ -67,19 +69,27 @@ export interface UndoPlan {
   readonly paths: UndoPaths
   /** Both sides of what stays as it is. */
   readonly beside: readonly BesideFile[]
+  /** What comes back as a file of its own, and was a name of one that is another now, or out of reach. */
+  readonly ownFiles: readonly OwnFile[]
   /** What becomes of packages. */
   readonly packages: readonly PackageTransition[]
   /** The same by the system that knows them. */
   readonly systems: readonly SystemTransitions[]
-  /** Packages that stay though the transaction brought them, since others need them. */
+  /** Packages that stay though the transaction brought them, since others need them, or changed them again. */
   readonly keptPackages: readonly string[]
+  /** Those of them that stay since they were changed again. */
+  readonly changedAgain: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]
+  /** Packages that change and are in the middle of what a run has left: as they are they cannot be brought back. */
+  readonly halfDone: readonly string[]
   /** Units of which files change. */
   readonly units: readonly string[]
   /** Data of services that is brought to the form of another version. */
   readonly transfers: readonly StateTransfer[]
   /** Data of services that stays, and that nothing reads any more: see `requireNoneStranded`. */
   readonly stranded: readonly StrandedData[]
+  /** Paths that are left with the number of somebody else, or of nobody. */
+  readonly foreign: readonly ForeignNumber[]
   /** What is written to the machine: contents of files that come back, are merged or put beside, and data that is transferred. */
   readonly bytes: number
 }
@@ -104,7 +114,7 @@ const database = pathIn(rootPath, '/var/lib/dpkg')
  */
 export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<UndoPlan> {
   const chosen = new Set(request.transactions)
-  const staying = new Set<string>()
+  const staying = new Map<string, Block['why']>()
   for (let turn = 0; turn < turnsMax; turn++) {
     const plan = await planOnce(parts, request, [...chosen], staying)
     if ('plan' in plan) {
@@ -115,7 +125,8 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
     let progress = false
     for (const block of plan.blocks) {
       if (request.needed === 'keep') {
-        for (const name of block.keep) if (!staying.has(name)) progress = staying.add(name).size > 0
+        for (const name of block.keep)
+          if (!staying.has(name)) progress = staying.set(name, block.why).size > 0
       } else if (block.by && !chosen.has(block.by)) progress = chosen.add(block.by).size > 0
     }
     if (!progress) throw refused(request, plan.blocks)
@@ -124,16 +135,19 @@ export async function planUndo(parts: UndoParts, request: UndoRequest): Promise<
 }
 
 /** An undo that leaves all of it is none, and no success. */
-function requireAny({ kind, subject, paths, beside, keptPackages, regenerations: anew }: UndoPlan): void {
+function requireAny(plan: UndoPlan): void {
+  const { kind, subject, paths, beside, keptPackages, changedAgain, regenerations: anew } = plan
   const stays = [
-    ...keptPackages.map((name) => `${name} is still needed`),
+    ...keptPackages.map((name) =>
+      changedAgain.includes(name) ? `${name} was changed again since` : `${name} is still needed`,
+    ),
     ...paths.conflicts.map(({ path, reason }) => `"${printable(path)}": ${reason}`),
   ]
   // Beside packages that stay, what is made anew is made of what stays.
   const anewCount = keptPackages.length === 0 ? anew.length : 0
   const changed = paths.paths.filter(({ path }) => keptPackages.length === 0 || ruleOf(path) === undefined)
   if (stays.length === 0 || changed.length + beside.length + anewCount > 0) return
-  const names = subject.map(entryName).join(', ')
+  const names = entryNames(subject)
   throw new VmlError(
     'conflict',
     `Cannot ${kind} ${names}: nothing of it can be ${kind === 'undo' ? 'taken' : 'brought'} back:${toldOf(stays)}`,
@@ -153,6 +167,7 @@ function whatIsKept([first, ...others]: readonly LoggedEntry[]): string {
 /** Why the packages cannot be as the undo would leave them. */
 interface Block {
   readonly sentence: string
+  readonly why: 'needed' | 'changed again'
   /** The later transaction that needs it, or that changed the same package. */
   readonly by: ListedTransaction | undefined
   /** Packages that would have to stay. */
@@ -163,9 +178,10 @@ async function planOnce(
   parts: UndoParts,
   request: UndoRequest,
   chosen: readonly ListedTransaction[],
-  staying: ReadonlySet<string>,
+  kept: ReadonlyMap<string, Block['why']>,
 ): Promise<{ readonly plan: UndoPlan } | { readonly blocks: readonly Block[] }> {
   const { place, logbook, contents } = parts
+  const staying = new Set(kept.keys())
   const newestFirst = parts.listed.filter((each) => chosen.includes(each)).toReversed()
   const transactions: ReadTransaction[] = []
   for (const { entry } of newestFirst)
@@ -194,6 +210,7 @@ async function planOnce(
       blocks: [
         {
           sentence: `diversions of ${[...staying].join(', ')} were changed together with others`,
+          why: 'changed again',
           by: undefined,
           keep: [],
         },
@@ -219,7 +236,7 @@ async function planOnce(
       ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
-  const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
+  const blocks = blocksOfConflicts(parts, newestFirst, { conflicts: merged.conflicts, packages })
   if (blocks.length > 0) return { blocks }
   requireParents(merged, view.now)
   const planned = await planPackages(parts, { transactions, paths: merged, packages, staying })
@@ -230,12 +247,15 @@ async function planOnce(
   ]
   if (stuck.length > 0) return { blocks: stuck }
   if (sentences.length > 0)
-    throw new VmlError('conflict', `Cannot take it back: ${sentences.map(printableText).join('; ')}`, {
-      hint: 'Nothing was changed',
-    })
+    throw new VmlError(
+      'conflict',
+      `Cannot ${request.kind} ${entryNames(request.subject)}: ${sentences.map(printableText).join('; ')}`,
+      { hint: 'Nothing was changed' },
+    )
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
   if (!request.scripts) await requireWholePackages(planned, paths)
   const beside = planBeside(paths, view.now)
+  const further = planFurtherNames(view, paths, transactions)
   const stranded = await findStrandedData(place, hooks, transactions, {
     packages: packages.flatMap((state) => state.packages.map(({ name }) => name)),
     transitions: planned.systems.flatMap((system) => system.transitions),
@@ -243,10 +263,21 @@ async function planOnce(
   return {
     plan: {
       ...finish(request, {
-        ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+        ...{
+          transactions,
+          planned: { ...planned, paths: further.paths },
+          beside,
+          ownFiles: further.ownFiles,
+          staying,
+          due,
+          stranded,
+        },
+        unfinished: packages.flatMap((state) => state.unfinished),
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
+      foreign: await findForeignNumbers(view, paths),
+      changedAgain: [...kept].flatMap(([name, why]) => (why === 'changed again' ? [name] : [])).toSorted(),
     },
   }
 }
@@ -349,12 +380,14 @@ function finish(
     readonly transactions: readonly ReadTransaction[]
     readonly planned: PackageUndo
     readonly beside: readonly BesideFile[]
+    readonly ownFiles: readonly OwnFile[]
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
+    readonly unfinished: readonly string[]
     isThere(path: RawPath): boolean
   },
-): Omit<UndoPlan, 'together'> {
+): Omit<UndoPlan, 'together' | 'foreign' | 'changedAgain'> {
   const { paths, systems } = work.planned
   const packages = systems.flatMap(({ transitions }) => transitions)
   const transfers = work.due.filter((transfer) => isStillDue(transfer, packages))
@@ -373,9 +406,13 @@ function finish(
     transactions: work.transactions,
     paths,
     beside: work.beside,
+    ownFiles: work.ownFiles,
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
+    halfDone: packages.flatMap(({ name, architecture, from }) =>
+      work.unfinished.includes(`${name}:${architecture} ${from}`) ? [name] : [],
+    ),
     regenerations: regenerations(touched),
     units: [
       ...new Set([
@@ -409,13 +446,19 @@ function bytesWritten({ paths }: UndoPaths, beside: readonly BesideFile[]): numb
 function blocksOfConflicts(
   parts: UndoParts,
   chosen: readonly ListedTransaction[],
-  conflicts: readonly UndoConflict[],
+  { conflicts, packages }: { readonly conflicts: readonly UndoConflict[]; readonly packages: PackagesNow },
 ): Block[] {
   return conflicts
     .filter(({ path }) => isWithin(path, database))
     .flatMap(({ path, keys, reason }): Block[] => {
-      if (keys.length === 0)
-        return [{ sentence: `"${printable(path)}" cannot be merged: ${reason}`, by: undefined, keep: [] }]
+      if (keys.length === 0) {
+        // dpkg's own file of a package tells nobody more than that the package was changed, where that is known.
+        const of = packages.flatMap((state) => state.packageOf(path) ?? []).slice(0, 1)
+        const [again] = of.map((name) => changedBlock(parts, chosen, name))
+        if (again?.by) return [again]
+        const sentence = `"${printable(path)}" cannot be merged: ${reason}`
+        return [{ sentence, why: 'changed again', by: undefined, keep: [] }]
+      }
       return keys.map((key) => changedBlock(parts, chosen, key.split(/[:\s\0]/)[0] ?? key))
     })
 }
@@ -425,7 +468,7 @@ function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[
   const sentence = by
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
-  return { sentence, by, keep: [name] }
+  return { sentence, why: 'changed again', by, keep: [name] }
 }
 
 function blockOf(
@@ -437,6 +480,7 @@ function blockOf(
   const by = laterWith(listed, chosen, name)
   return {
     sentence: `${describeBroken(broken)}${by ? ` (${name} came with ${entryName(by.entry)})` : ''}`,
+    why: 'needed',
     by,
     keep: broken.alternatives.flatMap(
       ({ name: needed, providedBy }) => providedBy ?? [needed.split(':')[0] ?? needed],
@@ -468,7 +512,7 @@ const reasonsToldMax = 10
 function refused({ subject, kind }: UndoRequest, blocks: readonly Block[]): VmlError {
   // What is in the way and no transaction brought, no option can take away either.
   const canBeChosen = blocks.some(({ by, keep }) => by !== undefined || keep.length > 0)
-  const names = subject.map(entryName).join(', ')
+  const names = entryNames(subject)
   const words = subject.map(entryWord).join(' ')
   const sentences = [...new Set(blocks.map(({ sentence }) => sentence))]
   return new VmlError(

@@ -23,11 +23,24 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
   assert.doesNotMatch(shown, /dpkg\/lock|triggers\/Lock/)
 
   const { stdout, stderr } = await chroot.vml(['tx', 'run', '--', 'apt-get', '-y', 'install', 'joe'])
-  assert.match(stdout + stderr, /It changed nothing: no transaction was made/)
+  assert.match(stdout + stderr, /Nothing that is recorded was changed \(.*\): no transaction was made/)
   await chroot.run(['dpkg', '--configure', '-a'])
   assert.equal((await chroot.run(['dpkg', '-i', '/nothing.deb'], { mayFail: true })).status, 2)
   await chroot.vml(['tx', 'recover'])
   assert.equal((await transactionsOf(chroot)).length, 1)
+  // What lies there is the machine's own while a command runs: that it changed nothing would be no true word.
+  await chroot.sh('echo x >/var/log/gone.log')
+  const removing = await chroot.vml(['tx', 'run', '--', 'rm', '/var/log/gone.log'])
+  assert.match(removing.stderr, /^Nothing that is recorded was changed \(what is done in .*\/var\/log/m)
+  assert.doesNotMatch(removing.stderr, /It changed nothing/)
+  const writing = await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo x >/tmp/y2; exit 1'], {
+    mayFail: true,
+  })
+  assert.match(writing.stderr, /nothing of it was kept, but for what it wrote in \/tmp, /)
+  assert.match(
+    (await chroot.sh('cat /tmp/y2; ls /var/log/gone.log 2>&1 || true')).stdout,
+    /^x\nls: cannot access/,
+  )
   assert.equal((await chroot.vml(['tx', 'list', '-n', '0'], { mayFail: true })).status, 2)
   const failing = (...words: readonly string[]) =>
     chroot.vml(['tx', 'run', ...words, '--', 'sh', '-c', 'exit 3'], { mayFail: true })
@@ -39,7 +52,7 @@ test('runs of apt and dpkg that change nothing make no transaction, and a time a
     assert.equal(failed.status, status)
     assert.match(
       failed.stderr,
-      /^The command ended with status 3, and changed nothing: no transaction was made$/m,
+      /^The command ended with status 3\. Nothing that is recorded was changed \(.*\): no transaction was made$/m,
     )
   }
 
@@ -79,4 +92,55 @@ test('a name of one file that was given other rights since keeps them when the f
   await chroot.vml(['tx', 'undo', '1'])
   const { stdout } = await chroot.sh('cat /opt/a /opt/b /opt/c; stat -c "%h %a" /opt/a /opt/b /opt/c')
   assert.equal(stdout, '1\n1\n1\n1 600\n2 644\n2 644\n')
+})
+
+test('a name that went, came, or became a file of its own is a name of the same file again after its undo and redo, made in a stage, live or by hand', async () => {
+  await using chroot = await openChroot()
+  const inodes = async (names: string) => (await chroot.sh(`stat -c %i ${names}`)).stdout.trim().split('\n')
+  const isOne = async (names: string) => new Set(await inodes(names)).size === 1
+  const undo = async (number: number, kind = 'undo') => {
+    const { stdout, stderr } = await chroot.vml(['tx', kind, String(number)])
+    assert.doesNotMatch(stdout + stderr, /file of its own/)
+  }
+  await chroot.sh('echo 1 >/opt/a; ln /opt/a /opt/b; echo 2 >/opt/c; touch -d 2020-01-01 /opt/a /opt/c')
+  await chroot.vml(['tx', 'run', '--', 'rm', '/opt/b'])
+  const [file] = await inodes('/opt/a')
+  await undo(1)
+  assert.deepEqual(await inodes('/opt/a /opt/b'), [file, file])
+  await undo(1, 'redo')
+  await undo(3)
+  assert.deepEqual(await inodes('/opt/a /opt/b'), [file, file])
+
+  await chroot.vml(['tx', 'run', '--', 'ln', '/opt/c', '/opt/d'])
+  await undo(5)
+  await undo(5, 'redo')
+  assert.ok(await isOne('/opt/c /opt/d'))
+  await undo(5)
+  await undo(5, 'redo')
+  assert.ok(await isOne('/opt/c /opt/d'))
+
+  await chroot.vml(['tx', 'run', '--live', '--', 'rm', '/opt/d'])
+  await undo(10)
+  assert.ok(await isOne('/opt/c /opt/d'))
+  await chroot.vml(['tx', 'run', '--', 'sed', '-i', 's/2/two/', '/opt/d'])
+  assert.ok(!(await isOne('/opt/c /opt/d')))
+  await undo(12)
+  assert.ok(await isOne('/opt/c /opt/d'))
+  assert.equal((await chroot.sh('cat /opt/c /opt/d')).stdout, '2\n2\n')
+})
+
+test('where the other name was changed since, or lies where VML cannot link, a file of its own comes back, and the plan or the result says so', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh(
+    'echo 1 >/opt/a; ln /opt/a /opt/b; mount -t tmpfs none /mnt; echo 1 >/mnt/a; ln /mnt/a /mnt/b',
+  )
+  await chroot.vml(['tx', 'run', '--', 'rm', '/opt/b', '/mnt/b'])
+  await chroot.sh('echo 2 >>/opt/a')
+  const told = /1 path put back as a file of its own.*: \/opt\/b \(of \/opt\/a\)/
+  assert.match((await chroot.vml(['tx', 'undo', '1', '--dry-run'])).stdout, told)
+  const { stdout, stderr, status } = await chroot.vml(['tx', 'undo', '1'])
+  assert.equal(status, 0)
+  assert.match(stdout, told)
+  assert.match(stderr, /file of its own.*: \/mnt\/b \(of \/mnt\/a\)/)
+  assert.equal((await chroot.sh('cat /opt/a /opt/b /mnt/b')).stdout, '1\n2\n1\n1\n')
 })

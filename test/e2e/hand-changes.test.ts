@@ -130,7 +130,8 @@ test('paths that were added are watched from then on, wherever a transaction may
   await using chroot = await openChroot()
   await chroot.sh('mkdir /srv/site; echo one >/srv/site/index')
   await chroot.vml(['tx', 'watch', '--once'])
-  await chroot.vml(['tx', 'watch', 'add', '/srv/site'])
+  const added = await chroot.vml(['tx', 'watch', 'add', '/srv/site'])
+  assert.equal(added.stdout, 'Watched from now on: /srv/site\n')
   assert.equal((await chroot.vml(['tx', 'watch', 'list'])).stdout, '/srv/site\n')
   assert.equal((await chroot.vml(['tx', 'watch', 'add', '/run/x'], { mayFail: true })).status, 17)
   await chroot.sh('echo two >/srv/site/index; echo new >/srv/site/new; echo other >/srv/other')
@@ -139,6 +140,20 @@ test('paths that were added are watched from then on, wherever a transaction may
   await chroot.vml(['tx', 'undo', '1'])
   assert.equal((await chroot.sh('ls /srv/site; cat /srv/site/index')).stdout, 'index\none\n')
   await chroot.vml(['tx', 'watch', 'rm', '/srv/site'])
+  // A slip of the keys is told; what is made there later is a change all the same.
+  for (const [also, says] of [
+    [['--dry-run'], 'stderr'],
+    [[], 'stdout'],
+  ] as const) {
+    const later = await chroot.vml(['tx', 'watch', 'add', '/srv/site', '/srv/later', ...also])
+    assert.match(later[says], /\/srv\/later \(nothing is there yet\)\n$/)
+    assert.doesNotMatch(later[says], /site \(/)
+  }
+  await chroot.vml(['tx', 'watch', 'rm', '/srv/site'])
+  await chroot.sh('mkdir /srv/later; echo new >/srv/later/new')
+  await chroot.vml(['tx', 'watch', '--once'])
+  assert.deepEqual(await paths(chroot, 3), ['+ /srv/later', '+ /srv/later/new'])
+  await chroot.vml(['tx', 'watch', 'rm', '/srv/later'])
   await chroot.sh('echo three >/srv/site/index')
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
 
@@ -146,7 +161,7 @@ test('paths that were added are watched from then on, wherever a transaction may
   const outside = 'unset NODE_COMPILE_CACHE; vml --version; HOME=/ vml --version; HOME=/nonexistent vml'
   await chroot.sh(`${outside} tx run -- sh -c 'export HOME=/root; vml tx pin --help; touch /etc/new'`)
   assert.equal((await chroot.sh('ls /root/.cache/vml; ls -d /.cache /nonexistent; true')).stdout, 'code\n')
-  assert.deepEqual(await paths(chroot, 3), ['+ /etc/new'])
+  assert.deepEqual(await paths(chroot, 4), ['+ /etc/new'])
 })
 
 test('changes by hand are found at names of any bytes, and are taken back', async () => {

@@ -32,6 +32,15 @@ test('files are compared with their packages, their owner is told, a pinned pack
   const refused = await chroot.vml(['tx', 'undo', '2'], { mayFail: true })
   assert.notEqual(refused.status, 0)
   assert.match(refused.stderr, /tiny-program, which is pinned/)
+  // The plan is told, and ends as the undo itself does: whatever asks the one before the other goes by the status.
+  for (const also of [[], ['--json']]) {
+    const planned = await chroot.vml(['tx', 'undo', '2', '--dry-run', ...also], { mayFail: true })
+    assert.equal(planned.status, refused.status)
+    assert.match(planned.stdout, also.length > 0 ? /"dry_run":true/ : /^ {2}pinned: tiny-program; only with/m)
+    assert.match(planned.stderr, /tiny-program, which is pinned/)
+  }
+  const meant = await chroot.vml(['tx', 'undo', '2', '--dry-run', '--pinned'])
+  assert.match(meant.stdout, /^ {2}pinned: tiny-program$/m)
   assert.equal((await chroot.sh('cat /usr/bin/tiny-program')).stdout, '2\n')
   await chroot.vml(['tx', 'unpin', 'tiny-program'])
   await chroot.vml(['tx', 'undo', '2'])

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Chroot, openChroot } from '../chroot.ts'
+import { dropPreImages, leastBudget } from '../drop-pre-images.ts'
 import { openPackageArchive } from '../package-archive.ts'
 import { noise } from '../store-fixture.ts'
 import type { TinyPackage } from '../tiny-packages.ts'
@@ -157,7 +158,7 @@ test('records over their budget lose pre-images, oldest first, say so in every l
   await chroot.vml(['tx', 'run', '--', 'rm', '/etc/second'])
   const { stderr } = await chroot.vml(['tx', 'run', '--', 'rm', '/etc/first'])
   assert.match(stderr, /the pre-images of #1 go/)
-  assert.match(stderr, /Records take 1\.\d MB, more than the budget of 615 kB: #2 keeps what it has until/)
+  assert.match(stderr, /Records take 1\.\d MiB, more than the budget of 600 KiB: #2 keeps its 1\.4 MiB until/)
   await chroot.sh('echo "10.0.0.1 more" >>/etc/hosts')
   await chroot.vml(['tx', 'watch', '--once'])
   await chroot.vml(['tx', 'check'])
@@ -191,7 +192,24 @@ test('where the list of packages as it was left was dropped for the budget, an u
   await archive.publish({ name: 'joe', version: '1', files: { '/usr/bin/joe': 'joe\n' } })
   await chroot.vml(['tx', 'run', '--', 'apt-get', '-y', 'install', 'joe'])
   await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'head -c 100000 /dev/urandom >/etc/large'])
-  await chroot.vml(['tx', 'check', '--budget', '1K'])
+
+  const unmet = await chroot.vml(['tx', 'check', '--budget', '1K', '--yes'], { mayFail: true })
+  assert.equal(unmet.status, 3)
+  assert.match(
+    unmet.stdout,
+    /^Records take \S+ KiB, more than the budget of 1\.0 KiB, and \S+ KiB of it, .*: none was dropped for it\./,
+  )
+  const least = ['--budget', await leastBudget(chroot)]
+  const shown = await chroot.vml(['tx', 'check', ...least, '--dry-run'])
+  assert.match(shown.stdout, /^Beyond the budget of .*: the pre-images of #1, \S+ KiB, would go\n/)
+  const unasked = await chroot.vml(['tx', 'check', ...least], { mayFail: true })
+  assert.match(unasked.stderr, /Drop the pre-images of 1 transaction\? .* Nothing was changed\n.*--yes/)
+  assert.deepEqual(
+    (await list(chroot)).map(({ dropped }) => dropped),
+    [false, false],
+    'nobody agreed',
+  )
+  await dropPreImages(chroot)
   await chroot.run(['apt-mark', 'hold', 'joe'])
   for (const also of [[], ['--with-dependents'], ['--keep-needed']]) {
     const refused = await chroot.vml(['tx', 'undo', '1', '--pinned', ...also], { mayFail: true })

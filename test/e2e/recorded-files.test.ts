@@ -65,6 +65,23 @@ test('a file that is kept as a difference comes out as it was, printed, beside a
   assert.equal(await sumOf('/root/kept'), two)
 })
 
+test('what was changed by hand comes back to its own owner, be that nobody', async () => {
+  await using chroot = await openChroot()
+  const env = { VML_LOGBOOK: '/var/lib/vml/logbook' }
+  await chroot.sh('echo one >/etc/nob; chown 65534:65534 /etc/nob; echo one >/etc/own')
+  // Stock is taken.
+  await chroot.vml(['tx', 'watch', '--once'])
+  await chroot.sh('echo two >>/etc/nob; echo two >>/etc/own')
+  await chroot.vml(['tx', 'watch', '--once'])
+  const { number } = (await transactionsOf(chroot))[0] ?? {}
+  for (const name of ['nob', 'own']) {
+    const told = await chroot.vml(['restore', `${number}:/etc/${name}`], { env })
+    assert.doesNotMatch(told.stdout + told.stderr, /owner/)
+  }
+  const { stdout } = await chroot.sh('cat /etc/nob /etc/own; stat -c %u:%g /etc/nob /etc/own')
+  assert.equal(stdout, 'one\none\n65534:65534\n0:0\n')
+})
+
 test('a file that is larger than what is held in memory at once comes back, with its holes', async () => {
   await using chroot = await openChroot()
   const state = async () =>

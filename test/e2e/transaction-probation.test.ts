@@ -81,6 +81,16 @@ test('C04: a probation that was cut off is taken up: by resume-probation, and wh
     /when "exit \$\(cat \/run\/answer\)" fails until .*; vml tx confirm 1 ends that\. Nobody watches it now: vml tx resume-probation/,
   )
   assert.deepEqual(probations(await chroot.vml(['tx', 'list', '--json'])), [false])
+  // As where systemd runs, and its timer was begun with the probation.
+  await chroot.sh(
+    `mkdir -p /run/systemd/system; printf '#!/bin/sh\ntest "$*" = "is-active --quiet vml-probation.timer"\n' >/usr/local/bin/systemctl; chmod 755 /usr/local/bin/systemctl`,
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'show', '1'])).stdout,
+    /ends that\. The program that watched it is gone: systemd takes it up, which may be up to a minute late\n/,
+  )
+  assert.deepEqual(probations(await chroot.vml(['tx', 'list', '--json'])), [true])
+  await chroot.sh('rm -r /run/systemd /usr/local/bin/systemctl')
   await chroot.sh('echo 4 >/run/answer')
   const resumed = await chroot.vml(['tx', 'resume-probation'], { mayFail: true })
   assert.equal(resumed.status, 1)

@@ -282,3 +282,43 @@ test('where the logbook is away, apt and dpkg go on and say once that nothing is
   const taken = await chroot.run(['apt-get', '-y', '-q', 'install', 'joe'])
   assert.match(`${taken.stdout}${taken.stderr}`, /To take it back: vml tx undo \d+/)
 })
+
+test('marks of an overlay of other programs come back with what was removed; where a stage would lose them nothing is committed, and live they stay', async () => {
+  await using chroot = await openChroot()
+  await chroot.sh(
+    'mkdir -p /srv/ov/diff/d /srv/plain; echo f >/srv/ov/diff/d/f; setfattr -n trusted.overlay.opaque -v y /srv/ov/diff/d; setfattr -n trusted.overlay.origin -v abc /srv/ov/diff/d/f',
+  )
+  const marks = async (folder: string) =>
+    (await chroot.sh(`cd ${folder}; getfattr -h -d -m trusted.overlay -R .`)).stdout
+  const before = await marks('/srv/ov')
+  assert.match(before, /opaque="y"/)
+  for (const way of [[], ['--live']]) {
+    await chroot.vml(['tx', 'run', ...way, '--', 'rm', '-r', '/srv/ov'])
+    const [number] = (await transactionsOf(chroot))
+      .map((each) => each.number)
+      .toSorted((one, two) => two - one)
+    await chroot.vml(['tx', 'undo', String(number)])
+    assert.equal(await marks('/srv/ov'), before)
+  }
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'chmod 700 /srv/ov/diff/d; echo g >/srv/ov/diff/d/g'])
+  assert.equal(await marks('/srv/ov'), before)
+  await chroot.vml(['tx', 'undo', '5'])
+  assert.equal(await marks('/srv/ov'), before)
+
+  for (const command of ['mv /srv/ov /srv/moved', 'setfattr -n trusted.overlay.opaque -v y /srv/plain']) {
+    const refused = await chroot.vml(['tx', 'run', '--', 'sh', '-c', command], failed)
+    assert.equal(refused.status, 14)
+    assert.match(refused.stderr, /would be lost in a stage\n.*--live/)
+  }
+  assert.equal(await marks('/srv/ov'), before)
+  await chroot.vml(['tx', 'run', '--live', '--', 'mv', '/srv/ov', '/srv/moved'])
+  assert.equal(await marks('/srv/moved'), before)
+  await chroot.vml(['tx', 'undo', '7'])
+  assert.equal(await marks('/srv/ov'), before)
+  await chroot.vml([
+    ...['tx', 'run', '--live', '--', 'sh', '-c'],
+    'setfattr -n trusted.overlay.opaque -v y /srv/plain; chmod 700 /srv/plain',
+  ])
+  await chroot.vml(['tx', 'undo', '9'])
+  assert.equal(await marks('/srv/plain'), '')
+})

@@ -40,6 +40,10 @@ test('a command is one transaction: undone alone, redone, and later work stays (
   await chroot.sh('echo 5.6.7.8 mine >>/etc/hosts')
   const planned = await chroot.vml(['tx', 'undo', '1', '--dry-run'])
   assert.match(planned.stdout, /4 paths deleted/)
+  const byPath = await chroot.vml(['tx', 'undo', '1', '--dry-run', '-v'])
+  assert.match(byPath.stdout, /^ {2}− \/etc\/hello\n {2}M \/etc\/hosts$/m)
+  for (const verb of ['undo', 'redo'])
+    assert.match((await chroot.vml(['tx', verb, '--help'])).stdout, /--dry-run .*\bwith -v, of each path/)
   assert.match((await chroot.sh('cat /etc/hello')).stdout, /hello/)
   await chroot.vml(['tx', 'undo', '1'])
   assert.equal((await chroot.sh('tail -1 /etc/hosts')).stdout, '5.6.7.8 mine\n')
@@ -98,8 +102,26 @@ test('several are taken back in one step, and what was done between them stays',
   )
   const again = await chroot.vml(['tx', 'undo', '2', '3'], failed)
   assert.match(again.stderr, /Cannot take back #3: #4 did it already/)
-  await chroot.vml(['tx', 'redo', '3'])
+  // It would bring back more than it names.
+  for (const also of [['--dry-run'], []]) {
+    const alone = await chroot.vml(['tx', 'redo', '3', ...also], failed)
+    assert.equal(alone.status, 14)
+    assert.match(
+      alone.stderr,
+      /^vml: Cannot bring back #3 alone: #4 took it back together with #1\n {5}Nothing was changed\. vml tx undo 4 brings back both;/,
+    )
+  }
+  assert.equal((await chroot.sh('cat /etc/one /etc/two', failed)).stdout, 'b\n')
+  assert.match(
+    (await chroot.vml(['tx', 'show', '3'])).stdout,
+    /undone by #4; vml tx undo 4 brings it back, with 1 other /,
+  )
+  await chroot.vml(['tx', 'undo', '4'])
   assert.equal((await chroot.sh('cat /etc/one /etc/two')).stdout, 'c\nb\n')
+  assert.deepEqual(
+    (await listed()).map(({ undone_by }) => undone_by),
+    [null, null, null, 5, null],
+  )
 })
 
 test('a command that fails changes nothing, one that changes nothing is no transaction (A9)', async () => {
@@ -198,11 +220,11 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   assert.deepEqual((await marks()).slice(0, 2), ['[undone by #6]', '[undone by #6]'])
   const gone = await chroot.sh('for each in lib user other; do dpkg-query -W $each; done', failed)
   assert.equal(gone.stdout, '')
-  const again = await chroot.vml(['tx', 'redo', '2', '--dry-run'])
-  assert.match(again.stdout, /^Would redo #2\n {2}with #1, taken back together with it\n/)
-  await chroot.vml(['tx', 'redo', '2'])
+  const again = await chroot.vml(['tx', 'redo', '2'], failed)
+  assert.match(again.stderr, /Cannot bring back #2 alone: #6 took it back together with #1\n/)
+  await chroot.vml(['tx', 'undo', '6'])
   const { stdout: titles } = await chroot.vml(['tx', 'list'])
-  assert.match(titles, /^#7 .* redo #2, #1 /)
+  assert.match(titles, /^#7 .* undo #6: undo #2, #1 /)
   await chroot.vml(['tx', 'disable'])
 })
 
@@ -254,6 +276,12 @@ exec /sbin/ldconfig "$@"
   assert.equal(await isCached(), false)
 
   await kill(['undo', '1'])
+  for (const look of [['list'], ['show', '1'], ['undo', '1', '--dry-run']]) {
+    const { stderr } = await chroot.vml(['tx', ...look], failed)
+    assert.match(stderr, /"undo #1.*" was cut off while it was committed.*: vml tx recover finishes/)
+  }
+  const { cut_off: told } = JSON.parse((await chroot.vml(['tx', 'list', '--json'])).stdout)
+  assert.match(told, /was cut off while it was committed/)
   const ended = await chroot.vml(['tx', 'recover'])
   assert.match(ended.stderr, /it was finished and recorded/)
   assert.equal(await isCached(), true)

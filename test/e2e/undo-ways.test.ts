@@ -134,6 +134,11 @@ test('what one of several in one undo cannot take back stays for all of them; wh
   const told = await stays(['1', '3'])
   assert.match(told, /^ {2}no path changes, /m)
   assert.match(told, /^ {2}stays {2}\/etc\/x\.conf: the same place was changed since/m)
+  assert.match(
+    told,
+    /^Nothing of it was taken back: #4 put 2 files beside\n1 path stayed as it is; beside lie/m,
+  )
+  assert.doesNotMatch(told, /Undone|paths ok/)
   assert.deepEqual(['etc/x.conf', 'etc/x.conf.mine', 'etc/x.conf.old'].map(read), ['a=4\n', 'a=4\n', 'a=1\n'])
   await chroot.sh('cd /etc; echo one >l1; ln l1 l2; ln l1 l3; ln l1 l4')
   await run('cd /etc; rm l1 l2 l3 l4; for n in 1 2 3 4; do echo new$n >l$n; done')
@@ -152,6 +157,61 @@ test('what one of several in one undo cannot take back stays for all of them; wh
     ['l3.old', 1, 'one\n'],
     ['l4', 2, 'one\n'],
   ])
+})
+
+test('a redo that brings nothing back but copies beside says so, and the list that it is not in force', async () => {
+  await using chroot = await openChroot()
+  const change = async (script: string) =>
+    await chroot.vml(['tx', 'run', '--', 'sed', '-i', script, '/etc/seq'])
+  const marks = async () =>
+    (await chroot.vml(['tx', 'list'])).stdout.replaceAll(/^(#\d+).*?( \[.*\])?$/gm, '$1$2')
+  await chroot.sh('printf "l1=a\\nx\\nl2=a\\n" >/etc/seq')
+  await change('s/l1=a/l1=b/')
+  await change('s/l1=b/l1=c/')
+  await chroot.vml(['tx', 'undo', '2'])
+  await chroot.vml(['tx', 'undo', '1'])
+  const redo = await chroot.vml(['tx', 'redo', '2'], failed)
+  assert.equal(redo.status, 3)
+  assert.match(redo.stdout, /^Nothing of it was brought back: #5 put 2 files beside\n/m)
+  assert.doesNotMatch(redo.stdout, /Redone|paths ok/)
+  assert.match(redo.stderr, /^To have these away: vml tx undo 5$/m)
+  assert.equal(
+    (await chroot.sh('head -qn 1 /etc/seq /etc/seq.mine /etc/seq.old')).stdout,
+    'l1=a\nl1=a\nl1=c\n',
+  )
+  assert.equal(
+    await marks(),
+    '#5\n#4\n#3 [undone by #5, in part]\n#2 [brought back by #5, in part]\n#1 [undone by #4]\n',
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'show', '2'])).stdout,
+    /^ *redo +brought back by #5, in part\n *undo +vml tx undo 2$/m,
+  )
+  assert.match(
+    (await chroot.vml(['tx', 'show', '5'])).stdout,
+    /paths {2}passed: none changed, copies put beside\n/,
+  )
+})
+
+test('a package that was changed again stands in the way by its name, and stays as such where the rest is taken back', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const of = (name: string, version: string) => ({ name, version, files: { [`/usr/lib/${name}`]: version } })
+  await archive.publish(of('pa', '1'), of('pb', '1'))
+  await chroot.vml(['tx', 'enable'])
+  await apt(chroot, ['install', 'pa', 'pb'])
+  await archive.publish(of('pa', '2'))
+  await apt(chroot, ['install', 'pa'])
+  const refused = await chroot.vml(['tx', 'undo', '1'], failed)
+  assert.equal(refused.status, 14)
+  assert.match(
+    refused.stderr,
+    /^vml: Cannot undo #1 alone: pa was changed again by #2 \(apt-get .*\)\n {5}Nothing/,
+  )
+  const undo = await chroot.vml(['tx', 'undo', '1', '--keep-needed'])
+  assert.match(undo.stdout, /^ {2}changed again since, stays: pa$/m)
+  assert.doesNotMatch(undo.stdout + undo.stderr, /still needed/)
+  assert.equal((await chroot.sh('cat /usr/lib/pa; ls /usr/lib/pb', failed)).stdout, '2')
 })
 
 test('an undo that could take nothing back is refused, and says what stays', async () => {
@@ -406,6 +466,45 @@ test('another package that is half configured is in the way of no undo, and told
   assert.match(undo.stdout, /; dpkg --audit ok, but for what was so before: brk; apt-get check ok\n/)
   assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
   assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
+
+  const [{ number } = { number: 0 }] = (await transactionsOf(chroot)).filter(({ title }) =>
+    title.includes('brk'),
+  )
+  const taken = await chroot.vml(['tx', 'undo', String(number)])
+  assert.match(taken.stderr, /^It cannot be brought back: dpkg had left brk half done$/m)
+  for (const also of [['--dry-run'], []]) {
+    const redo = await chroot.vml(['tx', 'redo', String(number), ...also], failed)
+    assert.equal(redo.status, 14, redo.stdout)
+    assert.match(
+      redo.stderr,
+      /^vml: Cannot redo #\d+: brk was half-configured then, and what dpkg had left half done is not/m,
+    )
+  }
+  assert.equal((await chroot.sh('ls /usr/bin/brk; dpkg --audit', failed)).stdout, '')
+})
+
+test('files of users and groups stay or go back together, and what is left with a number of somebody else is told', async () => {
+  await using chroot = await openChroot()
+  const made = 'useradd -r ua; mkdir /var/lib/ua; echo k >/etc/ua.key; chown ua:ua /etc/ua.key /var/lib/ua'
+  await chroot.vml(['tx', 'run', '--', 'sh', '-ec', made])
+  const number = (await chroot.sh('id -u ua; touch /var/lib/ua/db; chown ua /var/lib/ua/db')).stdout.trim()
+  const undone = await chroot.vml(['tx', 'undo', '1'])
+  assert.match(
+    undone.stdout,
+    new RegExp(
+      `user ua \\(${number}\\) goes, and whoever gets the number next has what stays: /var/lib/ua\n`,
+    ),
+  )
+  assert.equal((await chroot.sh('useradd -r ub; id -u ub')).stdout.trim(), number)
+  const redone = await chroot.vml(['tx', 'redo', '1'], failed)
+  assert.equal(redone.status, 3, redone.stderr)
+  assert.match(
+    redone.stdout,
+    new RegExp(`number ${number} of user ua is that of ub by now, who has what comes back .*: /etc/ua.key`),
+  )
+  for (const name of ['group', 'gshadow', 'passwd', 'shadow'])
+    assert.match(redone.stdout, new RegExp(`stays {2}/etc/${name}: `))
+  await chroot.sh('pwck -rq; grpck -r; ! grep ^ua: /etc/shadow /etc/gshadow')
 })
 
 test('an undo whose services work with it already is not taken back under them: without its record it is left to vml tx recover', async () => {

@@ -36,6 +36,9 @@ test('of an upgrade over ssh exactly the upgrade is taken back: dpkg and apt agr
   const pinned = await bed.vml(['tx', 'undo', number, '--on', 'lab'])
   assert.equal(pinned.status, 14, pinned.stderr)
   assert.match(pinned.stderr, /would change tool, which is pinned[^]*apt-mark unhold tool/)
+  const planned = await bed.vml(['tx', 'undo', number, '--on', 'lab', '--dry-run'])
+  assert.equal(planned.status, 14, planned.stdout)
+  assert.match(planned.stdout, /^ {2}pinned: tool; only with --pinned$/m)
   await bed.chroot.sh('apt-mark unhold tool')
   const undone = await bed.well('tx', 'undo', number, '--on', 'lab')
   assert.match(undone.stdout, /dpkg --audit ok; apt-get check ok; dpkg --verify ok, 1 package/)
@@ -54,7 +57,10 @@ test('a command that fails, or changes nothing, makes no transaction; its output
   assert.equal(failed.status, 1)
   assert.match(failed.stderr, /^no$/m)
   assert.match(failed.stderr, /ended with status 7: nothing of it was kept/)
-  assert.match((await bed.well('tx', 'run', '--on', 'lab', '--', 'true')).stderr, /changed nothing/)
+  assert.match(
+    (await bed.well('tx', 'run', '--on', 'lab', '--', 'true')).stderr,
+    /Nothing that is recorded was changed/,
+  )
   assert.equal(bed.differences(from), '')
   await bed.nothingLeft()
 })

@@ -1,7 +1,16 @@
-// `vml tx check`: whether what the records need is there: pins of deltas by their content, then the budget.
-import { recordKeepingOf } from '../../app/record-keeping.ts'
+// `vml tx check`: whether what the records need is there: pins of deltas by their content, then what goes by the budget.
+import { budgetOf, recordBudgetOf, recordKeepingOf } from '../../app/record-keeping.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { checkPins } from '../../transaction/check-pins.ts'
+import { keepRecords } from '../../transaction/keep-records.ts'
+import {
+  type BudgetPlan,
+  canBeMet,
+  describeExcess,
+  fitRecords,
+  howToKeep,
+  planRecordBudget,
+} from '../../transaction/record-budget.ts'
 import { machineSettings } from '../../app/machine-settings.ts'
 import { printableText } from '../../base/raw-text.ts'
 import { entryName, type LoggedEntry } from '../../engine/entries.ts'
@@ -12,25 +21,29 @@ import type { Shell } from '../../wire/shell.ts'
 import { listTransactions } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { type Context, defineCommand, flag } from '../command.ts'
-import { plural } from '../format.ts'
+import { formatBytes, plural } from '../format.ts'
 import { budgetOption, requireBudget } from '../transaction-budget.ts'
 
 const incompleteStatus = 1
+/** As of a policy. */
+const unmetStatus = 3
 const namesMax = 20
 
 export const check = defineCommand({
   description:
-    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list; the status is 1 where something was found that was not known before. Packages that records refer to are looked for in the pools; where one is gone, it is told each time, with status 1. Then the budget is seen to. The logbook itself is checked by vml check.',
+    'Checks whether every transaction that says that it can be taken back can: reads each file that stands for an older one, by its content. What is lost is marked so at once, in every list; the status is 1 where something was found that was not known before. Packages that records refer to are looked for in the pools; where one is gone, it is told each time, with status 1. Where all take more than the budget, it says which lose their pre-images for it with the next transaction; with --budget they do so at once, after a question. The logbook itself is checked by vml check.',
   operands: [],
   options: {
     budget: budgetOption,
+    dryRun: flag('-n, --dry-run', 'with --budget: only say which would lose what they keep'),
     snapshots: flag('--snapshots', 'ask snapshot services, too, whether they still have the packages'),
   },
   examples: [
     {
-      line: 'sudo vml tx check --budget 500M',
-      does: 'and let the oldest go until all take no more than that',
+      line: 'sudo vml tx check --budget 500M --dry-run',
+      does: 'and say what would go for all to take no more than that',
     },
+    { line: 'sudo vml tx check --budget 500M --yes', does: 'let it go, without a question' },
     { line: 'sudo vml tx check', does: 'check all of them' },
     { line: 'sudo vml tx check --json', does: 'for programs' },
     { line: 'sudo vml check --logbook /var/lib/vml/logbook --read-data', does: 'what lies in the logbook' },
@@ -39,9 +52,23 @@ export const check = defineCommand({
     const { out, signal, reporter } = context
     context.whenCancelled('what was found is marked; nothing else was changed')
     const logbook = await context.openSystemLogbook()
-    const parts = openTransactionParts({ ...context, budget: requireBudget(options.budget) }, logbook)
-    const found = await checkPins(recordKeepingOf(parts), { all: true })
-    await parts.afterRecord?.()
+    const typed = requireBudget(options.budget)
+    const parts = openTransactionParts(context, logbook)
+    const keeping = recordKeepingOf(parts)
+    const found = await checkPins(keeping, { all: true })
+    await keepRecords(keeping)
+    const { settings, isRead } = machineSettings(context)
+    const chosen = budgetOf({ budget: typed }, isRead ? settings : undefined)
+    const budget = chosen && recordBudgetOf(context, parts, chosen)
+    const plan = budget && (await planRecordBudget(keeping, budget))
+    if (plan) tellBudget(context, plan, { isTyped: typed !== undefined, isDryRun: options.dryRun })
+    if (budget && plan && plan.going.length > 0 && typed !== undefined && !options.dryRun) {
+      await context.confirm(
+        `Drop the pre-images of ${plural(plan.going.length, 'transaction')}? There is no way back.`,
+      )
+      context.whenCancelled('some pre-images may be dropped by now, and vml tx list tells which')
+      await fitRecords(keeping, budget)
+    }
     const listed = await listTransactions(logbook, { signal, reporter })
     const references = await lookForPackages(
       context,
@@ -65,6 +92,7 @@ export const check = defineCommand({
       found,
       incomplete: numbers(incomplete),
       dropped: numbers(dropped),
+      budget: plan ? describeBudget(plan) : null,
       packages_gone: gone.map(({ reference: { package: name, version, architecture, from }, needing }) => ({
         package: name,
         version,
@@ -97,9 +125,36 @@ export const check = defineCommand({
       'What lies in the logbook itself was not read: vml check --logbook /var/lib/vml/logbook --read-data does that',
     )
     // What was known before is named each time; the status says whether something came to it, or a package is gone, which may come back.
-    return found === 0 && gone.length === 0 ? 0 : incompleteStatus
+    if (found > 0 || gone.length > 0) return incompleteStatus
+    return plan && !canBeMet(plan) ? unmetStatus : 0
   },
 })
+
+function tellBudget(
+  { out }: Context,
+  plan: BudgetPlan,
+  { isTyped, isDryRun }: { readonly isTyped: boolean; readonly isDryRun: boolean },
+): void {
+  const { going, goingBytes, limitBytes } = plan
+  if (going.length === 0) return out.line(describeExcess(plan))
+  const what = `the pre-images of ${namesOf(going.map(({ entry }) => entry))}, ${formatBytes(goingBytes)}`
+  const beyond = `Beyond the budget of ${formatBytes(limitBytes)}`
+  if (isTyped && !isDryRun) return out.line(`${beyond}: ${what}`)
+  out.line(`${beyond}: ${what}, would go${isTyped ? '' : ' with the next transaction'}`)
+  out.note(isTyped ? 'Nothing was dropped' : howToKeep)
+}
+
+function describeBudget(plan: BudgetPlan) {
+  const { limitBytes, usedBytes, lastingBytes, going, goingBytes } = plan
+  return {
+    limit_bytes: limitBytes,
+    used_bytes: usedBytes,
+    lasting_bytes: lastingBytes,
+    can_be_met: canBeMet(plan),
+    going: going.map(({ entry }) => entry.number ?? null),
+    going_bytes: goingBytes,
+  }
+}
 
 function namesOf(entries: readonly LoggedEntry[]): string {
   const names = entries.slice(0, namesMax).map(entryName)

@@ -7,6 +7,7 @@ import { type Context, count, defineCommand } from '../command.ts'
 import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
+import { leftBehindHere } from '../left-behind.ts'
 import { describeProbation, isOnProbation, type ProbationOf } from '../probation-state.ts'
 import { columnWidths, type Style, table, truncate } from '../style.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
@@ -30,6 +31,7 @@ export const command = defineCommand({
     out.document({
       schema: 1,
       transactions: transactions.map((each) => describeTransaction(each, probationOf)),
+      cut_off: (isOwn(context, options.on) ? await leftBehindHere() : undefined) ?? null,
     })
     if (out.json) return
     if (listed.length === 0) out.note(`No transaction ${await noneText(context, options.on)}`)
@@ -38,6 +40,10 @@ export const command = defineCommand({
     for (const line of transactionTable(rows, out.width)) out.line(line)
   },
 })
+
+function isOwn(context: Context, machine: string | undefined): boolean {
+  return machine === undefined && isOwnLogbook(context)
+}
 
 const titleColumn = 2
 /** A title is a whole command, or what somebody gave: one long one is not to move all others out of sight. */
@@ -65,7 +71,7 @@ async function noneText(context: Context, machine: string | undefined): Promise<
 }
 
 function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style): string[] {
-  const { entry, document, undoneBy, undoneInPart } = listed
+  const { entry, document, undoneBy, undoneInPart, broughtBackInPart } = listed
   const marks = [
     document.mode === 'live' && document.source !== 'hand' ? style.dim('[live]') : '',
     isDropped(document)
@@ -74,6 +80,7 @@ function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style
         ? ''
         : style.red('[incomplete]'),
     undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
+    broughtBackInPart ? style.dim(`[brought back by ${entryName(broughtBackInPart)}, in part]`) : '',
     isOnProbation(probationOf(listed)) ? style.yellow('[on probation]') : '',
   ]
   return [
@@ -106,6 +113,7 @@ export function describeTransaction(listed: ListedTransaction, probationOf: Prob
     stored_bytes: document.storedBytes,
     undone_by: undoneBy?.number ?? null,
     undone_in_part: undoneInPart,
+    brought_back_in_part_by: listed.broughtBackInPart?.number ?? null,
     probation: describeProbation(probationOf(listed)),
   }
 }

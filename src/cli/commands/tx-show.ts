@@ -2,7 +2,12 @@
 import { printable } from '../../base/raw-text.ts'
 import { entryName, entryWord } from '../../engine/entries.ts'
 import { readTransaction } from '../../transaction/transaction-entry.ts'
-import { findTransaction } from '../../transaction/transactions.ts'
+import {
+  findTransaction,
+  type ListedTransaction,
+  takenBackWith,
+  wayBack,
+} from '../../transaction/transactions.ts'
 import { isTimeOnly } from '../../model/mere-writing.ts'
 import { isDropped, type PackageTransition } from '../../model/transaction-record.ts'
 import type { RecordedChange } from '../../model/transaction.ts'
@@ -87,10 +92,12 @@ export const command = defineCommand({
     if (entry.note !== '') rows.push(['note', shown(entry.note)])
     const probation = probationOf(listed)
     if (probation) rows.push(['probation', probationText(probation)])
+    if (listed.broughtBackInPart)
+      rows.push(['redo', `brought back by ${entryName(listed.broughtBackInPart)}, in part`])
     rows.push([
       'undo',
       undoneBy
-        ? `undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}${isOwn ? `; ${textOn(`vml tx redo ${entryWord(entry)}`, options.on)} brings it back` : ''}`
+        ? `undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}${isOwn ? `; ${textOn(wayBack(listed, all), options.on)} brings it back${withOthers(listed, all)}` : ''}`
         : document.complete
           ? isOwn
             ? textOn(`vml tx undo ${entryWord(entry)}`, options.on)
@@ -117,6 +124,11 @@ export const command = defineCommand({
     }
   },
 })
+
+function withOthers(one: ListedTransaction, all: readonly ListedTransaction[]): string {
+  const { length } = takenBackWith(one, all)
+  return length === 0 ? '' : `, with ${plural(length, 'other')} that it was taken back with`
+}
 
 function describeChange({ path, before, after, owner, preImage }: RecordedChange) {
   return {

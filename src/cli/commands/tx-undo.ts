@@ -6,16 +6,21 @@ import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireRecording, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
-import { entryName } from '../../engine/entries.ts'
+import { entryName, entryNames } from '../../engine/entries.ts'
 import type { TransactionParts } from '../../transaction/end-stage.ts'
 import { isNothing, runUndo, undoToBeforeTitle } from '../../transaction/run-undo.ts'
 import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-need.ts'
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
-import { findTransaction, type ListedTransaction, requireNotUndone } from '../../transaction/transactions.ts'
+import {
+  findTransaction,
+  type ListedTransaction,
+  requireAlone,
+  requireNotUndone,
+} from '../../transaction/transactions.ts'
 import { planUndo, type UndoParts, type UndoPlan, type UndoRequest } from '../../transaction/undo.ts'
 import { keepPackagesOut } from '../../app/packages-kept-out.ts'
 import { fromThen, listUndoChoices } from '../../transaction/undo-choices.ts'
-import { type Context, defineCommand, dryRun, flag, text } from '../command.ts'
+import { type Context, defineCommand, flag, text } from '../command.ts'
 import { workOn } from '../command-on.ts'
 import { stayedNote } from '../print-beside.ts'
 import { describeChoices, printChoices, refusalWith } from '../print-choices.ts'
@@ -24,8 +29,9 @@ import { printNeeds } from '../print-tried.ts'
 import { onOption, requireNoneOf } from '../on-option.ts'
 import { asNotes, type Output } from '../output.ts'
 import { partialStatus } from '../partial-status.ts'
-import { pinnedAmong, printPinned } from '../pinned-packages.ts'
-import { describePlan, printTogether, printUndoPlan, proofText } from '../print-transaction.ts'
+import { pinnedAmong, printPinned, requireNonePinned } from '../pinned-packages.ts'
+import { backText, describePlan, doneText, printTogether, printUndoPlan } from '../print-transaction.ts'
+import { tellLeftBehind } from '../left-behind.ts'
 import { recoverFirst } from '../recover-first.ts'
 import { type TakeBack, type TakeBackOptions, typedCommand } from '../take-back.ts'
 import { endOverdueProbations } from '../probation.ts'
@@ -34,12 +40,14 @@ import { transactionOperand } from './tx-show.ts'
 const needed = {
   on: onOption,
   withDependents: flag('--with-dependents', 'take back, too, what later transactions brought that needs it'),
-  keepNeeded: flag('--keep-needed', 'leave what later transactions need'),
+  keepNeeded: flag('--keep-needed', 'leave packages that later transactions need, or changed again'),
   pinned: flag('--pinned', 'change packages that are pinned, too'),
   data: flag('--data', 'put back data of services, too, though it was changed since'),
   leaveData: flag('--leave-data', 'leave data of services as it is, whatever its form: run no hook on it'),
   scripts: flag('--scripts', "run the packages' own scripts, with the old packages, where they can be had"),
 }
+
+const planOnly = flag('-n, --dry-run', 'say what would be done, and do nothing; with -v, of each path')
 
 export const undo = defineCommand({
   description:
@@ -50,10 +58,11 @@ export const undo = defineCommand({
   options: {
     ...needed,
     toBefore: text('--to-before <id>', 'this one and every later one, undos and redos among them'),
-    dryRun,
+    dryRun: planOnly,
   },
   examples: [
     { line: 'vml tx undo 7 --dry-run', does: 'what would be done' },
+    { line: 'vml tx undo 7 --dry-run -v', does: 'with each path: M changed, − deleted, + created' },
     { line: 'vml tx undo 7', does: 'take back the transaction #7' },
     { line: 'vml tx undo 7 8 9', does: 'three of them in one step' },
     { line: 'vml tx undo 7 --with-dependents', does: 'and the later ones that need what it brought' },
@@ -98,9 +107,10 @@ async function runUndoCommand(
 }
 
 export const redo = defineCommand({
-  description: 'Brings back a transaction that was taken back: the undo of its undo.',
+  description:
+    'Brings back a transaction that was taken back: the undo of its undo. One that was taken back together with others comes back with them alone: vml tx undo N, of the undo that took them back.',
   operands: [transactionOperand],
-  options: { ...needed, dryRun },
+  options: { ...needed, dryRun: planOnly },
   examples: [
     { line: 'vml tx redo 7', does: 'bring back the transaction #7, which was undone' },
     { line: 'vml tx redo 7 --dry-run', does: 'what would be done' },
@@ -110,6 +120,7 @@ export const redo = defineCommand({
     const choose = (listed: readonly ListedTransaction[]) => {
       const one = findTransaction(listed, typed)
       const by = listed.find(({ entry }) => entry === one.undoneBy)
+      requireAlone(one, listed)
       if (by) return { subject: [one.entry], transactions: [by] }
       throw new VmlError('conflict', `Cannot bring back ${entryName(one.entry)}: it was not taken back`, {
         hint: 'Nothing was changed. vml tx list shows what was',
@@ -140,7 +151,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   if (!options.dryRun) requireWritable(`${kind} a transaction`)
   const logbook = await context.openSystemLogbook()
   const parts = openTransactionParts(context, logbook)
-  if (!options.dryRun) {
+  if (options.dryRun) await tellLeftBehind(context)
+  else {
     await endOverdueProbations(context, logbook, parts)
     await recoverFirst(context, parts)
   }
@@ -151,17 +163,17 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
   // What was changed by hand until now becomes a transaction of its own, which the plan then knows of. Where it is refused, nothing is recorded.
   if (!options.dryRun && !isNothing(planned.plan) && (await parts.beforeChange?.()))
     planned = await choosePlan()
-  const { opened, undoParts, request, plan, pinned, words } = planned
-  const { run, listed } = opened
-  const names = plan.subject.map(entryName).join(', ')
+  const { opened, undoParts, request, plan, pinned, words, requireAllowed } = planned
+  const { run } = opened
+  const names = entryNames(plan.subject)
   const scripted = options.scripts ? await import('../scripted-undo.ts') : undefined
   const told = options.dryRun ? out : asNotes(out)
   const byHand = options.dryRun && options.toBefore !== undefined ? await pathsChangedByHand(parts) : []
   told.line(`${options.dryRun ? `Would ${kind}` : kind === 'undo' ? 'Undo' : 'Redo'} ${names}`)
   printTogether(told, plan)
-  const inPart = listed.find(({ entry, undoneInPart }) => undoneInPart && plan.subject.includes(entry))
-  if (kind === 'redo' && inPart?.undoneBy)
-    told.line(`  ${entryName(inPart.undoneBy)} had left a part of it: that part stays as it is now`)
+  const [only, ...others] = plan.transactions
+  if (only?.document.inPart && (kind === 'redo' || others.length === 0))
+    told.line(`  ${entryName(only.entry)} had left a part of it: that part stays as it is now`)
   if (scripted) scripted.printScriptedPlan(told, plan)
   else {
     printUndoPlan(out, plan, told)
@@ -170,7 +182,11 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     if (byHand.length > 0) printByHand(told, byHand)
   }
   printPinned(told, pinned, options.pinned)
-  if (scripted && options.dryRun) return await scripted.tryByScripts(context, opened, plan)
+  if (scripted && options.dryRun) {
+    await scripted.tryByScripts(context, opened, plan)
+    requireAllowed()
+    return
+  }
   if (options.dryRun || isNothing(plan)) {
     const choices = options.dryRun ? await listUndoChoices(undoParts, request, plan) : []
     const given = pinned.length > 0 ? [...words, '--pinned'] : words
@@ -179,11 +195,12 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     const by_hand = byHand.length > 0 ? { by_hand: byHand } : {}
     out.document({ schema: 1, dry_run: options.dryRun, ...describePlan(plan), ...by_hand, plans: described })
     if (isNothing(plan)) out.line('Everything is as it was before already: nothing was changed')
+    requireAllowed()
     return
   }
   if (scripted) return await scripted.takeBackByScripts(context, opened, plan, { data: options.data })
   context.whenCancelled(
-    'the undo may be under way: vml tx list tells whether it was made, vml tx recover mends it',
+    `the ${kind} may be under way: vml tx list tells whether it was made, vml tx recover mends it`,
   )
   const end = await runUndo(run, plan)
   if (end.kind === 'nothing') return
@@ -195,8 +212,8 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     ...describePlan(plan),
     validations: document.validations,
   })
-  out.line(`${kind === 'undo' ? 'Undone' : 'Redone'} as #${number}: ${proofText(document.validations)}`)
-  out.note(`To ${kind === 'undo' ? 'bring' : 'take'} it back: vml tx undo ${number}`)
+  out.line(doneText(plan, end.transaction))
+  out.note(backText(plan, `vml tx undo ${number}`))
   if (plan.paths.conflicts.length === 0) return
   out.line(stayedNote(plan))
   return partialStatus
@@ -231,9 +248,11 @@ interface PlannedTakeBack extends AsyncDisposable {
   readonly pinned: readonly string[]
   /** Options that every way to do it is to be given. */
   readonly words: readonly string[]
+  /** Fails where what was planned is refused all the same: a dry run tells the plan before that. */
+  requireAllowed(): void
 }
 
-/** Reads only, and fails with all that is known to be in the way. */
+/** Reads only, and fails with all that is known to be in the way; of a dry run `requireAllowed` does. */
 async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack): Promise<PlannedTakeBack> {
   const { kind, options } = asked
   await using owned = new AsyncDisposableStack()
@@ -259,19 +278,17 @@ async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack)
         spaceFailure(error, { what: `plan the ${kind}`, folder: run.state })
   })
   if (options.scripts) (await import('../scripted-undo.ts')).requireScripts(plan)
-  const doing = `${kind} ${plan.subject.map(entryName).join(', ')}`
-  const pinned = await pinnedAmong(plan, packagePinsHere, {
-    ...options,
-    doing,
-    howToUnpin: (names) => `vml tx unpin ${names}`,
-  })
-  if (!options.dryRun) {
+  const doing = `${kind} ${entryNames(plan.subject)}`
+  const pinned = await pinnedAmong(plan, packagePinsHere)
+  const requireAllowed = () => {
+    if (!options.pinned) requireNonePinned(pinned, { doing, howToUnpin: (names) => `vml tx unpin ${names}` })
     requireNoneStranded(doing, plan.stranded)
     if (!options.scripts && !isNothing(plan)) requireSpace(`${kind} it`, undoNeeds(run, plan))
   }
+  if (!options.dryRun) requireAllowed()
   const kept = owned.move()
   return {
-    ...{ opened, undoParts, request, plan, pinned, words },
+    ...{ opened, undoParts, request, plan, pinned, words, requireAllowed },
     [Symbol.asyncDispose]: async () => await kept.disposeAsync(),
   }
 }

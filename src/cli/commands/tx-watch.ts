@@ -1,8 +1,9 @@
 // `vml tx watch`: records what is changed by hand, and tells of which paths.
+import { lstatSync } from 'node:fs'
 import { requireRoot } from '../../app/system-logbook.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
-import { printable, rawFromString } from '../../base/raw-text.ts'
+import { printable, rawFromString, rawToBytes } from '../../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
 import type { WatchRound } from '../../transaction/watch-round.ts'
 import { type Context, defineCommand, flag } from '../command.ts'
@@ -115,9 +116,8 @@ async function changePaths(
     })
   if (paths.length === 0) throw new VmlError('usage', `Cannot ${action} no path: none is given`, { hint })
   if (isDryRun) {
-    out.note(
-      `Would ${action === 'add' ? 'add to' : 'take out of'} ${extraPathFile}: ${paths.map(printable).join(', ')}`,
-    )
+    const named = paths.map((path) => `${printable(path)}${action === 'add' ? notThereText(path) : ''}`)
+    out.note(`Would ${action === 'add' ? 'add to' : 'take out of'} ${extraPathFile}: ${named.join(', ')}`)
     return
   }
   if (action === 'rm') {
@@ -142,9 +142,24 @@ async function changePaths(
   await parts.beforeChange?.()
   const added = await addExtraPaths(paths)
   await learnExtraPaths(parts, added)
-  out.document({ schema: 1, added: added.map(printable) })
+  out.document({
+    schema: 1,
+    added: added.map(printable),
+    not_there: paths.filter((path) => !isThere(path)).map(printable),
+  })
   for (const path of paths)
-    out.line(`${added.includes(path) ? 'Watched from now on' : 'Was watched already'}: ${printable(path)}`)
+    out.line(
+      `${added.includes(path) ? 'Watched from now on' : 'Was watched already'}: ${printable(path)}${notThereText(path)}`,
+    )
+}
+
+/** What is made there later is a change, so that it may be meant; or it is a slip of the keys. */
+function notThereText(path: RawPath): string {
+  return isThere(path) ? '' : ' (nothing is there yet)'
+}
+
+function isThere(path: RawPath): boolean {
+  return lstatSync(rawToBytes(path), { throwIfNoEntry: false }) !== undefined
 }
 
 async function changeTimer(
