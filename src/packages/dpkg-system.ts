@@ -15,8 +15,8 @@ import { pathsOf, underRoot } from './dpkg-database.ts'
 import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
-import { checkStatus, type Consistency } from './dpkg-oracle.ts'
-import { auditDpkg, newlyBroken, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
+import { checkStatus, type Consistency, unfinishedPackages } from './dpkg-oracle.ts'
+import { auditDpkg, newlyBroken, plannedAmong, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import {
   type PackageHost,
@@ -178,6 +178,7 @@ export async function planDpkgUndo(
     ...plan,
     transitions,
     before: { audit, consistency: { consistent: true } as const },
+    unfinished: unfinishedPackages(target.status),
     listed: async () => await listedThen(now, transitions, undo),
   }
   const consistency = await check(target)
@@ -238,7 +239,7 @@ async function checkTarget({ shell, state, signal }: PackageHost, target: DpkgSt
 
 async function prove(
   { shell, signal }: PackageHost,
-  { transitions, before, isExpected }: Parameters<PackageSystem['prove']>[1],
+  { transitions, before, unfinished = [], since, isExpected }: Parameters<PackageSystem['prove']>[1],
 ): Promise<PackageProof> {
   const there = transitions
     .filter(({ to }) => to !== undefined)
@@ -249,6 +250,7 @@ async function prove(
     ({ path, configuration, difference }) =>
       isExpected({ path, configuration, missing: difference === 'missing' }),
     before,
+    unfinished,
   )
   if (wrong) {
     const sentence =
@@ -262,22 +264,51 @@ async function prove(
   const { audit, consistency } = proof
   return {
     validations: [
-      passed(
-        'dpkg --audit',
-        [...problemsOf(audit).values()].map(({ name, sentence }) => name || sentence),
-      ),
-      passed('apt-get check', consistency.consistent ? [] : consistency.broken.map(describeBroken)),
+      passed('dpkg --audit', knownProblems(audit, { before, unfinished, since })),
+      passed('apt-get check', [
+        { when: 'so before', known: consistency.consistent ? [] : consistency.broken.map(describeBroken) },
+      ]),
       ...verifiedOf('dpkg --verify', there.length, proof.differences),
     ],
   }
 }
 
-/** `known`: what it said before, too. */
-function passed(name: string, known: readonly string[]): Validation {
-  if (known.length === 0) return { name, outcome: 'passed' }
-  const words = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
-  const more = known.length > knownMax ? ' and others' : ''
-  return { name, outcome: 'passed', message: `but for what was so before: ${words}${more}` }
+/** What was so before the undo, and what is so again, since it was before the transactions. */
+function knownProblems(
+  audit: readonly string[],
+  {
+    before,
+    unfinished = [],
+    since,
+  }: Omit<Parameters<PackageSystem['prove']>[1], 'transitions' | 'isExpected'>,
+): readonly Known[] {
+  const problems = problemsOf(audit)
+  const known = problemsOf(before?.audit ?? [])
+  const planned = plannedAmong(problems, unfinished)
+  const named = (isOne: (key: string) => boolean) =>
+    [...problems].flatMap(([key, { name, sentence }]) => (isOne(key) ? [name || sentence] : []))
+  return [
+    { when: 'so before', known: named((key) => known.has(key)) },
+    {
+      when: since === undefined ? 'so before' : `so before ${since}`,
+      known: named((key) => !known.has(key) && planned.has(key)),
+    },
+  ]
+}
+
+interface Known {
+  readonly when: string
+  readonly known: readonly string[]
+}
+
+function passed(name: string, all: readonly Known[]): Validation {
+  const told = all.filter(({ known }) => known.length > 0)
+  if (told.length === 0) return { name, outcome: 'passed' }
+  const words = told.map(({ when, known }) => {
+    const some = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
+    return `what was ${when}: ${some}${known.length > knownMax ? ' and others' : ''}`
+  })
+  return { name, outcome: 'passed', message: `but for ${words.join('; ')}` }
 }
 
 const knownMax = 10

@@ -7,7 +7,7 @@ import type { PackageTransition, Validation } from '../model/transaction-record.
 import type { LockHolder } from '../wire/record-lock.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { BrokenDependency } from './broken-dependency.ts'
-import type { Consistency } from './dpkg-oracle.ts'
+import type { Consistency, UnfinishedPackage } from './dpkg-oracle.ts'
 
 /** Where its programs are asked, and its files lie. */
 export interface PackageHost {
@@ -75,6 +75,8 @@ export interface PlannedPackages {
   listed(): Promise<ReadonlyMap<RawPath, string>>
   /** What was said of all packages when it was planned, where a proof afterwards is to tell it from what the undo has made. */
   readonly before?: PackageCondition
+  /** What it leaves half done, since that was so before the transactions, or is so now. */
+  readonly unfinished?: readonly UnfinishedPackage[]
 }
 
 /** What dpkg and apt say of all packages. */
@@ -153,6 +155,9 @@ export interface PackageSystem<State extends PackageState = PackageState> {
     proof: {
       readonly transitions: readonly PackageTransition[]
       readonly before?: PackageCondition | undefined
+      readonly unfinished?: readonly UnfinishedPackage[] | undefined
+      /** The oldest transaction that was taken back, as it is told: `#10`. */
+      readonly since?: string | undefined
       readonly isExpected: (file: DifferingFile) => boolean
     },
   ): Promise<PackageProof>

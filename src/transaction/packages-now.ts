@@ -2,6 +2,7 @@
 import type { PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
+import type { UnfinishedPackage } from '../packages/dpkg-oracle.ts'
 import type {
   PackageCondition,
   PackageHost,
@@ -67,6 +68,8 @@ export interface SystemTransitions {
   readonly transitions: readonly PackageTransition[]
   /** What the system said of all packages before. */
   readonly before?: PackageCondition | undefined
+  /** What the plan leaves half done. */
+  readonly unfinished?: readonly UnfinishedPackage[] | undefined
 }
 
 export function changedSystems(place: Systems, before: PackagesNow, after: PackagesNow): SystemTransitions[] {

@@ -4,6 +4,7 @@ import { asRaw, printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { type PathChange, sameState } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
+import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import type { PackageProof } from '../packages/package-system.ts'
 import {
   changedSystems,
@@ -30,6 +31,7 @@ export async function provePackages(
     asBefore: putBackAsBefore({ paths, transactions }),
     staying: new Set(paths.conflicts.map(({ path }) => path)),
     gone: new Set(paths.conflicts.flatMap(({ path, was }) => (was === undefined ? [] : [path]))),
+    oldest: transactions.at(-1)?.entry,
   })
   if (proof.failure)
     throw new VmlError('proof', `The undo does not stand the proof: ${proof.failure.sentence}`, {
@@ -91,21 +93,25 @@ interface Judged {
   readonly staying?: ReadonlySet<RawPath>
   /** Of these, what was there before. A package that comes back without it is none: most are refused when the undo is planned. */
   readonly gone?: ReadonlySet<RawPath>
+  /** Of the transactions that are taken back. */
+  readonly oldest?: LoggedEntry | undefined
 }
 
 async function proofOf(
   parts: Workplace,
   systems: readonly SystemTransitions[],
-  { undone, asBefore = new Set(), staying = new Set(), gone = new Set() }: Judged,
+  { undone, asBefore = new Set(), staying = new Set(), gone = new Set(), oldest }: Judged,
 ): Promise<PackageProof> {
   const validations: Validation[] = []
   const stays = new Set<RawPath>()
   const was = new Set<RawPath>()
-  for (const { system, transitions, before } of systems) {
+  for (const { system, transitions, before, unfinished } of systems) {
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
       before,
+      unfinished,
+      since: oldest && entryName(oldest),
       isExpected({ path: listed, configuration, missing }) {
         if (configuration) return true
         const path = placeOf(listed, (each) => undone.has(each) || staying.has(each))

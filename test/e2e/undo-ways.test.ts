@@ -390,12 +390,17 @@ test('an undo that would leave a package without one of its files, or with one o
     }
 })
 
-test('another package that is half configured is in the way of no undo, and told as it was before', async () => {
+test('a package that is half configured, or becomes so again, is in the way of no undo, and told as it was before', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
   await archive.publish(
     { name: 'good', version: '1', files: { '/usr/bin/good': '1\n' } },
-    { name: 'brk', version: '1', files: { '/usr/bin/brk': '1\n' }, scripts: { postinst: 'exit 1' } },
+    {
+      name: 'brk',
+      version: '1',
+      files: { '/usr/bin/brk': '1\n' },
+      scripts: { postinst: 'test -e /etc/brk.ready' },
+    },
   )
   await chroot.vml(['tx', 'enable'])
   await apt(chroot, ['install', 'good'])
@@ -406,4 +411,23 @@ test('another package that is half configured is in the way of no undo, and told
   assert.match(undo.stdout, /; dpkg --audit ok, but for what was so before: brk; apt-get check ok\n/)
   assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
   assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
+
+  // The next run configures it by the way: what comes back is the half configured package, as it was.
+  await chroot.sh('touch /etc/brk.ready')
+  await apt(chroot, ['install', 'good'])
+  const number = (await transactionsOf(chroot))[0]?.number ?? 0
+  const again = async (...words: readonly string[]) => {
+    const { status, stdout, stderr } = await chroot.vml(['tx', ...words], failed)
+    assert.equal(status, 0, stderr)
+    return [stdout, (await chroot.sh("dpkg-query -W -f '${db:Status-Status}' brk", failed)).stdout]
+  }
+  const [undone, state] = await again('undo', String(number))
+  assert.match(undone ?? '', new RegExp(`dpkg --audit ok, but for what was so before #${number}: brk; apt`))
+  assert.equal(state, 'half-configured')
+  assert.equal((await again('redo', String(number)))[1], 'installed')
+  assert.equal((await again('undo', '--to-before', String(number)))[1], 'half-configured')
+  assert.equal((await again('undo', '2'))[1], '')
+  const [redone, half] = await again('redo', '2')
+  assert.match(redone ?? '', /dpkg --audit ok, but for what was so before #\d+: brk; apt/)
+  assert.equal(half, 'half-configured')
 })
