@@ -34,14 +34,18 @@ export async function proveDpkg(
 ): Promise<DpkgProof> {
   const audit = await auditDpkg(shell, signal)
   const consistency = await checkStatus(shell, { signal })
+  return { audit, consistency, differences: await verifyDpkg(shell, { packages, signal }) }
+}
+
+/** Changes nothing. */
+export async function verifyDpkg(
+  shell: Shell,
+  { packages, signal }: { readonly packages: readonly string[]; readonly signal?: AbortSignal | undefined },
+): Promise<readonly VerifiedPath[]> {
   const differences: VerifiedPath[] = []
   for (const some of batches(packages))
     differences.push(...parseVerified(await ask(shell, ['--verify', '--', ...some], signal)))
-  return {
-    audit,
-    consistency,
-    differences,
-  }
+  return differences
 }
 
 /** Changes nothing. */

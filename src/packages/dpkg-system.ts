@@ -16,9 +16,19 @@ import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
 import { checkStatus, type Consistency, unfinishedPackages } from './dpkg-oracle.ts'
-import { auditDpkg, newlyBroken, plannedAmong, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
+import {
+  auditDpkg,
+  newlyBroken,
+  plannedAmong,
+  problemsOf,
+  proveDpkg,
+  unexpected,
+  type VerifiedPath,
+  verifyDpkg,
+} from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import {
+  type DifferingFile,
   type PackageHost,
   type PackageProof,
   type PackageState,
@@ -85,6 +95,10 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   planUndo: async (host, now, undo) =>
     await planDpkgUndo(host, now, undo, async (target) => await checkTarget(host, target)),
   prove: async (host, proof) => await prove(host, proof),
+  async verify({ shell, signal }, installed) {
+    const packages = installed.map(({ name, architecture }) => `${name}:${architecture}`)
+    return (await verifyDpkg(shell, { packages, signal })).map(asDiffering)
+  },
   lock: async (request) => await takeDpkgLocks(request),
 }
 
@@ -237,6 +251,10 @@ async function checkTarget({ shell, state, signal }: PackageHost, target: DpkgSt
   }
 }
 
+function asDiffering({ path, configuration, difference }: VerifiedPath): DifferingFile {
+  return { path, configuration, missing: difference === 'missing' }
+}
+
 async function prove(
   { shell, signal }: PackageHost,
   { transitions, before, unfinished = [], since, isExpected }: Parameters<PackageSystem['prove']>[1],
@@ -245,13 +263,7 @@ async function prove(
     .filter(({ to }) => to !== undefined)
     .map(({ name, architecture }) => `${name}:${architecture}`)
   const proof = await proveDpkg(shell, { packages: there, signal })
-  const wrong = unexpected(
-    proof,
-    ({ path, configuration, difference }) =>
-      isExpected({ path, configuration, missing: difference === 'missing' }),
-    before,
-    unfinished,
-  )
+  const wrong = unexpected(proof, (difference) => isExpected(asDiffering(difference)), before, unfinished)
   if (wrong) {
     const sentence =
       wrong.sentences[0] ??
@@ -308,7 +320,7 @@ function passed(name: string, all: readonly Known[]): Validation {
     const some = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
     return `what was ${when}: ${some}${known.length > knownMax ? ' and others' : ''}`
   })
-  return { name, outcome: 'passed', message: `but for ${words.join('; ')}` }
+  return { name, outcome: 'passed', message: `but for ${words.join(', and ')}` }
 }
 
 const knownMax = 10

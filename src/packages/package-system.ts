@@ -97,7 +97,12 @@ export interface DifferingFile {
 export interface PackageProof {
   readonly validations: readonly Validation[]
   /** Why it does not stand: nobody expected this. */
-  readonly failure?: { readonly sentence: string; readonly details: Readonly<Record<string, unknown>> }
+  readonly failure?: {
+    readonly sentence: string
+    readonly details: Readonly<Record<string, unknown>>
+    /** What else can be done. */
+    readonly hint?: string
+  }
 }
 
 /**
@@ -161,6 +166,8 @@ export interface PackageSystem<State extends PackageState = PackageState> {
       readonly isExpected: (file: DifferingFile) => boolean
     },
   ): Promise<PackageProof>
+  /** Files of installed packages that are not as these have them: by content, or missing. */
+  verify(host: PackageHost, packages: readonly InstalledPackage[]): Promise<readonly DifferingFile[]>
   /** Keeps it out while its files are changed past it. `store.locked` when the wait was in vain. */
   lock(request: PackageLockRequest): Promise<AsyncDisposable>
 }

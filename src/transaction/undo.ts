@@ -12,7 +12,13 @@ import { requireMounted } from './away-mounts.ts'
 import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
-import { ownersOf, readPackagesNow, type SystemTransitions } from './packages-now.ts'
+import {
+  ownersOf,
+  type PackagesNow,
+  readPackagesNow,
+  systemOf,
+  type SystemTransitions,
+} from './packages-now.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findStrandedData, type StrandedData } from './stranded-data.ts'
 import type { TransactionContents } from './transaction-contents.ts'
@@ -26,6 +32,7 @@ import {
   type UndoPaths,
 } from './undo-plan.ts'
 import { planAlternatives } from './undo-alternatives.ts'
+import { type Misplaced, planDiversions } from './undo-diversions.ts'
 import { type PackageUndo, planPackages } from './undo-packages.ts'
 import { openUndoView } from './undo-view.ts'
 import { pathIn, type Workplace } from './workplace.ts'
@@ -219,10 +226,16 @@ async function planOnce(
       ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
-  const blocks = blocksOfConflicts(parts, newestFirst, merged.conflicts)
-  if (blocks.length > 0) return { blocks }
-  requireParents(merged, view.now)
-  const planned = await planPackages(parts, { transactions, paths: merged, packages, staying })
+  const conflicting = blocksOfConflicts(parts, newestFirst, merged.conflicts)
+  if (conflicting.length > 0) return { blocks: conflicting }
+  const { paths: placed, misplaced } = await planDiversions(view, contents, {
+    ...{ transactions, paths: merged, going },
+    ownersOf: (path) => ownersOf(packages, path),
+  })
+  if (misplaced.length > 0)
+    return { blocks: misplaced.map((each) => misplacedBlock(parts, newestFirst, going, each)) }
+  requireParents(placed, view.now)
+  const planned = await planPackages(parts, { transactions, paths: placed, packages, staying })
   const { changedSince, broken, sentences } = planned
   const stuck = [
     ...changedSince.map((name) => changedBlock(parts, newestFirst, name)),
@@ -243,12 +256,56 @@ async function planOnce(
   return {
     plan: {
       ...finish(request, {
-        ...{ transactions, planned: { ...planned, paths }, beside, staying, due, stranded },
+        ...{ transactions, beside, staying, due, stranded },
+        planned: { ...planned, paths, systems: withTouched(parts, newestFirst, { ...planned, packages }) },
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
     },
   }
+}
+
+/** With the packages that stay, and of which files are written or go, so that these are compared with them. */
+function withTouched(
+  { place, listed }: UndoParts,
+  chosen: readonly ListedTransaction[],
+  { systems, paths, packages }: Pick<PackageUndo, 'systems' | 'paths'> & { readonly packages: PackagesNow },
+): readonly SystemTransitions[] {
+  const since = inForceSince(
+    listed,
+    listed.findIndex((each) => chosen.includes(each)),
+  )
+  const changedBy = new Map(
+    since.changes
+      .filter((each) => !chosen.includes(each))
+      .flatMap(({ entry, document }) =>
+        document.packages
+          .filter(({ from, to }) => from !== to)
+          .map(({ name }) => [name, entryName(entry)] as const),
+      ),
+  )
+  const files = paths.paths.filter(
+    ({ path, now, wanted }) =>
+      (wanted ?? now)?.type !== 'dir' && !isWithin(path, configuration) && ruleOf(path) === undefined,
+  )
+  return packages.flatMap((state): readonly SystemTransitions[] => {
+    const planned = systems.find(({ system }) => system.manager === state.manager)
+    if (planned === undefined) return []
+    const { databases } = systemOf(place, state)
+    const names = new Set(
+      files.flatMap(({ path }) => {
+        const isOwn = databases.some((each) => isWithin(path, each))
+        if (!isOwn) return state.ownersOf(path)
+        // Of a list of paths that comes back, each is the package's own again.
+        return state.manager === 'dpkg' ? (state.packageOf(path) ?? []) : []
+      }),
+    )
+    const isChanged = new Set(planned.transitions.map(({ name }) => name))
+    const touched = state.packages
+      .filter(({ name }) => names.has(name) && !isChanged.has(name))
+      .map((each) => ({ package: each, changedBy: changedBy.get(each.name) }))
+    return [{ ...planned, touched }]
+  })
 }
 
 function broughtBackWith(
@@ -426,6 +483,22 @@ function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
   return { sentence, by, keep: [name] }
+}
+
+function misplacedBlock(
+  { listed }: UndoParts,
+  chosen: readonly ListedTransaction[],
+  going: ReadonlySet<string>,
+  { owner, from, to, diverter }: Misplaced,
+): Block {
+  const by = laterWith(listed, chosen, owner, { gone: true })
+  const when = by ? `by ${entryName(by.entry)} (${by.entry.title})` : 'since'
+  return {
+    sentence: `${owner} was changed again ${when}: what lies at "${printable(from)}" would belong at "${printable(to)}" then, where something else would be`,
+    by,
+    // With its diverter the diversion stays.
+    keep: diverter !== undefined && going.has(diverter) ? [diverter] : [],
+  }
 }
 
 function blockOf(
