@@ -186,14 +186,10 @@ export function doneText(plan: UndoPlan, { number, document }: StoredTransaction
     : `${done} as #${number}: ${proofText(document.validations)}`
 }
 
-/** What the undo of it, `command`, would be for; or that there is none. */
+/** What the undo of it, `command`, would be for. */
 export function backText(plan: UndoPlan, command: string): string {
-  const { kind, halfDone } = plan
-  const back = kind === 'undo' ? 'brought' : 'taken'
-  if (halfDone.length > 0)
-    return `It cannot be ${back} back: dpkg had left ${halfDone.map(shown).join(', ')} half done`
   if (isBesideAlone(plan)) return `To have these away: ${command}`
-  return `To ${kind === 'undo' ? 'bring' : 'take'} it back: ${command}`
+  return `To ${plan.kind === 'undo' ? 'bring' : 'take'} it back: ${command}`
 }
 
 /** What was found after an undo, in a line. */

@@ -128,6 +128,36 @@ test('what dpkg verified is read, and judged by what was expected', () => {
   )
 })
 
+test('what the plan itself leaves half done is as it was to be; another state, package or fault of it is not', () => {
+  const kinds = {
+    unpacked: 'The following packages have been unpacked but not yet configured.\nThey must be configured:',
+    'half-configured': 'The following packages are only half configured, probably due to problems',
+    'half-installed': 'The following packages are only half installed, due to problems during',
+    'triggers-awaited': 'The following packages are awaiting processing of triggers that they',
+    'triggers-pending': 'The following packages have been triggered, but the trigger processing',
+    'reinst-required': 'The following packages are in a mess due to serious problems during',
+    list: 'The following packages are missing the list control file in the',
+  }
+  const judged = (kind: keyof typeof kinds, state: string, name = 'lib:amd64') =>
+    unexpected(
+      {
+        audit: [...kinds[kind].split('\n'), ` ${name}   a package`],
+        consistency: { consistent: true },
+        differences: [],
+      },
+      () => true,
+      undefined,
+      [{ name: 'lib', state }],
+    )?.sentences
+  for (const kind of Object.keys(kinds) as (keyof typeof kinds)[]) {
+    assert.equal(judged(kind, kind)?.length, kind === 'list' ? 1 : undefined, kind)
+    assert.equal(judged(kind, 'reinst-required')?.length, kind === 'list' ? 1 : undefined, kind)
+    assert.equal(judged(kind, 'installed')?.length, 1, kind)
+    assert.equal(judged(kind, kind, 'other')?.length, 1, kind)
+  }
+  assert.equal(judged('half-configured', 'unpacked')?.length, 1)
+})
+
 test('what dpkg and apt said of packages before, too, is not made worse; anything new is', () => {
   const half = [
     'The following packages are only half configured, probably due to problems',

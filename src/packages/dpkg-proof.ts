@@ -5,7 +5,7 @@ import { parseRawPath, type RawPath } from '../model/raw-path.ts'
 import { commandBytesMax } from '../wire/quote.ts'
 import type { Shell } from '../wire/shell.ts'
 import { type BrokenDependency, describeBroken } from './broken-dependency.ts'
-import { checkStatus, type Consistency } from './dpkg-oracle.ts'
+import { checkStatus, type Consistency, type UnfinishedPackage } from './dpkg-oracle.ts'
 import { lines } from './package-records.ts'
 import type { PackageCondition } from './package-system.ts'
 
@@ -34,14 +34,18 @@ export async function proveDpkg(
 ): Promise<DpkgProof> {
   const audit = await auditDpkg(shell, signal)
   const consistency = await checkStatus(shell, { signal })
+  return { audit, consistency, differences: await verifyDpkg(shell, { packages, signal }) }
+}
+
+/** Changes nothing. */
+export async function verifyDpkg(
+  shell: Shell,
+  { packages, signal }: { readonly packages: readonly string[]; readonly signal?: AbortSignal | undefined },
+): Promise<readonly VerifiedPath[]> {
   const differences: VerifiedPath[] = []
   for (const some of batches(packages))
     differences.push(...parseVerified(await ask(shell, ['--verify', '--', ...some], signal)))
-  return {
-    audit,
-    consistency,
-    differences,
-  }
+  return differences
 }
 
 /** Changes nothing. */
@@ -78,6 +82,30 @@ export function problemsOf(
   return found
 }
 
+/** By the states of `unfinishedPackages`: how dpkg words each. What it says of its lists and checksums is of no state. */
+const stateSentences: readonly (readonly [state: string, sentence: RegExp])[] = [
+  ['unpacked', /^The following packages have been unpacked but not yet configured/m],
+  ['half-configured', /^The following packages are only half configured/m],
+  ['half-installed', /^The following packages are only half installed/m],
+  ['triggers-awaited', /^The following packages are awaiting processing of triggers/m],
+  ['triggers-pending', /^The following packages have been triggered/m],
+  ['reinst-required', /^The following packages are in a mess due to serious problems/m],
+]
+
+/** Which of the problems are states that the plan has brought back, by their keys. One that has to be installed again is told with its state, too. */
+export function plannedAmong(
+  problems: ReturnType<typeof problemsOf>,
+  unfinished: readonly UnfinishedPackage[],
+): ReadonlySet<string> {
+  const states = new Map(unfinished.map(({ name, state }) => [name, state]))
+  const isPlanned = (key: string, name: string): boolean => {
+    const state = states.get(name.split(':')[0] ?? name)
+    const [told] = stateSentences.find(([, sentence]) => sentence.test(key)) ?? []
+    return state !== undefined && told !== undefined && (told === state || state === 'reinst-required')
+  }
+  return new Set([...problems].flatMap(([key, { name }]) => (isPlanned(key, name) ? [key] : [])))
+}
+
 /** dpkg's query.c, audit(): said before the first problem while somebody has the lock, and that is we. */
 function isPreface(line: string): boolean {
   return (
@@ -88,15 +116,19 @@ function isPreface(line: string): boolean {
 
 /**
  * What the proof says and nobody expected, as sentences and paths; undefined: it holds. `expected` are paths that may differ from the package's; what was said
- * `before`, too, is not made worse.
+ * `before`, too, is not made worse, and what the plan itself leaves `unfinished` is as it was to be.
  */
 export function unexpected(
   { audit, consistency, differences }: DpkgProof,
   expected: (difference: VerifiedPath) => boolean,
   before: PackageCondition = { audit: [], consistency: { consistent: true } },
+  unfinished: readonly UnfinishedPackage[] = [],
 ): { readonly sentences: readonly string[]; readonly differences: readonly VerifiedPath[] } | undefined {
-  const known = problemsOf(before.audit)
-  const news = [...problemsOf(audit)].flatMap(([key, { sentence }]) => (known.has(key) ? [] : [sentence]))
+  const [known, problems] = [problemsOf(before.audit), problemsOf(audit)]
+  const planned = plannedAmong(problems, unfinished)
+  const news = [...problems].flatMap(([key, { sentence }]) =>
+    known.has(key) || planned.has(key) ? [] : [sentence],
+  )
   const sentences = [...news, ...inconsistencies(consistency, before.consistency)]
   const found = differences.filter((difference) => !expected(difference))
   return sentences.length + found.length === 0 ? undefined : { sentences, differences: found }

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { rawFromString } from '../base/raw-text.ts'
 import { parseRawPath, rootPath } from '../model/raw-path.ts'
 import { openLocalShell } from '../wire/local-shell.ts'
-import { dpkgSystem, planDpkgUndo } from './dpkg-system.ts'
+import { dpkgSystem } from './dpkg-system.ts'
 
 const pathOf = (text: string) => parseRawPath(rawFromString(text)) ?? rootPath
 const status = (version: string) =>
@@ -34,26 +34,4 @@ test('what dpkg said before a change is known to who records it after a crash', 
     dpkgSystem.transitions(kept, now).map(({ name, fate, from, to }) => [name, fate, from, to]),
     [['tool', 'upgraded', '1', '2']],
   )
-})
-
-test('what dpkg had left half done is not brought back, but what it has half done now may go', async (context) => {
-  const folder = mkdtempSync(join(tmpdir(), 'vml-dpkg-system-'))
-  context.after(() => rmSync(folder, { recursive: true }))
-  const file = join(folder, 'var/lib/dpkg/status')
-  mkdirSync(join(dirname(file), 'info'), { recursive: true })
-  const shell = openLocalShell()
-  const half = status('2').replace('ok installed', 'ok half-configured')
-  const sentencesOf = async (now: string, target: string) => {
-    writeFileSync(file, now, 'latin1')
-    const state = await dpkgSystem.read({ shell, root: pathOf(folder), state: pathOf(folder) })
-    assert.ok(state)
-    const planned = (path: string) =>
-      Promise.resolve(path === '/var/lib/dpkg/status' ? Buffer.from(target, 'latin1') : undefined)
-    const undo = { records: [], staying: new Set<string>(), planned }
-    return (await planDpkgUndo({ shell }, state, undo, () => Promise.resolve({ consistent: true }))).sentences
-  }
-  assert.deepEqual(await sentencesOf(status('1'), half), [
-    'tool was half-configured then, and what dpkg had left half done is not brought back',
-  ])
-  assert.deepEqual(await sentencesOf(half, status('1')), [])
 })

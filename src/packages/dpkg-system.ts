@@ -16,9 +16,19 @@ import { describeBroken } from './broken-dependency.ts'
 import { type DpkgFiles, readDpkgFiles } from './dpkg-files.ts'
 import { takeDpkgLocks } from './dpkg-locks.ts'
 import { checkStatus, type Consistency, unfinishedPackages } from './dpkg-oracle.ts'
-import { auditDpkg, newlyBroken, problemsOf, proveDpkg, unexpected } from './dpkg-proof.ts'
+import {
+  auditDpkg,
+  newlyBroken,
+  plannedAmong,
+  problemsOf,
+  proveDpkg,
+  unexpected,
+  type VerifiedPath,
+  verifyDpkg,
+} from './dpkg-proof.ts'
 import { type DpkgState, packageRecords } from './dpkg-records.ts'
 import {
+  type DifferingFile,
   type PackageHost,
   type PackageProof,
   type PackageState,
@@ -85,6 +95,10 @@ export const dpkgSystem: PackageSystem<DpkgPackages> = {
   planUndo: async (host, now, undo) =>
     await planDpkgUndo(host, now, undo, async (target) => await checkTarget(host, target)),
   prove: async (host, proof) => await prove(host, proof),
+  async verify({ shell, signal }, installed) {
+    const packages = installed.map(({ name, architecture }) => `${name}:${architecture}`)
+    return (await verifyDpkg(shell, { packages, signal })).map(asDiffering)
+  },
   lock: async (request) => await takeDpkgLocks(request),
 }
 
@@ -174,12 +188,11 @@ export async function planDpkgUndo(
   }
   const transitions = dpkgTransitions(now.state, target)
   const audit = transitions.length === 0 ? [] : await auditDpkg(host.shell, host.signal)
-  const halfDone = transitions.length === 0 ? [] : newlyUnfinished(now.state, target)
   const judged = {
     ...plan,
     transitions,
-    sentences: halfDone,
     before: { audit, consistency: { consistent: true } as const },
+    unfinished: unfinishedPackages(target.status),
     listed: async () => await listedThen(now, transitions, undo),
   }
   const consistency = await check(target)
@@ -190,18 +203,8 @@ export async function planDpkgUndo(
     ...judged,
     before: { audit, consistency: before },
     broken,
-    sentences: [...halfDone, ...(broken.length === 0 && before.consistent ? consistency.sentences : [])],
+    sentences: broken.length === 0 && before.consistent ? consistency.sentences : [],
   }
-}
-
-/** What dpkg had left half done then, and is not so now: brought back, no proof would let it pass. */
-function newlyUnfinished(now: DpkgState, target: DpkgState): readonly string[] {
-  const namesOf = ({ status }: DpkgState) =>
-    unfinishedPackages(status).map(({ name, state }) => `${name} was ${state} then`)
-  const known = new Set(namesOf(now))
-  return namesOf(target)
-    .filter((sentence) => !known.has(sentence))
-    .map((sentence) => `${sentence}, and what dpkg had left half done is not brought back`)
 }
 
 /** A list that stays as it is is that of now. */
@@ -248,20 +251,19 @@ async function checkTarget({ shell, state, signal }: PackageHost, target: DpkgSt
   }
 }
 
+function asDiffering({ path, configuration, difference }: VerifiedPath): DifferingFile {
+  return { path, configuration, missing: difference === 'missing' }
+}
+
 async function prove(
   { shell, signal }: PackageHost,
-  { transitions, before, isExpected }: Parameters<PackageSystem['prove']>[1],
+  { transitions, before, unfinished = [], since, isExpected }: Parameters<PackageSystem['prove']>[1],
 ): Promise<PackageProof> {
   const there = transitions
     .filter(({ to }) => to !== undefined)
     .map(({ name, architecture }) => `${name}:${architecture}`)
   const proof = await proveDpkg(shell, { packages: there, signal })
-  const wrong = unexpected(
-    proof,
-    ({ path, configuration, difference }) =>
-      isExpected({ path, configuration, missing: difference === 'missing' }),
-    before,
-  )
+  const wrong = unexpected(proof, (difference) => isExpected(asDiffering(difference)), before, unfinished)
   if (wrong) {
     const sentence =
       wrong.sentences[0] ??
@@ -274,22 +276,51 @@ async function prove(
   const { audit, consistency } = proof
   return {
     validations: [
-      passed(
-        'dpkg --audit',
-        [...problemsOf(audit).values()].map(({ name, sentence }) => name || sentence),
-      ),
-      passed('apt-get check', consistency.consistent ? [] : consistency.broken.map(describeBroken)),
+      passed('dpkg --audit', knownProblems(audit, { before, unfinished, since })),
+      passed('apt-get check', [
+        { when: 'so before', known: consistency.consistent ? [] : consistency.broken.map(describeBroken) },
+      ]),
       ...verifiedOf('dpkg --verify', there.length, proof.differences),
     ],
   }
 }
 
-/** `known`: what it said before, too. */
-function passed(name: string, known: readonly string[]): Validation {
-  if (known.length === 0) return { name, outcome: 'passed' }
-  const words = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
-  const more = known.length > knownMax ? ' and others' : ''
-  return { name, outcome: 'passed', message: `but for what was so before: ${words}${more}` }
+/** What was so before the undo, and what is so again, since it was before the transactions. */
+function knownProblems(
+  audit: readonly string[],
+  {
+    before,
+    unfinished = [],
+    since,
+  }: Omit<Parameters<PackageSystem['prove']>[1], 'transitions' | 'isExpected'>,
+): readonly Known[] {
+  const problems = problemsOf(audit)
+  const known = problemsOf(before?.audit ?? [])
+  const planned = plannedAmong(problems, unfinished)
+  const named = (isOne: (key: string) => boolean) =>
+    [...problems].flatMap(([key, { name, sentence }]) => (isOne(key) ? [name || sentence] : []))
+  return [
+    { when: 'so before', known: named((key) => known.has(key)) },
+    {
+      when: since === undefined ? 'so before' : `so before ${since}`,
+      known: named((key) => !known.has(key) && planned.has(key)),
+    },
+  ]
+}
+
+interface Known {
+  readonly when: string
+  readonly known: readonly string[]
+}
+
+function passed(name: string, all: readonly Known[]): Validation {
+  const told = all.filter(({ known }) => known.length > 0)
+  if (told.length === 0) return { name, outcome: 'passed' }
+  const words = told.map(({ when, known }) => {
+    const some = [...new Set(known)].slice(0, knownMax).map(printableText).join(', ')
+    return `what was ${when}: ${some}${known.length > knownMax ? ' and others' : ''}`
+  })
+  return { name, outcome: 'passed', message: `but for ${words.join(', and ')}` }
 }
 
 const knownMax = 10

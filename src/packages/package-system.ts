@@ -7,7 +7,7 @@ import type { PackageTransition, Validation } from '../model/transaction-record.
 import type { LockHolder } from '../wire/record-lock.ts'
 import type { Shell } from '../wire/shell.ts'
 import type { BrokenDependency } from './broken-dependency.ts'
-import type { Consistency } from './dpkg-oracle.ts'
+import type { Consistency, UnfinishedPackage } from './dpkg-oracle.ts'
 
 /** Where its programs are asked, and its files lie. */
 export interface PackageHost {
@@ -75,6 +75,8 @@ export interface PlannedPackages {
   listed(): Promise<ReadonlyMap<RawPath, string>>
   /** What was said of all packages when it was planned, where a proof afterwards is to tell it from what the undo has made. */
   readonly before?: PackageCondition
+  /** What it leaves half done, since that was so before the transactions, or is so now. */
+  readonly unfinished?: readonly UnfinishedPackage[]
 }
 
 /** What dpkg and apt say of all packages. */
@@ -95,7 +97,12 @@ export interface DifferingFile {
 export interface PackageProof {
   readonly validations: readonly Validation[]
   /** Why it does not stand: nobody expected this. */
-  readonly failure?: { readonly sentence: string; readonly details: Readonly<Record<string, unknown>> }
+  readonly failure?: {
+    readonly sentence: string
+    readonly details: Readonly<Record<string, unknown>>
+    /** What else can be done. */
+    readonly hint?: string
+  }
 }
 
 /**
@@ -153,9 +160,14 @@ export interface PackageSystem<State extends PackageState = PackageState> {
     proof: {
       readonly transitions: readonly PackageTransition[]
       readonly before?: PackageCondition | undefined
+      readonly unfinished?: readonly UnfinishedPackage[] | undefined
+      /** The oldest transaction that was taken back, as it is told: `#10`. */
+      readonly since?: string | undefined
       readonly isExpected: (file: DifferingFile) => boolean
     },
   ): Promise<PackageProof>
+  /** Files of installed packages that are not as these have them: by content, or missing. */
+  verify(host: PackageHost, packages: readonly InstalledPackage[]): Promise<readonly DifferingFile[]>
   /** Keeps it out while its files are changed past it. `store.locked` when the wait was in vain. */
   lock(request: PackageLockRequest): Promise<AsyncDisposable>
 }

@@ -4,11 +4,17 @@ import { VmlError } from '../base/failure.ts'
 import { printable, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { parseRawPath, rootPath, type RawPath } from '../model/raw-path.ts'
 import { underRoot } from './dpkg-database.ts'
-import { type PackageHost, type PackageProof, type PackageSystem, verifiedOf } from './package-system.ts'
+import {
+  type DifferingFile,
+  type PackageHost,
+  type PackageProof,
+  type PackageSystem,
+  verifiedOf,
+} from './package-system.ts'
 import { copyRpmDatabase, readRpmDatabaseChange } from './rpm-database.ts'
 import { rpmDatabaseFolder } from './rpm-headers.ts'
 import { takeRpmLock } from './rpm-lock.ts'
-import { verifyRpmFiles } from './rpm-proof.ts'
+import { type RpmVerifiedFile, verifyRpmFiles } from './rpm-proof.ts'
 import { encodeRpmChange, rpmTransitions } from './rpm-records.ts'
 import {
   below,
@@ -107,6 +113,14 @@ const withoutMemory: Omit<PackageSystem<RpmPackages>, 'read' | 'preview'> = {
     return await planUndoOfRpm(host, { now, folder }, undo)
   },
   prove: async (host, proof) => await prove(host, proof),
+  async verify({ shell, signal }, installed) {
+    const packages = installed.flatMap(({ name, version, architecture }) =>
+      architecture === '(none)' ? [] : [`${name}-${version}.${architecture}`],
+    )
+    return (await verifyRpmFiles(shell, { packages, signal }))
+      .filter(({ differs }) => contentDifferences.some((each) => differs.includes(each)))
+      .map(asDiffering)
+  },
   async lock(request) {
     const folder = rpmFolderOf(rootPath)
     if (folder === undefined)
@@ -134,6 +148,12 @@ function isFilled(folder: RawPath): boolean {
   }
 }
 
+const contentDifferences = ['missing', 'digest', 'link'] as const
+
+function asDiffering({ path, isConfiguration, differs }: RpmVerifiedFile): DifferingFile {
+  return { path, configuration: isConfiguration, missing: differs.includes('missing') }
+}
+
 async function prove(
   { shell, signal }: PackageHost,
   { transitions, isExpected }: Parameters<PackageSystem['prove']>[1],
@@ -144,11 +164,7 @@ async function prove(
   )
   const found = (await verifyRpmFiles(shell, { packages: there, signal }))
     .filter(({ differs }) => differs.length > 0)
-    .map((file) => ({
-      ...file,
-      configuration: file.isConfiguration,
-      missing: file.differs.includes('missing'),
-    }))
+    .map((file) => ({ ...file, ...asDiffering(file) }))
   const wrong = found.find((file) => !isExpected(file))
   if (wrong)
     return {

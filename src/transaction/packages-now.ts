@@ -1,7 +1,8 @@
 // What the package systems of the machine say, before and after a change of the root: most machines have one, some have two.
-import type { PackageSet } from '../model/packages.ts'
+import type { InstalledPackage, PackageSet } from '../model/packages.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { PackageTransition } from '../model/transaction-record.ts'
+import type { UnfinishedPackage } from '../packages/dpkg-oracle.ts'
 import type {
   PackageCondition,
   PackageHost,
@@ -67,6 +68,16 @@ export interface SystemTransitions {
   readonly transitions: readonly PackageTransition[]
   /** What the system said of all packages before. */
   readonly before?: PackageCondition | undefined
+  /** What the plan leaves half done. */
+  readonly unfinished?: readonly UnfinishedPackage[] | undefined
+  readonly touched?: readonly TouchedPackage[]
+}
+
+/** One that stays as it is, while files of it are written or go. */
+export interface TouchedPackage {
+  readonly package: InstalledPackage
+  /** The newest transaction that brought it to another version since, as it is told: `#12`. */
+  readonly changedBy: string | undefined
 }
 
 export function changedSystems(place: Systems, before: PackagesNow, after: PackagesNow): SystemTransitions[] {

@@ -4,15 +4,18 @@ import { asRaw } from '../base/raw-text.ts'
 import { VmlError } from '../base/failure.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import type { PackageProof, PackageSystem } from '../packages/package-system.ts'
-import type { PackagesNow } from './packages-now.ts'
+import type { PackagesNow, TouchedPackage } from './packages-now.ts'
 import { provePackages, provePackagesAfterCrash } from './prove-packages.ts'
 import type { UndoPlan } from './undo.ts'
 import type { Workplace } from './workplace.ts'
 
 const path = (text: string): RawPath => parseRawPath(asRaw(text)) ?? rootPath
 
+/** A package that stays, with what differs from it. */
+type Touched = TouchedPackage & { readonly differing: readonly string[] }
+
 /** A machine of which one package was brought to another version. */
-function machine(prove: PackageSystem['prove']) {
+function machine(prove: PackageSystem['prove'], touched?: Touched) {
   const warnings: string[] = []
   const state = { manager: 'dpkg' }
   const system = {
@@ -22,6 +25,10 @@ function machine(prove: PackageSystem['prove']) {
       { name: 'joe', architecture: 'all', fate: 'downgraded' as const, from: '4.6', to: '4.5' },
     ],
     prove,
+    verify: () =>
+      Promise.resolve(
+        touched?.differing.map((each) => ({ path: path(each), configuration: false, missing: false })) ?? [],
+      ),
   }
   const place = {
     packageSystems: [system],
@@ -33,7 +40,13 @@ function machine(prove: PackageSystem['prove']) {
       await provePackages(place as unknown as Workplace, {
         ...plan,
         kind,
-        systems: [{ system: system as unknown as PackageSystem, transitions: system.transitions() }],
+        systems: [
+          {
+            system: system as unknown as PackageSystem,
+            transitions: system.transitions(),
+            touched: touched === undefined ? [] : [touched],
+          },
+        ],
       }),
     prove: async () =>
       await provePackagesAfterCrash(place as unknown as Workplace, {
@@ -93,6 +106,27 @@ test("a package's file that comes back exactly as it was before is not its packa
         message: `The ${kind} does not stand the proof: joe is broken`,
         hint: `Everything was put back as it was before the ${kind}`,
       })
+})
+
+test('what comes back whole is of the version to which a package that stays was brought since, or fails; else it may differ as before, and is told', async () => {
+  const undo = async (changedBy: string | undefined, how: 'restored' | 'merged', differing: string) => {
+    const { proveUndo } = machine(() => Promise.resolve({ validations: [] }), {
+      package: { name: 'joe', version: '2', architecture: 'all' },
+      ...{ changedBy, differing: [differing] },
+    })
+    return await proveUndo(planOf(how, ['old'], 'old'))
+  }
+  for (const file of ['/usr/bin/joe', '/bin/joe'])
+    await assert.rejects(
+      undo('#3', 'restored', file),
+      /does not stand the proof: "\/usr\/bin\/joe" is not its package's: joe was changed again by #3/,
+    )
+  assert.deepEqual(await undo('#3', 'merged', '/usr/bin/joe'), [])
+  assert.deepEqual(await undo('#3', 'restored', '/usr/bin/other'), [])
+  assert.deepEqual(
+    (await undo(undefined, 'restored', '/usr/bin/joe')).map(({ name, message }) => [name, message]),
+    [['files as before', 'not as its package has it: /usr/bin/joe']],
+  )
 })
 
 test('a file that its package lists by its old name, before /bin became a link, is the one that the undo has changed', async () => {

@@ -4,6 +4,7 @@ import { asRaw, printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { type PathChange, sameState } from '../model/transaction.ts'
 import type { Validation } from '../model/transaction-record.ts'
+import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import type { PackageProof } from '../packages/package-system.ts'
 import {
   changedSystems,
@@ -11,6 +12,7 @@ import {
   type PackagesNow,
   readPackagesNow,
   type SystemTransitions,
+  type TouchedPackage,
 } from './packages-now.ts'
 import type { UndoPlan } from './undo.ts'
 import type { Workplace } from './workplace.ts'
@@ -31,12 +33,17 @@ export async function provePackages(
     asBefore: putBackAsBefore({ paths, transactions }),
     staying: new Set(paths.conflicts.map(({ path }) => path)),
     gone: new Set(paths.conflicts.flatMap(({ path, was }) => (was === undefined ? [] : [path]))),
+    oldest: transactions.at(-1)?.entry,
+    restored: new Set(paths.paths.flatMap(({ path, how }) => (how === 'restored' ? [path] : []))),
   })
-  if (proof.failure)
-    throw new VmlError('proof', `The ${kind} does not stand the proof: ${proof.failure.sentence}`, {
-      details: proof.failure.details,
-      hint: `Everything was put back as it was before the ${kind}`,
+  if (proof.failure) {
+    const { sentence, details, hint } = proof.failure
+    const putBack = `Everything was put back as it was before the ${kind}`
+    throw new VmlError('proof', `The ${kind} does not stand the proof: ${sentence}`, {
+      details,
+      hint: hint === undefined ? putBack : `${putBack}. ${hint}`,
     })
+  }
   return [...proof.validations]
 }
 
@@ -92,21 +99,28 @@ interface Judged {
   readonly staying?: ReadonlySet<RawPath>
   /** Of these, what was there before. A package that comes back without it is none: most are refused when the undo is planned. */
   readonly gone?: ReadonlySet<RawPath>
+  /** Of the transactions that are taken back. */
+  readonly oldest?: LoggedEntry | undefined
+  /** What the undo brings back whole, or takes away. */
+  readonly restored?: ReadonlySet<RawPath>
 }
 
 async function proofOf(
   parts: Workplace,
   systems: readonly SystemTransitions[],
-  { undone, asBefore = new Set(), staying = new Set(), gone = new Set() }: Judged,
+  judged: Judged,
 ): Promise<PackageProof> {
+  const { undone, asBefore = new Set(), staying = new Set(), gone = new Set(), oldest } = judged
   const validations: Validation[] = []
   const stays = new Set<RawPath>()
   const was = new Set<RawPath>()
-  for (const { system, transitions, before } of systems) {
+  for (const { system, transitions, before, unfinished } of systems) {
     if (transitions.length === 0) continue
     const proof = await system.prove(packageHostOf(parts), {
       transitions,
       before,
+      unfinished,
+      since: oldest && entryName(oldest),
       isExpected({ path: listed, configuration, missing }) {
         if (configuration) return true
         const path = placeOf(listed, (each) => undone.has(each) || staying.has(each))
@@ -120,9 +134,49 @@ async function proofOf(
     if (proof.failure) return proof
     validations.push(...proof.validations)
   }
+  const touched = await proveTouched(parts, systems, judged)
+  if ('failure' in touched) return { validations: [], failure: touched.failure }
+  for (const path of touched.asBefore) was.add(path)
   return {
     validations: [...validations, ...toldOf(toldFiles.staying, stays), ...toldOf(toldFiles.asBefore, was)],
   }
+}
+
+/**
+ * A package that stays as it is must not get files of a version that it had before: where it was brought to another one since, what the undo brings back whole
+ * has to be of that one. Of any other package it may differ as it did before.
+ */
+async function proveTouched(
+  parts: Workplace,
+  systems: readonly SystemTransitions[],
+  { undone, asBefore = new Set(), restored = new Set(), oldest }: Judged,
+): Promise<Required<Pick<PackageProof, 'failure'>> | { readonly asBefore: readonly RawPath[] }> {
+  const told: RawPath[] = []
+  for (const { system, touched = [] } of systems) {
+    const differing = async (packages: readonly TouchedPackage[]) => {
+      if (packages.length === 0) return []
+      const files = await system.verify(
+        packageHostOf(parts),
+        packages.map((each) => each.package),
+      )
+      return files
+        .filter(({ configuration }) => !configuration)
+        .map(({ path }) => placeOf(path, (each) => undone.has(each)))
+    }
+    for (const each of touched.filter(({ changedBy }) => changedBy !== undefined)) {
+      const wrong = (await differing([each])).find((path) => restored.has(path))
+      if (wrong === undefined) continue
+      const { name } = each.package
+      const sentence = `"${printable(wrong)}" is not its package's: ${name} was changed again by ${each.changedBy}`
+      const way = oldest && `vml tx undo --to-before ${entryWord(oldest)} takes all that came later back, too`
+      return {
+        failure: { sentence, details: { path: printable(wrong) }, ...(way ? { hint: way } : {}) },
+      }
+    }
+    const others = touched.filter(({ changedBy }) => changedBy === undefined)
+    told.push(...(await differing(others)).filter((path) => asBefore.has(path)))
+  }
+  return { asBefore: told }
 }
 
 /** Where folders of the root are links into /usr, a package may list a file by its old name: `/bin/ls`. */

@@ -39,9 +39,9 @@ export async function planPackages(
   },
 ): Promise<PackageUndo> {
   const { place, logbook, contents } = parts
-  const { transactions, packages, staying } = undo
+  const { packages, staying } = undo
   const records = []
-  for (const { entry } of transactions)
+  for (const { entry } of undo.transactions)
     records.push(await readPackageRecords(logbook.repository, entry, { signal: place.signal }))
   const systems: SystemTransitions[] = []
   const found: { changedSince: string[]; broken: BrokenDependency[]; sentences: string[] } = {
@@ -63,7 +63,8 @@ export async function planPackages(
         return own.content && (await plannedBytes(contents, own.content))
       },
     })
-    systems.push({ system, transitions: plan.transitions, before: plan.before })
+    const { transitions, before, unfinished } = plan
+    systems.push({ system, transitions, before, unfinished })
     lists.push(async () => await withInstallers(state, plan))
     found.changedSince.push(...plan.changedSince)
     found.broken.push(...plan.broken)

@@ -13,7 +13,13 @@ import { type BesideFile, planBeside } from './beside-files.ts'
 import { entryName, entryNames, entryWord, type LoggedEntry, type OpenLogbook } from '../engine/entries.ts'
 import { type OwnFile, planFurtherNames } from './further-names.ts'
 import { diversionsPath, maybeOf, whoseDiversions } from './maybe-kept.ts'
-import { ownersOf, type PackagesNow, readPackagesNow, type SystemTransitions } from './packages-now.ts'
+import {
+  ownersOf,
+  type PackagesNow,
+  readPackagesNow,
+  systemOf,
+  type SystemTransitions,
+} from './packages-now.ts'
 import { findMixedData, type MixedData } from './mixed-data.ts'
 import { planStateTransfers, type StateTransfer } from './state-transfer-plan.ts'
 import { findForeignNumbers, type ForeignNumber } from './foreign-numbers.ts'
@@ -29,6 +35,7 @@ import {
   type UndoPaths,
 } from './undo-plan.ts'
 import { planAlternatives } from './undo-alternatives.ts'
+import { type Misplaced, planDiversions } from './undo-diversions.ts'
 import { type PackageUndo, planPackages } from './undo-packages.ts'
 import { openUndoView } from './undo-view.ts'
 import { pathIn, type Workplace } from './workplace.ts'
@@ -83,8 +90,6 @@ export interface UndoPlan {
   /** Those of them that stay since they were changed again. */
   readonly changedAgain: readonly string[]
   readonly regenerations: readonly RegenerationCommand[]
-  /** Packages that change and are in the middle of what a run has left: as they are they cannot be brought back. */
-  readonly halfDone: readonly string[]
   /** Units of which files change. */
   readonly units: readonly string[]
   /** Data of services that is brought to the form of another version. */
@@ -248,10 +253,16 @@ async function planOnce(
       ),
   })
   const merged = await planAlternatives(view, transactions, byPath)
-  const blocks = blocksOfConflicts(parts, newestFirst, { conflicts: merged.conflicts, packages })
-  if (blocks.length > 0) return { blocks }
-  requireParents(merged, view.now)
-  const planned = await planPackages(parts, { transactions, paths: merged, packages, staying })
+  const conflicting = blocksOfConflicts(parts, newestFirst, { conflicts: merged.conflicts, packages })
+  if (conflicting.length > 0) return { blocks: conflicting }
+  const { paths: placed, misplaced } = await planDiversions(view, contents, {
+    ...{ transactions, paths: merged, going },
+    ownersOf: (path) => ownersOf(packages, path),
+  })
+  if (misplaced.length > 0)
+    return { blocks: misplaced.map((each) => misplacedBlock(parts, newestFirst, going, each)) }
+  requireParents(placed, view.now)
+  const planned = await planPackages(parts, { transactions, paths: placed, packages, staying })
   const { changedSince, broken, sentences } = planned
   const stuck = [
     ...changedSince.map((name) => changedBlock(parts, newestFirst, name)),
@@ -277,7 +288,11 @@ async function planOnce(
       ...finish(request, {
         ...{
           transactions,
-          planned: { ...planned, paths: further.paths },
+          planned: {
+            ...planned,
+            paths: further.paths,
+            systems: withTouched(parts, newestFirst, { ...planned, packages }),
+          },
           beside,
           ownFiles: further.ownFiles,
           mixed: findMixedData(view, paths, transactions),
@@ -285,7 +300,6 @@ async function planOnce(
           due,
           stranded,
         },
-        unfinished: packages.flatMap((state) => state.unfinished),
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
@@ -293,6 +307,49 @@ async function planOnce(
       changedAgain: [...kept].flatMap(([name, why]) => (why === 'changed again' ? [name] : [])).toSorted(),
     },
   }
+}
+
+/** With the packages that stay, and of which files are written or go, so that these are compared with them. */
+function withTouched(
+  { place, listed }: UndoParts,
+  chosen: readonly ListedTransaction[],
+  { systems, paths, packages }: Pick<PackageUndo, 'systems' | 'paths'> & { readonly packages: PackagesNow },
+): readonly SystemTransitions[] {
+  const since = inForceSince(
+    listed,
+    listed.findIndex((each) => chosen.includes(each)),
+  )
+  const changedBy = new Map(
+    since.changes
+      .filter((each) => !chosen.includes(each))
+      .flatMap(({ entry, document }) =>
+        document.packages
+          .filter(({ from, to }) => from !== to)
+          .map(({ name }) => [name, entryName(entry)] as const),
+      ),
+  )
+  const files = paths.paths.filter(
+    ({ path, now, wanted }) =>
+      (wanted ?? now)?.type !== 'dir' && !isWithin(path, configuration) && ruleOf(path) === undefined,
+  )
+  return packages.flatMap((state): readonly SystemTransitions[] => {
+    const planned = systems.find(({ system }) => system.manager === state.manager)
+    if (planned === undefined) return []
+    const { databases } = systemOf(place, state)
+    const names = new Set(
+      files.flatMap(({ path }) => {
+        const isOwn = databases.some((each) => isWithin(path, each))
+        if (!isOwn) return state.ownersOf(path)
+        // Of a list of paths that comes back, each is the package's own again.
+        return state.manager === 'dpkg' ? (state.packageOf(path) ?? []) : []
+      }),
+    )
+    const isChanged = new Set(planned.transitions.map(({ name }) => name))
+    const touched = state.packages
+      .filter(({ name }) => names.has(name) && !isChanged.has(name))
+      .map((each) => ({ package: each, changedBy: changedBy.get(each.name) }))
+    return [{ ...planned, touched }]
+  })
 }
 
 function broughtBackWith(
@@ -398,7 +455,6 @@ function finish(
     readonly staying: ReadonlySet<string>
     readonly due: readonly StateTransfer[]
     readonly stranded: readonly StrandedData[]
-    readonly unfinished: readonly string[]
     isThere(path: RawPath): boolean
   },
 ): Omit<UndoPlan, 'together' | 'foreign' | 'changedAgain'> {
@@ -425,9 +481,6 @@ function finish(
     packages,
     systems,
     keptPackages: [...work.staying].toSorted(),
-    halfDone: packages.flatMap(({ name, architecture, from }) =>
-      work.unfinished.includes(`${name}:${architecture} ${from}`) ? [name] : [],
-    ),
     regenerations: regenerations(touched),
     units: [
       ...new Set([
@@ -484,6 +537,23 @@ function changedBlock({ listed }: UndoParts, chosen: readonly ListedTransaction[
     ? `${name} was changed again by ${entryName(by.entry)} (${by.entry.title})`
     : `${name} was changed again since`
   return { sentence, why: 'changed again', by, keep: [name] }
+}
+
+function misplacedBlock(
+  { listed }: UndoParts,
+  chosen: readonly ListedTransaction[],
+  going: ReadonlySet<string>,
+  { owner, from, to, diverter }: Misplaced,
+): Block {
+  const by = laterWith(listed, chosen, owner, { gone: true })
+  const when = by ? `by ${entryName(by.entry)} (${by.entry.title})` : 'since'
+  return {
+    sentence: `${owner} was changed again ${when}: what lies at "${printable(from)}" would belong at "${printable(to)}" then, where something else would be`,
+    why: 'needed',
+    by,
+    // With its diverter the diversion stays.
+    keep: diverter !== undefined && going.has(diverter) ? [diverter] : [],
+  }
 }
 
 function blockOf(

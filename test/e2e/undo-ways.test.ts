@@ -347,7 +347,7 @@ test('rights that were changed since, too, stay and are told; what else was chan
   assert.match((await chroot.vml(['tx', 'list'])).stdout, /in part/)
 })
 
-test("a package's program that was patched, or removed, by hand before a transaction comes back so, and is told", async () => {
+test("a package's program that was patched, or removed, by hand before a transaction comes back so, and is told; one that was diverted is that of its package by now", async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
   const amy = (version: string) => ({ name: 'amy', version, files: { '/usr/bin/amy': `amy ${version}\n` } })
@@ -378,6 +378,64 @@ test("a package's program that was patched, or removed, by hand before a transac
   const undo = await chroot.vml(['tx', 'undo', await newest()])
   assert.match(undo.stdout, asBefore)
   assert.doesNotMatch(undo.stdout, /--verify ok/)
+
+  // Whoever diverted it goes: what lies at its place then is what the package has by now.
+  const upgrade = async (version: string) => {
+    await archive.publish(amy(version))
+    await apt(chroot, ['install', 'amy'])
+    return await newest()
+  }
+  const state = async () =>
+    (await chroot.sh('cd /usr/bin; tail -n +1 amy*; dpkg --verify amy; dpkg-query -W amy', failed)).stdout
+  const divert = 'dpkg-divert --quiet --rename --divert /usr/bin/amy.real'
+  await archive.publish({
+    ...{ name: 'divr', version: '1', files: { '/usr/bin/amy': 'divr\n' } },
+    scripts: { preinst: `${divert} --package divr --add /usr/bin/amy` },
+  })
+  await upgrade('3')
+  await apt(chroot, ['install', 'divr'])
+  const withPackage = await newest()
+  await upgrade('4')
+  assert.match(await state(), /> amy <==\ndivr\n\n==> amy\.real <==\namy 4\n/)
+  await chroot.vml(['tx', 'undo', withPackage])
+  assert.equal(await state(), 'amy 4\namy\t4\n')
+  const fifth = await upgrade('5')
+  for (const also of [['--dry-run'], []]) {
+    const refused = await chroot.vml(['tx', 'redo', withPackage, ...also], failed)
+    assert.equal(refused.status, 14, refused.stdout)
+    assert.match(refused.stderr, new RegExp(`alone: amy was changed again by #${fifth} \\(`))
+    assert.match(refused.stderr, new RegExp(`vml tx redo ${withPackage} --with-dependents `))
+  }
+  await chroot.vml(['tx', 'redo', withPackage, '--with-dependents'])
+  assert.match(await state(), /> amy <==\ndivr\n\n==> amy\.real <==\namy 4\namy\t4\n/)
+  await chroot.vml(['tx', 'undo', withPackage])
+  await chroot.vml([
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    `${divert} --local --add /usr/bin/amy; echo mine >/usr/bin/amy`,
+  ])
+  const byHand = await newest()
+  await upgrade('6')
+  await chroot.vml(['tx', 'undo', byHand])
+  assert.equal(await state(), 'amy 6\namy\t6\n')
+
+  // A file of an older version does not come back beneath a newer one, though nobody wrote it since.
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'echo "amy 7" >/usr/bin/amy'])
+  const early = await newest()
+  const seventh = await upgrade('7')
+  const older = await chroot.vml(['tx', 'undo', early], failed)
+  assert.equal(older.status, 15, older.stdout)
+  assert.match(
+    older.stderr,
+    new RegExp(`"/usr/bin/amy" is not its package's: amy was changed again by #${seventh}\n`),
+  )
+  assert.match(older.stderr, new RegExp(`vml tx undo --to-before ${early} takes`))
+  assert.equal(await state(), 'amy 7\namy\t7\n')
+  await chroot.vml(['tx', 'undo', '--to-before', early])
+  assert.equal(await state(), 'amy 6\namy\t6\n')
 })
 
 test('--keep-needed leaves what the scripts of a package that stays have made, and tells; where nothing else is left it is no way', async () => {
@@ -465,12 +523,17 @@ test('an undo that would leave a package without one of its files, or with one o
     }
 })
 
-test('another package that is half configured is in the way of no undo, and told as it was before', async () => {
+test('a package that is half configured, or becomes so again, is in the way of no undo, and told as it was before', async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)
   await archive.publish(
     { name: 'good', version: '1', files: { '/usr/bin/good': '1\n' } },
-    { name: 'brk', version: '1', files: { '/usr/bin/brk': '1\n' }, scripts: { postinst: 'exit 1' } },
+    {
+      name: 'brk',
+      version: '1',
+      files: { '/usr/bin/brk': '1\n' },
+      scripts: { postinst: 'test -e /etc/brk.ready' },
+    },
   )
   await chroot.vml(['tx', 'enable'])
   await apt(chroot, ['install', 'good'])
@@ -482,20 +545,24 @@ test('another package that is half configured is in the way of no undo, and told
   assert.equal((await chroot.sh('ls /usr/bin/good', failed)).stdout, '')
   assert.match((await chroot.sh('dpkg --audit', failed)).stdout, /half configured[^]*\n brk/)
 
-  const [{ number } = { number: 0 }] = (await transactionsOf(chroot)).filter(({ title }) =>
-    title.includes('brk'),
-  )
-  const taken = await chroot.vml(['tx', 'undo', String(number)])
-  assert.match(taken.stderr, /^It cannot be brought back: dpkg had left brk half done$/m)
-  for (const also of [['--dry-run'], []]) {
-    const redo = await chroot.vml(['tx', 'redo', String(number), ...also], failed)
-    assert.equal(redo.status, 14, redo.stdout)
-    assert.match(
-      redo.stderr,
-      /^vml: Cannot redo #\d+: brk was half-configured then, and what dpkg had left half done is not/m,
-    )
+  // The next run configures it by the way: what comes back is the half configured package, as it was.
+  await chroot.sh('touch /etc/brk.ready')
+  await apt(chroot, ['install', 'good'])
+  const number = (await transactionsOf(chroot))[0]?.number ?? 0
+  const again = async (...words: readonly string[]) => {
+    const { status, stdout, stderr } = await chroot.vml(['tx', ...words], failed)
+    assert.equal(status, 0, stderr)
+    return [stdout, (await chroot.sh("dpkg-query -W -f '${db:Status-Status}' brk", failed)).stdout]
   }
-  assert.equal((await chroot.sh('ls /usr/bin/brk; dpkg --audit', failed)).stdout, '')
+  const [undone, state] = await again('undo', String(number))
+  assert.match(undone ?? '', new RegExp(`dpkg --audit ok, but for what was so before #${number}: brk; apt`))
+  assert.equal(state, 'half-configured')
+  assert.equal((await again('redo', String(number)))[1], 'installed')
+  assert.equal((await again('undo', '--to-before', String(number)))[1], 'half-configured')
+  assert.equal((await again('undo', '2'))[1], '')
+  const [redone, half] = await again('redo', '2')
+  assert.match(redone ?? '', /dpkg --audit ok, but for what was so before #\d+: brk; apt/)
+  assert.equal(half, 'half-configured')
 })
 
 test('files of users and groups stay or go back together, and what is left with a number of somebody else is told', async () => {
