@@ -131,7 +131,7 @@ export function requireNotUndone(one: ListedTransaction, listed: readonly Listed
     {
       details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
       hint: undoneInPart
-        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}`
+        ? `Nothing was changed. For the rest of it: vml tx redo ${word}, then vml tx undo ${word}; with all that came later: vml tx undo --to-before ${word}`
         : `Nothing was changed. To bring it back: vml tx redo ${word}`,
     },
   )
