@@ -37,7 +37,8 @@ function refusalOf(one: ListedTransaction, listed: readonly ListedTransaction[])
 test('what was taken back in part is not told as taken back: what stayed is named, and the way for the rest', () => {
   const undo = listedOf(5, { packages: [transition('fit')], inPart: true })
   const one = listedOf(2, { packages: [transition('fit'), transition('lib')] }, undo.entry)
-  const way = 'Nothing was changed. For the rest of it: vml tx redo 2, then vml tx undo 2'
+  const way =
+    'Nothing was changed. For the rest of it: vml tx redo 2, then vml tx undo 2; with all that came later: vml tx undo --to-before 2'
   assert.equal(
     refusalOf(one, [one, undo]),
     `Cannot take back #2: #5 did it already, in part: lib stayed\n${way}`,

@@ -196,7 +196,7 @@ export function requireNotUndone(one: ListedTransaction, listed: readonly Listed
     {
       details: { transaction: entry.id, undone_by: undoneBy.id, in_part: undoneInPart },
       hint: undoneInPart
-        ? `Nothing was changed. For the rest of it: ${wayBack(one, listed)}, then vml tx undo ${entryWord(entry)}`
+        ? `Nothing was changed. For the rest of it: ${wayBack(one, listed)}, then vml tx undo ${entryWord(entry)}; with all that came later: vml tx undo --to-before ${entryWord(entry)}`
         : `Nothing was changed. To bring it back: ${wayBack(one, listed)}`,
     },
   )

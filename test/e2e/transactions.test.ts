@@ -213,7 +213,7 @@ test('what a later transaction needs is named; it is taken along, or left (M2, N
   const rest = await chroot.vml(['tx', 'undo', '1'], failed)
   assert.match(
     rest.stderr,
-    /^vml: Cannot take back #1: #4 did it already, in part: lib stayed\n {5}.* vml tx redo 1, then vml tx undo 1\n/,
+    /^vml: Cannot take back #1: #4 did it already, in part: lib stayed\n {5}.* vml tx redo 1, then vml tx undo 1; .* vml tx undo --to-before 1\n/,
   )
   await chroot.vml(['tx', 'redo', '1'])
   await chroot.vml(['tx', 'undo', '1', '--with-dependents'])
