@@ -99,11 +99,15 @@ function putDeletedBack(disk: CommitDisk, journal: Journal, step: Of<'delete'>):
   return undefined
 }
 
-/** After all steps: each of them gave its folder a time of its own. What has its time is left alone: it may refuse another one. */
+/**
+ * After all steps: each of them gave its folder a time of its own. What has its time is left alone: it may refuse another one; so is what somebody removed since, or
+ * put in its place, which is no reason to end neither way.
+ */
 export function setTime(disk: CommitDisk, root: RawText, time: FolderTime, to: 'before' | 'after'): void {
   const place = below(root, time.path)
   const mtimeNs = to === 'after' ? time.afterNs : time.beforeNs
-  if (mtimeNs !== undefined && disk.look(place)?.mtimeNs !== mtimeNs) disk.setMtime(place, mtimeNs)
+  const now = disk.look(place)
+  if (mtimeNs !== undefined && now && isFolder(now) && now.mtimeNs !== mtimeNs) disk.setMtime(place, mtimeNs)
 }
 
 /** The old thing has its second name since before the first step: so it is durable that it is kept, whatever of the renames is. */

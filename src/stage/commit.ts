@@ -5,6 +5,7 @@ import { describeSystemError } from '../base/system-error.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { singleQuoted } from '../wire/quote.ts'
 import { ownThings, placesMade, putBackWhatCame, requireNothingCame } from './came-since.ts'
 import { stampsOf } from './changed-since.ts'
 import { checkLive } from './commit-check.ts'
@@ -150,20 +151,28 @@ export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
     })
   for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed
-  if (first !== undefined)
+  if (first !== undefined) {
+    const gone = foldersGone(disk, failed)
     throw new VmlError(
       'failed',
       `Cannot take back all of a commit: "${printable(first.path)}" (${reasonOf(first.error)}) and ${failed.length - 1} more are not as they were`,
       {
         cause: first.error,
-        hint: `Remove the cause, then: sh ${printable(inFolder(journal.folder, 'recover.sh'))} --backward`,
+        hint: `${gone.length > 0 ? `Put back what is gone, or make it again: mkdir -p ${gone.map((folder) => singleQuoted(printable(folder))).join(' ')}` : 'Remove the cause'}, then: sh ${printable(inFolder(journal.folder, 'recover.sh'))} --backward`,
         details: { paths: failed.map(({ path }) => path) },
       },
     )
+  }
   syncTouched(disk, journal)
   enterState(disk, journal, 'TAKEN-BACK')
   returnLinks(disk, journal)
   return left
+}
+
+/** In which something was to be put back, and which somebody moved away or removed meanwhile. */
+function foldersGone(disk: CommitDisk, failed: readonly { readonly path: RawText }[]): readonly RawText[] {
+  const folders = new Set(failed.map(({ path }) => above(path)))
+  return [...folders].filter((folder) => disk.look(folder) === undefined).slice(0, namedMax)
 }
 
 const indexes = new WeakMap<Journal, ReadonlyMap<RawPath, RawText>>()
