@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { cutOffAtFirstStep, openBench, pathOf, plain } from '../../test/commit-bench.ts'
@@ -8,6 +8,7 @@ import { changesBetween, describeTree, readTree, sh, testLibc } from '../../test
 import { isFailure, VmlError } from '../base/failure.ts'
 import { asRaw, rawFromString } from '../base/raw-text.ts'
 import { commit, keptAt, prepareCommit, takeBack } from './commit.ts'
+import { setTime } from './commit-step.ts'
 import { forgetJournal } from './forget-journal.ts'
 import { readJournal } from './journal.ts'
 import { recover } from './recover.ts'
@@ -147,6 +148,13 @@ test('what came into a folder that goes after a commit was cut off stays, and th
   assert.equal(readFileSync(join(bench.root, 'gone/deep/mine'), 'utf8'), 'mine')
   rmSync(join(bench.root, 'gone/deep/mine'))
   assert.equal(bench.now('no folder times'), 'before')
+})
+
+test('a folder that somebody removed since has no time to be set', () => {
+  using bench = openBench()
+  for (const path of ['/none', '/changed', '/changed/below'])
+    setTime(plain, rawFromString(bench.root), { path: pathOf(path), beforeNs: 1n }, 'before')
+  assert.notEqual(lstatSync(join(bench.root, 'changed')).mtimeMs, 0)
 })
 
 test('what came into a folder that is gone, through a process that still had it open, has its own path before the rest is removed', () => {
