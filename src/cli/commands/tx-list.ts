@@ -141,7 +141,10 @@ function pathsOf({
 /** `+3 −1 ~45`: installed, removed, other version. */
 export function packagesText(packages: ListedTransaction['document']['packages']): string {
   const installed = packages.filter(({ fate }) => fate === 'installed').length
-  const removed = packages.filter(({ fate }) => fate === 'removed' || fate === 'purged').length
+  // Of one that was removed before, only the configuration is purged.
+  const removed = packages.filter(
+    ({ fate, from }) => (fate === 'removed' || fate === 'purged') && from !== undefined,
+  ).length
   const other = packages.filter(({ fate }) => fate === 'upgraded' || fate === 'downgraded').length
   return [
     installed > 0 ? `+${installed}` : '',
