@@ -27,6 +27,20 @@ export interface Owner {
   readonly architecture: string
 }
 
+/** A path that packages list, and that lies elsewhere, so that another one has its own there. */
+export interface DivertedFrom {
+  /** The package whose own lies at the path; undefined for one of the administrator's. */
+  readonly by: string | undefined
+  readonly to: RawPath
+  /** Of what lies there. */
+  readonly owners: readonly Owner[]
+}
+
+export interface OwnersOfPath {
+  readonly owners: readonly Owner[]
+  readonly diversion?: DivertedFrom
+}
+
 export function managerHere(): 'dpkg' | 'rpm' {
   if (existsSync('/var/lib/dpkg/status')) return 'dpkg'
   if (existsSync('/usr/lib/sysimage/rpm') || existsSync('/var/lib/rpm')) return 'rpm'
@@ -93,18 +107,27 @@ const outputBytesMax = 20 * 1024 * 1024
 export async function findOwners(
   paths: readonly RawPath[],
   signal: AbortSignal,
-): Promise<ReadonlyMap<RawPath, readonly Owner[]>> {
+): Promise<ReadonlyMap<RawPath, OwnersOfPath>> {
   if (managerHere() === 'dpkg') {
     const files = readDpkgFiles(rootPath)
+    const ownersOf = (path: RawPath) =>
+      files.ownersOf(path).map(({ package: { name, version, architecture } }) => ({
+        package: name,
+        version,
+        architecture,
+      }))
     return new Map(
-      paths.map((path) => [
-        path,
-        files.ownersOf(path).map(({ package: { name, version, architecture } }) => ({
-          package: name,
-          version,
-          architecture,
-        })),
-      ]),
+      paths.map((path) => {
+        const diversion = files.diversionOf(path)
+        const { package: by, target: to } = diversion ?? {}
+        return [
+          path,
+          {
+            owners: ownersOf(path),
+            ...(to === undefined ? {} : { diversion: { by, to, owners: ownersOf(to) } }),
+          },
+        ]
+      }),
     )
   }
   const shell = openLocalShell()
@@ -113,7 +136,13 @@ export async function findOwners(
   return new Map(
     paths.map((path) => [
       path,
-      (owners.get(path) ?? []).map((one) => ({ package: one.package, version: '', architecture: '' })),
+      {
+        owners: (owners.get(path) ?? []).map((one) => ({
+          package: one.package,
+          version: '',
+          architecture: '',
+        })),
+      },
     ]),
   )
 }

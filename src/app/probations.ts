@@ -144,12 +144,12 @@ async function takeBack(
   reason: string,
 ): Promise<string | undefined> {
   try {
-    const { run, listed, stateHooks } = await openUndoRun(context, logbook, [
-      'vml',
-      'tx',
-      'undo',
-      String(number),
-    ])
+    const { run, listed, stateHooks } = await openUndoRun(
+      context,
+      logbook,
+      ['vml', 'tx', 'undo', String(number)],
+      new Set([transaction]),
+    )
     const found = listed.find(({ entry }) => entry.id === transaction)
     if (found === undefined) return `#${number} is not in the logbook`
     if (found.undoneBy) return undefined

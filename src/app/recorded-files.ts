@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os'
 import { VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
-import { entryName, type LoggedEntry } from '../engine/entries.ts'
+import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import type { RebuiltFile } from '../engine/restore-entry.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
 import type { RecordedChange } from '../model/transaction.ts'
@@ -29,7 +29,7 @@ export async function readRecordedFile(
   const change = transaction.changes.find((each) => each.path === path)
   if (change === undefined || change.preImage.kind === 'blob' || change.before?.type === 'dir')
     return undefined
-  requireFile(entry, change)
+  requireFile(entry, change, '')
   await using opened = openContents(context, logbook, entry)
   return await opened.contents.before(transaction, change)
 }
@@ -43,7 +43,8 @@ export async function rebuildFiles(
   const transaction = await readTransaction(logbook.repository, entry, context)
   const below = transaction.changes.filter((change) => isWithin(change.path, path))
   const own = below.find((change) => change.path === path)
-  if (own && own.before?.type !== 'dir' && own.preImage.kind !== 'blob') requireFile(entry, own)
+  if (own && own.before?.type !== 'dir' && own.preImage.kind !== 'blob')
+    requireFile(entry, own, 'Nothing was changed. ')
   const isRebuilt = (change: RecordedChange) =>
     change.before?.type === 'file' &&
     (change === own || isKeptOtherwise(change)) &&
@@ -105,7 +106,12 @@ export function isKeptOtherwise({ preImage: { kind } }: RecordedChange): boolean
   return kind === 'delta' || kind === 'reference'
 }
 
-function requireFile(entry: LoggedEntry, { path, before }: RecordedChange): void {
+function requireFile(
+  entry: LoggedEntry,
+  { path, before }: RecordedChange,
+  /** Of what changes nothing anyway there is nothing to say. */
+  outcome: '' | 'Nothing was changed. ',
+): void {
   if (before?.type === 'file') return
   const name = entryName(entry)
   const was =
@@ -115,6 +121,6 @@ function requireFile(entry: LoggedEntry, { path, before }: RecordedChange): void
         ? `it was of type ${before.type}`
         : `it was a link to "${printable(before.linkTarget)}"`
   throw new VmlError('not-found', `Cannot get "${printable(path)}" as it was before ${name}: ${was}`, {
-    hint: `Nothing was changed. What ${name} did is told by vml tx show --paths`,
+    hint: `${outcome}What ${name} did is told by vml tx show ${entryWord(entry)} --paths`,
   })
 }

@@ -1,5 +1,5 @@
 // The logbook of this machine's own transactions: root's alone, always local, made when transactions are first recorded.
-import { accessSync, constants, lstatSync, readlinkSync } from 'node:fs'
+import { accessSync, constants, lstatSync, readlinkSync, statSync } from 'node:fs'
 import { mkdir, readFile, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
@@ -39,6 +39,19 @@ export function systemConfig(config: Config): Config {
 /** Whoever names the machine's logbook means it with the machine's keys. */
 export function withSystemKeys(config: Config, location: string): Config {
   return location === systemLogbook ? { ...config, folders: systemConfig(config).folders } : config
+}
+
+/** By whatever name the place was given. */
+export function isSystemLogbook(location: string): boolean {
+  if (location === systemLogbook) return true
+  const [one, other] = [location, systemLogbook].map((path) => {
+    try {
+      return statSync(path, { bigint: true })
+    } catch {
+      return undefined
+    }
+  })
+  return one !== undefined && one.ino === other?.ino && one.dev === other.dev
 }
 
 /** `store.missing` where nothing was ever recorded here; `failed` for anybody but root. */

@@ -8,7 +8,6 @@ import type { StageNote } from '../transaction/stage-note.ts'
 import type { RecordedMachine } from '../transaction/transaction-entry.ts'
 import { requireOwnNamesHere } from '../transaction/misnamed-part.ts'
 import { openWorkplace, pathIn } from '../transaction/workplace.ts'
-import { isMachineName } from '../model/machine.ts'
 import { parseOsRelease } from '../model/os-release.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import type { ServiceAction } from '../model/transaction-record.ts'
@@ -19,6 +18,7 @@ import { openLocalShell } from '../wire/local-shell.ts'
 import type { Config } from './config.ts'
 import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
+import { ownNames } from './own-names.ts'
 import { configuredSources, referenceFinder } from './package-archives.ts'
 import { requireNoLink, systemFolder } from './system-logbook.ts'
 import { VmlError } from '../base/failure.ts'
@@ -116,11 +116,9 @@ export function isRecordedAs(config: Config, name: string): boolean {
   return recordedMachine(config).name === name
 }
 
-function recordedMachine({ machines, hostName }: Config): RecordedMachine {
-  const own = [...machines.values()].find(({ address }) => address.kind === 'local')
-  const plain = hostName.replaceAll(/[^A-Za-z0-9._-]/g, '-')
-  const name = own?.name ?? (isMachineName(plain) ? plain : 'this-host')
-  return { name, facts: { hostname: hostName, ...systemFacts() } }
+function recordedMachine(config: Config): RecordedMachine {
+  const [name = config.hostName] = ownNames(config)
+  return { name, facts: { hostname: config.hostName, ...systemFacts() } }
 }
 
 function systemFacts(): { os?: Readonly<Record<string, string>> } {

@@ -1,13 +1,16 @@
 // What an undo needs beside the machine: contents from before, old packages, hooks of services.
 import { rawFromString } from '../base/raw-text.ts'
+import type { LoggedEntry } from '../engine/entries.ts'
+import type { EntryId } from '../model/ids.ts'
 import type { StateHook } from '../model/state-hook.ts'
 import type { WantedPackage } from '../packages/package-sources.ts'
 import { startedOf } from '../packages/services.ts'
 import type { UndoRun } from '../transaction/run-undo.ts'
 import { type ReadTransaction, readTransactionsOf } from '../transaction/transaction-entry.ts'
-import { type ListedTransaction, listTransactions } from '../transaction/transactions.ts'
+import { type ListedTransaction, transactionsHere } from '../transaction/transactions.ts'
 import { machineSettings } from './machine-settings.ts'
 import type { Logbook } from './open.ts'
+import { ownNames } from './own-names.ts'
 import { openRecordedContents } from './recorded-contents.ts'
 import { listStateHooks } from './state-hooks.ts'
 import { systemFolder } from './system-logbook.ts'
@@ -23,15 +26,21 @@ export interface OpenUndo extends AsyncDisposable {
   /** Packages that a plan needs and no pool has, where services were not asked for them. */
   unasked(): readonly string[]
   readonly listed: readonly ListedTransaction[]
+  /** Of other machines, in the logbook of this one. */
+  readonly elsewhere: readonly LoggedEntry[]
 }
 
 export async function openUndoRun(
   context: TransactionContext,
   logbook: Logbook,
   command: readonly string[],
+  /** Of this machine for certain, whatever it is called by now. */
+  ids: ReadonlySet<EntryId> = new Set(),
 ): Promise<OpenUndo> {
   const parts = openTransactionParts(context, logbook)
-  const listed = await listTransactions(logbook, { signal: context.signal, reporter: context.reporter })
+  const own = { names: ownNames(context.config), ids }
+  const { signal, reporter } = context
+  const { listed, elsewhere } = await transactionsHere(logbook, own, { signal, reporter })
   let read: Promise<readonly ReadTransaction[]> | undefined
   const transactions = () =>
     (read ??= readTransactionsOf(
@@ -64,6 +73,7 @@ export async function openUndoRun(
   return {
     run,
     listed,
+    elsewhere,
     stateHooks,
     oldPackages,
     unasked: () => recorded.unasked(),

@@ -2,10 +2,17 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logbook } from '../app/open.ts'
-import { systemFolder } from '../app/system-logbook.ts'
-import { findMachine } from '../app/config.ts'
+import { ownNames } from '../app/own-names.ts'
+import { isSystemLogbook, systemFolder, systemLogbook } from '../app/system-logbook.ts'
+import { findMachine, type Setting } from '../app/config.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
-import { type ListedTransaction, listTransactions, transactionsOn } from '../transaction/transactions.ts'
+import type { LoggedEntry } from '../engine/entries.ts'
+import {
+  type ListedTransaction,
+  listTransactions,
+  transactionsHere,
+  transactionsOn,
+} from '../transaction/transactions.ts'
 import { type Context, text } from './command.ts'
 import { tellLeftBehind } from './left-behind.ts'
 import type { ProbationOf } from './probation-state.ts'
@@ -42,20 +49,48 @@ export async function listedOf(
 ): Promise<{
   readonly logbook: Logbook
   readonly listed: readonly ListedTransaction[]
+  /** Of other machines, in the logbook of this one. */
+  readonly elsewhere: readonly LoggedEntry[]
   readonly probationOf: ProbationOf
 }> {
-  const { signal, reporter } = context
+  const { config, signal, reporter } = context
+  const rest = { elsewhere: [], probationOf: nobody }
   if (machine === undefined) {
     const logbook = await openTransactionLogbook(context)
-    const listed = await listTransactions(logbook, { signal, reporter })
-    if (!isOwnLogbook(context)) return { logbook, listed, probationOf: nobody }
+    if (!isOwnLogbook(context))
+      return { logbook, listed: await listTransactions(logbook, { signal, reporter }), ...rest }
+    const here = await transactionsHere(logbook, { names: ownNames(config) }, { signal, reporter })
     await tellLeftBehind(context)
-    return { logbook, listed, probationOf: await probationsHere() }
+    return { logbook, ...here, probationOf: await probationsHere() }
   }
-  findMachine(context.config, machine)
+  findMachine(config, machine)
+  requireNamed(context, machine)
   const logbook = await context.openLogbook()
-  return { logbook, listed: await transactionsOn(logbook, machine, context), probationOf: nobody }
+  return { logbook, listed: await transactionsOn(logbook, machine, context), ...rest }
 }
+
+/** Where transactions of a machine over ssh are recorded. By its number one among this machine's own would be taken for one of them. */
+export async function openLogbookOn(context: Context, machine: string): Promise<Logbook> {
+  const { value } = requireNamed(context, machine)
+  if (!isSystemLogbook(value)) return await context.openLogbook()
+  throw new VmlError(
+    'usage',
+    `Cannot use ${systemLogbook} for ${machine}: it has the transactions of this machine alone`,
+    { hint: `Nothing was changed. ${howToHaveOne}` },
+  )
+}
+
+function requireNamed({ config: { logbook } }: Context, machine: string): Setting<string> {
+  if (logbook) return logbook
+  throw new VmlError(
+    'store.missing',
+    `Cannot tell which logbook is for transactions of ${machine}: none is configured`,
+    { hint: `Nothing was changed. ${howToHaveOne}` },
+  )
+}
+
+const howToHaveOne =
+  'Make one of your own once, with vml init DIR, or name it with --logbook DIR or VML_LOGBOOK'
 
 /** Most machines have none, and no list waits for what reads them to be imported. */
 async function probationsHere(): Promise<ProbationOf> {

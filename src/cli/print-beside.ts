@@ -20,7 +20,9 @@ export function stayedNote({ paths: { conflicts }, beside }: Pick<UndoPlan, 'pat
   const stayed = `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}`
   if (beside.length === 0) return stayed
   const others = beside.every(isUsual) ? '' : ', where no other names are told above'
-  return `${stayed}; beside lie .mine (${meanings.mine}) and .old (${meanings.old})${others}: edit the file as you want it, and remove these`
+  const paired = new Set(beside.map(({ of }) => of)).size
+  const where = paired === conflicts.length ? 'beside' : `beside ${paired} of them`
+  return `${stayed}; ${where} lie .mine (${meanings.mine}) and .old (${meanings.old})${others}: edit the ${paired === 1 ? 'file' : 'files'} as you want ${paired === 1 ? 'it' : 'them'}, and remove these`
 }
 
 function isUsual({ path, of, side }: BesideFile): boolean {

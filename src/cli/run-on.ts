@@ -5,6 +5,7 @@ import { describeRemoteRecovered, recoverRemote } from '../transaction/remote-re
 import { runRemoteTransaction } from '../transaction/remote-run.ts'
 import { commandRequest, type NamedCommand } from './command-transaction.ts'
 import type { Context } from './command.ts'
+import { openLogbookOn } from './on-option.ts'
 import {
   countsText,
   describeRecorded,
@@ -31,7 +32,7 @@ export async function runOn(
   context.whenCancelled(
     `nothing was changed on ${name}; vml tx recover --on ${name} throws away what is left there`,
   )
-  const logbook = await context.openLogbook()
+  const logbook = await openLogbookOn(context, name)
   const parts = await openRemoteParts(context, logbook, name)
   const terminal = !out.json && process.stdin.isTTY && process.stdout.isTTY
   const outcome = await runRemoteTransaction(parts, commandRequest(config, words, options), {
@@ -67,7 +68,7 @@ export async function runOn(
 
 export async function recoverOn(context: Context, name: string, backward: boolean): Promise<void> {
   const { out } = context
-  const logbook = await context.openLogbook()
+  const logbook = await openLogbookOn(context, name)
   const parts = await openRemoteParts(context, logbook, name)
   const recovered = await recoverRemote(parts, { backward })
   out.document({ schema: 1, machine: name, outcome: recovered.kind })

@@ -1,12 +1,12 @@
 // What `vml tx undo` and `vml tx redo` were asked for, here or on a machine over ssh.
-import type { ListedTransaction } from '../transaction/transactions.ts'
+import type { FindAmong } from '../transaction/transactions.ts'
 import type { UndoRequest } from '../transaction/undo.ts'
 
 export interface TakeBack {
   readonly kind: UndoRequest['kind']
   /** Transactions, as they were typed. */
   readonly typed: readonly string[]
-  readonly choose: (listed: readonly ListedTransaction[]) => ChosenTransactions
+  readonly choose: (among: FindAmong) => ChosenTransactions
   readonly options: TakeBackOptions
 }
 

@@ -1,6 +1,6 @@
 // Which logbook `vml tx` looks into: the one that was named for this call, else that of this machine.
 import type { Logbook } from '../app/open.ts'
-import { systemLogbook } from '../app/system-logbook.ts'
+import { isSystemLogbook, systemLogbook } from '../app/system-logbook.ts'
 import type { Context } from './command.ts'
 
 /** The frame closes what it opens; the machine's own logbook is closed with the command. */
@@ -11,7 +11,7 @@ export async function openTransactionLogbook(context: Context): Promise<Logbook>
 
 /** In a copy the numbers are others, and nothing can be taken back from it. */
 export function isOwnLogbook(context: Context): boolean {
-  return !isNamed(context) || context.config.logbook?.value === systemLogbook
+  return !isNamed(context) || isSystemLogbook(context.config.logbook?.value ?? systemLogbook)
 }
 
 function isNamed({ config: { logbook } }: Context): boolean {

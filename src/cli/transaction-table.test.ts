@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { transactionTable } from './commands/tx-list.ts'
+import type { RawPath } from '../model/raw-path.ts'
+import { packagesText, transactionTable } from './commands/tx-list.ts'
+import { stayedNote } from './print-beside.ts'
 
 const row = (number: string, title: string, mark = '') => [
   ...[number, '2026-11-21 19:19:58', title, '+1', '5 paths', '32.9 KiB', mark],
@@ -23,4 +25,25 @@ test('on a terminal titles are cut so that the lines fit, and stay readable wher
     assert.match(lines[0] ?? '', /apt-get install.*…  \+1/)
   }
   assert.match(transactionTable([row('#2', long)], 20)[0] ?? '', /apt-get install -y …/)
+})
+
+test('a package that is removed and purged later went once', () => {
+  const gone = { name: 'x', architecture: 'all', fate: 'purged' } as const
+  assert.deepEqual([packagesText([{ ...gone, from: '1' }]), packagesText([gone])], ['−1', ''])
+})
+
+test('what stayed and has nothing beside it is not told as having it', () => {
+  const [one, other] = ['/etc/one', '/etc/other'] as RawPath[]
+  assert.ok(one !== undefined && other !== undefined)
+  const beside = (['mine', 'old'] as const).map((side) => ({
+    of: one,
+    side,
+    path: `${one}.${side}` as RawPath,
+    wanted: { type: 'file', mode: 0o644, uid: 0, gid: 0, mtimeNs: 0n } as const,
+  }))
+  const conflicts = [one, other].map((path) => ({ path, reason: '', keys: [], now: undefined }))
+  const note = (staying: typeof conflicts) =>
+    stayedNote({ paths: { paths: [], conflicts: staying, kept: [], regenerated: [], already: 0 }, beside })
+  assert.match(note(conflicts.slice(0, 1)), /^1 path stayed as it is; beside lie \.mine .*edit the file as/)
+  assert.match(note(conflicts), /^2 paths stayed as they are; beside 1 of them lie \.mine .*edit the file as/)
 })

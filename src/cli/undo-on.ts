@@ -9,6 +9,7 @@ import { isNothing } from '../transaction/run-undo.ts'
 import { requireSpace } from '../transaction/space-need.ts'
 import { textOn } from './command-on.ts'
 import type { Context } from './command.ts'
+import { openLogbookOn } from './on-option.ts'
 import { asNotes } from './output.ts'
 import { partialStatus } from './partial-status.ts'
 import { stayedNote } from './print-beside.ts'
@@ -21,7 +22,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
   const { out } = context
   const { kind, options } = asked
   context.whenCancelled('nothing was changed')
-  const logbook = await context.openLogbook()
+  const logbook = await openLogbookOn(context, name)
   const parts = await openRemoteParts(context, logbook, name)
   if (!options.dryRun) {
     const recovered = await recoverRemote(parts)
@@ -29,7 +30,7 @@ export async function takeBackOn(context: Context, name: string, asked: TakeBack
       context.reporter.warn({ warning: describeRemoteRecovered(recovered, name) })
   }
   const { run, listed } = await openRemoteUndo(context, parts, typedCommand(asked))
-  const { title, ...chosen } = asked.choose(listed)
+  const { title, ...chosen } = asked.choose({ listed })
   const plan = await planRemoteUndo(
     { ...run, listed },
     {

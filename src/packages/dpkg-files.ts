@@ -33,6 +33,8 @@ export interface DpkgFiles {
   ownersOf(path: RawPath): readonly PackagedPath[]
   /** The file that lies there, where exactly one package says that it brought it. */
   fileOf(path: RawPath): PackagedFile | undefined
+  /** Where what packages list at that path lies elsewhere. */
+  diversionOf(path: RawPath): Diversion | undefined
   /** All paths of a package where they lie on the machine, with their checksums: for a verification. */
   filesOf(key: string): Iterable<PackagedFile & { readonly path: RawPath }>
 }
@@ -99,6 +101,7 @@ export function dpkgFilesOf(database: DpkgDatabase, aliases: ReadonlySet<string>
       )
       return isOne ? first : undefined
     },
+    diversionOf: (path) => diversions.byPath.get(placeOf(path)),
     *filesOf(key) {
       const record = byKey.get(key)
       if (record === undefined) return

@@ -6,7 +6,9 @@ import type { EntryId } from '../model/ids.ts'
 import type { TransactionDocument } from '../model/transaction-record.ts'
 import {
   inForceSince,
+  findTransaction,
   type ListedTransaction,
+  partByMachine,
   requireAlone,
   requireNotUndone,
   withUndos,
@@ -116,4 +118,35 @@ test('an undo of what came later is not in the way of an older one, but what it 
   assert.deepEqual(numbers(inForceSince(listed, 2).changes), [5])
   const inPart = { ...back, document: { ...back.document, inPart: true } as const }
   assert.deepEqual(numbers(inForceSince([one, two, ...undone, inPart], 0).changes), [2, 5])
+})
+
+test('what was made on another machine is none of this one: neither found by its number, nor told as its own', () => {
+  const on = (machine: string, number: number, document: Partial<TransactionDocument>, host = machine) => {
+    const { entry, ...rest } = listedOf(number, { mode: 'staged', ...document })
+    const labels = { tags: [], snapshot: { tags: [] }, facts: { host } } as unknown as typeof entry
+    return { ...rest, entry: { ...entry, ...labels, machine } }
+  }
+  const documents = [
+    on('before', 1, { source: 'command' }),
+    on('before', 2, { source: 'apt' }),
+    on('mine', 3, { source: 'command' }),
+    on('as-named', 4, { source: 'command' }, 'mine'),
+    on('lab', 5, { source: 'command' }),
+    on('gone', 6, { source: 'undo' }),
+  ]
+  const numbersOf = (entries: readonly ListedTransaction['entry'][]) => entries.map(({ number }) => number)
+  const own = { names: new Set(['mine']) }
+  const { listed, elsewhere } = partByMachine(documents, own)
+  assert.deepEqual(numbersOf(listed.map(({ entry }) => entry)), [1, 2, 3, 4])
+  assert.deepEqual(numbersOf(elsewhere), [5, 6])
+  assert.throws(() => findTransaction({ listed, elsewhere }, '5'), {
+    code: 'conflict',
+    message: 'Cannot take #5 for a transaction of this machine: it was made on lab',
+    hint: /vml tx undo 5 --on lab .*vml machine add lab local:$/,
+  })
+  const told = partByMachine(documents, {
+    ...own,
+    ids: new Set(documents.slice(5).map(({ entry }) => entry.id)),
+  })
+  assert.deepEqual(numbersOf(told.elsewhere), [5])
 })

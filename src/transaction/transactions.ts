@@ -11,6 +11,7 @@ import {
   entryWord,
   type EntriesOptions,
   listEntries,
+  isImported,
   type LoggedEntry,
   type OpenLogbook,
 } from '../engine/entries.ts'
@@ -36,12 +37,18 @@ export async function listTransactions(
   logbook: OpenLogbook,
   options: EntriesOptions = {},
 ): Promise<readonly ListedTransaction[]> {
+  return withUndos(await recordedTransactions(logbook, options))
+}
+
+async function recordedTransactions(
+  logbook: OpenLogbook,
+  options: EntriesOptions,
+): Promise<readonly RecordedTransaction[]> {
   const entries = await transactionEntries(logbook, options)
-  const documents = await mapOrdered(entries, readsAtOnce, async (entry) => ({
+  return await mapOrdered(entries, readsAtOnce, async (entry) => ({
     entry,
     document: await readTransactionDocument(logbook.repository, entry, options),
   }))
-  return withUndos(documents)
 }
 
 /** Oldest first. */
@@ -81,6 +88,53 @@ export async function transactionsOn(
   return all.filter(({ entry }) => entry.machine === machine)
 }
 
+/** What this machine is, or was, called in its own records. */
+export interface OwnNames {
+  /** As it is recorded now. */
+  readonly names: ReadonlySet<string>
+  /** Records that are its own for certain: it was told so when it made them. */
+  readonly ids?: ReadonlySet<EntryId>
+}
+
+export interface TransactionsHere {
+  /** Oldest first. */
+  readonly listed: readonly ListedTransaction[]
+  /** Of other machines: nothing of them may be taken back here. */
+  readonly elsewhere: readonly LoggedEntry[]
+}
+
+export async function transactionsHere(
+  logbook: OpenLogbook,
+  own: OwnNames,
+  options: EntriesOptions = {},
+): Promise<TransactionsHere> {
+  return partByMachine(await recordedTransactions(logbook, options), own)
+}
+
+/**
+ * A machine may be renamed, and users may each give it a name of their own: what only the machine itself makes tells of a name that it is, or was, its own. What is
+ * made over ssh has nothing of the kind: it is of a command, or takes one back, in a stage, and its machine is called there as it is here.
+ */
+export function partByMachine(documents: readonly RecordedTransaction[], own: OwnNames): TransactionsHere {
+  const names = new Set(own.names)
+  for (const each of documents) {
+    if (isImported(each.entry)) continue
+    if (own.ids?.has(each.entry.id) || isMadeOnlyHere(each)) names.add(each.entry.machine)
+  }
+  const isOwn = ({ entry: { machine } }: RecordedTransaction) => names.has(machine)
+  return {
+    listed: withUndos(documents.filter(isOwn)),
+    elsewhere: documents.filter((each) => !isOwn(each)).map(({ entry }) => entry),
+  }
+}
+
+function isMadeOnlyHere({ entry, document: { mode, source } }: RecordedTransaction): boolean {
+  const host = entry.facts?.host
+  return mode === 'live' || !madeOverSsh.has(source) || (host !== undefined && host !== entry.machine)
+}
+
+const madeOverSsh: ReadonlySet<TransactionDocument['source']> = new Set(['command', 'undo', 'redo'])
+
 /**
  * Oldest first, as they were made: by their numbers, which are given one after the other, since a clock may have been set back between two of them. Where one
  * has none, another program wrote it, and only the times are left.
@@ -96,7 +150,7 @@ export async function transactionEntries(
 
 /** By its number, its short id or what else names an entry. Fails with `not-found`. `look`: where nothing is to be changed. */
 export function findTransaction(
-  transactions: readonly ListedTransaction[],
+  { listed: transactions, elsewhere = [] }: FindAmong,
   typed: string,
   purpose: 'change' | 'look' = 'change',
 ): ListedTransaction {
@@ -106,26 +160,68 @@ export function findTransaction(
       hint: `Nothing was changed. For one file as it was before: vml restore ${name}:/PATH`,
     })
   const entries = transactions.map(({ entry }) => entry)
-  const found = resolveTransaction(entries, reference, { name, purpose })
+  const found = resolveTransaction(entries, reference, { name, purpose, elsewhere })
   const transaction = transactions.find(({ entry }) => entry === found)
   if (transaction) return transaction
   throw new VmlError('not-found', `Cannot find transaction ${entryName(found)}`)
 }
 
+export type FindAmong = Pick<TransactionsHere, 'listed'> & Partial<TransactionsHere>
+
 function resolveTransaction(
   entries: readonly LoggedEntry[],
   reference: Parameters<typeof resolveEntry>[1],
-  { name, purpose }: { readonly name: string; readonly purpose: 'change' | 'look' },
+  {
+    name,
+    purpose,
+    elsewhere,
+  }: {
+    readonly name: string
+    readonly purpose: 'change' | 'look'
+    readonly elsewhere: readonly LoggedEntry[]
+  },
 ): LoggedEntry {
   try {
     return resolveEntry(entries, reference, name)
   } catch (cause) {
     if (!isFailure(cause, 'not-found')) throw cause
+    const other = resolvedAmong(elsewhere, reference, name)
+    if (other) throw ofAnother(other, purpose)
     throw new VmlError('not-found', `Cannot find transaction "${printableText(name)}"`, {
       cause,
       hint: `${purpose === 'change' ? 'Nothing was changed. ' : ''}vml tx list shows them`,
     })
   }
+}
+
+function resolvedAmong(
+  entries: readonly LoggedEntry[],
+  reference: Parameters<typeof resolveEntry>[1],
+  name: string,
+): LoggedEntry | undefined {
+  try {
+    return resolveEntry(entries, reference, name)
+  } catch (error) {
+    if (isFailure(error, 'not-found')) return undefined
+    throw error
+  }
+}
+
+function ofAnother(entry: LoggedEntry, purpose: 'change' | 'look'): VmlError {
+  const machine = printableText(entry.machine)
+  const word = entryWord(entry)
+  const way =
+    purpose === 'look'
+      ? `vml show ${word} shows it as an entry of this logbook`
+      : `Nothing was changed. To take it back there: vml copy ${word} --from /var/lib/vml/logbook --to LOGBOOK, then vml tx undo ${word} --on ${machine} --logbook LOGBOOK`
+  return new VmlError(
+    'conflict',
+    `Cannot take ${entryName(entry)} for a transaction of this machine: it was made on ${machine}`,
+    {
+      details: { transaction: entry.id, machine },
+      hint: `${way}. Where this machine itself was called so: vml machine add ${machine} local:`,
+    },
+  )
 }
 
 /**

@@ -626,6 +626,44 @@ test('what cannot be had is asked for only where it is what comes back at the en
   )
 })
 
+test('what was not there before needs nothing of what it was in between, also where that has no hash or another owner', async () => {
+  const path = at('/usr/bin/x')
+  const states = [undefined, 'own', 'changed']
+  const between = (lost: RecordedChange['preImage']) => (transaction: Told, number: number) => ({
+    ...transaction,
+    document: { source: number === 1 ? 'apt' : 'hand' } as TransactionDocument,
+    changes: transaction.changes.map((change): RecordedChange => {
+      if (number === 1 || change.before === undefined) return change
+      const { sha256: _, ...unread } = change.before
+      return { ...change, before: unread, preImage: lost }
+    }),
+  })
+  const gone = between({ kind: 'lost', reason: 'gone' })
+  const { plan } = await undoOnePath(path, states, [1, 2], gone)
+  assert.deepEqual([plan.paths.map(({ wanted }) => wanted), plan.conflicts], [[undefined], []])
+  // Changed by an upgrade whose package is gone, and given to somebody else since, which is in no record.
+  const [none, first, second] = [new Map(), new Map([[path, 'own']]), new Map([[path, 'changed']])]
+  const view = viewOf(second)
+  const given: UndoView = {
+    ...view,
+    now: (asked) => withOwner(view.now(asked)),
+    mergeAttributes: ({ theirs }) => ({ fingerprint: withOwner(theirs) ?? theirs }),
+    contentBefore: () => Promise.reject(new Error('It was asked for')),
+  }
+  const taken = await planUndoPaths(given, {
+    ...all,
+    transactions: [transactionOf(first, second), transactionOf(none, first)],
+  })
+  assert.deepEqual(
+    taken.paths.map(({ wanted, how }) => [wanted, how]),
+    [[undefined, 'merged']],
+  )
+})
+
+function withOwner(side: Fingerprint | undefined): Fingerprint | undefined {
+  return side && { ...side, uid: 1 }
+}
+
 test('data of a service and files of a database stay whole where one of the transactions leaves a part', async () => {
   const was: Files = new Map([
     [at('/data'), 'folder'],

@@ -513,7 +513,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
   }
   // A cache that was made anew since is as good as the one that the transaction made. Whether the content can be had is asked at the end: an older one may want another.
   const isMadeAnew = view.isRegenerated(path) && !view.isLeftByItsRule(path)
-  if (sameState(now, after) || (before === undefined && isMadeAnew)) {
+  const isAsMade = isContentOf(now, after)
+  if (isSameBut(isAsMade, now, after) || (before === undefined && isMadeAnew)) {
     work.plan(path, {
       fingerprint: before,
       how: 'restored',
@@ -522,7 +523,8 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   const lost = lostOf({ kind: 'before', transaction, change }) ?? lostOf(work.plannedContent(path))
-  if (lost?.isPassedOver === true) {
+  // Where nothing was there before, nobody needs what it was in between.
+  if (lost?.isPassedOver === true && !(before === undefined && isAsMade)) {
     work.conflict(path, lost.reason, { old: change.preImage.kind !== 'lost' })
     return
   }
@@ -544,6 +546,22 @@ async function planPath(work: Work, transaction: ReadTransaction, change: Record
     return
   }
   await planMerge(work, transaction, change, now)
+}
+
+/**
+ * Whether a file has the content that a transaction gave it. One that was lost has no hash: of all that may have stood there, what the transaction made is that
+ * with its size and its time.
+ */
+function isContentOf(now: Fingerprint | undefined, after: Fingerprint | undefined): boolean {
+  if (now?.type !== 'file' || after?.type !== 'file' || after.sha256 === undefined) return false
+  if (now.sha256 !== undefined) return now.sha256 === after.sha256
+  return now.size === after.size && now.mtimeNs === after.mtimeNs
+}
+
+/** Where the content is known to be the same, whatever the hashes say. */
+function isSameBut(content: boolean, now: Fingerprint | undefined, after: Fingerprint | undefined): boolean {
+  if (!content || now === undefined || after?.sha256 === undefined) return sameState(now, after)
+  return sameState({ ...now, sha256: after.sha256 }, after)
 }
 
 /** Of its content nothing was kept: what does not make it again any more makes something else of it, or nothing. */
@@ -606,6 +624,11 @@ async function planMerge(
       `it was changed since: now it is ${describe(now)}, before it was ${describe(before)}`,
       { old: true },
     )
+    return
+  }
+  // Nothing was there before, and nobody wrote into what the transaction made.
+  if (before === undefined && isContentOf(now, after)) {
+    work.plan(path, { fingerprint: undefined, how: 'merged' })
     return
   }
   // Only rights, owner or attributes changed on one of the sides: the contents need no look.

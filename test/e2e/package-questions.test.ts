@@ -18,7 +18,10 @@ test('files are compared with their packages, their owner is told, a pinned pack
   await chroot.run(['apt-get', '-y', 'install', 'tiny-program=2'])
 
   const clean = await chroot.vml(['tx', 'verify', 'tiny-program'])
-  assert.match(clean.stderr, /Every file is as its package brought it/)
+  assert.match(
+    clean.stderr,
+    /Every file has the content that its package brought; rights and owners were not compared: dpkg keeps none\n/,
+  )
   await chroot.sh('echo mine >>/etc/tiny.conf')
   assert.match((await chroot.vml(['tx', 'verify', 'tiny-program'])).stderr, /1 file of configuration changed/)
   const unheard = await chroot.vml(['tx', 'pin', 'no-such-program'], { mayFail: true })
@@ -87,6 +90,16 @@ test('files are compared with their packages, their owner is told, a pinned pack
     mayFail: true,
   })
   assert.match(around.stdout, /^\/usr\/bin\/tiny-program {2}tiny-program 1\n\/usr\/bin {2}/)
+
+  await chroot.sh('dpkg-divert --local --rename --divert /usr/bin/tiny.orig --add /usr/bin/tiny-program')
+  const diverted = await chroot.vml(['tx', 'owner', '/usr/bin/tiny-program', '/usr/bin/tiny.orig'], {
+    mayFail: true,
+  })
+  assert.equal(
+    diverted.stdout,
+    '/usr/bin/tiny-program  no package; diverted to /usr/bin/tiny.orig: tiny-program 1\n/usr/bin/tiny.orig  tiny-program 1\n',
+  )
+  await chroot.sh('dpkg-divert --local --rename --remove /usr/bin/tiny-program')
 
   const removed = async (line: string) =>
     await chroot.sh(`mkdir /run/gone; cd /run/gone; rmdir /run/gone; ${line}`, { mayFail: true })

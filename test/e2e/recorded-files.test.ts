@@ -25,7 +25,10 @@ test('a file that is kept as a difference comes out as it was, printed, beside a
   assert.match((await chroot.sh('tail -n 1 /root/between')).stdout, /more\n$/)
   assert.equal((await chroot.vml(['cat', '1:/usr/bin/fit.conf'], { env })).stdout, '1\n')
   for (const [path, words] of [
-    ['1:/usr/bin/made', /"\/usr\/bin\/made" as it was before #1: it was not there/],
+    [
+      '1:/usr/bin/made',
+      /"\/usr\/bin\/made" as it was before #1: it was not there\n +What #1 did is told by vml tx show 1 --paths\n/,
+    ],
     ['2:/usr/bin/fit.link', /before #2: it was a link to "made"/],
     ['2:/usr/bin/fit.conf', /Cannot find "\/usr\/bin\/fit.conf" in #2/],
   ] as const) {

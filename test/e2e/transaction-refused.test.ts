@@ -322,3 +322,54 @@ test('marks of an overlay of other programs come back with what was removed; whe
   await chroot.vml(['tx', 'undo', '9'])
   assert.equal(await marks('/srv/plain'), '')
 })
+
+test('what was made on another machine is never taken back here, and none is recorded among those of this one', async () => {
+  await using chroot = await openChroot()
+  const system = ['--logbook', '/var/lib/vml/logbook']
+  await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'mkdir /etc/d; echo 1 >/etc/mine'])
+  const name = (await chroot.sh('hostname')).stdout.trim()
+  // As one of the machine lab was recorded here before that was refused.
+  await chroot.sh('hostname lab; vml tx run -- touch /etc/d/f; vml tx run -- touch /etc/d/g')
+  await chroot.sh(`hostname ${name}`)
+  await chroot.vml(['machine', 'add', 'lab', 'ssh://root@127.0.0.1:9'])
+  assert.deepEqual(
+    (await transactionsOf(chroot)).map(({ number }) => number),
+    [1],
+  )
+  const listed = await chroot.vml(['tx', 'list', '--logbook', '/var/lib/../lib/vml/logbook/'])
+  assert.match(listed.stderr, /2 transactions of other machines \(lab\) are left out/)
+  for (const words of [
+    ['undo', '3'],
+    ['undo', '--to-before', '3'],
+    ['redo', '3'],
+    ['show', '3'],
+  ]) {
+    const refused = await chroot.vml(['tx', ...words], failed)
+    assert.equal(refused.status, 14, words.join(' '))
+    assert.match(refused.stderr, /Cannot take #3 for a transaction of this machine: it was made on lab\n/)
+  }
+  await chroot.vml(['tx', 'undo', '--to-before', '1'])
+  assert.equal((await chroot.sh('ls /etc/d; ls /etc/mine', { mayFail: true })).stdout, 'f\ng\n')
+
+  const run = ['tx', 'run', '--on', 'lab', '--', 'touch', '/etc/two']
+  for (const words of [
+    [...run.slice(0, 4), ...system, ...run.slice(4)],
+    ['tx', 'undo', '3', '--on', 'lab', '--logbook', '/var/lib/vml/../vml/logbook'],
+    ['tx', 'recover', '--on', 'lab', ...system],
+  ]) {
+    const refused = await chroot.vml(words, failed)
+    assert.equal(refused.status, 2, refused.stderr)
+    assert.match(refused.stderr, /it has the transactions of this machine alone\n.*vml init DIR/)
+  }
+  const none = await chroot.vml(run, failed)
+  assert.match(none.stderr, /which logbook is for transactions of lab: none is configured\n.*vml init DIR/)
+  assert.doesNotMatch(none.stderr, /var.lib.vml/)
+
+  const password = ['--password-file', '/var/lib/vml/recovery-key']
+  await chroot.vml(['init', '/srv/copy', '--like', '/var/lib/vml/logbook', ...password])
+  await chroot.vml(['copy', '3', '--from', '/var/lib/vml/logbook', '--to', '/srv/copy'])
+  const back = ['copy', '--all', '--from', '/srv/copy', '--to', '/var/lib/vml/logbook']
+  const copied = await chroot.vml(back, failed)
+  assert.equal(copied.status, 2, copied.stderr)
+  assert.match(copied.stderr, /Cannot copy #3 into the logbook of this machine.*: it was made on lab\n/)
+})

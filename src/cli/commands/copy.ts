@@ -1,6 +1,8 @@
 // `vml copy ENTRY… --to LOGBOOK`: entries into another logbook, moving only what is missing there.
 import { isOwnLogbook, openOtherLogbook, otherPasswordFile } from '../../app/other-logbook.ts'
 import type { Logbook } from '../../app/open.ts'
+import { ownNames } from '../../app/own-names.ts'
+import { isSystemLogbook } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
 import {
   type CopyOutcome,
@@ -84,6 +86,7 @@ export const command = defineCommand({
     const present = await listEntries(into, context)
     const imported = options.from !== undefined && !(await isOwnLogbook(config, from))
     const wanted = chooseAmong(() => choose(source, operands, options), unreadable)
+    if (isSystemLogbook(into.location)) requireOwnTransactions(context, wanted)
     const chosen = planCopy(wanted, {
       source,
       present,
@@ -236,6 +239,25 @@ const doneWords = {
   differs: 'is there with other content, and was left as it is',
   damaged: 'not copied: damaged here',
 } as const
+
+/** By its number one of another machine would be taken for one that can be taken back here. */
+function requireOwnTransactions({ config }: Context, wanted: readonly LoggedEntry[]): void {
+  const own = ownNames(config)
+  const other = wanted.find(
+    ({ kind, machine, facts }) =>
+      kind === 'transaction' && !own.has(machine) && facts?.host !== config.hostName,
+  )
+  if (other === undefined) return
+  const machine = shown(other.machine)
+  throw new VmlError(
+    'usage',
+    `Cannot copy ${entryName(other)} into the logbook of this machine's own transactions: it was made on ${machine}`,
+    {
+      details: { machine: other.machine },
+      hint: `Nothing was changed. Where this machine itself was called so: vml machine add ${machine} local:`,
+    },
+  )
+}
 
 function lineOf({ entry, number, present, step }: PlannedCopy, usual: string): string {
   // Told as what it is: nothing has to be seen to there.

@@ -1,6 +1,7 @@
 // `vml tx list`: the transactions, newest first: what each did, whether it can be taken back, what that costs.
 import { existsSync } from 'node:fs'
-import { entryName } from '../../engine/entries.ts'
+import { systemLogbook } from '../../app/system-logbook.ts'
+import { entryName, type LoggedEntry } from '../../engine/entries.ts'
 import type { ListedTransaction } from '../../transaction/transactions.ts'
 import { isDropped } from '../../model/transaction-record.ts'
 import { type Context, count, defineCommand } from '../command.ts'
@@ -26,7 +27,7 @@ export const command = defineCommand({
   async run(context, { options }) {
     const { out } = context
     context.whenCancelled('nothing was changed')
-    const { listed, probationOf } = await listedOf(context, options.on)
+    const { listed, elsewhere, probationOf } = await listedOf(context, options.on)
     const transactions = listed.toReversed().slice(0, options.number)
     out.document({
       schema: 1,
@@ -38,11 +39,18 @@ export const command = defineCommand({
     const { style } = out
     const rows = transactions.map((each) => rowOf(each, probationOf, style))
     for (const line of transactionTable(rows, out.width)) out.line(line)
+    if (elsewhere.length > 0) out.note(elsewhereText(elsewhere))
   },
 })
 
 function isOwn(context: Context, machine: string | undefined): boolean {
   return machine === undefined && isOwnLogbook(context)
+}
+
+/** Nothing of them can be taken back here. */
+function elsewhereText(entries: readonly LoggedEntry[]): string {
+  const machines = [...new Set(entries.map(({ machine }) => shown(machine)))].join(', ')
+  return `${plural(entries.length, 'transaction')} of other machines (${machines}) ${entries.length === 1 ? 'is' : 'are'} left out: vml log --logbook ${systemLogbook} shows them. Where this machine itself was called so: vml machine add NAME local:`
 }
 
 const titleColumn = 2
@@ -133,7 +141,10 @@ function pathsOf({
 /** `+3 −1 ~45`: installed, removed, other version. */
 export function packagesText(packages: ListedTransaction['document']['packages']): string {
   const installed = packages.filter(({ fate }) => fate === 'installed').length
-  const removed = packages.filter(({ fate }) => fate === 'removed' || fate === 'purged').length
+  // Of one that was removed before, only the configuration is purged.
+  const removed = packages.filter(
+    ({ fate, from }) => (fate === 'removed' || fate === 'purged') && from !== undefined,
+  ).length
   const other = packages.filter(({ fate }) => fate === 'upgraded' || fate === 'downgraded').length
   return [
     installed > 0 ? `+${installed}` : '',

@@ -27,7 +27,8 @@ export const confirm = defineCommand({
     const logbook = await context.openSystemLogbook()
     await confirmProbation(openTransactionParts(context, logbook), Number(number)).catch(
       async (error: unknown) => {
-        if (isFailure(error, 'not-found')) findTransaction(await listTransactions(logbook, context), number)
+        if (isFailure(error, 'not-found'))
+          findTransaction({ listed: await listTransactions(logbook, context) }, number)
         throw error
       },
     )

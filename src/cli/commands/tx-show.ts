@@ -45,9 +45,9 @@ export const command = defineCommand({
   async run(context, { operands: [typed = ''], options }) {
     const { out, signal } = context
     context.whenCancelled('nothing was changed')
-    const { logbook, listed: all, probationOf } = await listedOf(context, options.on)
+    const { logbook, listed: all, elsewhere, probationOf } = await listedOf(context, options.on)
     const { listed, read } = await workOn(context, options.on, async () => {
-      const found = findTransaction(all, typed, 'look')
+      const found = findTransaction({ listed: all, elsewhere }, typed, 'look')
       return { listed: found, read: await readTransaction(logbook.repository, found.entry, { signal }) }
     })
     const { document, changes } = read

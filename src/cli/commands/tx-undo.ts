@@ -13,7 +13,7 @@ import { requireSpace, spaceFailure, undoNeeds } from '../../transaction/space-n
 import { requireNoneStranded } from '../../transaction/stranded-data.ts'
 import {
   findTransaction,
-  type ListedTransaction,
+  type FindAmong,
   requireAlone,
   requireNotUndone,
 } from '../../transaction/transactions.ts'
@@ -89,9 +89,10 @@ async function runUndoCommand(
     throw new VmlError('usage', 'Cannot tell which transaction to take back', {
       hint: 'Name one: vml tx undo 7, or vml tx undo --to-before 7; vml tx list shows them',
     })
-  const choose = (listed: readonly ListedTransaction[]) => {
+  const choose = (among: FindAmong) => {
+    const { listed } = among
     if (toBefore !== undefined) {
-      const first = findTransaction(listed, toBefore)
+      const first = findTransaction(among, toBefore)
       const chosen = fromThen(listed, first)
       return {
         subject: chosen.map(({ entry }) => entry),
@@ -99,7 +100,7 @@ async function runUndoCommand(
         title: undoToBeforeTitle(first.entry),
       }
     }
-    const chosen = [...new Set(operands.map((typed) => findTransaction(listed, typed)))]
+    const chosen = [...new Set(operands.map((typed) => findTransaction(among, typed)))]
     for (const one of chosen) requireNotUndone(one, listed)
     return { subject: chosen.map(({ entry }) => entry), transactions: chosen }
   }
@@ -117,8 +118,9 @@ export const redo = defineCommand({
     { line: 'vml tx redo 7 --json', does: 'with a document for programs' },
   ],
   async run(context, { operands: [typed = ''], options }) {
-    const choose = (listed: readonly ListedTransaction[]) => {
-      const one = findTransaction(listed, typed)
+    const choose = (among: FindAmong) => {
+      const { listed } = among
+      const one = findTransaction(among, typed)
       const by = listed.find(({ entry }) => entry === one.undoneBy)
       requireAlone(one, listed)
       if (by) return { subject: [one.entry], transactions: [by] }
@@ -258,7 +260,7 @@ async function planTakeBack(context: Context, logbook: Logbook, asked: TakeBack)
   await using owned = new AsyncDisposableStack()
   const undo = owned.use(await openUndoRun(context, logbook, typedCommand(asked)))
   const { listed } = undo
-  const { title, ...chosen } = asked.choose(listed)
+  const { title, ...chosen } = asked.choose(undo)
   const run = { ...undo.run, title }
   const opened = { ...undo, run }
   const stateHooks = options.leaveData ? [] : opened.stateHooks()

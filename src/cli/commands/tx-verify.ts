@@ -1,5 +1,13 @@
 // `vml tx verify` and `vml tx owner`: whether files are as their packages brought them, and whose a file is.
-import { findOwners, isThere, pathOfWord, verifyPackages } from '../../app/package-questions.ts'
+import {
+  type DivertedFrom,
+  findOwners,
+  isThere,
+  managerHere,
+  type Owner,
+  pathOfWord,
+  verifyPackages,
+} from '../../app/package-questions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable } from '../../base/raw-text.ts'
 import { defineCommand, flag } from '../command.ts'
@@ -10,7 +18,7 @@ const foundStatus = 1
 
 export const verify = defineCommand({
   description:
-    'Compares the files of installed packages with what the packages brought, by the checksums that dpkg or rpm keeps. Says what is missing or has another content; ends with 1 where that is something else than configuration.',
+    'Compares the files of installed packages with what the packages brought, by the checksums that dpkg or rpm keeps. Says what is missing or has another content; ends with 1 where that is something else than configuration. Rights and owners are compared on a system of rpm alone: dpkg keeps none.',
   operands: [
     { name: 'PACKAGE', description: 'of these packages; all', required: false, many: true, complete: 'none' },
   ],
@@ -49,8 +57,13 @@ export const verify = defineCommand({
     const configuration = findings.length - wrong
     // Nothing was compared.
     if (unknown.length > 0 && unknown.length === operands.length) throw notInstalled(unknown)
+    const isDpkg = managerHere() === 'dpkg'
+    const allWell = isDpkg
+      ? 'Every file has the content that its package brought'
+      : 'Every file is as its package brought it'
+    const rest = isDpkg && wrong === 0 ? '; rights and owners were not compared: dpkg keeps none' : ''
     out.note(
-      `${wrong === 0 ? 'Every file is as its package brought it' : `${plural(wrong, 'file')} ${wrong === 1 ? 'is' : 'are'} not as the package brought ${wrong === 1 ? 'it' : 'them'}`}${configuration > 0 ? `; ${plural(configuration, 'file')} of configuration changed` : ''}`,
+      `${wrong === 0 ? allWell : `${plural(wrong, 'file')} ${wrong === 1 ? 'is' : 'are'} not as the package brought ${wrong === 1 ? 'it' : 'them'}`}${configuration > 0 ? `; ${plural(configuration, 'file')} of configuration changed` : ''}${rest}`,
     )
     if (unknown.length > 0) throw notInstalled(unknown)
     return wrong === 0 ? 0 : foundStatus
@@ -64,6 +77,16 @@ function notInstalled(names: readonly string[]): VmlError {
     `Cannot verify ${all}: ${names.length === 1 ? 'it is' : 'they are'} not installed`,
     { details: { packages: names } },
   )
+}
+
+function ownersText(owners: readonly Owner[]): string {
+  return owners.map(({ package: name, version }) => `${shown(name)} ${shown(version)}`.trim()).join(', ')
+}
+
+/** As `dpkg -S` tells it, too: whose the path would be, and where that lies. */
+function diversionText({ by, to, owners }: DivertedFrom): string {
+  const whose = owners.length === 0 ? 'what packages bring there' : ownersText(owners)
+  return `; diverted${by === undefined ? '' : ` by ${shown(by)}`} to ${printable(to)}: ${whose}`
 }
 
 export const owner = defineCommand({
@@ -85,18 +108,23 @@ export const owner = defineCommand({
     const owners = await findOwners(paths, signal)
     out.document({
       schema: 1,
-      paths: [...owners].map(([path, some]) => ({
+      paths: [...owners].map(([path, { owners: some, diversion }]) => ({
         path: printable(path),
         owners: some,
         exists: isThere(path),
+        diversion: diversion
+          ? { by: diversion.by ?? null, to: printable(diversion.to), owners: diversion.owners }
+          : null,
       })),
     })
     let unowned = 0
-    for (const [path, some] of owners) {
+    for (const [path, { owners: some, diversion }] of owners) {
       if (some.length === 0) unowned++
-      const names = some.map(({ package: name, version }) => `${shown(name)} ${shown(version)}`.trim())
-      const nobody = isThere(path) ? 'no package' : 'no such path, here or in any package'
-      out.line(`${printable(path)}  ${names.length === 0 ? nobody : names.join(', ')}`)
+      const nobody =
+        isThere(path) || diversion !== undefined ? 'no package' : 'no such path, here or in any package'
+      out.line(
+        `${printable(path)}  ${some.length === 0 ? nobody : ownersText(some)}${diversion === undefined ? '' : diversionText(diversion)}`,
+      )
     }
     return unowned === 0 ? 0 : foundStatus
   },
