@@ -3,8 +3,7 @@ import { join } from 'node:path'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { printable } from '../base/raw-text.ts'
-import type { TransactionParts } from '../transaction/end-stage.ts'
-import { entryIdOf } from '../engine/entries.ts'
+import { findRecord, type TransactionParts } from '../transaction/end-stage.ts'
 import { runUndo, isNothing } from '../transaction/run-undo.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import { planUndo } from '../transaction/undo.ts'
@@ -15,15 +14,12 @@ import {
   removeProbation,
   numbersOnProbation,
   type ProbationNote,
-  type ProbationRequest,
   writeProbation,
 } from '../transaction/probation-note.ts'
-import {
-  noteProbation,
-  type ProbationEnd,
-  type ProbationParts,
-  runProbation,
-} from '../transaction/probation.ts'
+import { type ProbationEnd, type ProbationParts, runProbation } from '../transaction/probation.ts'
+import { withOpenStage } from '../transaction/stage-lock.ts'
+import { pathOfNote, readStageNote, writeStageNote } from '../transaction/stage-note.ts'
+import { openFolder } from '../transaction/workplace.ts'
 import { keepPackagesOut } from './packages-kept-out.ts'
 import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
@@ -38,13 +34,11 @@ export interface BegunProbation {
   readonly byItself: boolean
 }
 
-/** From when this returns on, the watch survives this process. */
+/** It was noted with its record: written anew here, it would come back over a confirmation that came since. */
 export async function beginProbation(
   parts: TransactionParts,
-  { number, snapshot }: StoredTransaction,
-  request: ProbationRequest,
+  { number }: StoredTransaction,
 ): Promise<BegunProbation> {
-  await noteProbation(parts, { number, transaction: entryIdOf(snapshot) }, request, ownProcess())
   return { number, byItself: await isTakenUp(parts) }
 }
 
@@ -81,6 +75,7 @@ export async function goOnWithProbation(
   const watch: ProbationParts = {
     place: parts,
     withLock: async (work) => await withProbationLock(parts, work),
+    forgetAsked: async (asked) => await forgetAsked(parts, asked),
     takeBack: async (note, reason) => await takeBack(context, logbook, note, reason),
   }
   const end = await runProbation(watch, number)
@@ -108,21 +103,37 @@ export async function claimProbations(
   })
 }
 
-/** Fails with `not-found` where it is not watched, `conflict` where it is being taken back already. */
+/** Order: what its stage asks for, then the watch: cut off between them, it is watched still. Fails with `not-found` where it is not watched, `conflict` where it is being taken back already. */
 export async function confirmProbation(parts: TransactionParts, number: number): Promise<void> {
+  const wasAsked = await forgetAsked(parts, number)
   await withProbationLock(parts, async () => {
     const note = numbersOnProbation(parts).includes(number) ? readProbationQuietly(parts, number) : undefined
     if (note?.reason !== undefined && note.gaveUp === undefined)
       throw new VmlError('conflict', `Cannot confirm #${number}: it is being taken back: ${note.reason}`, {
         hint: `To bring it back afterwards: vml tx redo ${number}`,
       })
-    if (!(await removeProbation(parts, number)))
+    if (!(await removeProbation(parts, number)) && !wasAsked)
       throw new VmlError('not-found', `Cannot confirm #${number}: nobody waits for that`, {
         hint: 'Nothing was changed. vml tx list tells whether it was taken back',
       })
   })
   if (numbersOnProbation(parts).length === 0)
     await removeProbationTimer(parts.shell, parts.signal ?? neverAborted)
+}
+
+/** What was cut off after its record has a stage that asks for the watch until somebody mends it. Gives whether this one did. */
+async function forgetAsked(parts: TransactionParts, number: number): Promise<boolean> {
+  const file = pathOfNote(openFolder(parts))
+  if (readStageNote(file)?.probation === undefined) return false
+  const wasAsked = await withOpenStage(parts, async () => {
+    const note = readStageNote(file)
+    if (note?.probation === undefined || (await findRecord(parts, note.token))?.number !== number)
+      return false
+    if (note.unread) throw note.unread
+    await writeStageNote(file, { ...note, probation: undefined })
+    return true
+  })
+  return wasAsked ?? false
 }
 
 /** As `vml tx undo` does it, with the reason in the record. */

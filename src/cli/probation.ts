@@ -46,7 +46,7 @@ export async function beginProbationOf(
   parts: TransactionParts,
   { transaction, request }: { readonly transaction: StoredTransaction; readonly request: ProbationRequest },
 ): Promise<{ readonly status: number; readonly outcome: ProbationEnd['kind'] }> {
-  const { number, byItself } = await beginProbation(parts, transaction, request)
+  const { number, byItself } = await beginProbation(parts, transaction)
   const goesOn = byItself
     ? 'systemd goes on watching it'
     : `vml tx resume-probation goes on; vml tx confirm ${number} keeps it`

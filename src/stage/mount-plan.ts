@@ -230,6 +230,23 @@ export function dataMountsThrough(
   })
 }
 
+/**
+ * Mounts on which something can be removed, and whether a second name of it can be had at once: on a disk of this machine it can. Of other ones, such as `/proc`,
+ * nothing is said.
+ */
+export function mountsToHold(
+  root: RawPath,
+  mountInfo: RawText,
+): ReadonlyMap<RawPath, { readonly type: string; readonly canHold: boolean }> {
+  const { visible } = seeMountsBelow(root, parseMountRows(mountInfo))
+  return new Map(
+    visible.flatMap(({ path, type, options }) => {
+      const canHold = stageable.test(type)
+      return isReadOnly(options) || !(canHold || dataTypes.test(type)) ? [] : [[path, { type, canHold }]]
+    }),
+  )
+}
+
 /** Of the folder at the top of a mount that does not hold VML's own. */
 export const storeName = '.vml-stage'
 

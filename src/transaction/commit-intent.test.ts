@@ -8,7 +8,7 @@ import type { EntryId } from '../model/ids.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { parseChanges } from '../model/transaction-record.ts'
 import type { PathChange } from '../model/transaction.ts'
-import { encodeIntended, readIntent, writeIntent } from './commit-intent.ts'
+import { encodeIntended, readIntent, replaceIntent, writeIntent } from './commit-intent.ts'
 import { openFolder } from './workplace.ts'
 
 function withFolder(run: (place: { state: typeof rootPath }) => void): void {
@@ -31,6 +31,25 @@ test('what an undo takes back is known to who records it after a crash', () => {
     writeIntent(place, intent)
     assert.deepEqual(readIntent(place), intent)
   })
+})
+
+test('of an undo that stood its proof that is known, too, with all that was written before', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-intent-'))
+  try {
+    const place = { state: parseRawPath(rawFromString(folder)) ?? rootPath }
+    mkdirSync(openFolder(place), { recursive: true })
+    const intent = { exitStatus: 0, takesBack: ['ab'.repeat(32) as EntryId] }
+    writeIntent(place, intent, [])
+    const proven = {
+      ...intent,
+      isProven: true,
+      validations: [{ name: 'paths', outcome: 'passed' as const, message: '2 compared with the plan' }],
+    }
+    await replaceIntent(place, proven)
+    assert.deepEqual(readIntent(place), proven)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
 })
 
 test('what is to be made anew is written down as rules and paths, and no command is read', () => {

@@ -1,7 +1,8 @@
 // What is to be recorded, written beside the journal before the commit: what only the process knows that may be cut off.
 import { rmSync, writeFileSync } from 'node:fs'
+import { writeFileDurable } from '../base/files.ts'
 import { bytesPath, encodeBytes } from '../model/document-fields.ts'
-import { count, isMisfit, listOf, objectOf, optional, textOf } from '../model/field-check.ts'
+import { count, flag, isMisfit, listOf, objectOf, optional, textOf } from '../model/field-check.ts'
 import { entryPathsMax, type RawPath } from '../model/raw-path.ts'
 import type { ToMakeAnew } from '../model/regeneration.ts'
 import {
@@ -26,6 +27,8 @@ export interface CommitIntent extends Partial<TakenBack> {
    * the stage, and it is committed with all else; live, on the machine itself.
    */
   readonly toMakeAnew?: readonly ToMakeAnew[]
+  /** An undo that stood its proof, which `validations` tell: it is not repeated after services have worked with it. */
+  readonly isProven?: boolean
 }
 
 /** Where the changes themselves are written down. */
@@ -54,6 +57,7 @@ const check = objectOf({
   toMakeAnew: optional(
     listOf(objectOf({ rule: textOf({ pattern: /^[a-z0-9.-]{1,64}$/ }), path: bytesPath }), entryPathsMax),
   ),
+  isProven: optional(flag),
   ...takenBackFields,
 })
 
@@ -78,6 +82,11 @@ export function writeIntent(
 ): void {
   writeFileSync(resultPath(place), encodeIntent(intent), { mode: 0o600 })
   if (changes) writeFileSync(changesPath(place), encodeIntended(changes, ownerBefore), { mode: 0o600 })
+}
+
+/** Of what is committed already: at any moment one of both can be read. */
+export async function replaceIntent(place: Pick<Workplace, 'state'>, intent: CommitIntent): Promise<void> {
+  await writeFileDurable(resultPath(place), encodeIntent(intent))
 }
 
 /** Nothing was committed, and something else is to be done with what is open. */

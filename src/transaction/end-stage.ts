@@ -354,6 +354,14 @@ async function packagesAfter(parts: TransactionParts, before: PackagesNow): Prom
   }
 }
 
+/** Its journal stays, with all that is needed for the record. `what` begins the sentence. */
+export function notRecorded(error: unknown, what: string): VmlError {
+  return new VmlError('failed', `${what} is made, but its record could not be written: ${messageOf(error)}`, {
+    cause: error,
+    hint: 'What is needed to undo it is kept. Remove the cause, then vml tx recover',
+  })
+}
+
 /** The record is durable: what was kept for it may go. Whatever stops that, the transaction is done and recorded. */
 function endRecorded(parts: TransactionParts, { note, kept, plan }: CommittedStage): void {
   try {
@@ -430,12 +438,13 @@ export async function discardStage(place: Workplace, stage: OpenStage): Promise<
 export async function readCommitted(place: Workplace): Promise<
   | (Pick<CommittedStage, 'changes' | 'removedOwners' | 'result' | 'packages'> & {
       readonly toMakeAnew: readonly ToMakeAnew[]
+      readonly isProven: boolean
     })
   | undefined
 > {
   const changes = readIfThere(changesPath(place))
   if (changes === undefined) return undefined
-  const { validations = [], toMakeAnew = [], ...intent } = readIntent(place)
+  const { validations = [], toMakeAnew = [], isProven = false, ...intent } = readIntent(place)
   const written = parseChanges(changes)
   return {
     changes: written,
@@ -444,6 +453,7 @@ export async function readCommitted(place: Workplace): Promise<
     ),
     result: { ...intent, validations },
     toMakeAnew,
+    isProven,
     packages: await readKeptPackages(place),
   }
 }

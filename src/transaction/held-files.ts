@@ -11,6 +11,7 @@ import { isFolder, isLink, isSameThing } from '../stage/commit-disk.ts'
 import { outlineOf } from '../stage/fingerprint.ts'
 import { inHeldFolder } from '../stage/held-folder.ts'
 import { regionOf } from '../stage/keep-folders.ts'
+import { mountsToHold } from '../stage/mount-plan.ts'
 import { makeFolderLike } from '../stage/stage-folder.ts'
 import { type FileStatus, here } from '../wire/libc.ts'
 import type { StageNote } from './stage-note.ts'
@@ -56,9 +57,16 @@ export function holdFiles(
   const endMs = place.clock.now() + timeMaxMs
   const reasons: string[] = []
   const names = new Map<string, number>()
-  for (const folder of folders) {
-    const reason = whyNotHeld(place, folder, { ...limits, endMs, names })
-    if (reason !== undefined) reasons.push(`${folder} (${reason})`)
+  const tops = realTops(place).filter(({ path }) => folders.includes(path))
+  const mounts: RawPath[] = []
+  let number = realFolders.length
+  for (const top of tops) {
+    const reason = whyNotHeld(place, top, { ...limits, endMs, names, mounts })
+    if (reason !== undefined) reasons.push(`${printable(top.path)} (${reason})`)
+    // What is mounted there is held by itself.
+    for (const { path, type, canHold } of dataMounts(place, mounts.splice(0)))
+      if (canHold && number < topsMax) tops.push(makeTop(place, path, number++))
+      else reasons.push(`${printable(path)} (it is another file system, ${type})`)
   }
   const counts = [...names].map(([file, count]) => `${file} ${count}\n`)
   place.disk.writeFile(namesFile(place), 0o600, Buffer.from(counts.join('')))
@@ -69,17 +77,33 @@ export function holdFiles(
   })
 }
 
+/** Those on which something can be removed. */
+function dataMounts({ root }: Holder, paths: readonly RawPath[]) {
+  if (paths.length === 0) return []
+  const known = mountsToHold(root, rawFromBytes(readFileSync('/proc/self/mountinfo')))
+  return paths.flatMap((path) => {
+    const mount = known.get(path)
+    return mount ? [{ path, ...mount }] : []
+  })
+}
+
 /** The nearest first, so that a limit leaves out what lies deep; everybody may fill /tmp. Undefined where all is held. */
 function whyNotHeld(
   place: Holder & Pick<Workplace, 'clock'>,
-  folder: RawPath,
-  limits: { readonly things: number; readonly endMs: number; readonly names: Map<string, number> },
+  { path: folder, own }: Top,
+  limits: {
+    readonly things: number
+    readonly endMs: number
+    readonly names: Map<string, number>
+    /** Which are found on the way. */
+    readonly mounts: RawPath[]
+  },
 ): string | undefined {
   const { disk, libc } = place
   const live = inRoot(place, folder)
   const top = disk.look(live)
   if (top === undefined || !isFolder(top)) return undefined
-  const first = tryMakePlace(place, folder, top)
+  const first = tryMakePlace(place, { live, own }, top)
   if (first === undefined) return 'the file system refused it'
   let [looks, held, refused, failed] = [0, 0, 0, 0]
   const made: { held: RawPath; mtimeNs: bigint }[] = []
@@ -95,9 +119,11 @@ function whyNotHeld(
           const child = { path: below(path, name), live: below(from, name), held: below(like, name) }
           if (unheldFolders.has(child.path) || (path === folder && name.startsWith(besideName))) continue
           const there = lookAt(place, child.live)
+          if (there === undefined) continue
           // Another mount in there can have no second name here.
-          if (there === undefined || regionOf(there) !== regionOf(top)) continue
-          if (isFolder(there)) waiting.push({ ...child, status: there })
+          if (regionOf(there) !== regionOf(top)) {
+            if (isFolder(there)) limits.mounts.push(child.path)
+          } else if (isFolder(there)) waiting.push({ ...child, status: there })
           else if (isHeldType(there)) {
             if (there.links > 1 && !limits.names.has(identity(there)))
               limits.names.set(identity(there), there.links)
@@ -143,12 +169,15 @@ function isGoing(error: unknown): boolean {
 }
 
 /** Not made yet, but for the folder that it is to stand in: root's alone, since others may not have a second way to their neighbours' files. */
-function tryMakePlace(place: Holder, folder: RawPath, top: FileStatus): RawPath | undefined {
+function tryMakePlace(
+  place: Holder,
+  { live, own }: { readonly live: RawPath; readonly own: RawPath },
+  top: FileStatus,
+): RawPath | undefined {
   const { disk } = place
-  const own = numbered(place, folder)
   const state = disk.look(heldFolder(place))
   if (state !== undefined && regionOf(state) === regionOf(top)) return own
-  const beside = below(inRoot(place, folder), `${besideName}${randomBytes(8).toString('hex')}`)
+  const beside = below(live, `${besideName}${randomBytes(8).toString('hex')}`)
   // First where it is, then it: one that is cut off is found, and removed.
   symlinkSync(rawToBytes(beside), rawToBytes(own))
   try {
@@ -312,13 +341,13 @@ export function putBackTaken(place: TellingHolder): readonly RawPath[] {
 }
 
 function tellNotHeld(place: TellingHolder): void {
-  const lost = realFolders.filter((folder) => {
-    const beside = besideOf(place, folder)
+  const lost = topsOf(place).filter(({ own }) => {
+    const beside = besideOf(place, own)
     return beside !== undefined && lookAt(place, beside) === undefined
   })
   if (lost.length === 0) return
   place.reporter.warn({
-    warning: `What was removed meanwhile from ${lost.join(', ')} cannot be put back: what held it was removed, too`,
+    warning: `What was removed meanwhile from ${lost.map(({ path }) => printable(path)).join(', ')} cannot be put back: what held it (${besideName}… there) was removed, too, or is not mounted any more`,
   })
 }
 
@@ -421,8 +450,8 @@ export function tellTaken({ reporter }: Pick<TellingHolder, 'reporter'>, { forGo
 /** Whoever throws the stage away has put back what was taken. What was marked as not to be changed meanwhile cannot lose its second name: that keeps nobody from the next transaction. */
 export function dropHeld(place: Pick<Workplace, 'state' | 'disk' | 'reporter'>): void {
   const left: RawPath[] = []
-  for (const folder of realFolders) {
-    const beside = besideOf(place, folder)
+  for (const { own: top } of topsOf(place)) {
+    const beside = besideOf(place, top)
     if (beside !== undefined && !isRemoved(beside)) left.push(beside)
   }
   const own = heldFolder(place)
@@ -460,10 +489,11 @@ export function heldSince(place: Pick<Workplace, 'state' | 'disk'>): bigint | un
 function heldThings(place: Holder): readonly HeldThing[] {
   const { disk } = place
   const things: HeldThing[] = []
-  for (const folder of realFolders) {
-    const held = topOf(place, folder)
-    const status = held === undefined ? undefined : disk.look(held)
-    if (held !== undefined && status !== undefined) things.push({ path: folder, held, status })
+  for (const { path, own } of topsOf(place)) {
+    const beside = besideOf(place, own)
+    const held = beside === undefined ? own : below(beside, 'held')
+    const status = lookAt(place, held)
+    if (status !== undefined) things.push({ path, held, status })
   }
   for (const { path, held, status } of things)
     if (isFolder(status))
@@ -475,13 +505,7 @@ function heldThings(place: Holder): readonly HeldThing[] {
   return things
 }
 
-function topOf(place: Holder, folder: RawPath): RawPath | undefined {
-  const beside = besideOf(place, folder)
-  return beside === undefined ? numbered(place, folder) : below(beside, 'held')
-}
-
-function besideOf(place: Pick<Workplace, 'state' | 'disk'>, folder: RawPath): RawPath | undefined {
-  const own = numbered(place, folder)
+function besideOf(place: Pick<Workplace, 'disk'>, own: RawPath): RawPath | undefined {
   const status = place.disk.look(own)
   if (status === undefined || !isLink(status)) return undefined
   return parseRawPath(rawFromBytes(readlinkSync(rawToBytes(own), { encoding: 'buffer' })))
@@ -515,8 +539,40 @@ function heldFolder(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(openFolder(place), 'held')
 }
 
-function numbered(place: Pick<Workplace, 'state'>, folder: RawPath): RawPath {
-  return pathIn(heldFolder(place), String(realFolders.indexOf(folder)))
+/** A folder that is the real one in a stage, or a mount in one. */
+interface Top {
+  readonly path: RawPath
+  /** What is like it, or a link to the folder beside that has that. */
+  readonly own: RawPath
+}
+
+function realTops(place: Pick<Workplace, 'state'>): Top[] {
+  return realFolders.map((path, number) => ({ path, own: below(heldFolder(place), String(number)) }))
+}
+
+/** First which mount it is, then what is held of it. */
+function makeTop(place: Holder, path: RawPath, number: number): Top {
+  const own = below(heldFolder(place), String(number))
+  place.disk.writeFile(pathOfTop(own), 0o600, rawToBytes(path))
+  return { path, own }
+}
+
+function topsOf(place: Pick<Workplace, 'state' | 'disk'>): Top[] {
+  const tops = realTops(place)
+  for (let number = tops.length; number < topsMax; number++) {
+    const own = below(heldFolder(place), String(number))
+    const bytes = readIfThere(pathOfTop(own))
+    const path = bytes && parseRawPath(rawFromBytes(bytes))
+    if (path === undefined) break
+    tops.push({ path, own })
+  }
+  return tops
+}
+
+const topsMax = 1000
+
+function pathOfTop(own: RawPath): RawPath {
+  return `${own}.path` as RawPath
 }
 
 function sinceFile(place: Pick<Workplace, 'state'>): RawPath {

@@ -2,8 +2,8 @@
 import { printableText } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import {
-  numbersOnProbation,
   readProbation,
+  readProbationQuietly,
   removeProbation,
   type ProbationNote,
   type ProbationRequest,
@@ -21,6 +21,8 @@ export interface ProbationParts {
   readonly place: Workplace
   /** One change of a watch at a time, of all processes. */
   withLock<Result>(work: () => Promise<Result>): Promise<Result>
+  /** What its stage still asks for, where that was not dropped yet: whoever mends it would begin the watch anew. */
+  forgetAsked(number: number): Promise<unknown>
   /** Takes it back, with the reason in the record; that it is taken back already is no failure. Gives why it could not be done. */
   takeBack(note: ProbationNote, reason: string): Promise<string | undefined>
 }
@@ -37,8 +39,8 @@ export function everyMsOf(withinMs: number): number {
   return Math.min(Math.max(Math.floor(withinMs / asksMin), everyMsMin), everyMsMax)
 }
 
-/** Its time begins now. From when this returns on, the watch survives its process. */
-export async function noteProbation(
+/** Its time begins now. */
+async function noteProbation(
   place: Workplace,
   { number, transaction }: Pick<ProbationNote, 'number' | 'transaction'>,
   { command, withinMs, confirm }: ProbationRequest,
@@ -56,13 +58,18 @@ export async function noteProbation(
   })
 }
 
-/** Before the stage of a recorded transaction goes: it tells what was asked for, and whoever takes up what was cut off there has to know. */
+/**
+ * Before the stage of a recorded transaction goes, which tells what was asked for: from when this returns on, the watch survives its process. Once it is noted nobody
+ * notes it anew: it would come back after it was confirmed.
+ */
 export async function noteAskedProbation(
   place: Workplace,
   { probation, process }: StageNote,
   recorded: { readonly number: number; readonly transaction: EntryId },
 ): Promise<void> {
-  if (probation === undefined || numbersOnProbation(place).includes(recorded.number)) return
+  if (probation === undefined) return
+  // Of a logbook that was begun anew another one may have had the number.
+  if (readProbationQuietly(place, recorded.number)?.transaction === recorded.transaction) return
   await noteProbation(place, recorded, probation, process)
 }
 
@@ -86,7 +93,11 @@ export async function runProbation(parts: ProbationParts, number: number): Promi
   }
 }
 
-async function passed({ place, withLock }: ProbationParts, { number }: ProbationNote): Promise<ProbationEnd> {
+async function passed(
+  { place, withLock, forgetAsked }: ProbationParts,
+  { number }: ProbationNote,
+): Promise<ProbationEnd> {
+  await forgetAsked(number)
   return await withLock(async () => ({
     kind: (await removeProbation(place, number)) ? 'passed' : 'confirmed',
   }))

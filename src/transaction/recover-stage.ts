@@ -210,7 +210,7 @@ async function finishUndo(
   const failed = await regenerateAfter('commit', parts, committed.toMakeAnew)
   await leaveSince(parts, since)
   if (failed.length === 0) failed.push(...(await toldMadeAnew(parts, seen)))
-  return [...failed, ...(await provePackagesAfterCrash(parts, committed))]
+  return committed.isProven ? failed : [...failed, ...(await provePackagesAfterCrash(parts, committed))]
 }
 
 /** A program that ends well and makes nothing is no success; but nothing is taken back for it any more. */

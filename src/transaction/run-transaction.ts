@@ -9,6 +9,7 @@ import {
   discardStage,
   lookAtStage,
   type LookedStage,
+  notRecorded,
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
@@ -155,16 +156,7 @@ export async function commitOrDiscard(
     for (const bad of notPassed(validations)) parts.reporter.warn({ warning: describeValidation(bad) })
     return await commitStage(parts, looked, { exitStatus, validations })
   } catch (error) {
-    if (isCommitted(parts)) {
-      throw new VmlError(
-        'failed',
-        `The change is made, but its record could not be written: ${error instanceof Error ? error.message : String(error)}`,
-        {
-          cause: error,
-          hint: 'What is needed to undo it is kept. Remove the cause, then vml tx recover',
-        },
-      )
-    }
+    if (isCommitted(parts)) throw notRecorded(error, 'The change')
     if (overtaken === 'keep' && isOvertaken(error)) {
       forgetIntent(parts)
       throw error

@@ -7,12 +7,13 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  rmSync,
   unlinkSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
+import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
@@ -25,12 +26,13 @@ import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import type { MountPlan } from '../stage/mount-plan.ts'
 import { here } from '../wire/libc.ts'
-import { writeIntent } from './commit-intent.ts'
+import { type CommitIntent, replaceIntent, writeIntent } from './commit-intent.ts'
 import { regenerate, regenerateAfter, removeMadeAnew, wordsOf } from './make-anew.ts'
 import { provePackages } from './prove-packages.ts'
 import {
   type CommittedStage,
   fingerprintOf,
+  notRecorded,
   recordCommitted,
   type StageEnd,
   type TransactionParts,
@@ -93,7 +95,7 @@ export function isNothing({ paths, regenerations }: Pick<UndoPlan, 'paths' | 're
 
 /**
  * Order: contents are made ready and hashed while the machine is untouched; services stop; the journalled commit; what is made anew;
- * services start; proof. If the proof fails, the commit is taken back. Then the record, then the journal is forgotten.
+ * proof; services start. What fails until they have started is taken back. Then the record, then the journal is forgotten.
  * Where the state of a service is transferred, all is made ready in a stage, with the data that the other version made there, and committed
  * in the same step (`state-transfer.ts`); the services stand still from before that, and start after the proof.
  */
@@ -103,15 +105,46 @@ export async function runUndo(parts: UndoRun, plan: UndoPlan): Promise<StageEnd>
   return await withNewStage(
     parts,
     mounts,
-    async (folder) => await runUndoIn(parts, plan, { mounts, folder, note: noteOf(parts, plan) }),
+    async (folder) =>
+      await recordUndo(
+        parts,
+        plan,
+        await commitUndo(parts, plan, { mounts, folder, note: noteOf(parts, plan) }),
+      ),
   )
 }
 
-async function runUndoIn(
+/** Services work with what is back: nothing is taken back under them any more. Cut off, or without a record, it is left to `vml tx recover`. */
+async function recordUndo(parts: UndoRun, plan: UndoPlan, committed: CommittedStage): Promise<StageEnd> {
+  try {
+    // Who stops one from here on means it.
+    rmSync(stoppedPath(parts), { force: true })
+    return await recordCommitted(parts, committed)
+  } catch (error) {
+    await noteProof(parts, plan, committed)
+    throw notRecorded(error, `The ${plan.kind}`)
+  }
+}
+
+/** For the record that `vml tx recover` makes. Where there is no room for it, the proof is repeated. */
+async function noteProof(parts: UndoRun, plan: UndoPlan, { result }: CommittedStage): Promise<void> {
+  try {
+    await replaceIntent(parts, { ...intentOf(plan, result.validations), isProven: true })
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error
+  }
+}
+
+function intentOf(plan: UndoPlan, validations: readonly Validation[]): CommitIntent {
+  return { exitStatus: 0, validations, toMakeAnew: plan.regenerations, ...takenBackBy(plan) }
+}
+
+/** Made, proved, and its services work with it; what fails until then is taken back here. */
+async function commitUndo(
   parts: UndoRun,
   plan: UndoPlan,
   own: { readonly mounts: MountPlan | undefined; readonly folder: RawPath; readonly note: StageNote },
-): Promise<StageEnd> {
+): Promise<CommittedStage> {
   const { mounts, folder } = own
   let journal: Journal | undefined
   let start: (() => Promise<StoppedServices>) | undefined
@@ -132,15 +165,9 @@ async function runUndoIn(
     const ready = transferred ?? (await makeReady(parts, plan))
     requireRecordable(ready.changes, `${plan.kind} it`)
     const transferNotes = transferred?.validations ?? []
-    const takenBack = takenBackBy(plan)
     const now = await readPackagesNow(parts)
     const packages = await keepPackages(parts, now)
-    const intent = {
-      exitStatus: 0,
-      validations: transferNotes,
-      toMakeAnew: plan.regenerations,
-      ...takenBack,
-    }
+    const intent = intentOf(plan, transferNotes)
     writeIntent(parts, intent, ready.changes, (change) => ownerBy(change, now))
     const { folderTimes } = ready
     const prepared = prepareCommit(parts.disk, {
@@ -163,8 +190,6 @@ async function runUndoIn(
     // What services write as they start is theirs, and no fault of the undo; nor may they work on what is taken back.
     const validations = await prove(parts, plan)
     tellOwnFiles(parts, plan)
-    const services = await start()
-    start = undefined
     const committed: CommittedStage = {
       note,
       plan: mounts,
@@ -172,13 +197,14 @@ async function runUndoIn(
       changes: byPath([...ready.changes, ...madeAnew]),
       outside: [],
       packages,
-      result: { exitStatus: 0, validations: [...transferNotes, ...validations], ...takenBack },
-      services,
+      result: { exitStatus: 0, validations: [...transferNotes, ...validations], ...takenBackBy(plan) },
     }
-    return await recordCommitted(parts, committed)
+    return { ...committed, services: await start() }
   } catch (error) {
     try {
-      await undoTheUndo(parts, plan, { journal, start, seen, mounts, note: own.note })
+      const isTakenBack = await undoTheUndo(parts, plan, { journal, start, seen, mounts, note: own.note })
+      if (isTakenBack && !isFailure(error, 'proof'))
+        parts.reporter.warn({ warning: `What the ${plan.kind} had changed is put back as it was before` })
     } catch (second) {
       parts.reporter.warn({ warning: `What failed first: ${messageOf(error)}` })
       throw second
@@ -198,7 +224,7 @@ async function stopServices(parts: UndoRun, { units }: UndoPlan): Promise<() => 
   })
 }
 
-/** Where nothing was committed, the journal is gone already; a record that could not be written is left to `vml tx recover`. */
+/** Where nothing was committed, the journal is gone already. Gives whether something was. */
 async function undoTheUndo(
   parts: UndoRun,
   plan: UndoPlan,
@@ -215,8 +241,9 @@ async function undoTheUndo(
     mounts: MountPlan | undefined
     note: StageNote
   },
-): Promise<void> {
-  if (journal && parts.disk.look(journal.folder)) {
+): Promise<boolean> {
+  const isCommitted = journal !== undefined && parts.disk.look(journal.folder) !== undefined
+  if (isCommitted) {
     removeMadeAnew(parts, [...cachesThatWent(plan), ...cameAnew(seen)])
     const left = takeBack(parts.disk, journal)
     if (left.length > 0) parts.reporter.warn({ warning: describeLeft(left) })
@@ -227,6 +254,7 @@ async function undoTheUndo(
   }
   await start?.()
   dropStage(parts, note, mounts)
+  return isCommitted
 }
 
 /** With the transaction, and were made anew since. */

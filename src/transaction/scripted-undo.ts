@@ -14,6 +14,7 @@ import {
   discardStage,
   lookAtStage,
   type LookedStage,
+  notRecorded,
   type StageEnd,
   type TransactionParts,
 } from './end-stage.ts'
@@ -135,11 +136,12 @@ export async function runScriptedUndo(
     return { end, differences }
   } catch (error) {
     // Committed, and not recorded: that is left to `vml tx recover`.
-    await withStageLock(parts, async () => {
-      if (parts.disk.look(pathIn(openFolder(parts), 'journal')) === undefined)
-        await discardStage(parts, stage)
+    const isCommitted = await withStageLock(parts, async () => {
+      if (parts.disk.look(pathIn(openFolder(parts), 'journal'))) return true
+      await discardStage(parts, stage)
+      return false
     })
-    throw error
+    throw isCommitted ? notRecorded(error, `The ${plan.kind}`) : error
   }
 }
 

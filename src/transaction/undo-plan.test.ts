@@ -79,7 +79,13 @@ function transactionOf(was: Files, became: Files): Told {
     facts: undefined,
     twins: [],
   }
-  return { entry, document: {} as TransactionDocument, changes, was, became }
+  return {
+    entry,
+    document: { startedAt: '2026-11-21T10:00:00.000Z' } as TransactionDocument,
+    changes,
+    was,
+    became,
+  }
 }
 
 function viewOf(files: Files): UndoView {
@@ -302,8 +308,7 @@ test("what lies in VML's own folder now is left alone, and told once for the fol
 test('of a logbook nothing goes and nothing changes, since later snapshots may stand on it; what was removed comes back', async () => {
   const was: Files = new Map([[at('/r/removed'), '1']])
   const became: Files = new Map([[at('/r/brought'), '1']])
-  const view: UndoView = { ...viewOf(became), ownFolder: () => ({ path: at('/r'), what: 'logbook' }) }
-  const plan = await planUndoPaths(view, {
+  const plan = await planUndoPaths(logbookView(became, 'its id'), {
     transactions: [transactionOf(was, became)],
     data: false,
     stays: () => false,
@@ -312,8 +317,57 @@ test('of a logbook nothing goes and nothing changes, since later snapshots may s
     plan.paths.map(({ path, wanted }) => [path, wanted !== undefined]),
     [['/r/removed', true]],
   )
-  assert.match(plan.conflicts[0]?.reason ?? '', /^it is a logbook.*: 1 path left alone$/)
+  assert.match(plan.conflicts[0]?.reason ?? '', /^it is a logbook.* whole: 1 path left alone$/)
 })
+
+test('nothing of a logbook that was removed comes back into another one that was begun at its place since', async () => {
+  const config = at('/r/config')
+  const files: Files = new Map([[at('/r/keys/old'), 'key']])
+  const whole: Files = new Map([...files, [config, 'its id']])
+  const planned = async (was: Files, view: UndoView, became: Files = new Map()) =>
+    await planUndoPaths(view, {
+      transactions: [transactionOf(was, became)],
+      data: false,
+      stays: () => false,
+    })
+  const other = await planned(whole, logbookView(new Map([[config, 'other']]), 'other'))
+  assert.deepEqual(other.paths, [])
+  assert.match(other.conflicts[0]?.reason ?? '', /^it is a logbook.* may be another .*: 2 paths left alone$/)
+  // What it brought is gone already.
+  assert.deepEqual((await planned(new Map(), logbookView(new Map(), 'other'), files)).conflicts, [])
+  // Put back by hand, it is the same one, whenever that was.
+  const same = logbookView(new Map(), 'its id', later)
+  assert.deepEqual(
+    (await planned(whole, same)).paths.map(({ path }) => path),
+    ['/r/keys/old'],
+  )
+  // The transaction did not touch it, but somebody did since.
+  assert.deepEqual((await planned(files, same)).paths, [])
+  assert.equal((await planned(files, logbookView(new Map(), 'its id'))).paths.length, 1)
+  // Of a state folder, it lies in its logbook.
+  const state: UndoView = {
+    ...logbookView(new Map(), 'its id'),
+    now: (path) => (path === '/r/logbook/config' ? same.now(config) : undefined),
+  }
+  assert.deepEqual((await planned(files, state)).paths, [])
+  assert.equal(
+    (await planned(new Map([...files, [at('/r/logbook/config'), 'its id']]), state)).paths.length,
+    1,
+  )
+})
+
+/** Before and after any transaction here has begun, in nanoseconds. */
+const [earlier, later] = [1n, 2n ** 62n]
+
+function logbookView(files: Files, config: Content, ctimeNs = earlier): UndoView {
+  const fingerprint = fingerprintOf(config)
+  return {
+    ...viewOf(files),
+    now: (path) =>
+      path === '/r/config' && fingerprint ? { ...fingerprint, ctimeNs } : fingerprintOf(files.get(path)),
+    ownFolder: () => ({ path: at('/r'), what: 'logbook' }),
+  }
+}
 
 test('a folder that was made of a file becomes that again only where nothing of later lies in it', async () => {
   const was: Files = new Map([[at('/x'), '1']])

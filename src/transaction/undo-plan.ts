@@ -1,6 +1,6 @@
 // What taking a transaction back means for each path, with everything that came later kept: a plan, which is a value.
 import { VmlError } from '../base/failure.ts'
-import { printable } from '../base/raw-text.ts'
+import { printable, rawFromString } from '../base/raw-text.ts'
 import { baseName, isWithin, joinPath, parentPath, type RawName, type RawPath } from '../model/raw-path.ts'
 import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import { isTimeOnly } from '../model/mere-writing.ts'
@@ -147,11 +147,12 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
   const own: OwnPaths = new Map()
   for (const transaction of request.transactions) {
     const maybeOf = request.maybeOf?.(transaction)
+    const isOfThen = logbooksOfThen(view, transaction)
     const changes = transaction.changes.filter(
       (change) =>
         !request.stays(transaction, change) &&
         !keepMaybe(work, change, maybeOf?.(change)) &&
-        !isOwn(view, change, own),
+        !isOwn(view, change, own, isOfThen),
     )
     const dataInUse = request.data ? new Set<RawPath>() : usedData(work, changes)
     const moved = movedDatabases(changes, (path) => work.current(path))
@@ -169,8 +170,8 @@ export async function planUndoPaths(view: UndoView, request: UndoPathsRequest): 
       else await planPath(work, transaction, change)
     }
   }
-  for (const { folder, paths } of own.values())
-    work.conflict(folder.path, ownReason(folder, paths), { old: false, isOwn: true })
+  for (const each of own.values())
+    work.conflict(each.folder.path, ownReason(each), { old: false, isOwn: true })
   settleLost(work)
   settleTogether(work)
   settleFolders(work)
@@ -186,20 +187,63 @@ function keepMaybe(work: Work, { path, before }: RecordedChange, of: string | un
 }
 
 /** A record of an older VML may have paths of the very folder that holds it; what is saved in a logbook since stands on what the transaction brought. */
-function isOwn(view: UndoView, { path }: RecordedChange, own: OwnPaths): boolean {
+function isOwn(
+  view: UndoView,
+  { path, before }: RecordedChange,
+  own: OwnPaths,
+  isOfThen: (folder: OwnFolder) => boolean,
+): boolean {
   const folder = view.ownFolder(path)
-  // A file of a logbook that comes back does no harm to what was saved since: its name is the hash of it.
-  if (folder === undefined || (folder.what === 'logbook' && view.now(path) === undefined)) return false
-  const { paths } = own.get(folder.path) ?? { paths: new Set() }
-  own.set(folder.path, { folder, paths: paths.add(path) })
+  if (folder === undefined) return false
+  const isGone = view.now(path) === undefined
+  // A file of a logbook that comes back into it does no harm to what was saved since: its name is the hash of it.
+  if (folder.what === 'logbook' && isGone && (before === undefined || isOfThen(folder))) return false
+  const { paths, isOther } = own.get(folder.path) ?? { paths: new Set(), isOther: false }
+  own.set(folder.path, { folder, paths: paths.add(path), isOther: isOther || isGone })
   return true
 }
 
-type OwnPaths = Map<RawPath, { readonly folder: OwnFolder; readonly paths: Set<RawPath> }>
+/**
+ * Whether a logbook that is there now is known to be the one that was there before the transaction. Keys and indexes of another one make it unreadable, which then
+ * cannot be taken back either.
+ */
+function logbooksOfThen(view: UndoView, transaction: ReadTransaction): (folder: OwnFolder) => boolean {
+  const known = new Map<RawPath, boolean>()
+  return ({ path }) => {
+    const isOfThen =
+      known.get(path) ?? configsOf(path).some((config) => isConfigOfThen(view, transaction, config))
+    known.set(path, isOfThen)
+    return isOfThen
+  }
+}
 
-function ownReason({ what }: OwnFolder, { size }: ReadonlySet<RawPath>): string {
-  const is =
-    what === 'state' ? "VML's own, with all records in it" : 'a logbook, which only stands as a whole'
+/** Of a logbook, and of a state folder with one. */
+function configsOf(folder: RawPath): readonly RawPath[] {
+  const [config, logbook] = [rawFromString('config') as RawName, rawFromString('logbook') as RawName]
+  return [joinPath(folder, config), joinPath(joinPath(folder, logbook), config)]
+}
+
+/** It has the random id of its logbook, is encrypted, and not written again: where the transaction did not change it, nobody touched it since. */
+function isConfigOfThen(view: UndoView, { document, changes }: ReadTransaction, path: RawPath): boolean {
+  const now = view.now(path)
+  if (now?.type !== 'file') return false
+  const change = changes.find((each) => each.path === path)
+  if (change) return change.before?.sha256 !== undefined && change.before.sha256 === now.sha256
+  return now.ctimeNs !== undefined && now.ctimeNs < BigInt(Date.parse(document.startedAt)) * 1_000_000n
+}
+
+interface OwnPath {
+  readonly folder: OwnFolder
+  readonly paths: Set<RawPath>
+  /** Something of the transaction is not there any more. */
+  readonly isOther: boolean
+}
+
+type OwnPaths = Map<RawPath, OwnPath>
+
+function ownReason({ folder: { what }, paths: { size }, isOther }: OwnPath): string {
+  const logbook = `a logbook, which only stands as a whole${isOther ? ', and may be another than was there before: that one comes back once this one is moved away' : ''}`
+  const is = what === 'state' ? "VML's own, with all records in it" : logbook
   return `it is ${is}: ${size === 1 ? '1 path' : `${size} paths`} left alone`
 }
 

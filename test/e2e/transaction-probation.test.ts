@@ -149,3 +149,40 @@ test('C04: what was asked for survives a kill between the commit and the watch: 
   assert.match(resumed.stderr, /#1 was taken back: Nobody confirmed it in time/)
   assert.equal((await chroot.sh('cat /etc/firewall')).stdout, 'accept\n')
 })
+
+test('C04: what was confirmed stays so, also where the stage that asked for it was cut off before it was dropped', async () => {
+  await using chroot = await openChroot()
+  const open = '/var/lib/vml/stage/open'
+  const cutOff = async (number: number) => {
+    // The note as it was, and no stage: as right before the last step of it.
+    const argv = ['vml', 'tx', 'run', '--confirm', '--within', '1h', '--', 'sh', '-c']
+    const child = chroot.start([...argv, `echo x >/etc/kept${number}; sleep 2`])
+    const ended = once(child, 'exit')
+    const note = join(chroot.path, open, 'note.json')
+    await until(() => existsSync(note) && readFileSync(note, 'utf8').includes('"probation"'))
+    await chroot.sh(`cp ${open}/note.json /run/note.json`)
+    await until(() => isThere(chroot, `var/lib/vml/probation/${number}`) && !existsSync(note))
+    child.kill('SIGKILL')
+    await ended
+    await chroot.sh(`mkdir -p -m 700 ${open}; cp /run/note.json ${open}/`)
+  }
+  const confirmed = async (number: number) => {
+    const { stderr } = await chroot.vml(['tx', 'confirm', String(number)])
+    assert.match(stderr, new RegExp(`^#${number} stays$`, 'm'))
+    const next = await chroot.vml(['tx', 'run', ...write(`next${number}`)])
+    assert.match(next.stderr, new RegExp(`#${number} had been recorded`))
+    assert.doesNotMatch(next.stderr, /probation/)
+    assert.doesNotMatch((await chroot.vml(['tx', 'list'])).stdout, /probation/)
+    assert.ok(!isThere(chroot, `var/lib/vml/probation/${number}`))
+  }
+  await cutOff(1)
+  await confirmed(1)
+  // Killed before the watch was noted, too.
+  await cutOff(3)
+  await chroot.sh('rm /var/lib/vml/probation/3')
+  await confirmed(3)
+  // What nobody has confirmed is watched all the same.
+  await cutOff(5)
+  await chroot.sh('rm /var/lib/vml/probation/5')
+  assert.match((await chroot.vml(['tx', 'recover'])).stderr, /#5 is on probation until /)
+})

@@ -122,6 +122,24 @@ test('what a command takes out of folders that no stage holds comes back with wh
     )
   }
 
+  // What is mounted there is held by itself, and named where it has no second names.
+  await chroot.sh(`mkdir /tmp/disk; mount -t tmpfs none /tmp/disk; mkdir /tmp/disk/in /tmp/none
+    mount -t tmpfs none /tmp/disk/in; mount -t ramfs none /tmp/none; echo a >/tmp/disk/a; echo b >/tmp/disk/in/b`)
+  const mounted = await chroot.vml(
+    ['tx', 'run', '--', 'sh', '-c', 'mv /tmp/disk/a /tmp/disk/in/b /srv; ls /srv/a /srv/b; false'],
+    failed,
+  )
+  assert.equal(mounted.stdout, '/srv/a\n/srv/b\n')
+  assert.match(
+    mounted.stderr,
+    /Not all that lies in \/tmp\/none \(it is another file system, ramfs\) can be held/,
+  )
+  assert.match(mounted.stderr, /"\/tmp\/disk\/a", "\/tmp\/disk\/in\/b": .* put back/)
+  const back = await chroot.sh(
+    'ls /srv/a /srv/b 2>/dev/null; ls -A /tmp/disk /tmp/disk/in; umount /tmp/disk/in /tmp/disk /tmp/none',
+  )
+  assert.equal(back.stdout, '/tmp/disk:\na\nin\n\n/tmp/disk/in:\nb\n')
+
   await chroot.sh('echo 1 >/etc/c')
   const overtake = 'touch /run/go; until [ -e /run/went ]; do sleep 0.1; done'
   const { stderr: refused } = await chroot.sh(

@@ -540,3 +540,56 @@ test('data of a service that was written since beside what comes back stays, and
   )
   assert.deepEqual(mixed, [])
 })
+
+test('an undo whose services work with it already is not taken back under them: without its record it is left to vml tx recover', async () => {
+  await using chroot = await openChroot()
+  const snapshots = '/var/lib/vml/logbook/snapshots'
+  // What systemctl would do, and in the middle of the last thing that an undo does before its record, /run/fails.
+  await chroot.sh(`mkdir -p /run/systemd/system; cat >/usr/bin/systemctl <<'X'
+#!/bin/sh
+case "$*" in
+  *list-units*) [ -e /run/foo-stopped ] || echo 'foo.service loaded active running Foo' ;;
+  *stop*foo*) : >/run/foo-stopped ;;
+  *start*foo*) rm -f /run/foo-stopped; cp /usr/lib/foo-program /run/foo-runs; sh /run/fails ;;
+esac
+echo "$*" >>/run/calls
+X
+chmod 755 /usr/bin/systemctl
+printf '[Service]\\nExecStart=/usr/lib/foo-program\\n' >/lib/systemd/system/foo.service; echo v1 >/usr/lib/foo-program`)
+  await chroot.vml([
+    'tx',
+    'run',
+    '--',
+    'sh',
+    '-c',
+    'echo "# v2" >>/lib/systemd/system/foo.service; echo v2 >/usr/lib/foo-program',
+  ])
+  const undo = async (what: 'undo' | 'redo', fails: string) => {
+    await chroot.sh(`rm -f /run/calls; echo '${fails}' >/run/fails`)
+    return await chroot.run(['sh', '-c', `echo $$ >/run/vml-pid; exec vml tx ${what} 1`], failed)
+  }
+  const recovered = async (now: string) => {
+    const calls = await chroot.sh('cat /run/calls; rm /run/calls')
+    assert.match(calls.stdout, /stop -- foo.*\n.*daemon-reload\n.*start -- foo.*\n$/)
+    assert.equal((await chroot.sh('cat /usr/lib/foo-program /run/foo-runs')).stdout, `${now}\n${now}\n`)
+    const { stderr } = await chroot.vml(['tx', 'recover'])
+    assert.match(stderr, /it was finished and recorded/)
+    // Whoever stops it from here on means it.
+    assert.equal((await chroot.sh('cat /run/calls', failed)).stdout, '')
+    const [last] = await transactionsOf(chroot)
+    const shown = await chroot.vml(['tx', 'show', String(last?.number)])
+    assert.equal(shown.stdout.split('2 compared with the plan').length, 2)
+    return last
+  }
+  const full = await undo('undo', `mv ${snapshots} /run/kept-away; : >${snapshots}`)
+  assert.equal(full.status, 1)
+  assert.match(
+    full.stderr,
+    /The undo is made, but its record could not be written: .*snapshots.*\n.*vml tx recover/,
+  )
+  await chroot.sh(`rm ${snapshots}; mv /run/kept-away ${snapshots}`)
+  assert.equal((await recovered('v1'))?.title.startsWith('undo #1: '), true)
+  const cut = await undo('redo', 'kill -INT $(cat /run/vml-pid)')
+  assert.match(cut.stderr, /The redo is made, but its record could not be written/)
+  assert.equal((await recovered('v2'))?.title.startsWith('redo #1: '), true)
+})
