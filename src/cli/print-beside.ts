@@ -20,7 +20,9 @@ export function stayedNote({ paths: { conflicts }, beside }: Pick<UndoPlan, 'pat
   const stayed = `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}`
   if (beside.length === 0) return stayed
   const others = beside.every(isUsual) ? '' : ', where no other names are told above'
-  return `${stayed}; beside lie .mine (${meanings.mine}) and .old (${meanings.old})${others}: edit the file as you want it, and remove these`
+  const sides = (['mine', 'old'] as const).filter((side) => beside.some((file) => file.side === side))
+  const told = sides.map((side) => `.${side} (${meanings[side]})`).join(' and ')
+  return `${stayed}; beside ${sides.length === 1 ? 'lies' : 'lie'} ${told}${others}: edit the file as you want it, and remove these`
 }
 
 function isUsual({ path, of, side }: BesideFile): boolean {
