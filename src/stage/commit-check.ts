@@ -97,8 +97,9 @@ function isStill(disk: CommitDisk, look: Look): boolean {
   return sameState(state, now)
 }
 
-function withoutContent({ size: _, sha256: __, ...state }: Fingerprint): Fingerprint {
-  return state
+function withoutContent(state: Fingerprint): Fingerprint {
+  const { size: _, sha256: __, ...rest } = state
+  return rest
 }
 
 function linkTarget(path: RawText): RawText {
