@@ -20,9 +20,12 @@ export function stayedNote({ paths: { conflicts }, beside }: Pick<UndoPlan, 'pat
   const stayed = `${plural(conflicts.length, 'path')} stayed as ${conflicts.length === 1 ? 'it is' : 'they are'}`
   if (beside.length === 0) return stayed
   const others = beside.every(isUsual) ? '' : ', where no other names are told above'
+  const sides = (['mine', 'old'] as const).filter((side) => beside.some((file) => file.side === side))
+  const told = sides.map((side) => `.${side} (${meanings[side]})`).join(' and ')
   const paired = new Set(beside.map(({ of }) => of)).size
   const where = paired === conflicts.length ? 'beside' : `beside ${paired} of them`
-  return `${stayed}; ${where} lie .mine (${meanings.mine}) and .old (${meanings.old})${others}: edit the ${paired === 1 ? 'file' : 'files'} as you want ${paired === 1 ? 'it' : 'them'}, and remove these`
+  const [files, them] = paired === 1 ? ['file', 'it'] : ['files', 'them']
+  return `${stayed}; ${where} ${sides.length === 1 ? 'lies' : 'lie'} ${told}${others}: edit the ${files} as you want ${them}, and remove these`
 }
 
 function isUsual({ path, of, side }: BesideFile): boolean {

@@ -23,6 +23,10 @@ export function probationRequest(options: {
       hint: 'vml tx run --validate "curl -fs localhost" --within 10m -- COMMAND',
     })
   }
+  if (validate !== undefined && validate.trim() === '')
+    throw new VmlError('usage', 'Cannot ask whether all is well: the command of --validate is empty', {
+      hint: 'Nothing was changed. In a script the variable that should have it may not be set',
+    })
   if (validate !== undefined && validate.length > commandCharactersMax)
     throw new VmlError(
       'usage',

@@ -14,11 +14,15 @@ import { below } from './journal.ts'
 
 const readBytes = 1024 * 1024
 
-/** Fails with `conflict` at the first path that is no longer what its change says it was before; else tells what stands there. */
+/**
+ * Fails with `conflict` at the first path that is no longer what its change says it was before; else tells what stands there. A file of `stays` must be the same
+ * one, with the same rights: what is in it may change.
+ */
 export function checkLive(
   disk: CommitDisk,
   root: RawText,
   changes: readonly PathChange[],
+  stays: ReadonlySet<RawPath>,
 ): ReadonlyMap<RawPath, FileStatus> {
   const found = new Map<RawPath, FileStatus>()
   const before = new Set<RawPath>()
@@ -37,7 +41,8 @@ export function checkLive(
       continue
     }
     const status = disk.look(live)
-    if (!status || !isStill(disk, { live, state, status, scratch })) throw changedMeanwhile(live)
+    if (!status || !isStill(disk, { live, state, status, scratch, mayBeWritten: stays.has(path) }))
+      throw changedMeanwhile(live)
     found.set(path, status)
     const mount = goes.get(parent)
     if (mount !== undefined && mount !== status.mountId)
@@ -67,14 +72,19 @@ interface Look {
   readonly state: Fingerprint
   readonly status: FileStatus
   readonly scratch: Buffer
+  readonly mayBeWritten: boolean
 }
 
 /** Times of folders change with what is in them. Where the numbers of a file differ, its content decides. */
-function isStill(disk: CommitDisk, { live, state, status, scratch }: Look): boolean {
+function isStill(disk: CommitDisk, look: Look): boolean {
+  const { live, status, scratch } = look
+  const isWritable = look.mayBeWritten && look.state.inode === status.inode
+  const state = isWritable ? withoutContent(look.state) : look.state
   if (!fits(state, status)) return false
   const { inode, ctimeNs, mtimeNs } = state
   if (inode === status.inode && ctimeNs === status.ctimeNs && mtimeNs === status.mtimeNs) return true
-  if (state.type === 'file' && state.sha256 === undefined && mtimeNs !== status.mtimeNs) return false
+  if (!isWritable && state.type === 'file' && state.sha256 === undefined && mtimeNs !== status.mtimeNs)
+    return false
   const named = new Set(state.xattrs?.map(({ name }) => name))
   const now: Fingerprint = {
     ...state,
@@ -85,6 +95,11 @@ function isStill(disk: CommitDisk, { live, state, status, scratch }: Look): bool
       : { xattrs: disk.readXattrs(live).filter(({ name }) => named.has(name) || !isOverlayMark(name)) }),
   }
   return sameState(state, now)
+}
+
+function withoutContent(state: Fingerprint): Fingerprint {
+  const { size: _, sha256: __, ...rest } = state
+  return rest
 }
 
 function linkTarget(path: RawText): RawText {

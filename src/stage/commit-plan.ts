@@ -33,6 +33,8 @@ export interface CommitRequest {
   readonly folderMtimeNs?: (path: RawPath) => bigint | undefined
   /** Of files, too: what sets them there can hold no file, so that who puts a link in its place would lead it elsewhere. */
   readonly replacesForAttributes?: boolean
+  /** Files of which whoever records them has a copy: one that only gets other rights may be written to meanwhile. */
+  readonly copied?: Pick<ReadonlySet<RawPath>, 'has'>
   /** Folders to keep old things in, of mounts other than that of the journal; of others one is made (`keep-folders.ts`). */
   readonly keeps?: readonly RawText[]
   /** Commands that are due once it is done, or taken back: `recover.sh` names them. */

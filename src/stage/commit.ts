@@ -28,6 +28,8 @@ import { recoverScript } from './recover-script.ts'
 export interface PreparedCommit {
   readonly journal: Journal
   readonly changes: readonly PathChange[]
+  /** Files of which the content may change until the commit. */
+  readonly stays: ReadonlySet<RawPath>
 }
 
 /**
@@ -64,7 +66,7 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     if (!request.isUnmarked) for (const path of moved) takeMarksOff(disk, path)
     syncKeeps(disk, journal)
     enterState(disk, journal, 'PREPARED')
-    return { journal, changes }
+    return { journal, changes, stays: filesThatStay(journal, request.copied ?? new Set()) }
   } catch (error) {
     quietly(() => discardJournal(disk, journal))
     throw nothingChanged(error, root)
@@ -76,10 +78,10 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
  * everything moves; then that is durable; then the state says so. Each of the renames may be durable or not until then: the
  * old thing is kept, and the new one is either where it was prepared or live. If it fails, everything is taken back first.
  */
-export function commit(disk: CommitDisk, { journal, changes }: PreparedCommit): void {
+export function commit(disk: CommitDisk, { journal, changes, stays }: PreparedCommit): void {
   let at: RawText = journal.root
   try {
-    const seen = checkLive(disk, journal.root, changes)
+    const seen = checkLive(disk, journal.root, changes, stays)
     for (const step of journal.steps) {
       if (step.kind !== 'replace') continue
       at = below(journal.root, step.path)
@@ -184,6 +186,14 @@ export function keptAt(journal: Journal, path: RawPath): RawText | undefined {
   const kept = at === undefined ? undefined : index.get(at)
   if (at === undefined || kept === undefined) return undefined
   return at === path ? kept : inFolder(kept, path.slice(at.length + 1))
+}
+
+/** Of some files those that only get other rights, owner or attributes. */
+export function filesThatStay(
+  { steps }: Pick<Journal, 'steps'>,
+  files: Pick<ReadonlySet<RawPath>, 'has'>,
+): ReadonlySet<RawPath> {
+  return new Set(steps.flatMap(({ kind, path }) => (kind === 'attributes' && files.has(path) ? [path] : [])))
 }
 
 /** A file that only got other attributes is its own: its content before is its content now. */

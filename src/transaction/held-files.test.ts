@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   appendFileSync,
   chmodSync,
@@ -18,6 +19,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs'
+import { createConnection, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -153,6 +155,49 @@ test('one of two names of a file comes back as one of its names, be the other el
     assert.deepEqual([ino, nlink], [lstatSync(at(other)).ino, 2])
   }
   assert.ok(lstatSync(at('tmp/pipe')).isFIFO())
+})
+
+test('a socket that a program has, and a device, come back; one whose program ended or made it anew does not', async () => {
+  using made = machine()
+  const { at, place, warnings } = made
+  mkdirSync(at('tmp/app'))
+  const listen = async (name: string) => {
+    const server = createServer().listen(at(name))
+    await once(server, 'listening')
+    return server
+  }
+  const names = ['tmp/app/there', 'tmp/anew', 'tmp/ended', 'tmp/renamed']
+  const servers = await Promise.all(names.map(listen))
+  const hasDevice = spawnSync('mknod', [at('tmp/null'), 'c', '1', '3']).status === 0
+  try {
+    holdFiles(place, 'command')
+    const [, anew, ended] = servers
+    for (const server of [anew, ended]) await new Promise((done) => server?.close(done))
+    if (anew) servers[1] = await listen('tmp/anew')
+    renameSync(at('tmp/renamed'), at('tmp/other'))
+    rmSync(at('tmp/app'), { recursive: true })
+    rmSync(at('tmp/null'), { force: true })
+    const gone = ['/tmp/app', '/tmp/app/there', ...(hasDevice ? ['/tmp/null'] : [])]
+    letGoOfWhatIsThere(place)
+    assert.deepEqual(putBackTaken(place).toSorted(), gone)
+    dropHeld(place)
+    const connection = createConnection(at('tmp/app/there'))
+    await once(connection, 'connect')
+    connection.destroy()
+    assert.equal(
+      hasDevice,
+      lstatSync(at('tmp/null'), { throwIfNoEntry: false })?.isCharacterDevice() ?? false,
+    )
+    assert.deepEqual(
+      readdirSync(at('tmp'))
+        .toSorted()
+        .filter((name) => name !== 'null'),
+      ['anew', 'app', 'deep', 'other'],
+    )
+    assert.equal(warnings.length, 1)
+  } finally {
+    for (const server of servers) server.close()
+  }
 })
 
 test('both names of a file that are gone come back, and what cannot come back stays held, and is named', () => {

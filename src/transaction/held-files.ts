@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { constants, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
-import { printable, rawFromBytes, rawFromString, rawToBytes } from '../base/raw-text.ts'
+import { asRaw, printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { NotKept } from '../model/transaction-record.ts'
@@ -28,6 +28,9 @@ export const besideName = '.vml-held-'
 
 const logFolder = rawFromString('/var/log') as RawPath
 
+/** All that are bound, in the network namespace of this process. */
+const boundSockets = rawFromString('/proc/self/net/unix') as RawPath
+
 const thingsMax = 20_000
 const timeMaxMs = 5000
 const toldMax = 5
@@ -43,7 +46,7 @@ interface HeldThing {
 }
 
 /**
- * Files and links get a second name, folders one that is like them: no content is copied, and what is written meanwhile is in both. A second name sets the time of change of
+ * Each thing gets a second name, a socket and a device, too, folders one that is like them: no content is copied, and what is written meanwhile is in both. A second name sets the time of change of
  * its file, by which cleaning goes in /tmp: packages, which have no business there, are asked for /var/log alone. Order: the note of the stage is there, so that a run that is
  * cut off is found; these; then the command. What a file system removed before a loss of power it had linked before.
  */
@@ -70,6 +73,7 @@ export function holdFiles(
   }
   const counts = [...names].map(([file, count]) => `${file} ${count}\n`)
   place.disk.writeFile(namesFile(place), 0o600, Buffer.from(counts.join('')))
+  place.disk.writeFile(socketsFile(place), 0o600, readIfThere(boundSockets) ?? Buffer.alloc(0))
   place.disk.writeFile(sinceFile(place), 0o600, Buffer.from(bootNow()))
   if (reasons.length === 0) return
   place.reporter.warn({
@@ -124,7 +128,7 @@ function whyNotHeld(
           if (regionOf(there) !== regionOf(top)) {
             if (isFolder(there)) limits.mounts.push(child.path)
           } else if (isFolder(there)) waiting.push({ ...child, status: there })
-          else if (isHeldType(there)) {
+          else {
             if (there.links > 1 && !limits.names.has(identity(there)))
               limits.names.set(identity(there), there.links)
             const outcome = hold(place, child)
@@ -156,11 +160,6 @@ function hold(
     if (isGoing(error)) return 'gone'
     return systemErrorCode(error) === 'EPERM' ? 'refused' : 'failed'
   }
-}
-
-/** Files, links and pipes. A socket without its program is nothing. */
-function isHeldType({ mode }: FileStatus): boolean {
-  return [0o100000, 0o120000, 0o010000].includes(mode & 0o170000)
 }
 
 /** A path of others that leads elsewhere by now is refused by `inHeldFolder`. */
@@ -230,6 +229,7 @@ function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThin
 /** That, and what has another thing at its path: whoever moved it into the stage may have made a new one there. */
 function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
   const names = namesOf(place, things)
+  const isClosed = closedSince(place)
   const [filled, robbed] = [new Set<RawPath>(), new Set<RawPath>()]
   const lost: HeldThing[] = []
   for (const thing of things.toReversed()) {
@@ -239,17 +239,40 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
     const mayBeLost = isFolder(status)
       ? robbed.has(path) || !filled.has(path)
       : known !== undefined && known.there < known.held && status.links - known.held < known.had
-    filled.add(parentPath(path))
-    if (!mayBeLost) continue
+    const isOver = isSocket(status) && isClosed(path)
+    if (!isOver) filled.add(parentPath(path))
+    if (!mayBeLost || isOver) continue
     const now = lookAt(place, inRoot(place, path))
     if (now !== undefined && (isFolder(status) ? isFolder(now) : isSameThing(now, status))) {
       if (robbed.has(path)) robbed.add(parentPath(path))
       continue
     }
+    // It holds nothing that could be lost: its program, or another one, has made a new one.
+    if (isSocket(status) && now !== undefined && isSocket(now)) continue
     lost.push(thing)
     robbed.add(parentPath(path))
   }
   return lost.toReversed()
+}
+
+function isSocket({ mode }: FileStatus): boolean {
+  return (mode & 0o170000) === 0o140000
+}
+
+/** Sockets that a program had when they were held, and none has by now: it removed them itself, and some do not start where one is there. Of those that the list does not tell (another network namespace, a relative name) nobody knows. */
+function closedSince(place: Holder): (path: RawPath) => boolean {
+  const before = pathsOfSockets(readIfThere(socketsFile(place)))
+  const now = pathsOfSockets(readIfThere(boundSockets))
+  return (path) => {
+    const live = inRoot(place, path)
+    return before.has(live) && !now.has(live)
+  }
+}
+
+/** proc_pid_net(5): the path is what was bound, be its name gone since. */
+function pathsOfSockets(bytes: Uint8Array | undefined): ReadonlySet<RawText> {
+  const lines = bytes === undefined ? [] : rawFromBytes(bytes).split('\n')
+  return new Set(lines.map((line) => asRaw(/^(?:\S+ +){6}\d+ (\/.*)$/.exec(line)?.[1] ?? '')))
 }
 
 interface FileNames {
@@ -577,6 +600,10 @@ function pathOfTop(own: RawPath): RawPath {
 
 function sinceFile(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(heldFolder(place), 'since')
+}
+
+function socketsFile(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(heldFolder(place), 'sockets')
 }
 
 function namesFile(place: Pick<Workplace, 'state'>): RawPath {

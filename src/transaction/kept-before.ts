@@ -1,7 +1,7 @@
 // Where what stood at a path before a change lies until the change is recorded.
 import { printable, type RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { keptAt } from '../stage/commit.ts'
+import { filesThatStay, keptAt } from '../stage/commit.ts'
 import type { CommitDisk } from '../stage/commit-disk.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
@@ -16,9 +16,15 @@ export interface KeptBefore {
   forget(): readonly RawPath[]
 }
 
-export function keptByJournal(disk: CommitDisk, journal: Journal): KeptBefore {
+export function keptByJournal(
+  disk: CommitDisk,
+  journal: Journal,
+  /** Of files that stay themselves: what lies at their paths is written to. */
+  copies: ReadonlyMap<RawPath, RawText> = new Map(),
+): KeptBefore {
+  const stays = filesThatStay(journal, copies)
   return {
-    at: (path) => keptAt(journal, path),
+    at: (path) => (stays.has(path) ? copies.get(path) : undefined) ?? keptAt(journal, path),
     lost: () => 'it was not kept when it was replaced',
     forget: () => forgetJournal(disk, journal),
   }

@@ -11,7 +11,7 @@ import type { Pin } from './pins.ts'
 import { type RemovePlan, runRemove } from '../engine/remove.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import { readTransactionDocument, readTransactionsOf, type ReadTransaction } from './transaction-entry.ts'
-import { transactionEntries } from './transactions.ts'
+import { inForceSince, transactionEntries, withUndos } from './transactions.ts'
 
 export interface RecordRemover {
   readonly keeping: RecordKeeping
@@ -23,6 +23,8 @@ export interface RecordRemoval {
   readonly plan: RemovePlan
   /** Records that stay, with what they would lose: deltas against what those that go keep. */
   readonly dependents: ReadonlyMap<ReadTransaction, readonly ChainedChange[]>
+  /** Of those that go, what is in force and came after one that stays: nothing leads all the way to before that one any more. Oldest first. */
+  readonly inForce: readonly LoggedEntry[]
   /** All there are. */
   readonly transactions: readonly ReadTransaction[]
 }
@@ -43,7 +45,21 @@ export async function planRecordRemoval(
   const broken = new Set(followDeltas(transactions, pins).broken.map(({ change }) => change))
   const staying = transactions.filter(({ entry }) => !going.has(entry.id))
   const lost = followDeltas(staying, pins).broken.filter(({ change }) => !broken.has(change))
-  return { plan, transactions, dependents: Map.groupBy(lost, ({ transaction }) => transaction) }
+  return {
+    plan,
+    transactions,
+    dependents: Map.groupBy(lost, ({ transaction }) => transaction),
+    inForce: inForceAmong(transactions, going),
+  }
+}
+
+function inForceAmong(transactions: readonly ReadTransaction[], going: ReadonlySet<EntryId>): LoggedEntry[] {
+  const machines = Map.groupBy(withUndos(transactions), ({ entry }) => entry.machine)
+  return [...machines.values()].flatMap((listed) => {
+    const first = listed.findIndex(({ entry }) => !going.has(entry.id))
+    if (first < 0) return []
+    return inForceSince(listed, first).changes.flatMap(({ entry }) => (going.has(entry.id) ? [entry] : []))
+  })
 }
 
 /** Of a record that goes and cannot be read nothing can be saved for others, and it must not stand in the way for ever. */

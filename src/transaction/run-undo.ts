@@ -8,6 +8,7 @@ import {
   mkdirSync,
   openSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeFileSync,
   writeSync,
@@ -39,6 +40,7 @@ import {
 } from './end-stage.ts'
 import { entryName, type LoggedEntry } from '../engine/entries.ts'
 import { isSameThing } from '../stage/commit-disk.ts'
+import { sha256Of } from '../stage/fingerprint.ts'
 import { withoutMarks } from '../stage/layer-marks.ts'
 import { linkPrepared } from '../stage/hard-links.ts'
 import { statusOfPath } from './path-status.ts'
@@ -170,6 +172,7 @@ async function commitUndo(
     const intent = intentOf(plan, transferNotes)
     writeIntent(parts, intent, ready.changes, (change) => ownerBy(change, now))
     const { folderTimes } = ready
+    const copies = 'copies' in ready ? ready.copies : undefined
     const prepared = prepareCommit(parts.disk, {
       root: parts.root,
       folder: pathIn(folder, 'journal'),
@@ -177,6 +180,7 @@ async function commitUndo(
       prepared: ready.prepared,
       afterwards: plan.regenerations.map(wordsOf),
       isUnmarked: transferred === undefined,
+      ...(copies ? { copied: copies } : {}),
       ...(folderTimes ? { folderMtimeNs: (path) => folderTimes.get(path) } : {}),
     })
     journal = prepared.journal
@@ -188,12 +192,12 @@ async function commitUndo(
     await requireMadeAnew(parts, seen)
     const madeAnew = await changesMadeAnew(parts, seen)
     // What services write as they start is theirs, and no fault of the undo; nor may they work on what is taken back.
-    const validations = await prove(parts, plan)
+    const validations = await prove(parts, plan, prepared.stays)
     tellOwnFiles(parts, plan)
     const committed: CommittedStage = {
       note,
       plan: mounts,
-      kept: withSeen(keptByJournal(parts.disk, journal), seen),
+      kept: withSeen(keptByJournal(parts.disk, journal, copies), seen),
       changes: byPath([...ready.changes, ...madeAnew]),
       outside: [],
       packages,
@@ -309,6 +313,8 @@ const ownTitle = /^(?:undo|redo) (?:#\d+|[0-9a-f]{8})(?=: )/
 interface Ready {
   readonly changes: readonly PathChange[]
   prepared(path: RawPath): RawText
+  /** Of files that only get other rights, as they were read: a program may write into them at any time. */
+  readonly copies: ReadonlyMap<RawPath, RawText>
   /** Absent where what was made ready has them itself. */
   readonly folderTimes?: ReadonlyMap<RawPath, bigint>
 }
@@ -320,6 +326,7 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   const places = new Map<RawPath, RawText>()
   const changes: PathChange[] = []
   const links = new Map<string, RawText>()
+  const copies = new Map<RawPath, RawText>()
   // By its own name, in a folder for each folder of the root: so one call of mv can move many (`recover-script.ts`).
   const folders = new Map<RawPath, RawText>()
   const placeOf = (path: RawPath): RawText => {
@@ -354,16 +361,24 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
       if (group !== undefined) links.set(group, place)
     }
   }
+  /** What is in it by now is what it was before, and is after. */
+  const putCopy = async (path: RawPath, wanted: Fingerprint) => {
+    const { sha256: _, ...state } = wanted
+    const copy = await put(path, state, undefined)
+    copies.set(path, copy)
+    return { size: statSync(rawToBytes(copy)).size, sha256: await sha256Of(copy as RawPath, () => {}) }
+  }
   for (const planned of plan.paths.paths) {
     const { path, now, wanted, otherNames } = planned
+    const names = otherNames ? { otherNames } : {}
+    if (!fill && now && wanted && isRightsAlone(planned)) {
+      const content = await putCopy(path, wanted)
+      changes.push({ path, before: { ...now, ...content }, after: { ...wanted, ...content }, ...names })
+      continue
+    }
     if (wanted) await putBack(planned, wanted)
     else fill?.remove(path)
-    changes.push({
-      path,
-      ...(now ? { before: now } : {}),
-      ...(wanted ? { after: wanted } : {}),
-      ...(otherNames ? { otherNames } : {}),
-    })
+    changes.push({ path, ...(now ? { before: now } : {}), ...(wanted ? { after: wanted } : {}), ...names })
   }
   // Each of them a file of its own: who edits one of them edits nothing else.
   for (const { path, of, wanted, content } of plan.beside) {
@@ -376,10 +391,23 @@ async function makeReady(parts: UndoRun, plan: UndoPlan, fill?: StageFill): Prom
   )
   return {
     changes: sorted,
+    copies,
     folderTimes,
     // Of a folder that stays nothing was made ready, and nothing lies there.
     prepared: (path) => places.get(path) ?? asRaw(`${folder}/none`),
   }
+}
+
+function isRightsAlone({ now, wanted, content, nameOf }: PlannedPath): boolean {
+  return (
+    content === undefined &&
+    nameOf === undefined &&
+    now?.type === 'file' &&
+    wanted?.type === 'file' &&
+    now.sha256 === wanted.sha256 &&
+    now.mtimeNs === wanted.mtimeNs &&
+    now.links === 1
+  )
 }
 
 /** A further name of a file that stays. False where there cannot be one, or where another file has the name by now: then it is made as a file of its own. */
@@ -505,17 +533,28 @@ function tellOwnFiles(parts: UndoRun, { paths: { paths } }: UndoPlan): void {
 }
 
 /** Every path by its hash, and the distribution's own checks. */
-async function prove(parts: UndoRun, plan: UndoPlan): Promise<Validation[]> {
+async function prove(
+  parts: UndoRun,
+  plan: UndoPlan,
+  /** What a program writes into these is none of the undo's. */
+  stays: ReadonlySet<RawPath>,
+): Promise<Validation[]> {
   for (const planned of plan.paths.paths) {
-    const { path, wanted } = planned
+    const { path, now: before, wanted } = planned
     if (mayDiffer(planned, plan)) continue
-    if (sameState(await fingerprintOf(parts, path), wanted)) continue
+    const now = await fingerprintOf(parts, path)
+    const isItself = stays.has(path) && now !== undefined && now.inode === before?.inode
+    if (sameState(isItself ? { ...now, ...contentOf(wanted) } : now, wanted)) continue
     throw new VmlError('proof', `"${printable(path)}" is not as it was to be after the ${plan.kind}`, {
       details: { path: printable(path) },
       hint: `Everything was put back as it was before the ${plan.kind}`,
     })
   }
   return [provenPaths(plan), ...(await provePackages(parts, plan))]
+}
+
+function contentOf({ size, sha256 }: Partial<Fingerprint> = {}): Partial<Fingerprint> {
+  return { ...(size === undefined ? {} : { size }), ...(sha256 === undefined ? {} : { sha256 }) }
 }
 
 /** Where no path comes back, what was made anew is all that was done. */

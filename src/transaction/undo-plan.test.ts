@@ -385,8 +385,8 @@ test('a folder that was made of a file becomes that again only where nothing of 
   const later: Files = new Map([...made, [at('/x/mine'), 'kept']])
   const plan = await undo(later, [transaction])
   assert.deepEqual(
-    plan.conflicts.map(({ path, reason }) => [path, reason]),
-    [[at('/x'), 'it is a folder in which other things lie now, before it was a file']],
+    plan.conflicts.map(({ path, reason, old }) => [path, reason, old?.kind]),
+    [[at('/x'), 'it is a folder in which other things lie now, before it was a file', 'before']],
   )
   assert.deepEqual(
     await apply(later, plan),

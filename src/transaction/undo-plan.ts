@@ -776,7 +776,7 @@ function settleFolders(work: Work): void {
       work.keep(path, inUse ? 'folder in use' : 'belongs to a package that stays')
     } else
       work.conflict(path, `it is a folder in which other things lie now, before it was ${describe(wanted)}`, {
-        old: false,
+        old: true,
       })
   }
 }

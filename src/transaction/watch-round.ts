@@ -12,6 +12,8 @@ import type { TransactionParts } from './end-stage.ts'
 import { readExtraPaths } from './extra-paths.ts'
 import { type HandRecord, recordHandChanges } from './hand-changes.ts'
 import { openOwnFolders } from './own-folders.ts'
+import type { StageNote } from './stage-note.ts'
+import { waitingNote } from './waiting-stage.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
 /** Where people work, what packages bring, and all of it. Each has the ones before it. */
@@ -22,8 +24,8 @@ const programs = ['/usr', '/opt'].map((path) => pathIn(rootPath, path))
 
 export type WatchRound =
   | { readonly kind: 'nothing' }
-  /** A transaction is open: it looks by itself. */
-  | { readonly kind: 'busy' }
+  /** A transaction is open: it looks by itself. One that was tried and waits may do so for days, and nobody looks until it ends. */
+  | { readonly kind: 'busy'; readonly waits?: string }
   /** Nothing was known: from now on it is. */
   | { readonly kind: 'stock' }
   | { readonly kind: 'recorded'; readonly record: HandRecord }
@@ -31,7 +33,7 @@ export type WatchRound =
 export async function watchRound(parts: TransactionParts, tier: WatchTier): Promise<WatchRound> {
   await using _lock = await lockBaseline(parts)
   // Whoever begins one from here on waits for the lock before anything is changed.
-  if (statusAt(parts.libc, openFolder(parts)) !== undefined) return { kind: 'busy' }
+  if (statusAt(parts.libc, openFolder(parts)) !== undefined) return busyWith(waitingNote(parts))
   if (readKnownIndex(parts) === undefined) {
     await takeStock(parts)
     return { kind: 'stock' }
@@ -41,6 +43,10 @@ export async function watchRound(parts: TransactionParts, tier: WatchTier): Prom
   const record = await recordHandChanges(parts, now, within)
   await noteLook(parts, tier)
   return record ? { kind: 'recorded', record } : { kind: 'nothing' }
+}
+
+function busyWith(waiting: StageNote | undefined): WatchRound {
+  return { kind: 'busy', ...(waiting ? { waits: waiting.title } : {}) }
 }
 
 /** Whether nothing that is looked at has the path: it is a device of the kernel's, on a file system of another kind, for one boot only, or in a logbook. */

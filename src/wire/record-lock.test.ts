@@ -46,6 +46,23 @@ for (const way of ['libc', 'perl'] satisfies LockWay[])
     await taken.lock[Symbol.asyncDispose]()
   })
 
+test('of a program of Node the name of its script is told', async () => {
+  const path = join(folder, 'held-by-node')
+  const script = join(folder, 'some-program.mjs')
+  const module = JSON.stringify(join(import.meta.dirname, 'record-lock.ts'))
+  writeFileSync(
+    script,
+    `const { tryRecordLock } = await import(${module}); await tryRecordLock(process.argv[2], { ways: ['libc'] }); console.log('x'); setInterval(() => {}, 1000)`,
+  )
+  const holder = spawn(process.execPath, ['--no-warnings', script, path])
+  await once(holder.stdout, 'data')
+  const refused = await tryRecordLock(path)
+  assert.deepEqual(refused, { taken: false, holder: { pid: holder.pid, program: 'some-program' } })
+  const ended = once(holder, 'close')
+  holder.kill('SIGKILL')
+  await ended
+})
+
 test('a lock is gone with the process that was killed, by both ways', async () => {
   for (const way of ['libc', 'perl']) {
     const path = join(folder, `killed-${way}`)

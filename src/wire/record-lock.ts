@@ -150,10 +150,21 @@ function holderOf(pid: number): LockHolder {
   return { pid, ...(pid > 0 ? programOf(pid) : {}) }
 }
 
+/** Of what Node runs: its own name tells nobody which program it is. `/opt/vml/src/cli/vml.js` is vml. */
+function scriptOf(pid: number): string | undefined {
+  const [, ...words] = readFileSync(`/proc/${pid}/cmdline`).toString('latin1').split('\0')
+  const script = words.find((word) => word !== '' && !word.startsWith('-'))
+  return /(?:^|\/)([\w.-]{1,64}?)\.[cm]?[jt]s$/.exec(script ?? '')?.[1]
+}
+
+/** As Node names its first thread, by version. */
+const nodeThread = /^(?:node|node-MainThread|MainThread)$/
+
 function programOf(pid: number): { readonly program?: string } {
   try {
     const name = readFileSync(`/proc/${pid}/comm`).subarray(0, programBytesMax)
-    return { program: printable(rawFromBytes(name)).replace(/\\n$/, '') }
+    const program = printable(rawFromBytes(name)).replace(/\\n$/, '')
+    return { program: nodeThread.test(program) ? (scriptOf(pid) ?? program) : program }
   } catch {
     return {} // It has ended, or there is no /proc.
   }

@@ -343,3 +343,12 @@ test('a package with fields and a version that no record holds is recorded all t
   const [known] = await transactionsOf(chroot)
   assert.deepEqual([known?.complete, known?.counts.created], [false, 3])
 })
+
+test('an undo or redo is not asked both to put back data and to leave it', async () => {
+  await using chroot = await openChroot()
+  for (const verb of ['undo', 'redo']) {
+    const ended = await chroot.vml(['tx', verb, '1', '--data', '--leave-data'], { mayFail: true })
+    assert.deepEqual([ended.status, ended.stdout], [2, ''])
+    assert.match(ended.stderr, /^vml: Cannot take --data and --leave-data at once$/m)
+  }
+})

@@ -90,6 +90,28 @@ test('what was edited between two runs of apt is a record of its own, and its un
   assert.match((await chroot.vml(['tx', 'watch', '--once', '--all'])).stderr, /Nothing was changed by hand/)
 })
 
+test('what vml tx watch --once did not look at is said, and what nobody looks at while a trial waits', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  await chroot.vml(['tx', 'watch', '--once', '--all'])
+  await chroot.sh('echo x >/usr/local/bin/mine')
+  const { stderr } = await chroot.vml(['tx', 'watch', '--once'])
+  assert.match(
+    stderr,
+    /by hand in \/etc, .*\. Programs \(each hour\) .* not looked at: vml tx watch --once --all does/,
+  )
+  const { stdout } = await chroot.vml(['--json', 'tx', 'watch', '--once'])
+  assert.match(stdout, /"outcome":"nothing","looked_at":"configuration"/)
+  await chroot.vml(['tx', 'try', '--', 'touch', '/etc/tried'])
+  const waits = await chroot.vml(['tx', 'watch', '--once', '--all'])
+  assert.match(
+    waits.stderr,
+    /"touch \/etc\/tried" was tried and waits: until vml tx commit or vml tx discard/,
+  )
+  // Whatever begins a transaction looks at all.
+  assert.deepEqual(await titles(chroot), ['changes by hand: /usr/local/bin/mine'])
+})
+
 test("a package's own file that was changed by hand comes back from a package at hand, else only it stays (O1)", async () => {
   await using chroot = await openChroot()
   const archive = await openPackageArchive(chroot)

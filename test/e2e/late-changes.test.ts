@@ -222,6 +222,19 @@ test('a program goes on with its file and its socket where only their rights are
   assert.equal(readFileSync(join(chroot.path, 'srv/app/data'), 'utf8'), 'start\nfirst\nsecond\nthird\n')
 })
 
+test('rights alone of a file that a program writes to all the time are taken back, and brought back, with a whole record', async () => {
+  await using chroot = await openChroot()
+  const { stdout } =
+    await chroot.sh(`set -e; mkdir /srv/app; { head -c 1000000 /dev/urandom; echo; } >/srv/app/data
+    vml tx run -- chown 1:1 /srv/app/data >&2
+    sh -c 'exec 3>>/srv/app/data; i=0; while [ ! -e /run/end ]; do i=$((i+1)); echo "order $i" >&3; sleep 0.01; done; echo $i >/run/end' </dev/null >/dev/null 2>&1 &
+    vml tx undo 1 >&2; stat -c %u /srv/app/data; vml tx redo 1 >&2; stat -c %u /srv/app/data
+    : >/run/end; wait; [ "$(grep -ac '^order ' /srv/app/data)" -ge "$(cat /run/end)" ]; vml tx check`)
+  assert.match(stdout, /^0\n1\n3 transactions; none lacks anything/)
+  const { stdout: shown } = await chroot.vml(['tx', 'show', '2', '--json'])
+  assert.match(shown, /"complete": ?true/)
+})
+
 test('a program that has a file open for writing which a command replaces is named', async () => {
   await using chroot = await openChroot()
   const { stderr } = await chroot.sh(`mkdir /srv/app; echo start >/srv/app/data

@@ -32,6 +32,7 @@ test('an upgrade can be taken back after the record of a later one was removed, 
   const removed = await remove('3')
   assert.equal(removed.status, 0, removed.stderr)
   assert.match(removed.stdout, /Rewrite #2, which needs what they keep/)
+  assert.match(removed.stdout, /#3 is in force, and older ones stay: .* --to-before an older one leaves that/)
   assert.deepEqual(
     (await transactionsOf(chroot)).map(({ number, complete }) => [number, complete]),
     [

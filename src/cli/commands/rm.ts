@@ -1,6 +1,6 @@
 // `vml rm ENTRY…`: removes entries from the logbook.
 import { VmlError } from '../../base/failure.ts'
-import { entryName, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, entryNames, type LoggedEntry } from '../../engine/entries.ts'
 import { chooseProven } from '../../engine/proven-entries.ts'
 import { recordRemoverOf } from '../../app/record-keeping.ts'
 import { planRecordRemoval, runRecordRemoval } from '../../transaction/remove-transactions.ts'
@@ -43,6 +43,8 @@ export const command = defineCommand({
       out.line(
         `${options.dryRun ? 'Would rewrite' : 'Rewrite'} ${entryName(entry)}, which needs what they keep: it gets that itself`,
       )
+    const inForce = records?.inForce ?? []
+    if (inForce.length > 0) out.line(inForceText(inForce))
     if (!options.dryRun) {
       await context.confirm(`Remove ${what}? There is no way back.`)
       context.whenCancelled('some of these entries may be removed by now, and vml log tells which are there')
@@ -53,10 +55,17 @@ export const command = defineCommand({
       dry_run: options.dryRun,
       removed: plan.entries.map(describeEntry),
       rewritten: rewritten.map(describeEntry),
+      in_force: inForce.map(describeEntry),
     })
     if (!options.dryRun) out.note(`Removed ${what}. vml prune frees the space`)
   },
 })
+
+/** Who goes back to before an older one would else believe that all is as it was then. */
+function inForceText(entries: readonly LoggedEntry[]): string {
+  const [is, they, them] = entries.length === 1 ? ['is', 'it', 'it'] : ['are', 'they', 'them']
+  return `${entryNames(entries)} ${is} in force, and older ones stay: from then on nothing takes back what ${they} changed, and vml tx undo --to-before an older one leaves that, with what others changed at the same places. To have that taken back, undo ${them} first`
+}
 
 /** One entry, or `#30..#35`: those that are there of a range of numbers. */
 function resolveMany(entries: readonly LoggedEntry[], typed: string): readonly LoggedEntry[] {

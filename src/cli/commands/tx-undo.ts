@@ -142,6 +142,10 @@ async function takeBack(context: Context, asked: TakeBack): Promise<number | voi
     throw new VmlError('usage', 'Cannot take --with-dependents and --keep-needed at once', {
       hint: 'Give one of them',
     })
+  if (options.data && options.leaveData)
+    throw new VmlError('usage', 'Cannot take --data and --leave-data at once', {
+      hint: 'Nothing was changed. --data puts back data that was changed since, too; --leave-data leaves all of it as it is',
+    })
   if (!options.dryRun) requireRecording(context.config, `${kind} a transaction`)
   if (options.on !== undefined) {
     requireNoneOf({ '--scripts': options.scripts })

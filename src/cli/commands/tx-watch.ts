@@ -5,7 +5,7 @@ import { openTransactionParts } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable, rawFromString, rawToBytes } from '../../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
-import type { WatchRound } from '../../transaction/watch-round.ts'
+import type { WatchRound, WatchTier } from '../../transaction/watch-round.ts'
 import { type Context, defineCommand, flag } from '../command.ts'
 import { shown } from '../options.ts'
 import { recoverFirst } from '../recover-first.ts'
@@ -51,15 +51,17 @@ export const command = defineCommand({
     const parts = await partsOf(context)
     const { dueTier, watchRound } = await import('../../transaction/watch-round.ts')
     if (options.once) {
-      const round = await watchRound(parts, options.all ? 'everything' : dueTier(parts))
+      const tier = options.all ? 'everything' : dueTier(parts)
+      const round = await watchRound(parts, tier)
       context.out.message({
         message_type: 'summary',
         schema: 1,
         outcome: round.kind,
         ...(round.kind === 'recorded' ? { number: round.record.number } : {}),
+        ...(round.kind === 'busy' ? { waits: round.waits !== undefined } : { looked_at: lookedAt[tier] }),
       })
       tell(context, round)
-      if (round.kind === 'nothing') context.out.note('Nothing was changed by hand')
+      if (round.kind === 'nothing') context.out.note(nothingText(tier))
       return
     }
     const { watchMachine } = await import('../../app/watch-machine.ts')
@@ -67,6 +69,18 @@ export const command = defineCommand({
     await watchMachine(parts, context, (round) => tell(context, round))
   },
 })
+
+/** For programs. */
+const lookedAt = { books: 'configuration', programs: 'programs', everything: 'everything' } as const
+
+/** What was not looked at may be changed. */
+function nothingText(tier: WatchTier): string {
+  if (tier === 'everything') return 'Nothing was changed by hand'
+  const where = `/etc, /boot, the list of packages${tier === 'books' ? '' : ', /usr, /opt'} and further paths`
+  const rest =
+    tier === 'books' ? 'Programs (each hour) and all else (each day) were' : 'All else (each day) was'
+  return `Nothing was changed by hand in ${where}. ${rest} not looked at: vml tx watch --once --all does`
+}
 
 async function partsOf(context: Context) {
   context.whenCancelled('nothing was changed but the logbook')
@@ -86,7 +100,11 @@ function tell({ out }: Context, round: WatchRound): void {
       )
       return
     case 'busy':
-      out.note('A transaction is open: it looks by itself')
+      out.note(
+        round.waits === undefined
+          ? 'A transaction is open: it looks by itself'
+          : `"${shown(round.waits)}" was tried and waits: until vml tx commit or vml tx discard nobody looks for changes made by hand, and those of one path until then become one`,
+      )
       return
     case 'stock':
       out.note('What is there now is known: changes are told from here on')
