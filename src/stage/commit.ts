@@ -146,7 +146,7 @@ export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
       const stays = stepBackward(disk, journal, step)
       if (stays) left.push(stays)
       if (step.kind === 'create' || step.kind === 'retype')
-        left.push(...putBackWhatCame(disk, journal.root, isOwn, placesMade([step])).map((path) => ({ path })))
+        left.push(...putBackWhatCame(disk, journal, isOwn, placesMade([step])).map((path) => ({ path })))
     })
   for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed
