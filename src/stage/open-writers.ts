@@ -1,9 +1,12 @@
-// Programs that have a file open for writing which a commit has replaced: what they write from then on is in no path of the machine.
+// Programs that have a file open for writing which a commit has replaced or removed: what they write from then on is in no path of the machine.
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { asRaw, rawFromBytes, rawFromString, type RawText } from '../base/raw-text.ts'
-import { baseName, type RawPath } from '../model/raw-path.ts'
-import type { CommitDisk } from './commit-disk.ts'
-import type { Journal } from './journal.ts'
+import { baseName, nearestIn, type RawPath } from '../model/raw-path.ts'
+import type { FileStatus } from '../wire/libc.ts'
+import { isMadeAnew } from './changed-since.ts'
+import { type CommitDisk, isSameThing } from './commit-disk.ts'
+import { typeOf } from './fingerprint.ts'
+import { inFolder, type Journal } from './journal.ts'
 
 export interface OpenWriter {
   readonly path: RawPath
@@ -13,52 +16,126 @@ export interface OpenWriter {
 }
 
 export interface WriterSearch {
-  /** Whether somebody may write into it: not the files of packages, which programs only read. */
-  isAsked(path: RawPath): boolean
+  /** What lies aside: what stood there before the commit, or, when that was taken back, what it had put there. */
+  readonly aside: 'kept' | 'made'
   /** It is only a warning: a machine with very many open files is not looked through. */
   mayGoOn(): boolean
 }
 
-/** After the commit: what was replaced is known by what is kept of it. As root sees them; of others nothing is told. */
-export function findOpenWriters(
-  disk: Pick<CommitDisk, 'look'>,
-  { steps }: Pick<Journal, 'steps'>,
-  { isAsked, mayGoOn }: WriterSearch,
-): OpenWriter[] {
-  const replaced = new Map<string, RawPath>()
-  for (const step of steps) {
-    if (step.kind !== 'replace' || !isAsked(step.path)) continue
-    const old = disk.look(step.kept)
-    if (old) replaced.set(`${old.deviceId}:${old.inode}`, step.path)
-  }
-  if (replaced.size === 0) return []
-  const names = new Set<string>([...replaced.values()].map((path) => baseName(path)))
-  const found: OpenWriter[] = []
-  for (const id of namesIn('/proc')) {
-    if (!/^\d+$/.test(id)) continue
-    const paths = new Set<RawPath>()
-    for (const file of namesIn(`/proc/${id}/fd`)) {
-      if (!mayGoOn()) return found
-      const opened = `/proc/${id}/fd/${file}`
-      // A look at a file of a server that does not answer would never end: only at what has the name.
-      const path = names.has(nameOf(opened)) ? replaced.get(thingOf(opened) ?? '') : undefined
-      if (path !== undefined && isForWriting(`/proc/${id}/fdinfo/${file}`)) paths.add(path)
-    }
-    for (const path of paths) found.push({ path, processId: Number(id), program: programOf(id) })
-  }
-  return found
+interface Opened {
+  readonly processId: number
+  /** In /proc. */
+  readonly file: string
 }
 
-/** As it was opened; the kernel says so where it has the name no more (proc(5)). */
-function nameOf(opened: string): string {
+interface Aside {
+  readonly at: RawText
+  readonly path: RawPath
+}
+
+/**
+ * While what lies aside is still there. Of a file that has another name nothing is lost, nor of what programs make anew. As root sees them; of others nothing
+ * is told.
+ */
+export function findOpenWriters(
+  disk: Pick<CommitDisk, 'look'>,
+  journal: Pick<Journal, 'steps' | 'inside'>,
+  { aside, mayGoOn }: WriterSearch,
+): OpenWriter[] {
+  const opened = openForWriting(mayGoOn)
+  if (opened.size === 0) return []
+  // A commit may move very many files: looked at is only what has the name of one that is open.
+  const files = new Map<string, readonly [FileStatus, RawPath]>()
+  const named = new Set<string>()
+  for (const { at, path } of liesAside(journal, aside)) {
+    const name = baseName(path)
+    if (!opened.has(name) || isMadeAnew(path)) continue
+    const status = disk.look(at)
+    if (!status || typeOf(status.mode) !== 'file') continue
+    files.set(thingOf(status), [status, path])
+    named.add(name)
+  }
+  if (files.size === 0) return []
+  const found = new Map<string, OpenWriter>()
+  for (const name of named)
+    for (const { processId, file } of opened.get(name) ?? []) {
+      const [status, path] = files.get(openedThing(file) ?? '') ?? []
+      if (status === undefined || path === undefined || !isLastOf(disk, journal, aside, status)) continue
+      found.set(`${processId} ${path}`, { path, processId, program: programOf(processId) })
+    }
+  return [...found.values()].toSorted((one, other) => one.processId - other.processId)
+}
+
+function* liesAside(
+  { steps, inside = new Set() }: Pick<Journal, 'steps' | 'inside'>,
+  aside: WriterSearch['aside'],
+): Generator<Aside> {
+  const tops = new Map<RawPath, RawText>()
+  for (const step of steps) {
+    const at =
+      aside === 'kept' ? ('kept' in step ? step.kept : undefined) : 'made' in step ? step.made : undefined
+    if (at === undefined) continue
+    tops.set(step.path, at)
+    yield { at, path: step.path }
+  }
+  for (const path of inside) {
+    const top = nearestIn(path, tops)
+    const at = top === undefined ? undefined : tops.get(top)
+    if (top !== undefined && at !== undefined && top !== path)
+      yield { at: inFolder(at, path.slice(top.length + 1)), path }
+  }
+}
+
+/** All of its names lie aside. */
+function isLastOf(
+  disk: Pick<CommitDisk, 'look'>,
+  journal: Pick<Journal, 'steps' | 'inside'>,
+  aside: WriterSearch['aside'],
+  status: FileStatus,
+): boolean {
+  let names = 0
+  if (status.links === 1) return true
+  for (const { at } of liesAside(journal, aside)) {
+    const other = disk.look(at)
+    if (other && isSameThing(other, status)) names++
+  }
+  return names >= status.links
+}
+
+/** By the last part of the name that it has. */
+function openForWriting(mayGoOn: () => boolean): ReadonlyMap<string, readonly Opened[]> {
+  const opened = new Map<string, Opened[]>()
+  for (const id of namesIn('/proc')) {
+    if (!/^\d+$/.test(id)) continue
+    for (const number of namesIn(`/proc/${id}/fd`)) {
+      if (!mayGoOn()) return opened
+      const file = `/proc/${id}/fd/${number}`
+      const name = nameOf(file)
+      if (name === undefined || !isForWriting(`/proc/${id}/fdinfo/${number}`)) continue
+      const others = opened.get(name)
+      if (others) others.push({ processId: Number(id), file })
+      else opened.set(name, [{ processId: Number(id), file }])
+    }
+  }
+  return opened
+}
+
+/** As it was opened, or moved since; the kernel says so where it has the name no more (proc(5)). Sockets and such have none. */
+function nameOf(opened: string): string | undefined {
   const path = whileThere(() => rawFromBytes(readlinkSync(opened, { encoding: 'buffer' }))) ?? ''
+  if (!path.startsWith('/')) return undefined
   return path.slice(path.lastIndexOf('/') + 1).replace(/ \(deleted\)$/, '')
 }
 
-function thingOf(opened: string): string | undefined {
+function thingOf({ deviceId, inode }: Pick<FileStatus, 'deviceId' | 'inode'>): string {
+  return `${deviceId}:${inode}`
+}
+
+/** A look at a file of a server that does not answer would never end: only at what has a name that was asked for. */
+function openedThing(opened: string): string | undefined {
   return whileThere(() => {
     const { dev, ino } = statSync(opened, { bigint: true })
-    return `${dev}:${ino}`
+    return thingOf({ deviceId: dev, inode: ino })
   })
 }
 
@@ -70,7 +147,7 @@ function isForWriting(info: string): boolean {
 
 const accessBits = 0o3
 
-function programOf(id: string): RawText {
+function programOf(id: number): RawText {
   return whileThere(() => asRaw(readFileSync(`/proc/${id}/comm`, 'latin1').trimEnd())) ?? rawFromString('?')
 }
 
