@@ -53,23 +53,37 @@ export function putBackWhatCame(
     ...[...places].flatMap((place) => cameInto(disk, isOwn, place)),
   ]
   const besides = new Map<RawText, RawPath>()
-  return found.map((came) => putBack(disk, journal.root, { came, besides }))
+  return withoutOtherNames(disk, isOwn, found).map((came) => putBack(disk, journal.root, { came, besides }))
 }
 
-/** Files that would be gone with the last of their names: one that has another name keeps what was written. */
 function writtenAside(disk: CommitDisk, journal: Journal, places: ReadonlyMap<RawText, RawPath>): Came[] {
-  const names = new Map<string, { readonly links: number; readonly found: Came[] }>()
-  for (const [at, path] of places) {
+  return [...places].flatMap(([at, path]) => {
     const status = disk.look(at)
-    if (status === undefined || !isWrittenSince(journal, path, status)) continue
-    const thing = `${status.deviceId}:${status.inode}`
-    const { found } = names.get(thing) ?? { found: [] }
-    names.set(thing, { links: status.links, found: [...found, { at, path, top: at, topPath: path }] })
-  }
-  return [...names.values()].flatMap(({ links, found }) => (links > found.length ? [] : found))
+    const isWritten = status !== undefined && isWrittenSince(journal, path, status)
+    return isWritten ? [{ at, path, top: at, topPath: path }] : []
+  })
 }
 
-/** Of what a commit moved by itself. Nothing else than a file can be written into. */
+/** What was written into a file is gone only with the last of its names. Names that are not the commit's own are kept in any case. */
+function withoutOtherNames(disk: CommitDisk, isOwn: OwnThings | undefined, found: readonly Came[]): Came[] {
+  const names = new Map<string, Came[]>()
+  const kept: Came[] = []
+  const links = new Map<string, number>()
+  for (const came of found) {
+    const status = disk.look(came.at)
+    const isOwnName = came.at === came.top || isOwn?.(came.path) === true
+    if (!isOwnName || !status || typeOf(status.mode) !== 'file') kept.push(came)
+    else {
+      const thing = `${status.deviceId}:${status.inode}`
+      links.set(thing, status.links)
+      names.set(thing, [...(names.get(thing) ?? []), came])
+    }
+  }
+  for (const [thing, all] of names) if ((links.get(thing) ?? 0) <= all.length) kept.push(...all)
+  return kept
+}
+
+/** Nothing else than a file can be written into. */
 export function isWrittenSince(journal: Journal, path: RawPath, status: FileStatus): boolean {
   return typeOf(status.mode) === 'file' && isOther(journal, path, status)
 }

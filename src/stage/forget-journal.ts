@@ -118,7 +118,6 @@ interface KnownThings {
   /** What lies aside, and the path that it is of. */
   readonly paths: ReadonlyMap<RawText, RawPath>
   readonly isOwn: OwnThings
-  /** Of what was moved by itself. */
   readonly isWritten: (path: RawPath, status: FileStatus) => boolean
 }
 
@@ -143,11 +142,11 @@ function removeTree(
       const childPath = path === undefined ? known?.paths.get(child) : (asRaw(`${path}/${name}`) as RawPath)
       if (childPath !== undefined && known !== undefined) {
         const now = disk.look(child)
-        const isLost =
-          path === undefined
-            ? now?.links === 1 && known.isWritten(childPath, now)
-            : !known.isOwn(childPath, now)
-        if (isLost)
+        // A file with another name loses nothing.
+        const isWritten = now !== undefined && known.isWritten(childPath, now)
+        const isKept = isWritten && now.links > 1
+        const isOwnName = path === undefined || known.isOwn(childPath, isKept ? undefined : now)
+        if (!isOwnName || (isWritten && !isKept))
           throw new VmlError(
             'conflict',
             `Cannot remove "${printable(child)}": it came while this was removed`,

@@ -66,7 +66,8 @@ export function findOpenWriters(
   return [...found.values()].toSorted((one, other) => one.processId - other.processId)
 }
 
-function* liesAside(
+/** Also what lies in a folder that does. */
+export function* liesAside(
   { steps, inside = new Set() }: Pick<Journal, 'steps' | 'inside'>,
   aside: WriterSearch['aside'],
 ): Generator<Aside> {
@@ -100,6 +101,15 @@ function isLastOf(
     if (other && isSameThing(other, status)) names++
   }
   return names >= status.links
+}
+
+/** What is open for writing now. */
+export function openFiles(mayGoOn: () => boolean): { isOpen(name: RawText, status: FileStatus): boolean } {
+  const opened = openForWriting(mayGoOn)
+  return {
+    isOpen: (name, status) =>
+      (opened.get(name) ?? []).some(({ file }) => openedThing(file) === thingOf(status)),
+  }
 }
 
 /** By the last part of the name that it has. */

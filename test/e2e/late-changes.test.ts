@@ -234,6 +234,14 @@ test('a program that has a file open for writing which a command, its undo or ap
   }
   assert.equal(await told('/srv/app/data', 'vml tx undo 1'), '/srv/app/data')
   assert.equal(await told('/srv/app/data', 'vml tx run -- rm -r /srv/app'), '/srv/app/data')
+  // Moved, it is that file still.
+  await chroot.sh('mkdir /srv/dir; echo start >/srv/log; echo start >/srv/dir/db')
+  const moved =
+    await chroot.sh(`sh -c 'exec 3>>/srv/log 4>>/srv/dir/db; while [ ! -e /run/go ]; do sleep 0.2; done; echo end >&3; echo end >&4' &
+    while ! [ -e /proc/$!/fd/4 ]; do sleep 0.1; done
+    vml tx run -- sh -c 'mv /srv/log /srv/log.1; mv /srv/dir /srv/dir2'; touch /run/go; wait; cat /srv/log.1 /srv/dir2/db`)
+  assert.equal(moved.stdout, 'start\nend\nstart\nend\n')
+  assert.doesNotMatch(moved.stderr, /open for writing/)
   const archive = await openPackageArchive(chroot)
   const publish = async (version: string, postinst: string) =>
     await archive.publish({
