@@ -18,7 +18,7 @@ import { rawFromString } from '../base/raw-text.ts'
 import { commit, takeBack } from './commit.ts'
 import { forgetJournal } from './forget-journal.ts'
 import { readState } from './journal.ts'
-import { findOpenWriters } from './open-writers.ts'
+import { findOpenWriters, openFiles } from './open-writers.ts'
 import { recover } from './recover.ts'
 
 const libc = testLibc()
@@ -69,6 +69,10 @@ test('a file that is moved while a program has it open stays that file, also in 
   assert.equal(readFileSync(join(bench.root, 'log.1'), 'utf8'), 'same\nmine 0\n')
   assert.equal(readFileSync(join(bench.root, 'data2/in/db'), 'utf8'), 'same\nmine 1\n')
   assert.ok(!existsSync(join(bench.root, 'log')) && !existsSync(join(bench.root, 'data')))
+  // For the kernel it has the name that went.
+  const status = plain.look(rawFromString(join(bench.root, 'log.1')))
+  assert.ok(status)
+  assert.deepEqual(openFiles(() => true).of(rawFromString('log.1'), status), [process.pid])
 })
 
 test('where such a file is written into before all is committed, nothing is; and taken back, it is where it was', () => {

@@ -6,7 +6,7 @@ import type { CommitDisk } from './commit-disk.ts'
 import { type CommitRequest, fits } from './commit-plan.ts'
 import { isOverlayMark } from './fingerprint.ts'
 import { below } from './journal.ts'
-import { openFiles } from './open-writers.ts'
+import { openFiles, type OpenFiles } from './open-writers.ts'
 
 /**
  * Which removed path each created one is the same as, in all that is known of it; of several that are the same, by the last part of the name. The created one may then be given the file
@@ -18,7 +18,7 @@ export function movedWhileOpen(
 ): ReadonlyMap<RawPath, RawPath> {
   const moved = new Map<RawPath, RawPath>()
   let filesLeft = openFilesMax
-  let opened: ReturnType<typeof openFiles> | undefined
+  let opened: OpenFiles | undefined
   for (const [removed, created] of sameContents(changes)) {
     if (!removed.before || !created.after || !sameState(removed.before, created.after)) continue
     const live = below(root, removed.path)
@@ -26,7 +26,7 @@ export function movedWhileOpen(
     if (old?.links !== 1 || copy?.links !== 1) continue
     if (!fits(removed.before, old) || old.mtimeNs !== removed.before.mtimeNs) continue
     opened ??= openFiles(() => filesLeft-- > 0)
-    if (!opened.isOpen(baseName(removed.path), old)) continue
+    if (opened.of(baseName(removed.path), old).length === 0) continue
     if (!disk.listXattrs(live).some(isOverlayMark)) moved.set(created.path, removed.path)
   }
   return moved

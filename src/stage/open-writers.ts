@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { asRaw, rawFromBytes, rawFromString, type RawText } from '../base/raw-text.ts'
 import { baseName, nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
+import { parseMountRows } from '../wire/mount-table.ts'
 import { isMadeAnew } from './changed-since.ts'
 import { type CommitDisk, isSameThing } from './commit-disk.ts'
 import { typeOf } from './fingerprint.ts'
@@ -26,6 +27,11 @@ interface Opened {
   readonly processId: number
   /** In /proc. */
   readonly file: string
+  /** The last part of the one that it has for the kernel. */
+  readonly name: string
+  /** As the kernel tells it without a look at the file itself (Linux 5.14). */
+  readonly inode?: string
+  readonly mountId: number
 }
 
 interface Aside {
@@ -42,27 +48,18 @@ export function findOpenWriters(
   journal: Pick<Journal, 'steps' | 'inside'>,
   { aside, mayGoOn }: WriterSearch,
 ): OpenWriter[] {
-  const opened = openForWriting(mayGoOn)
-  if (opened.size === 0) return []
-  // A commit may move very many files: looked at is only what has the name of one that is open.
-  const files = new Map<string, readonly [FileStatus, RawPath]>()
-  const named = new Set<string>()
+  const opened = openFiles(mayGoOn)
+  const found = new Map<string, OpenWriter>()
   for (const { at, path } of liesAside(journal, aside)) {
-    const name = baseName(path)
-    if (!opened.has(name) || isMadeAnew(path)) continue
+    if (opened.isNone || !mayGoOn()) break
+    if (isMadeAnew(path)) continue
     const status = disk.look(at)
     if (!status || typeOf(status.mode) !== 'file') continue
-    files.set(thingOf(status), [status, path])
-    named.add(name)
-  }
-  if (files.size === 0) return []
-  const found = new Map<string, OpenWriter>()
-  for (const name of named)
-    for (const { processId, file } of opened.get(name) ?? []) {
-      const [status, path] = files.get(openedThing(file) ?? '') ?? []
-      if (status === undefined || path === undefined || !isLastOf(disk, journal, aside, status)) continue
+    const writers = opened.of(baseName(path), status)
+    if (writers.length === 0 || !isLastOf(disk, journal, aside, status)) continue
+    for (const processId of writers)
       found.set(`${processId} ${path}`, { path, processId, program: programOf(processId) })
-    }
+  }
   return [...found.values()].toSorted((one, other) => one.processId - other.processId)
 }
 
@@ -104,33 +101,58 @@ function isLastOf(
 }
 
 /** What is open for writing now. */
-export function openFiles(mayGoOn: () => boolean): { isOpen(name: RawText, status: FileStatus): boolean } {
+export interface OpenFiles {
+  readonly isNone: boolean
+  /** Processes that have a file open; `name`: the last part of one that it has, or had. */
+  of(name: RawText, status: FileStatus): number[]
+}
+
+export function openFiles(mayGoOn: () => boolean): OpenFiles {
   const opened = openForWriting(mayGoOn)
+  const byInode = Map.groupBy(opened, ({ inode }) => inode)
+  const mounts = new Map<number, ReadonlySet<number>>()
+  // A look at a file of a server that does not answer would never end: only at one that has the name, or lies on a disk.
+  const isSafe = (each: Opened, name: RawText): boolean => {
+    if (each.name === name) return true
+    const local = mounts.get(each.processId) ?? localMounts(each.processId)
+    mounts.set(each.processId, local)
+    return local.has(each.mountId)
+  }
   return {
-    isOpen: (name, status) =>
-      (opened.get(name) ?? []).some(({ file }) => openedThing(file) === thingOf(status)),
+    isNone: opened.length === 0,
+    of(name, status) {
+      const all = [...(byInode.get(String(status.inode)) ?? []), ...(byInode.get(undefined) ?? [])]
+      const its = all.filter(
+        (each) =>
+          (each.inode !== undefined || each.name === name) &&
+          isSafe(each, name) &&
+          openedThing(each.file) === thingOf(status),
+      )
+      return [...new Set(its.map(({ processId }) => processId))]
+    },
   }
 }
 
-/** By the last part of the name that it has. */
-function openForWriting(mayGoOn: () => boolean): ReadonlyMap<string, readonly Opened[]> {
-  const opened = new Map<string, Opened[]>()
+function openForWriting(mayGoOn: () => boolean): Opened[] {
+  const opened: Opened[] = []
   for (const id of namesIn('/proc')) {
     if (!/^\d+$/.test(id)) continue
     for (const number of namesIn(`/proc/${id}/fd`)) {
       if (!mayGoOn()) return opened
       const file = `/proc/${id}/fd/${number}`
       const name = nameOf(file)
-      if (name === undefined || !isForWriting(`/proc/${id}/fdinfo/${number}`)) continue
-      const others = opened.get(name)
-      if (others) others.push({ processId: Number(id), file })
-      else opened.set(name, [{ processId: Number(id), file }])
+      const info = name === undefined ? undefined : readInfo(`/proc/${id}/fdinfo/${number}`)
+      if (name !== undefined && info?.isForWriting)
+        opened.push({ processId: Number(id), file, name, ...info })
     }
   }
   return opened
 }
 
-/** As it was opened, or moved since; the kernel says so where it has the name no more (proc(5)). Sockets and such have none. */
+/**
+ * As it was opened, or moved since; the kernel says so where it has the name no more (proc(5)): a file that has another name by now is told by its number. Sockets and such have
+ * none.
+ */
 function nameOf(opened: string): string | undefined {
   const path = whileThere(() => rawFromBytes(readlinkSync(opened, { encoding: 'buffer' }))) ?? ''
   if (!path.startsWith('/')) return undefined
@@ -141,7 +163,6 @@ function thingOf({ deviceId, inode }: Pick<FileStatus, 'deviceId' | 'inode'>): s
   return `${deviceId}:${inode}`
 }
 
-/** A look at a file of a server that does not answer would never end: only at what has a name that was asked for. */
 function openedThing(opened: string): string | undefined {
   return whileThere(() => {
     const { dev, ino } = statSync(opened, { bigint: true })
@@ -149,10 +170,40 @@ function openedThing(opened: string): string | undefined {
   })
 }
 
-/** The flags of open(2), in octal (proc(5)). */
-function isForWriting(info: string): boolean {
-  const flags = whileThere(() => /^flags:\s*([0-7]+)$/m.exec(readFileSync(info, 'latin1'))?.[1])
-  return flags !== undefined && (Number.parseInt(flags, 8) & accessBits) !== 0
+/** Of file systems that no other machine, and no program, has to answer for. */
+function localMounts(processId: number): ReadonlySet<number> {
+  const text = whileThere(() => rawFromBytes(readFileSync(`/proc/${processId}/mountinfo`))) ?? asRaw('')
+  return new Set(parseMountRows(text).flatMap(({ id, type }) => (localTypes.has(type) ? [id] : [])))
+}
+
+const localTypes: ReadonlySet<string> = new Set([
+  'ext2',
+  'ext3',
+  'ext4',
+  'xfs',
+  'btrfs',
+  'tmpfs',
+  'overlay',
+  'f2fs',
+  'zfs',
+  'bcachefs',
+  'jfs',
+])
+
+type Info = Pick<Opened, 'inode' | 'mountId'> & { readonly isForWriting: boolean }
+
+/** See proc(5): the flags of open(2) are in octal. */
+function readInfo(file: string): Info | undefined {
+  return whileThere(() => {
+    const text = readFileSync(file, 'latin1')
+    const inode = /^ino:\s*(\d+)$/m.exec(text)?.[1]
+    const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(text)?.[1] ?? '0', 8)
+    return {
+      isForWriting: (flags & accessBits) !== 0,
+      mountId: Number(/^mnt_id:\s*(\d+)$/m.exec(text)?.[1] ?? -1),
+      ...(inode === undefined ? {} : { inode }),
+    }
+  })
 }
 
 const accessBits = 0o3

@@ -239,8 +239,10 @@ test('a program that has a file open for writing which a command, its undo or ap
   const moved =
     await chroot.sh(`sh -c 'exec 3>>/srv/log 4>>/srv/dir/db; while [ ! -e /run/go ]; do sleep 0.2; done; echo end >&3; echo end >&4' &
     while ! [ -e /proc/$!/fd/4 ]; do sleep 0.1; done
-    vml tx run -- sh -c 'mv /srv/log /srv/log.1; mv /srv/dir /srv/dir2'; touch /run/go; wait; cat /srv/log.1 /srv/dir2/db`)
-  assert.equal(moved.stdout, 'start\nend\nstart\nend\n')
+    vml tx run -- sh -c 'mv /srv/log /srv/log.1; mv /srv/dir /srv/dir2'
+    [ /proc/$!/fd/3 -ef /srv/log.1 ] && [ /proc/$!/fd/4 -ef /srv/dir2/db ] && echo moved
+    vml tx undo 4 >&2; touch /run/go; wait; cat /srv/log /srv/dir/db`)
+  assert.equal(moved.stdout, 'moved\nstart\nend\nstart\nend\n')
   assert.doesNotMatch(moved.stderr, /open for writing/)
   const archive = await openPackageArchive(chroot)
   const publish = async (version: string, postinst: string) =>
