@@ -1,20 +1,21 @@
-// Folders that a commit moves as a whole, and what somebody put into them meanwhile: no record has it, so it is never removed with them.
+// What a commit moves aside, and what somebody put into such a folder, or wrote into such a file, meanwhile: no record has it, so it is never removed with it.
 import { systemErrorCode } from '../base/failure.ts'
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { freeBeside } from '../model/beside-path.ts'
-import { nearestIn, type RawPath } from '../model/raw-path.ts'
+import { nearestIn, parentPath, type RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { isOther } from './changed-since.ts'
 import { type CommitDisk, isFolder, modeBits } from './commit-disk.ts'
 import { changedMeanwhile, isUnchanged } from './commit-step.ts'
+import { typeOf } from './fingerprint.ts'
 import { below, type Journal, type Step } from './journal.ts'
 import { above } from './keep-folders.ts'
 
-/** Where it lies, in a folder that was moved, and the path that it was given. */
+/** Where it lies, in a folder that was moved, or as a file that was, and the path that it was given. */
 interface Came {
   readonly at: RawText
   readonly path: RawPath
-  /** The folder that was moved, and its path. */
+  /** What was moved, and its path. */
   readonly top: RawText
   readonly topPath: RawPath
 }
@@ -38,17 +39,53 @@ export function requireNothingCame(
 
 /**
  * What came into folders that lie aside now goes to the path that it was given, in folders like those that it was put into; where something else has that
- * path, beside it, as `.mine`. Tells the paths. `places` have been live, or are known to be reached by nobody else.
+ * path, beside it, as `.mine`. So does a file that lies aside, and was written into by a program that still has it open. Tells the paths. `places` have
+ * been live, or are known to be reached by nobody else.
  */
 export function putBackWhatCame(
   disk: CommitDisk,
-  root: RawText,
+  journal: Journal,
   isOwn: OwnThings | undefined,
   places: ReadonlyMap<RawText, RawPath>,
 ): RawPath[] {
-  const found = [...places].flatMap((place) => cameInto(disk, isOwn, place))
+  const found = [
+    ...writtenAside(disk, journal, places),
+    ...[...places].flatMap((place) => cameInto(disk, isOwn, place)),
+  ]
   const besides = new Map<RawText, RawPath>()
-  return found.map((came) => putBack(disk, root, { came, besides }))
+  return withoutOtherNames(disk, isOwn, found).map((came) => putBack(disk, journal.root, { came, besides }))
+}
+
+function writtenAside(disk: CommitDisk, journal: Journal, places: ReadonlyMap<RawText, RawPath>): Came[] {
+  return [...places].flatMap(([at, path]) => {
+    const status = disk.look(at)
+    const isWritten = status !== undefined && isWrittenSince(journal, path, status)
+    return isWritten ? [{ at, path, top: at, topPath: path }] : []
+  })
+}
+
+/** What was written into a file is gone only with the last of its names. Names that are not the commit's own are kept in any case. */
+function withoutOtherNames(disk: CommitDisk, isOwn: OwnThings | undefined, found: readonly Came[]): Came[] {
+  const names = new Map<string, Came[]>()
+  const kept: Came[] = []
+  const links = new Map<string, number>()
+  for (const came of found) {
+    const status = disk.look(came.at)
+    const isOwnName = came.at === came.top || isOwn?.(came.path) === true
+    if (!isOwnName || !status || typeOf(status.mode) !== 'file') kept.push(came)
+    else {
+      const thing = `${status.deviceId}:${status.inode}`
+      links.set(thing, status.links)
+      names.set(thing, [...(names.get(thing) ?? []), came])
+    }
+  }
+  for (const [thing, all] of names) if ((links.get(thing) ?? 0) <= all.length) kept.push(...all)
+  return kept
+}
+
+/** Nothing else than a file can be written into. */
+export function isWrittenSince(journal: Journal, path: RawPath, status: FileStatus): boolean {
+  return typeOf(status.mode) === 'file' && isOther(journal, path, status)
 }
 
 /** Paths of what came into folders that a commit has put live, which are reached by everybody. */
@@ -63,11 +100,7 @@ export function cameIntoMade(disk: CommitDisk, journal: Journal): RawPath[] {
 
 /** Where what a step prepares lies, before it is live and after it was taken back. */
 export function placesMade(steps: readonly Step[]): ReadonlyMap<RawText, RawPath> {
-  return new Map(
-    steps.flatMap((step) =>
-      step.kind === 'create' || step.kind === 'retype' ? [[step.made, step.path] as const] : [],
-    ),
-  )
+  return new Map(steps.flatMap((step) => ('made' in step ? [[step.made, step.path] as const] : [])))
 }
 
 /** What lies in the folders that keep, and of which paths it is. What was prepared elsewhere goes with its stage. */
@@ -186,9 +219,10 @@ function putBack(
     if (code === 'EEXIST') return put(freeBeside(path, 'mine', isFree))
     if (code !== 'ENOTDIR') throw error
     // The folder has become something else again: one like it is made beside that.
-    const beside = besides.get(top) ?? freeBeside(topPath, 'mine', isFree)
+    const folder = at === top ? parentPath(topPath) : topPath
+    const beside = besides.get(top) ?? freeBeside(folder, 'mine', isFree)
     besides.set(top, beside)
-    return put(asRaw(`${beside}${path.slice(topPath.length)}`) as RawPath)
+    return put(asRaw(`${beside}${path.slice(folder.length)}`) as RawPath)
   }
 }
 

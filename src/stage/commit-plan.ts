@@ -27,6 +27,8 @@ export interface CommitRequest {
   readonly changes: readonly PathChange[]
   /** The absolute place of the new thing of a path that has an `after`. Two paths with one place become two names of one thing. */
   readonly prepared: (path: RawPath) => RawText
+  /** Created paths that are a removed one under another name: they are given that file itself, and a program that has it open goes on in it. */
+  readonly moved?: ReadonlyMap<RawPath, RawPath>
   /** What is prepared was not made by an overlay: marks of one are of a layer of other programs, and stay. */
   readonly isUnmarked?: boolean
   /** The time that a folder has afterwards that only something comes or goes in; without this function that of its prepared one. */
@@ -47,6 +49,8 @@ export interface Preparation {
   readonly kind: 'copy' | 'link' | 'shell'
   readonly from: RawText
   readonly to: RawText
+  /** The file that it is a copy of: a further name of that one will do as well, and better. */
+  readonly original?: RawText
 }
 
 export interface CommitPlan {
@@ -81,7 +85,13 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
 
   const makeReady = (path: RawPath, place: RawText, status: FileStatus, ready: RawText): RawText => {
     const shell = isFolder(status) && !whole.has(path)
-    const copy = regionOf(status) !== keeps.regionIn(nearestStaying(parentPath(path), touched))
+    const region = keeps.regionIn(nearestStaying(parentPath(path), touched))
+    const original = originalOf(disk, request, path, region)
+    if (original !== undefined) {
+      preparations.push({ kind: 'copy', from: place, to: ready, original })
+      return ready
+    }
+    const copy = regionOf(status) !== region
     if (shell || copy) preparations.push({ kind: shell ? 'shell' : 'copy', from: place, to: ready })
     else if ((uses.get(place) ?? 0) > 1) preparations.push({ kind: 'link', from: place, to: ready })
     if (!shell && !copy) moved.push(place)
@@ -137,6 +147,18 @@ export function planCommit(disk: LookedDisk, request: CommitRequest, keeps: Keep
   return { steps, times: folderTimes(disk, request, touched), preparations, moved, inside }
 }
 
+function originalOf(
+  disk: LookedDisk,
+  { root, moved }: CommitRequest,
+  path: RawPath,
+  region: string,
+): RawText | undefined {
+  const old = moved?.get(path)
+  const live = old === undefined ? undefined : below(root, old)
+  const status = live === undefined ? undefined : disk.look(live)
+  return status && regionOf(status) === region ? live : undefined
+}
+
 /** What is in a new folder lies on the mount of the nearest folder that is there already. */
 function nearestStaying(parent: RawPath, touched: ReadonlyMap<RawPath, PathChange | undefined>): RawPath {
   let at = parent
@@ -146,7 +168,7 @@ function nearestStaying(parent: RawPath, touched: ReadonlyMap<RawPath, PathChang
 }
 
 /** New folders that hold just what the changes name, at its own place, so that one rename brings all of it. */
-function wholeFolders(disk: LookedDisk, { changes, prepared }: CommitRequest): ReadonlySet<RawPath> {
+function wholeFolders(disk: LookedDisk, { changes, prepared, moved }: CommitRequest): ReadonlySet<RawPath> {
   const counts = new Map<RawPath, number>()
   const spoiled = new Set<RawPath>()
   const whole = new Set<RawPath>()
@@ -159,7 +181,8 @@ function wholeFolders(disk: LookedDisk, { changes, prepared }: CommitRequest): R
     if (after === undefined || (!fresh.has(parent) && !fresh.has(path))) continue
     counts.set(parent, (counts.get(parent) ?? 0) + 1)
     const place = prepared(path)
-    if (fresh.has(parent) && place !== inFolder(prepared(parent), baseName(path))) spoiled.add(parent)
+    const isElsewhere = place !== inFolder(prepared(parent), baseName(path))
+    if (fresh.has(parent) && (isElsewhere || moved?.has(path))) spoiled.add(parent)
     if (!fresh.has(path)) continue
     const isWhole = !spoiled.has(path) && listOf(disk, place).length === (counts.get(path) ?? 0)
     if (isWhole) whole.add(path)

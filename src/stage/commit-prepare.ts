@@ -1,4 +1,5 @@
 // Makes ready what a commit moves: copies from other devices, further names, empty folders; and takes the marks of the overlay off.
+import { systemErrorCode } from '../base/failure.ts'
 import { asRaw, type RawText } from '../base/raw-text.ts'
 import { type CommitDisk, isFolder, isLink, modeBits } from './commit-disk.ts'
 import type { Preparation } from './commit-plan.ts'
@@ -12,11 +13,32 @@ export function makeReady(
   { isUnmarked = false }: { readonly isUnmarked?: boolean | undefined } = {},
 ): void {
   const copied = new Map<string, RawText>()
-  for (const { kind, from, to } of preparations) {
+  for (const { kind, from, to, original } of preparations) {
+    if (original !== undefined && tryLink(disk, { original, copy: from, to })) continue
     if (kind === 'link') disk.link(from, to)
     else copyThing(disk, { from, to, inside: kind === 'copy', isUnmarked }, copied)
     if (kind === 'link' && !isUnmarked) takeMarksOff(disk, to)
   }
+}
+
+/** False where it is no more what it is said to be a copy of, or can have no further name: not each file system, nor each file, can. */
+function tryLink(
+  disk: CommitDisk,
+  { original, copy, to }: { readonly original: RawText; readonly copy: RawText; readonly to: RawText },
+): boolean {
+  try {
+    disk.link(original, to)
+  } catch (error) {
+    if (
+      !['EPERM', 'EMLINK', 'EOPNOTSUPP', 'ENOTSUP', 'ENOENT', 'EXDEV'].includes(systemErrorCode(error) ?? '')
+    )
+      throw error
+    return false
+  }
+  const [linked, wanted] = [disk.look(to), disk.look(copy)]
+  if (linked && wanted && linked.size === wanted.size && linked.mtimeNs === wanted.mtimeNs) return true
+  disk.remove(to, 'file')
+  return false
 }
 
 /** Of the thing and all that is in it. */

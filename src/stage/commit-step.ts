@@ -9,6 +9,7 @@ import { isAs, isMadeAnew, isPut } from './changed-since.ts'
 import { isOwnState, setAttributes } from './set-attributes.ts'
 import { below, type FolderTime, inFolder, type Journal, type Step } from './journal.ts'
 import { above } from './keep-folders.ts'
+import { liesAside } from './open-writers.ts'
 
 type Of<Kind extends Step['kind']> = Extract<Step, { kind: Kind }>
 
@@ -74,7 +75,8 @@ function putStepBack(disk: CommitDisk, journal: Journal, step: Step): LeftPath |
   switch (step.kind) {
     case 'create': {
       const now = disk.look(step.made) ? undefined : disk.look(live)
-      if (now && !isPut(journal, step.path, now)) return { path: step.path }
+      if (now && !isPut(journal, step.path, now) && !hasOldName(disk, journal, now))
+        return { path: step.path }
       if (now) disk.rename(live, step.made)
       return undefined
     }
@@ -91,6 +93,18 @@ function putStepBack(disk: CommitDisk, journal: Journal, step: Step): LeftPath |
       return undefined
     }
   }
+}
+
+/** A file that was moved while a program had it open: it has its old name again, or is about to, with whatever was written. */
+function hasOldName(disk: CommitDisk, journal: Journal, now: FileStatus): boolean {
+  if (now.links === 1) return false
+  const isIt = (at: RawText) => {
+    const status = disk.look(at)
+    return status !== undefined && isSameThing(status, now)
+  }
+  for (const { at, path } of liesAside(journal, 'kept'))
+    if (isIt(at) || isIt(below(journal.root, path))) return true
+  return false
 }
 
 /** Where something was written since to what the commit had put there. One rename: cut off before it, the next one finds all as it was. */

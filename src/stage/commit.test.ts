@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict'
-import { existsSync, lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { cutOffAtFirstStep, openBench, pathOf, plain } from '../../test/commit-bench.ts'
@@ -205,6 +216,54 @@ for (const shell of ['dash', 'bash', 'busybox sh'])
     assert.notEqual(bench.now('no folder times'), 'after')
     assert.equal(readFileSync(join(bench.root, 'changed'), 'utf8'), 'old\n')
   })
+
+test('what a program that still has it open writes into a file that is replaced or gone has a path before the rest is removed (G14)', () => {
+  const written = {
+    '/changed': '/changed.mine',
+    '/twin': undefined,
+    '/file-to-folder': '/file-to-folder.mine',
+    '/-odd\nname': '/-odd\nname',
+  }
+  for (const way of ['at once', 'cut off', 'taken back']) {
+    using bench = openBench()
+    const prepared = bench.prepare(plain)
+    commit(plain, prepared)
+    if (way === 'taken back') {
+      const file = openSync(join(bench.root, 'changed'), 'a')
+      takeBack(plain, prepared.journal)
+      writeSync(file, 'mine')
+      closeSync(file)
+      assert.deepEqual(forgetJournal(plain, prepared.journal), ['/changed.mine'])
+      assert.equal(readFileSync(join(bench.root, 'changed.mine'), 'utf8'), 'changed\nmine')
+      continue
+    }
+    const write = () => {
+      for (const path of Object.keys(written))
+        appendFileSync(keptAt(prepared.journal, pathOf(path)) ?? '', 'mine')
+    }
+    if (way === 'at once') write()
+    const disk = watchedDisk(plain, (call) => {
+      if (call === 'remove' && way === 'cut off') throw new Error('Killed')
+    })
+    if (way === 'cut off') {
+      assert.throws(() => forgetJournal(disk, prepared.journal), /Killed/)
+      write()
+      assert.equal(recover(plain, rawFromString(bench.journal)).did, 'discarded')
+    } else
+      assert.deepEqual(
+        new Set(forgetJournal(plain, prepared.journal)),
+        new Set(Object.values(written).filter((path) => path !== undefined)),
+      )
+    for (const path of Object.values(written)) {
+      if (path === undefined) continue
+      assert.match(readFileSync(join(bench.root, path), 'utf8'), /^(?:old|file|-)\nmine$/)
+      rmSync(join(bench.root, path))
+    }
+    assert.match(readFileSync(join(bench.root, 'stays/twin'), 'utf8'), /^twin\nmine$/)
+    writeFileSync(join(bench.root, 'stays/twin'), 'twin\n')
+    assert.ok(!existsSync(bench.journal))
+  }
+})
 
 test('what came into a folder that is gone, and whose path is taken, is put beside it', () => {
   using bench = openBench()

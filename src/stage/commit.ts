@@ -6,7 +6,7 @@ import { nearestIn, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { ownThings, placesMade, putBackWhatCame, requireNothingCame } from './came-since.ts'
-import { stampsOf } from './changed-since.ts'
+import { isAs, stampsOf } from './changed-since.ts'
 import { checkLive } from './commit-check.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
 import { type CommitRequest, planCommit } from './commit-plan.ts'
@@ -22,6 +22,7 @@ import {
 } from './commit-step.ts'
 import { discardJournal, forgetJournal } from './forget-journal.ts'
 import { below, enterState, inFolder, type Journal, readState, type Step, writeJournal } from './journal.ts'
+import { movedWhileOpen } from './moved-open.ts'
 import { above, makeKeepFolder, makePlaceFolders, planKeepFolders } from './keep-folders.ts'
 import { recoverScript } from './recover-script.ts'
 
@@ -30,6 +31,8 @@ export interface PreparedCommit {
   readonly changes: readonly PathChange[]
   /** Files of which the content may change until the commit. */
   readonly stays: ReadonlySet<RawPath>
+  /** See `moved-open.ts`. */
+  readonly moved: ReadonlyMap<RawPath, RawPath>
 }
 
 /**
@@ -54,7 +57,12 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
       root,
       given: [inFolder(folder, 'keep'), ...(request.keeps ?? [])],
     })
-    const { steps, times, preparations, moved, inside } = planCommit(disk, request, keeps)
+    const movedOpen = movedWhileOpen(disk, request)
+    const { steps, times, preparations, moved, inside } = planCommit(
+      disk,
+      { ...request, moved: movedOpen },
+      keeps,
+    )
     const stamps = stampsOf(disk, request)
     journal = { root, folder, keeps: keeps.used(), steps, times, inside, stamps }
     // Before anything is made in other places, it is durable where.
@@ -66,7 +74,7 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
     if (!request.isUnmarked) for (const path of moved) takeMarksOff(disk, path)
     syncKeeps(disk, journal)
     enterState(disk, journal, 'PREPARED')
-    return { journal, changes, stays: filesThatStay(journal, request.copied ?? new Set()) }
+    return { journal, changes, stays: filesThatStay(journal, request.copied ?? new Set()), moved: movedOpen }
   } catch (error) {
     quietly(() => discardJournal(disk, journal))
     throw nothingChanged(error, root)
@@ -78,13 +86,14 @@ export function prepareCommit(disk: CommitDisk, request: CommitRequest): Prepare
  * everything moves; then that is durable; then the state says so. Each of the renames may be durable or not until then: the
  * old thing is kept, and the new one is either where it was prepared or live. If it fails, everything is taken back first.
  */
-export function commit(disk: CommitDisk, { journal, changes, stays }: PreparedCommit): void {
+export function commit(disk: CommitDisk, { journal, changes, stays, moved }: PreparedCommit): void {
   let at: RawText = journal.root
   try {
     const seen = checkLive(disk, journal.root, changes, stays)
     for (const step of journal.steps) {
-      if (step.kind !== 'replace') continue
       at = below(journal.root, step.path)
+      if (step.kind === 'create' && moved.has(step.path)) requireReady(disk, journal, step)
+      if (step.kind !== 'replace') continue
       disk.link(at, step.kept)
       // What was linked is what was checked, or it came in between.
       const [checked, linked] = [seen.get(step.path), disk.look(step.kept)]
@@ -102,6 +111,16 @@ export function commit(disk: CommitDisk, { journal, changes, stays }: PreparedCo
     quietly(() => forgetJournal(disk, journal))
     throw nothingChanged(error, at, left)
   }
+}
+
+/** What has the name of a file that is open may be written into until the end. */
+function requireReady(
+  disk: CommitDisk,
+  journal: Journal,
+  { path, made }: Extract<Step, { kind: 'create' }>,
+): void {
+  const ready = disk.look(made)
+  if (!ready || !isAs('after', journal, path, ready)) throw changedMeanwhile(below(journal.root, path))
 }
 
 /** What cannot be tidied up now is tidied up by the next recovery; the failure before it is the one to tell. */
@@ -148,7 +167,7 @@ export function takeBack(disk: CommitDisk, journal: Journal): LeftPath[] {
       const stays = stepBackward(disk, journal, step)
       if (stays) left.push(stays)
       if (step.kind === 'create' || step.kind === 'retype')
-        left.push(...putBackWhatCame(disk, journal.root, isOwn, placesMade([step])).map((path) => ({ path })))
+        left.push(...putBackWhatCame(disk, journal, isOwn, placesMade([step])).map((path) => ({ path })))
     })
   for (const time of journal.times) attempt(time.path, () => setTime(disk, journal.root, time, 'before'))
   const [first] = failed

@@ -3,7 +3,14 @@ import { systemErrorCode, VmlError } from '../base/failure.ts'
 import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { FileStatus } from '../wire/libc.ts'
-import { type OwnThings, ownThings, placesKept, placesMade, putBackWhatCame } from './came-since.ts'
+import {
+  isWrittenSince,
+  type OwnThings,
+  ownThings,
+  placesKept,
+  placesMade,
+  putBackWhatCame,
+} from './came-since.ts'
 import { type CommitDisk, isFolder } from './commit-disk.ts'
 import {
   enterState,
@@ -20,8 +27,8 @@ import { trialFolder } from './recover-script.ts'
 
 /**
  * After a commit that ended, or was taken back, or did not begin. What was kept is gone: it lies somewhere else before this is
- * called. Cut off, it is ended by the next recovery. What came into a kept folder, through a process that still had it open, has its own path
- * again before: these paths are told.
+ * called. Cut off, it is ended by the next recovery. What came into a kept folder, or was written into a kept file, through a process that still had it
+ * open, has its own path again before, or one beside it: these paths are told.
  */
 export function forgetJournal(disk: CommitDisk, journal: Journal): RawPath[] {
   const state = readState(journal.folder)
@@ -39,7 +46,7 @@ export function forgetJournal(disk: CommitDisk, journal: Journal): RawPath[] {
     ...(state === 'PREPARED' ? [] : placesKept(disk, journal)),
     ...(state === 'TAKEN-BACK' ? placesMade(journal.steps) : []),
   ]
-  const came = putBackWhatCame(disk, journal.root, isOwn, new Map(places))
+  const came = putBackWhatCame(disk, journal, isOwn, new Map(places))
   noteTimesAbove(
     disk,
     journal,
@@ -94,8 +101,8 @@ export function removeJournal(disk: CommitDisk, journal: Journal, times: 'keep' 
 function putBackKnown(disk: CommitDisk, journal: Journal): KnownThings | undefined {
   const paths = placesKept(disk, journal)
   const isOwn = ownThings(disk, journal)
-  putBackWhatCame(disk, journal.root, isOwn, paths)
-  return isOwn && { paths, isOwn }
+  putBackWhatCame(disk, journal, isOwn, paths)
+  return isOwn && { paths, isOwn, isWritten: (path, status) => isWrittenSince(journal, path, status) }
 }
 
 /** Others may use a folder that was made for this one: then it stays. */
@@ -111,11 +118,12 @@ interface KnownThings {
   /** What lies aside, and the path that it is of. */
   readonly paths: ReadonlyMap<RawText, RawPath>
   readonly isOwn: OwnThings
+  readonly isWritten: (path: RawPath, status: FileStatus) => boolean
 }
 
 /**
  * Never into another file system that somebody mounted there; and of a folder that stood in the root only what is known to have been in it: what comes
- * even now stays, and the next recovery puts it back.
+ * even now, or is written into the last name of a file, stays, and the next recovery puts it back.
  */
 function removeTree(
   disk: CommitDisk,
@@ -132,18 +140,21 @@ function removeTree(
     for (const name of disk.list(at)) {
       const child = asRaw(`${at}/${name}`)
       const childPath = path === undefined ? known?.paths.get(child) : (asRaw(`${path}/${name}`) as RawPath)
-      if (
-        path !== undefined &&
-        childPath !== undefined &&
-        known?.isOwn(childPath, disk.look(child)) === false
-      )
-        throw new VmlError(
-          'conflict',
-          `Cannot remove "${printable(child)}": it came while this was removed`,
-          {
-            hint: 'vml tx recover puts it back',
-          },
-        )
+      if (childPath !== undefined && known !== undefined) {
+        const now = disk.look(child)
+        // A file with another name loses nothing.
+        const isWritten = now !== undefined && known.isWritten(childPath, now)
+        const isKept = isWritten && now.links > 1
+        const isOwnName = path === undefined || known.isOwn(childPath, isKept ? undefined : now)
+        if (!isOwnName || (isWritten && !isKept))
+          throw new VmlError(
+            'conflict',
+            `Cannot remove "${printable(child)}": it came while this was removed`,
+            {
+              hint: 'vml tx recover puts it back',
+            },
+          )
+      }
       removeTree(disk, child, mountId, known, childPath)
     }
   disk.remove(at, isFolder(status) ? 'folder' : 'file')

@@ -28,8 +28,6 @@ import type { Reference } from '../packages/package-references.ts'
 import type { FileStatus } from '../wire/libc.ts'
 import { outlineOf, sha256Of as hashFile, statusAt } from '../stage/fingerprint.ts'
 import { lowerConflicts } from '../stage/lower-conflicts.ts'
-import type { Journal } from '../stage/journal.ts'
-import { findOpenWriters } from '../stage/open-writers.ts'
 import { processesInStage } from '../stage/run-in-stage.ts'
 import { noteOrForget } from './baseline.ts'
 import { noteAskedProbation } from './probation.ts'
@@ -66,6 +64,7 @@ import {
 } from './transaction-entry.ts'
 import { changesPath, readIntent, writeIntent } from './commit-intent.ts'
 import { statusOfPath } from './path-status.ts'
+import { tellOpenWriters } from './tell-open-writers.ts'
 import { usableRules } from './usable-rule.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -183,7 +182,6 @@ export async function commitStage(
     prepared: changeSet.prepared,
   })
   commit(parts.disk, prepared)
-  if (stage.note.source === 'command') tellOpenWriters(parts, prepared.journal, packages)
   return await recordCommitted(parts, {
     note: stage.note,
     plan: stage.plan,
@@ -194,30 +192,6 @@ export async function commitStage(
     result,
   })
 }
-
-/** Nobody loses it unasked: it is told while the program still has what it wrote. */
-function tellOpenWriters(
-  { disk, clock, reporter }: TransactionParts,
-  journal: Journal,
-  packages: PackagesNow,
-) {
-  const until = clock.now() + openWritersMs
-  const found = findOpenWriters(disk, journal, {
-    isAsked: (path) => ownerBy({ path }, packages).kind !== 'package',
-    mayGoOn: () => clock.now() < until,
-  })
-  if (found.length === 0) return
-  const named = found
-    .slice(0, openWritersNamed)
-    .map(({ path, processId, program }) => `${printable(program)} (${processId}): ${printable(path)}`)
-  const others = found.length > openWritersNamed ? ` and ${found.length - openWritersNamed} more` : ''
-  reporter.warn({
-    warning: `A program has a file open for writing that was replaced, and what it writes is lost until it opens it again; restart it: ${named.join(', ')}${others}`,
-  })
-}
-
-const openWritersMs = 1000
-const openWritersNamed = 10
 
 export interface CommittedStage {
   readonly note: StageNote
@@ -253,6 +227,8 @@ async function record(parts: TransactionParts, committed: CommittedStage): Promi
   const folder = openFolder(parts)
   const queue = readIfThere(pathIn(folder, 'queue')) ?? Buffer.alloc(0)
   const services = committed.services ?? (await parts.restartServices(queue))
+  // What runs anew has opened its files anew.
+  if (kept.journal) tellOpenWriters(parts, kept.journal, 'kept')
   parts.reporter.progress({ phase: 'recording the transaction' })
   const { after, manager, packages, untold } = await packagesAfter(parts, before)
   const written = await withOutside(parts, committed.changes, outside)

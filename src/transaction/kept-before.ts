@@ -8,11 +8,13 @@ import type { Journal } from '../stage/journal.ts'
 import type { Workplace } from './workplace.ts'
 
 export interface KeptBefore {
+  /** Of the commit that moved it aside. */
+  readonly journal?: Journal
   /** Undefined where nothing stood, or what stood there could not be kept. */
   at(path: RawPath): RawText | undefined
   /** Why not. */
   lost(path: RawPath): string
-  /** The record has all of it now. Tells what somebody had put into a folder that went, and was put back. */
+  /** The record has all of it now. Tells what somebody had put into a folder that went, or written into a file that did, and was put back. */
   forget(): readonly RawPath[]
 }
 
@@ -24,6 +26,7 @@ export function keptByJournal(
 ): KeptBefore {
   const stays = filesThatStay(journal, copies)
   return {
+    journal,
     at: (path) => (stays.has(path) ? copies.get(path) : undefined) ?? keptAt(journal, path),
     lost: () => 'it was not kept when it was replaced',
     forget: () => forgetJournal(disk, journal),
@@ -34,7 +37,7 @@ export function tellCame({ reporter }: Pick<Workplace, 'reporter'>, came: readon
   if (came.length === 0) return
   const [named, others] = [came.slice(0, namedMax), Math.max(0, came.length - namedMax)]
   reporter.warn({
-    warning: `What came into a folder while the transaction removed it was put back: ${named.map(printable).join(', ')}${others > 0 ? ` and ${others} more` : ''}`,
+    warning: `What was written meanwhile into what the transaction removed or replaced was put back: ${named.map(printable).join(', ')}${others > 0 ? ` and ${others} more` : ''}`,
   })
 }
 

@@ -68,6 +68,7 @@ import { planTransferStage, transferStates } from './state-transfer.ts'
 import type { StageFill } from '../stage/fill-stage.ts'
 import type { TransactionContents } from './transaction-contents.ts'
 import { isBesideAlone } from './beside-files.ts'
+import { tellOpenWriters } from './tell-open-writers.ts'
 import { takenBackBy, type UndoPlan } from './undo.ts'
 import { plannedSegments } from './undo-packages.ts'
 import type { PlannedPath } from './undo-plan.ts'
@@ -254,6 +255,7 @@ async function undoTheUndo(
     // While the journal says that it was taken back: killed here, a recovery makes them anew. Whoever stops it wants all as it was, this included.
     await regenerateAfter('take-back', { ...parts, signal: undefined }, plan.regenerations)
     await putBackCopies(parts, seen)
+    tellOpenWriters(parts, journal, 'made')
     tellCame(parts, forgetJournal(parts.disk, journal))
   }
   await start?.()

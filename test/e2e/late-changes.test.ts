@@ -235,12 +235,44 @@ test('rights alone of a file that a program writes to all the time are taken bac
   assert.match(shown, /"complete": ?true/)
 })
 
-test('a program that has a file open for writing which a command replaces is named', async () => {
+test('a program that has a file open for writing which a command, its undo or apt replaces or removes is named (G13, G14)', async () => {
   await using chroot = await openChroot()
   const { stderr } = await chroot.sh(`mkdir /srv/app; echo start >/srv/app/data
     sleep 60 >>/srv/app/data & vml tx run -- sed -i s/start/begin/ /srv/app/data; echo "process $!" >&2; kill $!`)
   const id = /process (\d+)/.exec(stderr)?.[1]
-  assert.match(stderr, new RegExp(`replaced, .*: sleep \\(${id}\\): /srv/app/data$`, 'm'))
+  assert.match(stderr, new RegExp(`replaced or removed, .*: sleep \\(${id}\\): /srv/app/data$`, 'm'))
+  const told = async (path: string, script: string) => {
+    const said = await chroot.sh(`sleep 60 >>${path} & { ${script}; } >&2; status=$?; kill $!; exit $status`)
+    return /restart it: sleep \(\d+\): (.*)$/m.exec(said.stderr)?.[1]
+  }
+  assert.equal(await told('/srv/app/data', 'vml tx undo 1'), '/srv/app/data')
+  assert.equal(await told('/srv/app/data', 'vml tx run -- rm -r /srv/app'), '/srv/app/data')
+  // Moved, it is that file still.
+  await chroot.sh('mkdir /srv/dir; echo start >/srv/log; echo start >/srv/dir/db')
+  const moved =
+    await chroot.sh(`sh -c 'exec 3>>/srv/log 4>>/srv/dir/db; while [ ! -e /run/go ]; do sleep 0.2; done; echo end >&3; echo end >&4' &
+    while ! [ -e /proc/$!/fd/4 ]; do sleep 0.1; done
+    vml tx run -- sh -c 'mv /srv/log /srv/log.1; mv /srv/dir /srv/dir2'
+    [ /proc/$!/fd/3 -ef /srv/log.1 ] && [ /proc/$!/fd/4 -ef /srv/dir2/db ] && echo moved
+    vml tx undo 4 >&2; touch /run/go; wait; cat /srv/log /srv/dir/db`)
+  assert.equal(moved.stdout, 'moved\nstart\nend\nstart\nend\n')
+  assert.doesNotMatch(moved.stderr, /open for writing/)
+  const archive = await openPackageArchive(chroot)
+  const publish = async (version: string, postinst: string) =>
+    await archive.publish({
+      name: 'svc',
+      version,
+      files: { '/usr/bin/svc': `${version}\n`, '/usr/share/svc/text': `${version}\n` },
+      scripts: { postinst },
+    })
+  await publish('1', 'mkdir -p /var/lib/svc; echo 1 >/var/lib/svc/data; echo 1 >/var/lib/svc/log')
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh('apt-get -y -qq install svc')
+  await publish('2', 'sed -i s/1/2/ /var/lib/svc/data')
+  assert.equal(await told('/var/lib/svc/data', 'apt-get -y -qq install svc'), '/var/lib/svc/data')
+  await publish('3', 'sed -i s/2/3/ /var/lib/svc/data')
+  const reads = 'sleep 60 </usr/share/svc/text & reader=$!; apt-get -y -qq install svc; kill $reader'
+  assert.equal(await told('/var/lib/svc/log', reads), undefined)
 })
 
 test('what a daemon has in memory while a package gives its data to another group is written into that data', async () => {
