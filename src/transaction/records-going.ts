@@ -18,6 +18,10 @@ const smallShare = 0.01
 /** Small ones outlive large ones as long as they take no more than this together: else no large one would ever have room. */
 const smallOnesShare = 0.5
 
+export function isSmallRecord(bytes: number, limitBytes: number): boolean {
+  return bytes < limitBytes * smallShare
+}
+
 /** The places of `newestFirst` in the order in which they go: the oldest first, but small ones after all others. */
 export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: number): readonly number[] {
   const large: number[] = []
@@ -25,7 +29,7 @@ export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: n
   let smallBytes = 0
   for (const [at, { bytes, isSpared, canGo }] of newestFirst.entries()) {
     if (isSpared || !canGo) continue
-    const isSmall = bytes < limitBytes * smallShare && smallBytes + bytes <= limitBytes * smallOnesShare
+    const isSmall = isSmallRecord(bytes, limitBytes) && smallBytes + bytes <= limitBytes * smallOnesShare
     if (isSmall) smallBytes += bytes
     ;(isSmall ? small : large).push(at)
   }

@@ -4,7 +4,7 @@ import { silentReporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { type ChainedChange, followDeltas } from './delta-chains.ts'
+import { type ChainedChange, followDeltas, headsOf } from './delta-chains.ts'
 import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import type { RecordKeeping } from './keep-records.ts'
 import type { Pin } from './pins.ts'
@@ -43,7 +43,7 @@ export async function planRecordRemoval(
   const broken = new Set(followDeltas(transactions, pins).broken.map(({ change }) => change))
   const staying = transactions.filter(({ entry }) => !going.has(entry.id))
   const lost = followDeltas(staying, pins).broken.filter(({ change }) => !broken.has(change))
-  return { plan, transactions, dependents: Map.groupBy(lost, ({ transaction }) => transaction) }
+  return { plan, transactions, dependents: Map.groupBy(headsOf(lost), ({ transaction }) => transaction) }
 }
 
 /** Of a record that goes and cannot be read nothing can be saved for others, and it must not stand in the way for ever. */
