@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { countChanges, type PathChange } from '../model/transaction.ts'
+import { countChanges, type PathChange, type RecordedChange } from '../model/transaction.ts'
 import { extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { type Baseline, contentIn, fingerprintIn } from './baseline-file.ts'
 import { type TransactionParts, folderAttributes, tokenTag } from './end-stage.ts'
@@ -14,7 +14,10 @@ import { recordChanges } from './record-changes.ts'
 import { storeTransaction } from './transaction-entry.ts'
 import { inRoot, pathIn } from './workplace.ts'
 
-/** `baseline` and `takenMs`: what was known of the machine, and since when. Undefined where the same record is there already. */
+/**
+ * `baseline` and `takenMs`: what was known of the machine, and since when. `beforeStored` is given what will be recorded: what fails there
+ * fails before anything is. Undefined where the same record is there already.
+ */
 export async function storeHandChanges(
   parts: TransactionParts,
   found: readonly PathChange[],
@@ -22,7 +25,13 @@ export async function storeHandChanges(
     baseline,
     folder,
     takenMs,
-  }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
+    beforeStored,
+  }: {
+    readonly baseline: Baseline
+    readonly folder: RawPath
+    readonly takenMs: number
+    readonly beforeStored: (changes: readonly RecordedChange[]) => Promise<void>
+  },
 ) {
   const after = await readPackagesNow(parts)
   const { manager, packages } = transitionsOf(parts, await packagesBefore(baseline), after)
@@ -57,11 +66,12 @@ export async function storeHandChanges(
     // What people edit is changed in place: it is no base to rely on.
     pin: () => Promise.resolve(false),
   })
+  await beforeStored(changes)
   const tag = `${tokenTag}${tokenOf(all)}`
   const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) =>
     snapshot.tags.includes(tag),
   )
-  if (earlier) return { stored: undefined, changes }
+  if (earlier) return undefined
   const nowMs = parts.clock.now()
   await using writer = await parts.logbook.repository.beginWrite({ signal, thorough: true })
   const stored = await storeTransaction(
@@ -104,7 +114,7 @@ export async function storeHandChanges(
     },
     { nextNumber: async () => await nextEntryNumber(parts.logbook, { signal }), signal },
   )
-  return { stored: { ...stored, title: titleOf(all) }, changes }
+  return { ...stored, title: titleOf(all) }
 
   /** Where dpkg's books were changed without VML. */
   async function packagesBefore(of: Baseline) {
