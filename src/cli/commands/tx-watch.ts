@@ -5,7 +5,7 @@ import { openTransactionParts } from '../../app/transactions.ts'
 import { VmlError } from '../../base/failure.ts'
 import { printable, rawFromString, rawToBytes } from '../../base/raw-text.ts'
 import { parseRawPath, type RawPath, rootPath } from '../../model/raw-path.ts'
-import type { WatchRound } from '../../transaction/watch-round.ts'
+import type { WatchRound, WatchTier } from '../../transaction/watch-round.ts'
 import { type Context, defineCommand, flag } from '../command.ts'
 import { shown } from '../options.ts'
 import { recoverFirst } from '../recover-first.ts'
@@ -51,15 +51,17 @@ export const command = defineCommand({
     const parts = await partsOf(context)
     const { dueTier, watchRound } = await import('../../transaction/watch-round.ts')
     if (options.once) {
-      const round = await watchRound(parts, options.all ? 'everything' : dueTier(parts))
+      const tier = options.all ? 'everything' : dueTier(parts)
+      const round = await watchRound(parts, tier)
       context.out.message({
         message_type: 'summary',
         schema: 1,
         outcome: round.kind,
+        ...(round.kind === 'nothing' || round.kind === 'recorded' ? { looked_at: tier } : {}),
         ...(round.kind === 'recorded' ? { number: round.record.number } : {}),
       })
       tell(context, round)
-      if (round.kind === 'nothing') context.out.note('Nothing was changed by hand')
+      if (round.kind === 'nothing') context.out.note(`Nothing was changed by hand${notLookedAt[tier]}`)
       return
     }
     const { watchMachine } = await import('../../app/watch-machine.ts')
@@ -67,6 +69,14 @@ export const command = defineCommand({
     await watchMachine(parts, context, (round) => tell(context, round))
   },
 })
+
+const notLookedAt: Readonly<Record<WatchTier, string>> = {
+  books:
+    ' in /etc, /boot, the lists of packages and what was added; programs were looked at within the last hour, and not now: --all does',
+  programs:
+    ' in /etc, /boot, /usr, /opt, the lists of packages and what was added; the rest was looked at within the last day, and not now: --all does',
+  everything: '',
+}
 
 async function partsOf(context: Context) {
   context.whenCancelled('nothing was changed but the logbook')
