@@ -46,6 +46,29 @@ export async function planRecordRemoval(
   return { plan, transactions, dependents: Map.groupBy(headsOf(lost), ({ transaction }) => transaction) }
 }
 
+export interface ForgottenChanges {
+  /** What they changed is in force, and nothing tells of it afterwards. */
+  readonly by: readonly LoggedEntry[]
+  /** The newest record before them that stays. */
+  readonly before: LoggedEntry
+}
+
+/** Undefined where no older record stays, from which one would go back past them, or where what goes was taken back by what goes with it. */
+export function forgottenChanges({ plan, transactions }: RecordRemoval): ForgottenChanges | undefined {
+  const going = new Set(plan.entries.map(({ id }) => id))
+  const gone = transactions.filter(({ entry }) => going.has(entry.id))
+  const takenBack = new Set(gone.flatMap(({ document }) => document.takesBack ?? []))
+  const by = gone
+    .filter(({ entry, document }) => document.source !== 'undo' && !takenBack.has(entry.id))
+    .map(({ entry }) => entry)
+  const last = transactions.findLastIndex(({ entry }) => by.includes(entry))
+  const machine = transactions[last]?.entry.machine
+  const before = transactions
+    .slice(0, Math.max(last, 0))
+    .findLast(({ entry }) => !going.has(entry.id) && entry.machine === machine)
+  return before && { by, before: before.entry }
+}
+
 /** Of a record that goes and cannot be read nothing can be saved for others, and it must not stand in the way for ever. */
 async function readGoingAndStaying(
   { logbook, place }: RecordKeeping,

@@ -32,6 +32,7 @@ test('an upgrade can be taken back after the record of a later one was removed, 
   const removed = await remove('3')
   assert.equal(removed.status, 0, removed.stderr)
   assert.match(removed.stdout, /Rewrite #2, which needs what they keep/)
+  assert.match(removed.stderr, /What #3 changed stays then: vml tx undo --to-before 2, or an older one, /)
   assert.deepEqual(
     (await transactionsOf(chroot)).map(({ number, complete }) => [number, complete]),
     [
@@ -53,4 +54,9 @@ test('an upgrade can be taken back after the record of a later one was removed, 
   assert.equal(refused.status, 14)
   assert.match(refused.stderr, /it took back #\d+, which would count as not undone/)
   assert.match(refused.stderr, /Nothing was removed/)
+  // What is taken back leaves nothing behind; of the oldest nobody goes back past it.
+  const both = await remove(String(made?.number), String(undone?.number))
+  assert.equal(both.status, 0, both.stderr)
+  assert.doesNotMatch(both.stderr, /stays then/)
+  assert.doesNotMatch((await remove('1')).stderr, /stays then/)
 })

@@ -1,9 +1,13 @@
 // `vml rm ENTRY…`: removes entries from the logbook.
 import { VmlError } from '../../base/failure.ts'
-import { entryName, type LoggedEntry } from '../../engine/entries.ts'
+import { entryName, entryWord, type LoggedEntry } from '../../engine/entries.ts'
 import { chooseProven } from '../../engine/proven-entries.ts'
 import { recordRemoverOf } from '../../app/record-keeping.ts'
-import { planRecordRemoval, runRecordRemoval } from '../../transaction/remove-transactions.ts'
+import {
+  forgottenChanges,
+  planRecordRemoval,
+  runRecordRemoval,
+} from '../../transaction/remove-transactions.ts'
 import { planRemove, runRemove } from '../../engine/remove.ts'
 import { parseEntryPath, resolveEntry } from '../../model/entry-reference.ts'
 import { defineCommand, dryRun } from '../command.ts'
@@ -43,6 +47,11 @@ export const command = defineCommand({
       out.line(
         `${options.dryRun ? 'Would rewrite' : 'Rewrite'} ${entryName(entry)}, which needs what they keep: it gets that itself`,
       )
+    const forgotten = records && forgottenChanges(records)
+    if (forgotten)
+      out.note(
+        `What ${forgotten.by.slice(0, namesMax).map(entryName).join(', ')}${forgotten.by.length > namesMax ? ` and ${forgotten.by.length - namesMax} more` : ''} changed stays then: vml tx undo --to-before ${entryWord(forgotten.before)}, or an older one, does not take it back, and counts it as changed since`,
+      )
     if (!options.dryRun) {
       await context.confirm(`Remove ${what}? There is no way back.`)
       context.whenCancelled('some of these entries may be removed by now, and vml log tells which are there')
@@ -57,6 +66,8 @@ export const command = defineCommand({
     if (!options.dryRun) out.note(`Removed ${what}. vml prune frees the space`)
   },
 })
+
+const namesMax = 20
 
 /** One entry, or `#30..#35`: those that are there of a range of numbers. */
 function resolveMany(entries: readonly LoggedEntry[], typed: string): readonly LoggedEntry[] {
