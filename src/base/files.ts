@@ -12,7 +12,23 @@ export async function writeFileDurable(
   data: Uint8Array | string,
   options: { mode?: number } = {},
 ): Promise<void> {
+  await using prepared = await prepareFile(path, data, options)
+  await prepared.put()
+}
+
+export interface PreparedFile extends AsyncDisposable {
+  /** From here on it is the file, durably; else it goes when it is disposed of. */
+  put(): Promise<void>
+}
+
+/** The new content, written beside: what comes later does not fail for want of room. */
+export async function prepareFile(
+  path: string,
+  data: Uint8Array | string,
+  options: { mode?: number } = {},
+): Promise<PreparedFile> {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
+  const remove = async () => await unlink(temporary).catch(() => {})
   const file = await open(temporary, 'wx', options.mode ?? 0o600)
   try {
     try {
@@ -21,12 +37,21 @@ export async function writeFileDurable(
     } finally {
       await file.close()
     }
-    await rename(temporary, path)
   } catch (error) {
-    await unlink(temporary).catch(() => {})
+    await remove()
     throw error
   }
-  await syncFolder(dirname(path))
+  let isPut = false
+  return {
+    async put() {
+      await rename(temporary, path)
+      isPut = true
+      await syncFolder(dirname(path))
+    },
+    async [Symbol.asyncDispose]() {
+      if (!isPut) await remove()
+    },
+  }
 }
 
 /** Makes the names in a folder durable. */

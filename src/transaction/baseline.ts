@@ -1,7 +1,7 @@
 // What VML knows of the machine since it last looked: by it changes are found that were made by hand, and taken back.
 import { hash } from 'node:crypto'
 import { rmSync, statSync } from 'node:fs'
-import { writeFileDurable } from '../base/files.ts'
+import { prepareFile, type PreparedFile } from '../base/files.ts'
 import { messageOf, VmlError } from '../base/failure.ts'
 import { rawToBytes } from '../base/raw-text.ts'
 import { isWithin, type RawPath } from '../model/raw-path.ts'
@@ -153,7 +153,8 @@ async function learn(
     const known = draft.keep(path, () => keptBytesMax(path, rules))
     if (known?.ctimeNs !== index.columns.ctimeNs[row]) rows.set(path, known)
   }
-  await writeKnown(place, withRows(whole, rows), draft.end())
+  await using known = await prepareKnown(place, withRows(whole, rows), draft.end())
+  await known.put()
 }
 
 const pathsAtOnce = 4096
@@ -164,17 +165,31 @@ const pathsAtOnce = 4096
  */
 export async function noteChanges(
   place: Workplace,
-  changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
-  options: {
-    readonly byHand?: boolean
-    readonly index?: RootIndex
-    readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined>
-    /** Of paths that were looked at just now. */
-    readonly looked?: ReadonlyMap<RawPath, FileStatus>
-  } = {},
+  changes: readonly ToldChange[],
+  options: NotingOptions = {},
 ): Promise<void> {
+  await using known = await prepareChanges(place, changes, options)
+  await known?.put()
+}
+
+type ToldChange = Pick<RecordedChange, 'path' | 'after' | 'owner'>
+
+interface NotingOptions {
+  readonly byHand?: boolean
+  readonly index?: RootIndex
+  readonly rows?: ReadonlyMap<RawPath, IndexEntry | undefined>
+  /** Of paths that were looked at just now. */
+  readonly looked?: ReadonlyMap<RawPath, FileStatus>
+}
+
+/** The same up to where it counts: for whoever records them in between, and is not to fail afterwards for want of room. */
+export async function prepareChanges(
+  place: Workplace,
+  changes: readonly ToldChange[],
+  options: NotingOptions = {},
+): Promise<PreparedFile | undefined> {
   const index = options.index ?? readKnownIndex(place)?.index
-  if (index === undefined) return
+  if (index === undefined) return undefined
   const rules = await watchRules(place)
   const owners = new Map(changes.map(({ path, owner }) => [path, owner.kind === 'package']))
   const isPackaged = (path: RawPath): boolean => owners.get(path) ?? rules.isPackaged(path)
@@ -189,7 +204,7 @@ export async function noteChanges(
     draft.keepAs(path, after, () => keptBytesMax(path, limits))
   }
   const known = onKnownDevices(index, rows, (folder) => statusAt(place.libc, inRoot(place, folder))?.deviceId)
-  await writeKnown(place, withRows(index, known), draft.changed() ? draft.end() : undefined)
+  return await prepareKnown(place, withRows(index, known), draft.changed() ? draft.end() : undefined)
 }
 
 /**
@@ -213,7 +228,7 @@ function openKnown(place: Workplace, rules: WatchRules, index: () => RootIndex):
  */
 export async function noteOrForget(
   place: Workplace,
-  changes: readonly Pick<RecordedChange, 'path' | 'after' | 'owner'>[],
+  changes: readonly ToldChange[],
   looked: ReadonlyMap<RawPath, FileStatus> = new Map(),
 ): Promise<void> {
   try {
@@ -228,9 +243,22 @@ export async function noteOrForget(
 }
 
 /** Contents first: what the index tells has to be known of them. Cut off in between, they are newer, which is seen by their times. */
-async function writeKnown(place: Workplace, index: RootIndex, baseline: Baseline | undefined): Promise<void> {
-  if (baseline) await writeFileDurable(baselineFile(place), encodeBaseline(baseline))
-  await writeFileDurable(indexFile(place), encodeIndex(index))
+async function prepareKnown(
+  place: Workplace,
+  index: RootIndex,
+  baseline: Baseline | undefined,
+): Promise<PreparedFile> {
+  await using prepared = new AsyncDisposableStack()
+  const files: PreparedFile[] = []
+  if (baseline) files.push(prepared.use(await prepareFile(baselineFile(place), encodeBaseline(baseline))))
+  files.push(prepared.use(await prepareFile(indexFile(place), encodeIndex(index))))
+  const all = prepared.move()
+  return {
+    async put() {
+      for (const file of files) await file.put()
+    },
+    [Symbol.asyncDispose]: async () => await all.disposeAsync(),
+  }
 }
 
 interface Draft {

@@ -1,5 +1,5 @@
 // What each delta of the records stands on: a pin, its own entry, or a later record. Older records lose their contents first, so none
-// may stand on an older one.
+// may stand on an older one; where a newer large one goes before small ones, what they have of it is seen to (going-records.ts).
 import type { RecordedChange } from '../model/transaction.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
 import type { Pin } from './pins.ts'
@@ -63,4 +63,15 @@ export function followDeltas(transactions: readonly ReadTransaction[], pins: rea
     costly,
     unneeded: pins.map(({ sha256 }) => sha256).filter((sha256) => !needed.has(sha256)),
   }
+}
+
+/** Of those that are broken, newest first, the ones that stand on no other of them: with their contents the rest stand again. */
+export function headsOf(broken: readonly ChainedChange[]): readonly ChainedChange[] {
+  const newer = new Map<string, ReadTransaction>()
+  return broken.filter(({ transaction, change: { before, preImage } }) => {
+    const above = preImage.kind === 'delta' ? newer.get(preImage.base) : undefined
+    const sha256 = before?.sha256
+    if (sha256 !== undefined && !newer.has(sha256)) newer.set(sha256, transaction)
+    return above === undefined || above === transaction
+  })
 }

@@ -2,6 +2,7 @@
 import { hash } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { messageOf } from '../base/failure.ts'
+import type { PreparedFile } from '../base/files.ts'
 import { printable, rawToBytes } from '../base/raw-text.ts'
 import { callPathBytesMax, isWithin, nearestOf, type RawPath } from '../model/raw-path.ts'
 import { type Fingerprint, type PathChange, sameState } from '../model/transaction.ts'
@@ -17,6 +18,7 @@ import {
   lockBaseline,
   noBaseline,
   noteChanges,
+  prepareChanges,
   readBaseline,
   readKnownIndex,
   takeStock,
@@ -76,18 +78,18 @@ export async function findHandChanges(parts: Workplace): Promise<readonly PathCh
 }
 
 /**
- * Compares `now`, which may be of a part of the machine (`within`), with what is known. Whoever calls holds the lock of it. Order: the record,
- * then what is known: cut off in between, the same record is found by its token. Undefined where nothing was changed, or nothing was known.
+ * Compares `now`, which may be of a part of the machine (`within`), with what is known. Whoever calls holds the lock of it. Order: what will be known,
+ * written beside; the record; then what is known: cut off in between, the same record is found by its token. Undefined where nothing was changed, or nothing was known.
  */
 export async function recordHandChanges(
   parts: TransactionParts,
   now: RootIndex,
   within?: readonly RawPath[],
 ): Promise<HandRecord | undefined> {
-  const known = readKnownIndex(parts)
-  if (known === undefined) return undefined
+  const old = readKnownIndex(parts)
+  if (old === undefined) return undefined
   const sight = openSight(parts)
-  const differences = [...differencesOf(known.index, now, { within, isSeen: sight.isSeen })]
+  const differences = [...differencesOf(old.index, now, { within, isSeen: sight.isSeen })]
   const forgotten = sight.own.map((path) => ({ path, owner: { kind: 'script' } as const }))
   if (differences.length + forgotten.length === 0) return undefined
   const rules = await watchRules(parts)
@@ -98,7 +100,7 @@ export async function recordHandChanges(
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
     if (found.rows.size > rowsToKeepMax || forgotten.length > 0)
-      await noteChanges(parts, forgotten, { index: known.index, rows: found.rows })
+      await noteChanges(parts, forgotten, { index: old.index, rows: found.rows })
     return undefined
   }
   parts.reporter.progress({ phase: 'recording changes made by hand' })
@@ -107,16 +109,30 @@ export async function recordHandChanges(
     rmSync(rawToBytes(folder), { recursive: true, force: true })
     mkdirSync(rawToBytes(folder), { mode: 0o700 })
     const { storeHandChanges } = await import('./record-hand-changes.ts')
-    const { stored, changes } = await storeHandChanges(parts, withOtherNames(found.changes, known.index), {
+    await using known = new AsyncDisposableStack()
+    let prepared: PreparedFile | undefined
+    const stored = await storeHandChanges(parts, withOtherNames(found.changes, old.index), {
       baseline: baseline(),
       folder,
-      takenMs: known.takenMs,
+      takenMs: old.takenMs,
+      // With the record made, nothing must be left that needs room: the same changes would be recorded again, by another look together with others.
+      async beforeStored(changes) {
+        prepared = await prepareChanges(parts, [...forgotten, ...changes], {
+          byHand: true,
+          index: old.index,
+          rows: found.rows,
+        })
+        known.use(prepared)
+      },
     })
-    await noteChanges(parts, [...forgotten, ...changes], {
-      byHand: true,
-      index: known.index,
-      rows: found.rows,
-    })
+    try {
+      await prepared?.put()
+    } catch (error) {
+      if (stored === undefined) throw error
+      parts.reporter.warn({
+        warning: `#${stored.number} is recorded, but that it is known could not be (${messageOf(error)}): the next look may record the same once more`,
+      })
+    }
     return stored
   } catch (error) {
     throw spaceFailure(error, {

@@ -22,7 +22,7 @@ import { silentReporter as silent } from '../base/progress.ts'
 import { rawFromString } from '../base/raw-text.ts'
 import { openCatalog } from '../catalog/catalog.ts'
 import { parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
-import { isDropped } from '../model/transaction-record.ts'
+import { droppedReason, isDropped } from '../model/transaction-record.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { PackageState } from '../packages/package-system.ts'
 import { pruneRuleDefault } from '../store/prune-plan.ts'
@@ -37,6 +37,7 @@ import { planRecordRemoval, runRecordRemoval } from './remove-transactions.ts'
 import { recordChanges } from './record-changes.ts'
 import { describeExcess, fitRecords, planRecordBudget } from './record-budget.ts'
 import { type MeasuredRecord, recordsGoing } from './records-going.ts'
+import { rewriteTransaction } from './rewrite-transaction.ts'
 import { openTransactionContents } from './transaction-contents.ts'
 
 /** What happens to the files 0 to 3; a version of 0 is none. */
@@ -110,6 +111,62 @@ test('a transaction that takes more than the budget by itself does not take the 
     await machine.transact([[0, 4]])
     const [, , large] = await readTransactions(machine.keeping)
     assert.ok(large && isDropped(large.document), 'it goes as soon as there is a newer one')
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('what small records have of a newer large one that goes is written into them, or they go with it, and none says that it is whole and is not', async () => {
+  // With its contents a small record is a small one yet under the first budget, and none under the second.
+  for (const [limitBytes, then] of [
+    [3_000_000, ['delta', 'blob', 'dropped']],
+    [1_000_000, ['dropped', 'dropped', 'dropped']],
+  ] as const) {
+    const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+    try {
+      await using machine = await openMachine(folder, limitBytes)
+      const { keeping } = machine
+      const kinds = async () =>
+        (await readTransactions(keeping)).map(({ document, changes }) =>
+          isDropped(document) ? 'dropped' : changes.map(({ preImage: { kind } }) => kind).join(),
+        )
+      await machine.transact([
+        [0, 1],
+        [1, largeVersion],
+      ])
+      for (const version of [2, 3]) await machine.transact([[0, version]])
+      await machine.transact([
+        [0, 0],
+        [1, 0],
+      ])
+      assert.deepEqual(await kinds(), ['fingerprint,fingerprint', 'delta', 'delta', 'blob,blob'])
+      await machine.transact([[2, 1]])
+      assert.deepEqual((await kinds()).slice(1, -1), then)
+      await machine.requireHonest()
+      assert.equal(await checkPins(keeping, { all: true }), 0, 'nothing is found later')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  }
+})
+
+test('a record whose base went for the budget says so, and not that a file was written into', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'vml-keep-'))
+  try {
+    await using machine = await openMachine(folder, 1_000_000)
+    const { keeping } = machine
+    for (const version of [1, 2, 3]) await machine.transact([[0, version]])
+    await machine.transact([[0, 0]])
+    // As one did that let it go by itself.
+    const [, , , last] = await readTransactions(keeping)
+    await rewriteTransaction(keeping.logbook, last ?? assert.fail(), {
+      preImages: new Map([[pathOf(nameOf(0)), { preImage: { kind: 'lost', reason: droppedReason } }]]),
+      gaps: [{ path: rootPath, reason: droppedReason }],
+    })
+    assert.equal(await checkPins(keeping, { all: true }), 2)
+    const reasons = (await readTransactions(keeping)).map(({ document }) => document.gaps[0]?.reason)
+    const base = 'the content that its delta was made against was dropped for the budget'
+    assert.deepEqual(reasons, [undefined, base, base, droppedReason])
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -370,7 +427,7 @@ async function openMachine(folder: string, limitBytes: number) {
       const lastDrop = drops.lastIndexOf(true)
       assert.ok(recorded === 0 || isThinned || lastDrop < recorded - 1, 'the newest keeps its own')
       assert.ok(
-        kept.every((has, at) => !has || at > lastDrop),
+        kept.every((has, at) => !has || at > lastDrop || budget.limitBytes > largeLimit),
         'the oldest go first',
       )
     },
@@ -381,10 +438,17 @@ async function openMachine(folder: string, limitBytes: number) {
   }
 }
 
+/** Of 3.5 MB. */
+const largeVersion = 100
+
 /** Of 20 kB, most of which is the same in all versions; two files have contents of each other, as a name that moved. */
 function contentOf(at: number, version: number): Buffer {
+  if (version === largeVersion) return noise(3_500_000, 'large')
   return Buffer.concat([noise(20_000, `family ${at >> 1}`), noise(300, `version ${version}`)])
 }
+
+/** Beyond it contents of 20 kB are small. */
+const largeLimit = 2_000_000
 
 /** Nobody else is at work, whose lock one would have to look out for; only the refreshing of one's own has to wait. */
 const quickClock: Clock = {

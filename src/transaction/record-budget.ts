@@ -4,9 +4,10 @@ import { entryName } from '../engine/entries.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
 import { droppedReason } from '../model/transaction-record.ts'
 import type { TreeNode } from '../model/tree.ts'
-import { followDeltas } from './delta-chains.ts'
-import { type RecordKeeping, readTransactions } from './keep-records.ts'
-import { dropPins, listPins, notePins } from './pins.ts'
+import type { ChainedChange } from './delta-chains.ts'
+import { isContent, withDependents } from './going-records.ts'
+import { type RecordKeeping, readTransactions, renewDependents, settleDeltas } from './keep-records.ts'
+import { listPins, notePins } from './pins.ts'
 import { goingOrder, type MeasuredRecord, recordsGoing } from './records-going.ts'
 import { type NewPreImage, rewriteTransaction } from './rewrite-transaction.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
@@ -27,6 +28,10 @@ export interface BudgetPlan {
   /** Oldest first. None where that would not meet the budget. */
   readonly going: readonly ReadTransaction[]
   readonly goingBytes: number
+  /** Older ones that stay, with what they have of those that go: it is written into them first. */
+  readonly dependents: ReadonlyMap<ReadTransaction, readonly ChainedChange[]>
+  /** All there are, oldest first. */
+  readonly transactions: readonly ReadTransaction[]
   /** The newest that somebody made: it keeps what it has until a newer one is there. */
   readonly spared: { readonly transaction: ReadTransaction; readonly bytes: number } | undefined
 }
@@ -48,20 +53,29 @@ export async function planRecordBudget(
   await prune()
   const used = await usedBytes()
   if (used <= limitBytes) return undefined
-  const newestFirst = (await readTransactions(keeping)).toReversed()
+  const transactions = await readTransactions(keeping)
+  const newestFirst = transactions.toReversed()
   const records = await measured(keeping, newestFirst, limitBytes)
   const sum = (some: readonly MeasuredRecord[]) => some.reduce((bytes, each) => bytes + each.bytes, 0)
   const sparedBytes = sum(records.filter(({ isSpared }) => isSpared))
   const lastingBytes = Math.max(0, used - sum(records))
   const lasting = { limitBytes, lastingBytes }
   const places = canBeMet(lasting) ? recordsGoing(records, { ...lasting, sparedBytes }) : new Set<number>()
+  const { going, dependents } = withDependents(new Set(newestFirst.filter((_, place) => places.has(place))), {
+    transactions,
+    pins: listPins(keeping.place),
+    measured: new Map(newestFirst.flatMap((each, place) => (records[place] ? [[each, records[place]]] : []))),
+    limitBytes,
+  })
   const at = records.findIndex(({ isSpared, bytes }) => isSpared && bytes > 0)
   const spared = newestFirst[at]
   return {
     ...lasting,
     usedBytes: used,
-    going: newestFirst.filter((_, place) => places.has(place)).toReversed(),
-    goingBytes: sum(records.filter((_, place) => places.has(place))),
+    going: transactions.filter((each) => going.has(each)),
+    goingBytes: sum(records.filter((_, place) => newestFirst[place] && going.has(newestFirst[place]))),
+    dependents,
+    transactions,
     spared: spared && { transaction: spared, bytes: records[at]?.bytes ?? 0 },
   }
 }
@@ -81,10 +95,11 @@ export async function fitRecords(keeping: RecordKeeping, budget: RecordBudget): 
     place.reporter.warn({
       warning: `Records take more than the budget of ${formatBytes(limitBytes)}: the pre-images of ${namesOf(plan)} go`,
     })
+    await renewDependents(keeping, plan.transactions, plan.dependents)
+    // The oldest first: none stands on an older one, so that cut off here each that stays has what it needs.
     for (const transaction of plan.going)
       await rewriteTransaction(logbook, transaction, dropped(transaction), place.signal)
-    const { unneeded } = followDeltas(await readTransactions(keeping), listPins(place))
-    dropPins(place, unneeded)
+    await settleDeltas(keeping)
     await notePins(place)
     plan = await planRecordBudget(keeping, budget)
   }
@@ -163,15 +178,11 @@ async function contentNodes(
 }
 
 function hasContents({ changes }: ReadTransaction): boolean {
-  return changes.some(({ preImage, afterKept }) => afterKept || isContent(preImage.kind))
-}
-
-function isContent(kind: ReadTransaction['changes'][number]['preImage']['kind']): boolean {
-  return kind === 'blob' || kind === 'delta'
+  return changes.some(({ preImage, afterKept }) => afterKept || isContent(preImage))
 }
 
 function dropped({ changes }: ReadTransaction) {
-  const gone = changes.filter(({ preImage }) => isContent(preImage.kind))
+  const gone = changes.filter(({ preImage }) => isContent(preImage))
   return {
     preImages: new Map(
       gone.map(({ path }): [RawPath, NewPreImage] => [

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { printable, printableText, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { countChanges, type PathChange } from '../model/transaction.ts'
+import { countChanges, type PathChange, type RecordedChange } from '../model/transaction.ts'
 import { type ChangedHolds, changedHolds } from '../packages/dpkg-holds.ts'
 import { extendedStatesPath, statusPath } from '../packages/dpkg-system.ts'
 import { type Baseline, contentIn, fingerprintIn } from './baseline-file.ts'
@@ -16,7 +16,10 @@ import { recordChanges } from './record-changes.ts'
 import { storeTransaction } from './transaction-entry.ts'
 import { inRoot, pathIn } from './workplace.ts'
 
-/** `baseline` and `takenMs`: what was known of the machine, and since when. Undefined where the same record is there already. */
+/**
+ * `baseline` and `takenMs`: what was known of the machine, and since when. `beforeStored` is given what will be recorded: what fails there
+ * fails before anything is. Undefined where the same record is there already.
+ */
 export async function storeHandChanges(
   parts: TransactionParts,
   found: readonly PathChange[],
@@ -24,7 +27,13 @@ export async function storeHandChanges(
     baseline,
     folder,
     takenMs,
-  }: { readonly baseline: Baseline; readonly folder: RawPath; readonly takenMs: number },
+    beforeStored,
+  }: {
+    readonly baseline: Baseline
+    readonly folder: RawPath
+    readonly takenMs: number
+    readonly beforeStored: (changes: readonly RecordedChange[]) => Promise<void>
+  },
 ) {
   const after = await readPackagesNow(parts)
   const { manager, packages } = transitionsOf(parts, await packagesBefore(baseline), after)
@@ -59,11 +68,12 @@ export async function storeHandChanges(
     // What people edit is changed in place: it is no base to rely on.
     pin: () => Promise.resolve(false),
   })
+  await beforeStored(changes)
   const tag = `${tokenTag}${tokenOf(all)}`
   const earlier = (await listEntries(parts.logbook, { signal })).some(({ snapshot }) =>
     snapshot.tags.includes(tag),
   )
-  if (earlier) return { stored: undefined, changes }
+  if (earlier) return undefined
   const nowMs = parts.clock.now()
   const title = titleOf(all, holdsOf())
   await using writer = await parts.logbook.repository.beginWrite({ signal, thorough: true })
@@ -107,7 +117,7 @@ export async function storeHandChanges(
     },
     { nextNumber: async () => await nextEntryNumber(parts.logbook, { signal }), signal },
   )
-  return { stored: { ...stored, title }, changes }
+  return { ...stored, title }
 
   function holdsOf(): ChangedHolds | undefined {
     const was = found.some(({ path }) => path === statusPath)

@@ -20,6 +20,10 @@ const smallShare = 0.01
 /** Small ones outlive large ones as long as they take no more than this together: else no large one would ever have room. */
 const smallOnesShare = 0.5
 
+export function isSmallRecord(bytes: number, limitBytes: number): boolean {
+  return bytes < limitBytes * smallShare
+}
+
 /** The places of `newestFirst` in the order in which they go: the oldest first, but small ones after all others. */
 export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: number): readonly number[] {
   const large: number[] = []
@@ -28,7 +32,7 @@ export function goingOrder(newestFirst: readonly MeasuredRecord[], limitBytes: n
   for (const [at, { wholeBytes, isSpared, canGo }] of newestFirst.entries()) {
     if (isSpared || !canGo) continue
     const isSmall =
-      wholeBytes < limitBytes * smallShare && smallBytes + wholeBytes <= limitBytes * smallOnesShare
+      isSmallRecord(wholeBytes, limitBytes) && smallBytes + wholeBytes <= limitBytes * smallOnesShare
     if (isSmall) smallBytes += wholeBytes
     ;(isSmall ? small : large).push(at)
   }

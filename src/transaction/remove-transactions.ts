@@ -4,7 +4,7 @@ import { silentReporter } from '../base/progress.ts'
 import { printable } from '../base/raw-text.ts'
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
-import { type ChainedChange, followDeltas } from './delta-chains.ts'
+import { type ChainedChange, followDeltas, headsOf } from './delta-chains.ts'
 import { entryName, entryWord, type LoggedEntry } from '../engine/entries.ts'
 import type { RecordKeeping } from './keep-records.ts'
 import type { Pin } from './pins.ts'
@@ -48,7 +48,7 @@ export async function planRecordRemoval(
   return {
     plan,
     transactions,
-    dependents: Map.groupBy(lost, ({ transaction }) => transaction),
+    dependents: Map.groupBy(headsOf(lost), ({ transaction }) => transaction),
     inForce: inForceAmong(transactions, going),
   }
 }

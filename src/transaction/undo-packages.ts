@@ -20,7 +20,7 @@ export interface PackageUndo {
   readonly broken: readonly BrokenDependency[]
   readonly sentences: readonly string[]
   /** Of all systems: paths of packages that come back, or get another version, with how the package is had again by itself. */
-  listed(): Promise<ReadonlyMap<RawPath, string>>
+  listed(): Promise<ReadonlyMap<RawPath, PackageRepair>>
 }
 
 /** Reads only. */
@@ -49,7 +49,7 @@ export async function planPackages(
     broken: [],
     sentences: [],
   }
-  const lists: (() => Promise<ReadonlyMap<RawPath, string>>)[] = []
+  const lists: (() => Promise<ReadonlyMap<RawPath, PackageRepair>>)[] = []
   let { paths } = undo
   for (const state of packages) {
     const system = systemOf(place, state)
@@ -72,26 +72,34 @@ export async function planPackages(
     paths = await withFiles(place, paths, plan.files)
   }
   const listed = async () => {
-    const all = new Map<RawPath, string>()
-    for (const list of lists) for (const [path, line] of await list()) all.set(path, line)
+    const all = new Map<RawPath, PackageRepair>()
+    for (const list of lists) for (const [path, repair] of await list()) all.set(path, repair)
     return all
   }
   return { ...found, systems, paths, listed }
 }
 
-/** The line that has the package whole again: in the version that is there, or in any. */
+/** What makes a package whole again, of which the undo would leave a part. */
+export interface PackageRepair {
+  readonly line: string
+  /** Not installed now: once it is, by that line, it was changed since, and no undo brings it back. */
+  readonly isGone: boolean
+}
+
+/** In the version that is there, or in any. */
 async function withInstallers(
   { manager, packages }: PackagesNow[number],
   { listed }: Pick<PlannedPackages, 'listed'>,
-): Promise<ReadonlyMap<RawPath, string>> {
+): Promise<ReadonlyMap<RawPath, PackageRepair>> {
   const there = new Set(packages.map(({ name }) => name))
   const words = {
     dpkg: ['apt-get install --reinstall', 'apt-get install'],
     rpm: ['dnf reinstall', 'dnf install'],
   } as const
   const [again, anew] = words[manager]
-  const lineOf = (name: string) => `${there.has(name) ? again : anew} ${name}`
-  return new Map([...(await listed())].map(([path, name]) => [path, lineOf(name)]))
+  const repairOf = (name: string) =>
+    there.has(name) ? { line: `${again} ${name}`, isGone: false } : { line: `${anew} ${name}`, isGone: true }
+  return new Map([...(await listed())].map(([path, name]) => [path, repairOf(name)]))
 }
 
 export async function plannedBytes(contents: TransactionContents, content: PlannedContent): Promise<Buffer> {

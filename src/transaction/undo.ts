@@ -276,7 +276,7 @@ async function planOnce(
       { hint: 'Nothing was changed' },
     )
   const paths = request.scripts ? planned.paths : await withHadContents(contents, planned.paths)
-  if (!request.scripts) await requireWholePackages(planned, paths)
+  if (!request.scripts) await requireWholePackages(planned, paths, request)
   const beside = planBeside(paths, view.now)
   const further = planFurtherNames(view, paths, transactions)
   const stranded = await findStrandedData(place, hooks, transactions, {
@@ -404,6 +404,7 @@ async function findDiversions(
 async function requireWholePackages(
   { listed }: Pick<PackageUndo, 'listed'>,
   { conflicts }: UndoPaths,
+  { subject }: Pick<UndoRequest, 'subject'>,
 ): Promise<void> {
   const suspects = conflicts.filter(
     ({ path, was, now, isLost }) =>
@@ -413,16 +414,23 @@ async function requireWholePackages(
       !isWithin(path, configuration),
   )
   if (suspects.length === 0) return
-  const lines = await listed()
+  const repairs = await listed()
   for (const { path, reason } of suspects) {
-    const line = lines.get(path) ?? (isWithin(path, usr) ? lines.get(withoutUsr(path)) : undefined)
-    if (line === undefined) continue
+    const repair = repairs.get(path) ?? (isWithin(path, usr) ? repairs.get(withoutUsr(path)) : undefined)
+    if (repair === undefined) continue
+    const line = printableText(repair.line)
+    const [one, ...more] = subject
+    const from = one && more.length === 0 ? entryWord(one) : 'NUMBER'
     throw new VmlError(
       'conflict',
       `Cannot bring "${printable(path)}" back, which is a package's own: ${reason}`,
       {
         details: { path: printable(path) },
-        hint: `Nothing was changed. The package would be without it, or a part of each version. What makes it whole first: ${printableText(line)}`,
+        hint: `Nothing was changed. The package would be without it, or a part of each version. ${
+          repair.isGone
+            ? `It comes back by ${line}; after that each file that was kept, such as its configuration, by vml restore ${from}:PATH --logbook /var/lib/vml/logbook`
+            : `What makes it whole first: ${line}`
+        }`,
       },
     )
   }

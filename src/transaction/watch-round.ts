@@ -1,5 +1,6 @@
 // One look of `vml tx watch` at a part of the machine: what changed there by hand becomes a record.
 import { readFileSync } from 'node:fs'
+import { messageOf } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
 import { isWithin, nearestIn, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { statusAt } from '../stage/fingerprint.ts'
@@ -135,7 +136,12 @@ async function noteLook(place: Workplace, tier: WatchTier): Promise<void> {
     programs: now,
     ...(tier === 'everything' ? { everything: now } : {}),
   }
-  await writeFileDurable(looksFile(place), `${JSON.stringify(looks)}\n`)
+  try {
+    await writeFileDurable(looksFile(place), `${JSON.stringify(looks)}\n`)
+  } catch (error) {
+    // What was found is recorded by now.
+    place.reporter.warn({ warning: `When it was looked could not be noted: ${messageOf(error)}` })
+  }
 }
 
 function looksFile({ state }: Workplace): string {

@@ -237,6 +237,13 @@ test('a folder deeper than any call reaches keeps nothing else from being record
   const told = await chroot.vml(['tx', 'watch', '--once', '--all'])
   assert.match(told.stderr, /z" cannot be recorded as changed by hand: longer than the 4095 bytes/)
   assert.ok((await paths(chroot, 1)).includes('M /etc/issue'))
+
+  // Just after a look at all, programs are not due: it says what it has not seen.
+  await chroot.sh('echo tool >/usr/bin/tool')
+  const some = await chroot.vml(['tx', 'watch', '--once', '--json'])
+  assert.match(some.stdout, /"outcome":"nothing","looked_at":"books"/)
+  const { stderr } = await chroot.vml(['tx', 'watch', '--once'])
+  assert.match(stderr, /^Nothing was changed by hand in \/etc, .*; programs were .* not now: --all does$/m)
 })
 
 test('a program that was changed by hand and cannot be had again: no way is offered that needs it, and one that does not is not refused', async () => {
@@ -386,3 +393,47 @@ test("VML's own folder is known by what it is: at a second path it is no change 
   assert.match(linked.stderr, /"\/var" is a link, to "\/data\/var"/)
   assert.equal((await chroot.sh('ls /etc/one /etc/six 2>/dev/null', failed)).stdout, '/etc/one\n')
 })
+
+test('on a full disk a look that says that it recorded nothing did not, wherever the room ends, and with room there is one record', async () => {
+  await using chroot = await openChroot()
+  await chroot.vml(['tx', 'enable'])
+  await chroot.sh(
+    `mkdir /run/copy; cp -a /var/lib/vml/. /run/copy; mount -t tmpfs -o size=32m tmpfs /var/lib/vml
+    cp -a /run/copy/. /var/lib/vml; rm -r /run/copy`,
+  )
+  const look = ['tx', 'watch', '--once', '--all']
+  const known = await chroot.sh('stat -c %s /var/lib/vml/baseline /var/lib/vml/index')
+  const pages = known.stdout
+    .trim()
+    .split('\n')
+    .reduce((sum, size) => sum + Math.ceil(Number(size) / pageBytes), 0)
+  const refused = async () => {
+    const { status, stderr } = await chroot.vml(look, { mayFail: true })
+    if (status === 0) return false
+    assert.equal(status, 31)
+    assert.match(
+      stderr,
+      /Cannot record changes made by hand[^]*Nothing was changed, and they are found again/,
+    )
+    return true
+  }
+  // For a record, and not for what is known beside it; for that, and not for a record.
+  for (const free of [pages / 2, pages + 1, pages + 4]) {
+    await chroot.sh(
+      `echo ${free} >/etc/made-${free}; rm -f /var/lib/vml/fill
+      dd if=/dev/zero of=/var/lib/vml/fill bs=${pageBytes} status=none
+      truncate -s -${Math.floor(free) * pageBytes} /var/lib/vml/fill`,
+      { mayFail: true },
+    )
+    assert.ok(await refused())
+    assert.deepEqual(await titles(chroot), [])
+  }
+  await chroot.sh('rm /var/lib/vml/fill')
+  assert.ok(!(await refused()))
+  assert.ok(!(await refused()))
+  assert.equal((await titles(chroot)).length, 1)
+  assert.equal((await chroot.sh('find /var/lib/vml -name "*.tmp"')).stdout, '')
+})
+
+/** Of a tmpfs. */
+const pageBytes = 4096

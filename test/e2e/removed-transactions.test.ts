@@ -54,4 +54,9 @@ test('an upgrade can be taken back after the record of a later one was removed, 
   assert.equal(refused.status, 14)
   assert.match(refused.stderr, /it took back #\d+, and whether that counts as undone is told by it/)
   assert.match(refused.stderr, /Nothing was removed/)
+  // What is taken back leaves nothing behind; of the oldest nobody goes back past it.
+  const both = await remove(String(made?.number), String(undone?.number))
+  assert.equal(both.status, 0, both.stderr)
+  assert.doesNotMatch(both.stdout, /in force/)
+  assert.doesNotMatch((await remove('1')).stdout, /in force/)
 })
