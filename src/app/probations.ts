@@ -1,8 +1,8 @@
 // Watches of transactions on this machine: begun with `vml tx run --validate`, taken up by whoever comes after a crash or a start of the machine.
 import { join } from 'node:path'
 import { messageOf, VmlError } from '../base/failure.ts'
-import { markOf } from '../base/process-mark.ts'
 import { printable } from '../base/raw-text.ts'
+import { workerOf } from '../transaction/at-work.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
 import { entryIdOf } from '../engine/entries.ts'
 import { runUndo, isNothing } from '../transaction/run-undo.ts'
@@ -44,7 +44,7 @@ export async function beginProbation(
   { number, snapshot }: StoredTransaction,
   request: ProbationRequest,
 ): Promise<BegunProbation> {
-  await noteProbation(parts, { number, transaction: entryIdOf(snapshot) }, request, ownProcess())
+  await noteProbation(parts, { number, transaction: entryIdOf(snapshot) }, request, workerOf(process.pid))
   return { number, byItself: await isTakenUp(parts) }
 }
 
@@ -52,7 +52,7 @@ export async function beginProbation(
 export async function tellAbandonedProbations(parts: TransactionParts): Promise<void> {
   for (const number of numbersOnProbation(parts)) {
     const note = readProbationQuietly(parts, number)
-    if (note === undefined || !isAbandoned(note)) continue
+    if (note === undefined || !isAbandoned(parts, note)) continue
     const goesOn = (await isTakenUp(parts))
       ? 'systemd watches it'
       : 'vml tx resume-probation goes on watching it'
@@ -98,10 +98,10 @@ export async function claimProbations(
     const claimed: number[] = []
     for (const number of numbersOnProbation(parts)) {
       const note = readProbation(parts, number)
-      if (note === undefined || !isAbandoned(note)) continue
+      if (note === undefined || !isAbandoned(parts, note)) continue
       if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now())
         continue
-      await writeProbation(parts, { ...note, process: ownProcess() })
+      await writeProbation(parts, { ...note, process: workerOf(process.pid) })
       claimed.push(number)
     }
     return claimed
@@ -166,10 +166,6 @@ async function takeBack(
 
 /** An upgrade that is under way may take that long. */
 const lockWaitMs = 600_000
-
-function ownProcess(): ProbationNote['process'] {
-  return { id: process.pid, started: markOf(process.pid)?.started ?? '' }
-}
 
 async function withProbationLock<Result>(
   { clock }: TransactionParts,
