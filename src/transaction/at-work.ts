@@ -27,6 +27,9 @@ export const workerCheck = objectOf({
   pids: optional(word),
 })
 
+/** No process has that number. */
+export const nobody: Worker = { id: 0, started: '' }
+
 export function workerOf(id: number): Worker {
   return { id, ...(markOf(id) ?? { started: '' }) }
 }

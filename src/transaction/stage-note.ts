@@ -31,7 +31,7 @@ import {
   noteCharactersMax,
 } from '../model/transaction-limits.ts'
 import type { MountPlan, StageMount } from '../stage/mount-plan.ts'
-import { type Worker, workerCheck } from './at-work.ts'
+import { nobody, type Worker, workerCheck } from './at-work.ts'
 import { type ProbationRequest, probationRequestCheck } from './probation-note.ts'
 
 export interface StageNote {
@@ -220,9 +220,6 @@ function salvageStageNote(bytes: Buffer, file: RawPath): StageNote {
 }
 
 const unknownTitle = 'a transaction of which the note cannot be read'
-/** No process has that number. */
-const nobody = { id: 0, started: '' }
-
 function fieldsOf(bytes: Buffer): Readonly<Record<string, unknown>> {
   if (bytes.length > noteBytesMax) return {}
   try {
