@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { isFailure, messageOf } from '../base/failure.ts'
 import { writeFileDurable } from '../base/files.ts'
-import { isWithinProcess } from '../base/process-ancestry.ts'
+import { numberInProc } from '../base/process-mark.ts'
 import { printable, rawFromBytes, type RawText } from '../base/raw-text.ts'
 import { rootPath } from '../model/raw-path.ts'
 import { titleCharactersMax } from '../model/transaction.ts'
@@ -13,8 +13,9 @@ import {
   liveRules,
   parseLiveRules,
 } from '../packages/live-only.ts'
+import { isPartOf } from '../transaction/at-work.ts'
 import type { TransactionParts } from '../transaction/end-stage.ts'
-import { isInUse, openStage, readIfThere } from '../transaction/open-stage.ts'
+import { openStage, readIfThere } from '../transaction/open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote } from '../transaction/stage-note.ts'
 import { inRoot, openFolder, pathIn } from '../transaction/workplace.ts'
 import { policyScriptOf } from './transactions.ts'
@@ -31,7 +32,7 @@ export async function beginPackageRun(
   { source, processId, user }: PackageRun,
 ): Promise<'staged' | 'live' | 'part'> {
   const open = readStageNote(pathOfNote(openFolder(parts)))
-  if (open && isInUse(open) && isWithinProcess(processId, open.process.id)) return 'part'
+  if (isPartOf(parts, open, processId)) return 'part'
   const command = commandOf(processId)
   const policy = policyScriptOf()
   const request = {
@@ -83,7 +84,7 @@ export function liveRulesOf(parts: TransactionParts): readonly LiveRule[] {
 /** As it was started. */
 export function commandOf(processId: number): RawText[] {
   try {
-    const words = rawFromBytes(readFileSync(`/proc/${processId}/cmdline`)).split('\0')
+    const words = rawFromBytes(readFileSync(`/proc/${numberInProc(processId)}/cmdline`)).split('\0')
     return words.slice(0, -1).map((word) => rawFromBytes(Buffer.from(word, 'latin1')))
   } catch {
     return []

@@ -1,9 +1,9 @@
 // Watches of transactions on this machine: begun with `vml tx run --validate`, taken up by whoever comes after a crash or a start of the machine.
 import { join } from 'node:path'
-import { messageOf, VmlError } from '../base/failure.ts'
-import { markOf } from '../base/process-mark.ts'
+import { isFailure, messageOf, VmlError } from '../base/failure.ts'
 import { printable } from '../base/raw-text.ts'
 import { findRecord, type TransactionParts } from '../transaction/end-stage.ts'
+import { workerOf } from '../transaction/at-work.ts'
 import { runUndo, isNothing } from '../transaction/run-undo.ts'
 import type { StoredTransaction } from '../transaction/transaction-entry.ts'
 import { planUndo } from '../transaction/undo.ts'
@@ -16,7 +16,13 @@ import {
   type ProbationNote,
   writeProbation,
 } from '../transaction/probation-note.ts'
-import { type ProbationEnd, type ProbationParts, runProbation } from '../transaction/probation.ts'
+import { describeRecovered, isLeftBehind, recoverStage } from '../transaction/recover-stage.ts'
+import {
+  type Hindrance,
+  type ProbationEnd,
+  type ProbationParts,
+  runProbation,
+} from '../transaction/probation.ts'
 import { withOpenStage } from '../transaction/stage-lock.ts'
 import { pathOfNote, readStageNote, writeStageNote } from '../transaction/stage-note.ts'
 import { openFolder } from '../transaction/workplace.ts'
@@ -25,6 +31,8 @@ import { withFileLock } from './file-lock.ts'
 import type { Logbook } from './open.ts'
 import { systemFolder } from './system-logbook.ts'
 import type { TransactionContext } from './transaction-context.ts'
+import { yieldTried } from './tried.ts'
+import { openTransactionParts } from './transactions.ts'
 import { openUndoRun } from './undo-run.ts'
 import { installProbationTimer, removeProbationTimer } from './probation-timer.ts'
 
@@ -42,16 +50,19 @@ export async function beginProbation(
   return { number, byItself: await isTakenUp(parts) }
 }
 
-/** After a crash: those whose process is gone are told, and taken up by systemd where that runs the machine. */
+/** After a crash, and where apt begins, which holds the locks that are needed for more: those whose process is gone are told, and taken up by systemd where that runs the machine. */
 export async function tellAbandonedProbations(parts: TransactionParts): Promise<void> {
   for (const number of numbersOnProbation(parts)) {
     const note = readProbationQuietly(parts, number)
-    if (note === undefined || !isAbandoned(note)) continue
+    if (note === undefined || !isAbandoned(parts, note)) continue
     const goesOn = (await isTakenUp(parts))
       ? 'systemd watches it'
-      : 'vml tx resume-probation goes on watching it'
+      : `vml tx resume-probation goes on ${note.reason === undefined ? 'watching it' : 'with that'}`
     parts.reporter.warn({
-      warning: `#${number} is on probation until ${note.until}: ${goesOn}; vml tx confirm ${number} keeps it`,
+      warning:
+        note.reason === undefined
+          ? `#${number} is on probation until ${note.until}: ${goesOn}; vml tx confirm ${number} keeps it`
+          : `#${number} is to be taken back (${note.reason}): ${goesOn}`,
     })
   }
 }
@@ -71,12 +82,14 @@ export async function goOnWithProbation(
   logbook: Logbook,
   parts: TransactionParts,
   number: number,
+  { waits }: Pick<ProbationParts, 'waits'>,
 ): Promise<ProbationEnd> {
   const watch: ProbationParts = {
     place: parts,
     withLock: async (work) => await withProbationLock(parts, work),
     forgetAsked: async (asked) => await forgetAsked(parts, asked),
     takeBack: async (note, reason) => await takeBack(context, logbook, note, reason),
+    waits,
   }
   const end = await runProbation(watch, number)
   if (numbersOnProbation(parts).length === 0) await removeProbationTimer(parts.shell, context.signal)
@@ -93,10 +106,10 @@ export async function claimProbations(
     const claimed: number[] = []
     for (const number of numbersOnProbation(parts)) {
       const note = readProbation(parts, number)
-      if (note === undefined || !isAbandoned(note)) continue
+      if (note === undefined || !isAbandoned(parts, note)) continue
       if (which === 'overdue' && note.reason === undefined && Date.parse(note.until) > parts.clock.now())
         continue
-      await writeProbation(parts, { ...note, process: ownProcess() })
+      await writeProbation(parts, { ...note, process: workerOf(process.pid) })
       claimed.push(number)
     }
     return claimed
@@ -142,8 +155,9 @@ async function takeBack(
   logbook: Logbook,
   { number, transaction }: ProbationNote,
   reason: string,
-): Promise<string | undefined> {
+): Promise<Hindrance | undefined> {
   try {
+    await mendFirst(openTransactionParts(context, logbook))
     const { run, listed, stateHooks } = await openUndoRun(
       context,
       logbook,
@@ -151,7 +165,7 @@ async function takeBack(
       new Set([transaction]),
     )
     const found = listed.find(({ entry }) => entry.id === transaction)
-    if (found === undefined) return `#${number} is not in the logbook`
+    if (found === undefined) return { why: `#${number} is not in the logbook`, passes: false }
     if (found.undoneBy) return undefined
     await using _locks = await keepPackagesOut(context, lockWaitMs)
     const plan = await planUndo(
@@ -162,8 +176,11 @@ async function takeBack(
     const [first] = conflicts
     // Nothing would be taken back: who asked for a watch must not read that all is as it was.
     if (first && paths.length + plan.regenerations.length === 0)
-      return `"${printable(first.path)}": ${first.reason}`
-    if (!isNothing(plan)) await runUndo({ ...run, note: reason }, plan)
+      return { why: `"${printable(first.path)}": ${first.reason}`, passes: false }
+    if (!isNothing(plan)) {
+      await throwTriedAway(run, number)
+      await runUndo({ ...run, note: reason }, plan)
+    }
     if (first)
       context.reporter.warn({
         warning: `${conflicts.length === 1 ? '1 path' : `${conflicts.length} paths`} of #${number} stayed as they were, changed again since: ${conflicts.map(({ path }) => printable(path)).join(', ')}`,
@@ -171,16 +188,34 @@ async function takeBack(
     return undefined
   } catch (error) {
     if (context.signal.aborted) throw error
-    return messageOf(error)
+    return {
+      why: messageOf(error),
+      passes: isFailure(
+        error,
+        'store.locked',
+        'unavailable.space',
+        'unavailable.network',
+        'unavailable.timeout',
+      ),
+    }
   }
+}
+
+/** What was tried would wait for its commit, for days perhaps, and who is locked out of the machine can neither take it nor throw it away. */
+async function throwTriedAway(parts: TransactionParts, number: number): Promise<void> {
+  const yielded = await yieldTried(parts, `#${number} is taken back now`)
+  if (yielded !== undefined) parts.reporter.warn({ warning: yielded })
+}
+
+/** What was cut off since this process looked last is in the way, and may be in the list. */
+async function mendFirst(parts: TransactionParts): Promise<void> {
+  if (!isLeftBehind(parts)) return
+  const told = describeRecovered(await recoverStage(parts))
+  if (told !== undefined) parts.reporter.warn({ warning: told })
 }
 
 /** An upgrade that is under way may take that long. */
 const lockWaitMs = 600_000
-
-function ownProcess(): ProbationNote['process'] {
-  return { id: process.pid, started: markOf(process.pid)?.started ?? '' }
-}
 
 async function withProbationLock<Result>(
   { clock }: TransactionParts,

@@ -4,11 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { isFailure, messageOf } from '../base/failure.ts'
-import { isWithinProcess } from '../base/process-ancestry.ts'
 import { asRaw, rawFromString, type RawText } from '../base/raw-text.ts'
+import { isAtWork, isPartOf } from '../transaction/at-work.ts'
 import type { StageEnd, TransactionParts } from '../transaction/end-stage.ts'
 import { beginLive, endLive, readOpenLive } from '../transaction/live-transaction.ts'
-import { isInUse, planMountsNow } from '../transaction/open-stage.ts'
+import { planMountsNow } from '../transaction/open-stage.ts'
 import { runHere } from '../transaction/run-live.ts'
 import { runTransaction } from '../transaction/run-transaction.ts'
 import { withOpenStage } from '../transaction/stage-lock.ts'
@@ -27,8 +27,7 @@ export function canStageDnf(parts: TransactionParts, processId: number): boolean
 }
 
 function isPart(parts: TransactionParts, processId: number): boolean {
-  const open = readStageNote(pathOfNote(openFolder(parts)))
-  return open !== undefined && isInUse(open) && isWithinProcess(processId, open.process.id)
+  return isPartOf(parts, readStageNote(pathOfNote(openFolder(parts))), processId)
 }
 
 /** `part`: it is within a transaction that is open. */
@@ -93,7 +92,7 @@ export async function endEndedRpm(
 
 function endedRpm(parts: TransactionParts, processId: number | undefined): StageNote | undefined {
   const live = readOpenLive(parts)
-  if (live?.source !== 'rpm' || isInUse(live)) return undefined
+  if (live?.source !== 'rpm' || isAtWork(parts, live)) return undefined
   return processId === undefined || live.process.id === processId ? live : undefined
 }
 

@@ -22,12 +22,15 @@ export async function discardTried(parts: TransactionParts): Promise<string> {
   return await withStageLock(parts, async () => await discardWaiting(parts))
 }
 
-/** For a run of apt or dpkg: the ground changes under what was tried, so that it could not be committed any more. Says so. */
-export async function yieldTried(parts: TransactionParts): Promise<string | undefined> {
+/** For a run of apt or dpkg, or what is taken back by itself: the ground changes under what was tried, so that it could not be committed any more. Says so. */
+export async function yieldTried(
+  parts: TransactionParts,
+  why = 'packages change now',
+): Promise<string | undefined> {
   if (waitingNote(parts) === undefined) return undefined
   return await withStageLock(parts, async () => {
     if (waitingNote(parts) === undefined) return undefined
-    return `"${await discardWaiting(parts)}", which was tried and waited for its commit, is thrown away: packages change now`
+    return `"${await discardWaiting(parts)}", which was tried and waited for its commit, is thrown away: ${why}`
   })
 }
 

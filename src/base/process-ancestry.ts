@@ -1,14 +1,17 @@
 // Which processes stand above one: proc(5), field 4 of `stat`.
 import { readFileSync } from 'node:fs'
+import { numberInProc } from './process-mark.ts'
 
 /** Deeper than any real one: a table that changes meanwhile cannot lead in a circle for ever. */
 const depthMax = 1000
 
 /** Whether one is the other, or was started by it, directly or through others that still run. */
 export function isWithinProcess(pid: number, ancestor: number): boolean {
-  let at = pid
+  if (pid === ancestor) return true
+  const above = numberInProc(ancestor)
+  let at = above === undefined ? 0 : (numberInProc(pid) ?? 0)
   for (let depth = 0; at > 0 && depth < depthMax; depth++) {
-    if (at === ancestor) return true
+    if (at === above) return true
     at = parentOf(at)
   }
   return false

@@ -21,7 +21,10 @@ export function probationText(note: Probation): string {
   const keep = `vml tx confirm ${number}`
   if (gaveUp !== undefined)
     return `was to be taken back (${printableText(reason ?? '')}), and could not be: ${printableText(gaveUp)}; ${keep} leaves it at that`
-  if (reason !== undefined) return `is being taken back: ${printableText(reason)}`
+  if (reason !== undefined)
+    return note.watchedBy === 'nobody'
+      ? `is to be taken back: ${printableText(reason)}. Nobody is at it now: vml tx resume-probation goes on, and whatever makes or takes back a transaction next`
+      : `is being taken back: ${printableText(reason)}`
   const at = formatMoment(new Date(until))
   const asked = command === undefined ? undefined : `"${printableText(command)}"`
   const what = confirm

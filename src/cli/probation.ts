@@ -57,7 +57,7 @@ export async function beginProbationOf(
   context.whenCancelled(`#${number} is committed; ${goesOn}`)
   const what = request.confirm ? `taken back unless vml tx confirm ${number} comes` : 'watched'
   context.out.aside(`#${number} is ${what} within ${formatDuration(request.withinMs)}`)
-  const end = await goOnWithProbation(context, logbook, parts, number)
+  const end = await goOnWithProbation(context, logbook, parts, number, { waits: true })
   return { status: tellEnd(context, number, end), outcome: end.kind }
 }
 
@@ -68,7 +68,7 @@ export async function endOverdueProbations(
   parts: TransactionParts,
 ): Promise<void> {
   for (const number of await claimProbations(parts, 'overdue'))
-    tellEnd(context, number, await goOnWithProbation(context, logbook, parts, number))
+    tellEnd(context, number, await goOnWithProbation(context, logbook, parts, number, { waits: false }))
 }
 
 const takenBackStatus = 1
@@ -88,6 +88,11 @@ export function tellEnd({ out, reporter }: Context, number: number, end: Probati
     case 'gave up':
       reporter.warn({
         warning: `#${number} was to be taken back (${end.reason}), and could not be: ${end.why}`,
+      })
+      return takenBackStatus
+    case 'later':
+      reporter.warn({
+        warning: `#${number} is to be taken back (${end.reason}), and could not be yet: ${end.why}. Whatever makes or takes back a transaction next does it, or vml tx resume-probation`,
       })
       return takenBackStatus
   }

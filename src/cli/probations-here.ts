@@ -11,10 +11,11 @@ export async function readProbationsHere(): Promise<ProbationOf> {
   const place = { state: pathIn(rootPath, systemFolder) }
   // Of a damaged file whoever takes it up tells.
   const notes = numbersOnProbation(place).flatMap((number) => readProbationQuietly(place, number) ?? [])
-  const byTimer = notes.some(isAbandoned) && (await isProbationTimerActive(openLocalShell()))
+  const byTimer =
+    notes.some((note) => isAbandoned(place, note)) && (await isProbationTimerActive(openLocalShell()))
   const found = new Map(
     notes.map((note): readonly [string, Probation] => {
-      const watchedBy = isAbandoned(note) ? (byTimer ? 'systemd' : 'nobody') : 'its program'
+      const watchedBy = isAbandoned(place, note) ? (byTimer ? 'systemd' : 'nobody') : 'its program'
       return [note.transaction, { ...note, watchedBy }]
     }),
   )

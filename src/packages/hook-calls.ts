@@ -2,6 +2,7 @@
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { VmlError, systemErrorCode } from '../base/failure.ts'
+import { numberFromProc } from '../base/process-mark.ts'
 import { asRaw, printableText, rawFromBytes, type RawText } from '../base/raw-text.ts'
 
 /**
@@ -55,7 +56,8 @@ export function parseHookCall(words: readonly string[]): HookCall {
   const number = numberOf(first)
   const status = numberOf(second)
   const verb = verbs.find((each) => each === word)
-  if (verb !== undefined && number !== undefined && second === undefined) return { verb, pid: number }
+  if (verb !== undefined && number !== undefined && second === undefined)
+    return { verb, pid: isOfSh(verb) ? (numberFromProc(number) ?? number) : number }
   if (word === 'dnf-staged' && first === undefined) return { verb: word }
   if (word === 'dnf-run' && first !== undefined) return { verb: word, argv: words.slice(1) }
   if (word === 'redo-live' && number !== undefined && status !== undefined && more === undefined)
@@ -67,6 +69,11 @@ export function parseHookCall(words: readonly string[]): HookCall {
       hint: 'vml tx enable puts the hooks of this version in place',
     },
   )
+}
+
+/** They have it from /proc, which may be that of a namespace above. */
+function isOfSh(verb: (typeof verbs)[number]): boolean {
+  return !verb.startsWith('dnf-') && !verb.startsWith('rpm-')
 }
 
 function numberOf(word: string | undefined): number | undefined {

@@ -53,9 +53,16 @@ exec ${argv.map(singleQuoted).join(' ')} "$@"
 /**
  * Reads from /proc/PID/stat whose child a process is, and by which mark it is known for ever: its number, when it began, and since which
  * start of the kernel (proc(5), fields 4 and 22). Without a program, since it is asked for each dpkg. The name before the last bracket
- * may hold anything.
+ * may hold anything. In the /proc of a namespace above (nsenter, or chroot from a container) every process has another number, by which it is
+ * known here; VML is told that, and knows (process-mark.ts).
  */
-const lookFunction = `look() {
+const lookFunctions = `above() {
+  vml_parent=
+  { read -r vml_line </proc/self/stat; } 2>/dev/null || return 1
+  set -- \${vml_line##*) }
+  vml_parent=$2
+}
+look() {
   vml_pid=$1 vml_parent= vml_mark=
   { read -r vml_line <"/proc/$1/stat" && read -r vml_boot </proc/sys/kernel/random/boot_id; } 2>/dev/null || return 1
   set -- \${vml_line##*) }
@@ -81,8 +88,8 @@ for vml_word; do
     --) break ;;
   esac
 done
-${lookFunction}
-look "$PPID"
+${lookFunctions}
+above && look "$vml_parent"
 { read -r vml_frontend <"$vml_stage/frontend"; } 2>/dev/null || vml_frontend=
 [ "$vml_mark" ] && [ "$vml_frontend" = "$vml_mark" ] || exec $vml_real "$@"
 
@@ -131,7 +138,7 @@ if [ "$vml_verb" = plan ]; then
 fi
 [ -e $vml_state/inside ] && exit 0
 
-${lookFunction}
+${lookFunctions}
 
 # The process that apt or dpkg runs in: it ends what it has begun, and nobody else does.
 begins() {
@@ -211,7 +218,7 @@ finish() {
 case $vml_verb in
   begin|end)
     # apt has a child of its own run the list of commands, each by sh, which has become this.
-    look "$PPID"
+    above && look "$vml_parent"
     vml_by=$vml_mark
     begins "$vml_parent"
     [ ! -d "$vml_stage" ] || began
@@ -242,16 +249,18 @@ case $vml_verb in
     fi
     [ "$(id -u)" = 0 ] || exit 0
     # Other systems' folders, and what is only tried.
-    tr '\\0' '\\n' <"/proc/$PPID/cmdline" 2>/dev/null | grep -q -x -e '--root=.*' -e '--admindir.*' -e '--instdir=.*' -e --no-act -e --dry-run -e --simulate && exit 0
-    begins "$PPID"
+    above
+    tr '\\0' '\\n' <"/proc/$vml_parent/cmdline" 2>/dev/null | grep -q -x -e '--root=.*' -e '--admindir.*' -e '--instdir=.*' -e --no-act -e --dry-run -e --simulate && exit 0
+    begins "$vml_parent"
     vml_by=$vml_mark
     open dpkg-begin ;;
   dpkg-end)
     [ -d "$vml_stage" ] || exit 0
-    begins "$PPID"
+    above
+    begins "$vml_parent"
     began
     [ "$vml_opened" = "$vml_mark" ] || exit 0
-    finish dpkg-end "$PPID" ;;
+    finish dpkg-end "\${vml_mark%% *}" ;;
   redo-live)
     start redo-live "$@"
     vml_status=$?

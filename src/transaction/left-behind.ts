@@ -2,7 +2,7 @@
 import { VmlError } from '../base/failure.ts'
 import { printableText } from '../base/raw-text.ts'
 import { type JournalState, readState } from '../stage/journal.ts'
-import { isInUse } from './open-stage.ts'
+import { isAtWork } from './at-work.ts'
 import { pathOfNote, readStageNote } from './stage-note.ts'
 import { openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -10,7 +10,7 @@ import { openFolder, pathIn, type Workplace } from './workplace.ts'
 export function describeLeftBehind(place: Pick<Workplace, 'state'>): string | undefined {
   const folder = openFolder(place)
   const note = readStageNote(pathOfNote(folder))
-  if (note && (isInUse(note) || note.waiting === true)) return undefined
+  if (note && (isAtWork(place, note) || note.waiting === true)) return undefined
   const what = note ? `"${printableText(note.title)}"` : 'A transaction that had not begun'
   switch (stateOf(pathIn(folder, 'journal'))) {
     case 'COMMITTING':

@@ -1,8 +1,7 @@
 // A transaction without a stage: the machine is kept as it is, then changed, then compared. It is not atomic; what was there can be had again.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { writeFileDurable } from '../base/files.ts'
 import { isFailure, VmlError } from '../base/failure.ts'
-import { markOf } from '../base/process-mark.ts'
 import { rawToBytes } from '../base/raw-text.ts'
 import { isMereWriting, isNothingMeant } from '../model/mere-writing.ts'
 import { type RawPath, rootPath } from '../model/raw-path.ts'
@@ -11,6 +10,7 @@ import { captureLive } from '../stage/live-capture.ts'
 import { openLiveKept, readLiveChanges } from '../stage/live-changes.ts'
 import { endStageProcesses } from '../stage/stage-processes.ts'
 import { markLayer, onHost, removeStage } from '../stage/stage-folder.ts'
+import { holdWork, workLockOf } from './at-work.ts'
 import { requireStores } from './away-mounts.ts'
 import { type PackagesNow, readPackagesNow, unfinishedPackages } from './packages-now.ts'
 import {
@@ -43,6 +43,7 @@ import {
   planMountsNow,
   type StageRequest,
   withNewStage,
+  writeFrontend,
 } from './open-stage.ts'
 import { pathOfNote, readStageNote, type StageNote, writeStageNote } from './stage-note.ts'
 import { checkAfterwards, requireLiveSpace } from './live-checks.ts'
@@ -69,14 +70,8 @@ async function openLive(place: Workplace, note: StageNote, scan: MountPlan, fold
     await noteMountedFiles(place, scan, note.source)
     // Before anything is linked, which touches every file.
     await place.beforeChange?.()
-    const mark = markOf(note.process.id)
-    writeFileSync(
-      pathIn(folder, 'frontend'),
-      `${note.process.id} ${mark?.started ?? ''} ${mark?.boot ?? ''}\n`,
-      {
-        mode: 0o600,
-      },
-    )
+    holdWork(note.process, workLockOf(place))
+    writeFrontend(folder, note)
     await capture(place, note, scan)
   } catch (error) {
     abandonStage(place, scan)

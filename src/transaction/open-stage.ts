@@ -4,7 +4,6 @@ import { copyFileSync, mkdirSync, readFileSync, realpathSync, rmSync, statSync, 
 import { dirname } from 'node:path'
 import { writeFileDurable } from '../base/files.ts'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
-import { isRunning, markOf } from '../base/process-mark.ts'
 import { printable, rawFromBytes, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, parseRawPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import {
@@ -19,6 +18,7 @@ import { decodeIndex, encodeIndex } from '../stage/root-index-file.ts'
 import { scanRoot } from '../stage/scan-root.ts'
 import { makeStage, removeStage, type StageFolder, stageFolderOf } from '../stage/stage-folder.ts'
 import { dropHeld, holdFiles } from './held-files.ts'
+import { holdWork, letGoOfWork, nameOfWorker, workerOf, workLockOf } from './at-work.ts'
 import { hasLeftStores, removeLeftStores } from './left-stores.ts'
 import { noteMountedFiles } from './mounted-files.ts'
 import { spaceFailure } from './space-need.ts'
@@ -78,6 +78,7 @@ async function makeOpenStage(
     // Any other command writes nothing outside: what changes there meanwhile is somebody else's.
     if (request.source === 'apt') keepOutside(place)
     const note = noteOf(place, request, plan)
+    holdWork(note.process, workLockOf(place))
     await writeStageNote(pathOfNote(folder), note)
     writeFrontend(folder, note)
     await noteMountedFiles(place, plan, note.source)
@@ -148,11 +149,6 @@ export function readOpenStage(place: Workplace): OpenStage | undefined {
   if (bytes === undefined) return undefined
   const index = decodeIndex(bytes)
   return { note, plan: note.plan, index, folder: stageFolderOf(note.plan) }
-}
-
-/** Whether the process that the stage is for still runs. */
-export function isInUse({ process: { id, started } }: StageNote): boolean {
-  return isRunning(id, { started })
 }
 
 /** Everything of it goes; what another process has opened by now stays. Nobody may be in it, and its journal is done with. The caller holds its lock. */
@@ -284,7 +280,7 @@ function anotherIsOpen(folder: RawPath): VmlError {
     'store.locked',
     note?.waiting
       ? 'Cannot begin a transaction: one that was tried waits for its commit'
-      : `Cannot begin a transaction: another one is open${note ? `, of process ${note.process.id}` : ''}`,
+      : `Cannot begin a transaction: another one is open${note ? `, of ${nameOfWorker(note.process)}` : ''}`,
     {
       details: { process: note?.process.id ?? null },
       hint: note?.waiting
@@ -295,8 +291,7 @@ function anotherIsOpen(folder: RawPath): VmlError {
 }
 
 /** As the hooks write it, who then know whose stage it is: the process, its start, the kernel's mark. */
-export function writeFrontend(folder: RawPath, { process: { id, started } }: StageNote): void {
-  const boot = markOf(id)?.boot ?? ''
+export function writeFrontend(folder: RawPath, { process: { id, started, boot = '' } }: StageNote): void {
   writeFileSync(pathIn(folder, 'frontend'), `${id} ${started} ${boot}\n`, { mode: 0o600 })
 }
 
@@ -312,7 +307,7 @@ export function noteOf(place: Workplace, request: StageRequest, plan?: MountPlan
     command,
     user,
     startedAt: new Date(place.clock.now()).toISOString(),
-    process: { id: processId, started: markOf(processId)?.started ?? '' },
+    process: workerOf(processId),
     ...(probation === undefined ? {} : { probation }),
     ...(plan === undefined ? {} : { plan }),
   }
@@ -326,6 +321,7 @@ export function stoppedPath(place: Workplace): RawPath {
 function removeOpenFolder(place: Workplace): void {
   const folder = openFolder(place)
   dropHeld(place)
+  letGoOfWork(workLockOf(place))
   // The note goes last: a folder with a note that cannot be removed whole is found, and removed, later.
   for (const name of [
     'outside',

@@ -2,7 +2,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { isFailure, systemErrorCode, VmlError } from '../base/failure.ts'
 import { syncFolder, writeFileDurable } from '../base/files.ts'
-import { isRunning } from '../base/process-mark.ts'
 import { sha256, text, time } from '../model/document-fields.ts'
 import {
   type Check,
@@ -18,6 +17,7 @@ import {
 import type { EntryId } from '../model/ids.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { cutLine } from '../model/transaction-limits.ts'
+import { holdsWork, holdWork, isWorking, letGoOfWork, type Worker, workerCheck } from './at-work.ts'
 import { pathIn, type Workplace } from './workplace.ts'
 
 /** What was asked for before the transaction began. */
@@ -38,7 +38,7 @@ export interface ProbationNote {
   /** It is taken back where nobody has confirmed until then. */
   readonly confirm: boolean
   /** Who watches. */
-  readonly process: { readonly id: number; readonly started: string }
+  readonly process: Worker
   /** Why it is being taken back: decided, and not to be confirmed any more. */
   readonly reason?: string | undefined
   /** Why it could not be taken back: nobody watches it any more. */
@@ -65,13 +65,15 @@ const noteCheck: Check<ProbationNote> = objectOf({
   until: time,
   everyMs: count,
   confirm: flag,
-  process: objectOf({ id: count, started: textOf({ pattern: /^\d{0,20}$/ }) }),
+  process: workerCheck,
   reason: optional(text),
   gaveUp: optional(text),
 })
 
 export async function writeProbation(place: Workplace, note: ProbationNote): Promise<void> {
   mkdirSync(probationFolder(place), { recursive: true, mode: 0o700 })
+  const lock = watchLock(place, note.number)
+  if (!holdsWork(lock)) holdWork(note.process, lock)
   const { reason, gaveUp, ...rest } = note
   const readable: ProbationNote = {
     ...rest,
@@ -133,13 +135,18 @@ export async function removeProbation(place: Workplace, number: number): Promise
     if (systemErrorCode(error) === 'ENOENT') return false
     throw error
   }
+  letGoOfWork(watchLock(place, number))
+  rmSync(watchLock(place, number), { force: true })
   await syncFolder(probationFolder(place))
   return true
 }
 
 /** Whether whoever watches it is gone. */
-export function isAbandoned({ process: { id, started }, gaveUp }: ProbationNote): boolean {
-  return gaveUp === undefined && !isRunning(id, { started })
+export function isAbandoned(
+  place: Pick<Workplace, 'state'>,
+  { number, process, gaveUp }: ProbationNote,
+): boolean {
+  return gaveUp === undefined && !isWorking(process, watchLock(place, number))
 }
 
 function parsed(bytes: Buffer): ProbationNote | undefined {
@@ -153,6 +160,11 @@ function parsed(bytes: Buffer): ProbationNote | undefined {
 
 function probationFolder({ state }: Pick<Workplace, 'state'>): RawPath {
   return pathIn(state, 'probation')
+}
+
+/** What whoever watches it holds, as long as it does. */
+function watchLock(place: Pick<Workplace, 'state'>, number: number): RawPath {
+  return pathIn(probationFolder(place), `${number}.lock`)
 }
 
 function probationFile(place: Pick<Workplace, 'state'>, number: number): RawPath {

@@ -9,13 +9,22 @@ import {
   type ProbationRequest,
   writeProbation,
 } from './probation-note.ts'
+import { nobody } from './at-work.ts'
 import type { StageNote } from './stage-note.ts'
 import type { Workplace } from './workplace.ts'
 
 export type ProbationEnd =
   | { readonly kind: 'confirmed' | 'passed' }
   | { readonly kind: 'undone'; readonly reason: string }
-  | { readonly kind: 'gave up'; readonly reason: string; readonly why: string }
+  /** `later`: it stays on probation, and whoever comes next takes it back. */
+  | { readonly kind: 'gave up' | 'later'; readonly reason: string; readonly why: string }
+
+/** Why it could not be taken back. */
+export interface Hindrance {
+  readonly why: string
+  /** Such as a transaction that is open, or a full disk. */
+  readonly passes: boolean
+}
 
 export interface ProbationParts {
   readonly place: Workplace
@@ -23,8 +32,10 @@ export interface ProbationParts {
   withLock<Result>(work: () => Promise<Result>): Promise<Result>
   /** What its stage still asks for, where that was not dropped yet: whoever mends it would begin the watch anew. */
   forgetAsked(number: number): Promise<unknown>
-  /** Takes it back, with the reason in the record; that it is taken back already is no failure. Gives why it could not be done. */
-  takeBack(note: ProbationNote, reason: string): Promise<string | undefined>
+  /** Takes it back, with the reason in the record; that it is taken back already is no failure. */
+  takeBack(note: ProbationNote, reason: string): Promise<Hindrance | undefined>
+  /** This process waits until what hinders it has passed; else it is left to the next one. */
+  readonly waits: boolean
 }
 
 /** So often at least within the time, and at most. */
@@ -34,6 +45,8 @@ const everyMsMax = 30_000
 /** A check that hangs is one that fails. */
 const commandSecondsMax = 60
 const saidCharactersMax = 1000
+/** After so long it is tried again where something hinders it: at first, and at most. */
+const [hinderedMs, hinderedMsMax] = [1000, 30_000]
 
 export function everyMsOf(withinMs: number): number {
   return Math.min(Math.max(Math.floor(withinMs / asksMin), everyMsMin), everyMsMax)
@@ -120,13 +133,29 @@ async function decide(
 
 async function takeBack(parts: ProbationParts, note: ProbationNote, reason: string): Promise<ProbationEnd> {
   const { place } = parts
-  const why = await parts.takeBack(note, reason)
-  if (why === undefined) {
-    await removeProbation(place, note.number)
-    return { kind: 'undone', reason }
+  const { clock, reporter, signal } = place
+  for (let tries = 0; ; tries++) {
+    const hindrance = await parts.takeBack(note, reason)
+    if (hindrance === undefined) {
+      await removeProbation(place, note.number)
+      return { kind: 'undone', reason }
+    }
+    const { why, passes } = hindrance
+    if (!passes) {
+      await writeProbation(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
+      return { kind: 'gave up', reason, why }
+    }
+    if (!parts.waits) {
+      // This process goes on with something else.
+      await writeProbation(place, { ...note, reason, process: nobody })
+      return { kind: 'later', reason, why }
+    }
+    if (tries === 0)
+      reporter.warn({
+        warning: `#${note.number} is to be taken back (${reason}), and is as soon as that can be: ${why}`,
+      })
+    await clock.sleep(Math.min(hinderedMs * 2 ** tries, hinderedMsMax), { signal })
   }
-  await writeProbation(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
-  return { kind: 'gave up', reason, why }
 }
 
 /** Undefined where it ended with 0; else what it said. */

@@ -21,6 +21,7 @@ import {
   type TransactionParts,
 } from './end-stage.ts'
 import { reloadServices, startServices } from '../packages/services.ts'
+import { isAtWork, isElsewhere, nameOfWorker } from './at-work.ts'
 import { noteOrForget } from './baseline.ts'
 import { describeBootLog, readBootLog } from './boot-log.ts'
 import { type CommitIntent, readIntent } from './commit-intent.ts'
@@ -29,7 +30,6 @@ import { putBackTaken } from './held-files.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import {
   dropStage,
-  isInUse,
   isOutsideOfRun,
   readIfThere,
   restoreOutside,
@@ -69,7 +69,7 @@ export function isLeftBehind(place: Workplace): boolean {
   const folder = openFolder(place)
   if (place.disk.look(folder) === undefined) return false
   const note = readStageNote(pathOfNote(folder))
-  return note === undefined || (!isInUse(note) && note.waiting !== true)
+  return note === undefined || (!isAtWork(place, note) && note.waiting !== true)
 }
 
 /**
@@ -93,12 +93,12 @@ export async function recoverStage(
 /** What is to be mended, if there is anything. */
 function requireLeftBehind(place: Workplace): StageNote | undefined {
   const note = readStageNote(pathOfNote(openFolder(place)))
-  if (note && isInUse(note))
+  if (note && isAtWork(place, note))
     throw new VmlError(
       'store.locked',
-      `Cannot recover: process ${note.process.id} is at work on a transaction`,
+      `Cannot recover: ${nameOfWorker(note.process)} is at work on a transaction`,
       {
-        hint: 'Nothing was changed. Wait until it has ended',
+        hint: `Nothing was changed. Wait until it has ended${isElsewhere(note.process) ? '. Where it cannot be seen from here, vml tx recover outside of all containers can tell whether it still runs' : ''}`,
       },
     )
   return note

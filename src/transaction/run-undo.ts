@@ -15,7 +15,6 @@ import {
 } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
-import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { baseName, parentPath, type RawPath, rootPath } from '../model/raw-path.ts'
 import { isAlwaysWritten, ruleOf } from '../model/regeneration.ts'
@@ -45,6 +44,7 @@ import { withoutMarks } from '../stage/layer-marks.ts'
 import { linkPrepared } from '../stage/hard-links.ts'
 import { statusOfPath } from './path-status.ts'
 import { describeOwnFiles } from './further-names.ts'
+import { holdWork, workerOf, workLockOf } from './at-work.ts'
 import { keptByJournal, tellCame } from './kept-before.ts'
 import { giveAttributes } from './give-attributes.ts'
 import { linkGroup } from './link-group.ts'
@@ -154,6 +154,7 @@ async function commitUndo(
   let seen: SeenBefore = new Map()
   try {
     const note = { ...own.note, ...(mounts ? { plan: mounts } : {}) }
+    holdWork(note.process, workLockOf(parts))
     await writeStageNote(pathOfNote(folder), note)
     parts.reporter.progress({ phase: 'getting what was there before' })
     const transferred =
@@ -281,7 +282,7 @@ function noteOf(parts: UndoRun, plan: UndoPlan): StageNote {
     command: parts.command,
     user: parts.user,
     startedAt: new Date(parts.clock.now()).toISOString(),
-    process: { id: parts.processId, started: markOf(parts.processId)?.started ?? '' },
+    process: workerOf(parts.processId),
   }
 }
 

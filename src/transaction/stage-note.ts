@@ -31,6 +31,7 @@ import {
   noteCharactersMax,
 } from '../model/transaction-limits.ts'
 import type { MountPlan, StageMount } from '../stage/mount-plan.ts'
+import { nobody, type Worker, workerCheck } from './at-work.ts'
 import { type ProbationRequest, probationRequestCheck } from './probation-note.ts'
 
 export interface StageNote {
@@ -44,8 +45,8 @@ export interface StageNote {
   readonly command: readonly RawText[]
   readonly user: { readonly name: string; readonly uid: number; readonly login?: string | undefined }
   readonly startedAt: string
-  /** The process that the stage was opened for, with the start that `/proc` tells of it. */
-  readonly process: { readonly id: number; readonly started: string }
+  /** The process that the stage was opened for. */
+  readonly process: Worker
   /** Absent in live mode. */
   readonly plan?: MountPlan | undefined
   /** Of live mode: what of the machine is looked at, and where it is kept as it was. */
@@ -93,7 +94,6 @@ const sourceCheck = oneOf('apt', 'dpkg', 'rpm', 'dnf', 'command', 'undo', 'redo'
 const tagsCheck = listOf(text, tagsMax)
 const commandCheck = listOf(bytesText(argumentBytesMax), argumentsMax)
 const userCheck = objectOf({ name: text, uid: count, login: optional(text) })
-const processCheck = objectOf({ id: count, started: textOf({ pattern: /^\d{0,20}$/ }) })
 
 const noteCheck: Check<StageNote> = objectOf({
   schema: oneOf(1),
@@ -105,7 +105,7 @@ const noteCheck: Check<StageNote> = objectOf({
   command: commandCheck,
   user: userCheck,
   startedAt: time,
-  process: processCheck,
+  process: workerCheck,
   plan: optional(planCheck),
   scan: optional(planCheck),
   modeReason: optional(line),
@@ -210,7 +210,7 @@ function salvageStageNote(bytes: Buffer, file: RawPath): StageNote {
     command: known('command', commandCheck) ?? [],
     user: known('user', userCheck) ?? { name: 'unknown', uid: 0 },
     startedAt: known('startedAt', time) ?? statSync(pathText(file)).mtime.toISOString(),
-    process: known('process', processCheck) ?? frontendOf(file) ?? nobody,
+    process: known('process', workerCheck) ?? frontendOf(file) ?? nobody,
     modeReason: known('modeReason', line, cutLine),
     waiting: known('waiting', flag),
     probation: known('probation', probationRequestCheck),
@@ -220,9 +220,6 @@ function salvageStageNote(bytes: Buffer, file: RawPath): StageNote {
 }
 
 const unknownTitle = 'a transaction of which the note cannot be read'
-/** No process has that number. */
-const nobody = { id: 0, started: '' }
-
 function fieldsOf(bytes: Buffer): Readonly<Record<string, unknown>> {
   if (bytes.length > noteBytesMax) return {}
   try {
@@ -238,7 +235,7 @@ function frontendOf(file: RawPath): StageNote['process'] | undefined {
   const words = readIfThere(convertPath(`${parentPath(file)}/frontend`))
     ?.toString('latin1')
     .split(' ')
-  const read = processCheck({ id: Number(words?.[0]), started: words?.[1] })
+  const read = workerCheck({ id: Number(words?.[0]), started: words?.[1] })
   return words === undefined || isMisfit(read) ? undefined : read
 }
 

@@ -8,6 +8,7 @@ import { type Check, count, isMisfit, objectOf, oneOf, textOf } from '../model/f
 import type { PathChange } from '../model/transaction.ts'
 import { cutValidations } from '../model/transaction-limits.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
+import { holdWork, workerOf, workLockOf } from './at-work.ts'
 import { discardStage, lookAtStage, type LookedStage } from './end-stage.ts'
 import { dropStage, type OpenStage, readIfThere, readOpenStage } from './open-stage.ts'
 import { letGoOfWhatIsThere, putBackTaken } from './held-files.ts'
@@ -85,9 +86,10 @@ export async function claimWaiting(
     })
   }
   agree(waiting.validations)
-  const own = { id: processId, started: markOf(processId)?.started ?? '' }
+  const own = workerOf(processId)
   const claimed: OpenStage = { ...stage, note: { ...note, waiting: false, process: own } }
   const file = pathOfNote(openFolder(place))
+  holdWork(own, workLockOf(place))
   await writeStageNote(file, claimed.note)
   try {
     const looked = await lookAtStage(place, claimed)

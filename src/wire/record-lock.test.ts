@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { systemErrorCode } from '../base/failure.ts'
-import { type LockWay, tryRecordLock } from './record-lock.ts'
+import { lockHolderOf, lockNewFile, type LockWay, tryRecordLock } from './record-lock.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'vml-record-lock-'))
 after(() => rmSync(folder, { recursive: true, force: true }))
@@ -90,4 +90,43 @@ test('a file that cannot be locked is told as the system tells it, by both ways'
     ] as const)
       await assert.rejects(tryRecordLock(path, { ways }), (error: unknown) => systemErrorCode(error) === code)
   }
+})
+
+test('the lock of an open file is seen by all, is not inherited, and is gone when it is given up or its process is killed', async () => {
+  const path = join(folder, 'open-file')
+  assert.equal(lockHolderOf(path), undefined)
+  const lock = lockNewFile(path)
+  assert.throws(
+    () => lockNewFile(path),
+    (error: unknown) => systemErrorCode(error) === 'EEXIST',
+  )
+  // To ask opens the file and closes it.
+  for (let times = 0; times < 2; times++) assert.deepEqual(lockHolderOf(path), { pid: 0 })
+  assert.equal(isFree(path), false)
+  const outlives = spawn('sleep', ['60'])
+  lock[Symbol.dispose]()
+  lock[Symbol.dispose]()
+  assert.equal(lockHolderOf(path), undefined)
+  assert.equal(isFree(path), true)
+  outlives.kill('SIGKILL')
+
+  const other = join(folder, 'open-file-killed')
+  const code = `const { lockNewFile } = await import(${JSON.stringify(join(import.meta.dirname, 'record-lock.ts'))})
+    globalThis.lock = lockNewFile(process.argv[1]); console.log('taken'); setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code, other])
+  await once(child.stdout, 'data')
+  assert.deepEqual(lockHolderOf(other), { pid: 0 })
+  const ended = once(child, 'close')
+  child.kill('SIGKILL')
+  await ended
+  assert.equal(lockHolderOf(other), undefined)
+})
+
+test('a lock that this process has by itself is no other holder, and to ask for it does not give it up', async () => {
+  const path = join(folder, 'asked')
+  const attempt = await tryRecordLock(path)
+  assert.ok(attempt.taken)
+  assert.equal(lockHolderOf(path), undefined)
+  assert.equal(isFree(path), false)
+  await attempt.lock[Symbol.asyncDispose]()
 })

@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { once } from 'node:events'
+import { systemErrorCode } from '../base/failure.ts'
 import { printable, rawFromBytes } from '../base/raw-text.ts'
 import { loadFfi, systemErrorOf } from './libc.ts'
 
@@ -20,7 +21,7 @@ export type LockAttempt =
 export type LockWay = 'libc' | 'perl'
 
 /** fcntl.h of Linux on 64 bits: `struct flock` is type and whence of 16 bits each, start and length at 8 and 16, the process at 24. */
-const [getLock, setLock] = [5, 6]
+const [getLock, setLock, setOpenFileLock] = [5, 6, 37]
 const [writeLock, noLock] = [1, 2]
 const flockBytes = 32
 /** The kernel cuts names of processes after 15 bytes. */
@@ -51,6 +52,53 @@ export async function tryRecordLock(
       },
     },
   }
+}
+
+/**
+ * Locks a new file for as long as it is open here: until it is given up, or this process ends in whatever way. What is started meanwhile does not inherit it, and to open and close
+ * the file elsewhere in this process is no harm. Throws as `tryRecordLock` does; `EEXIST` where it is there.
+ */
+export function lockNewFile(path: string): Disposable {
+  const fcntl = bindFcntl()
+  if (fcntl === undefined) throw lockFailure('ENOSYS', path)
+  const file = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600)
+  const result = fcntl(file, setOpenFileLock, flockOf(writeLock))
+  if (result !== 0) {
+    closeSync(file)
+    throw lockFailure(systemErrorOf(-result), path)
+  }
+  let isOpen = true
+  return {
+    [Symbol.dispose]() {
+      if (isOpen) closeSync(file)
+      isOpen = false
+    },
+  }
+}
+
+/** Who else holds a lock on the file, by this call or the one above; undefined where nobody does, or there is no such file. Throws where it cannot be asked. */
+export function lockHolderOf(path: string): LockHolder | undefined {
+  // To close it would give up the lock.
+  if (heldHere.has(path)) return undefined
+  const fcntl = bindFcntl()
+  if (fcntl === undefined) throw lockFailure('ENOSYS', path)
+  let file: number
+  try {
+    file = openSync(path, constants.O_RDONLY)
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+  const asked = flockOf(writeLock)
+  const result = fcntl(file, getLock, asked)
+  closeSync(file)
+  if (result !== 0) throw lockFailure(systemErrorOf(-result), path)
+  // -1 of a lock of an open file, which no process has by itself.
+  return asked.readInt16LE(0) === noLock ? undefined : holderOf(Math.max(0, asked.readInt32LE(24)))
+}
+
+function lockFailure(code: string, path: string): Error {
+  return Object.assign(new Error(`${code}, fcntl`), { code, syscall: 'fcntl', path })
 }
 
 /** 0, or the negative number of the failure. */
@@ -88,8 +136,7 @@ function tryByLibc(fcntl: Fcntl, path: string): LockAttempt {
   const told = fcntl(file, getLock, asked)
   closeSync(file)
   const code = systemErrorOf(-result)
-  if (code !== 'EAGAIN' && code !== 'EACCES')
-    throw Object.assign(new Error(`${code}, fcntl`), { code, syscall: 'fcntl', path })
+  if (code !== 'EAGAIN' && code !== 'EACCES') throw lockFailure(code, path)
   // It may have been given up between the two calls: then there is nobody to name.
   const known = told === 0 && asked.readInt16LE(0) !== noLock
   return { taken: false, holder: holderOf(known ? asked.readInt32LE(24) : 0) }
@@ -134,7 +181,7 @@ async function tryByPerl(path: string): Promise<LockAttempt> {
   await closed
   if (word === 'held') return { taken: false, holder: holderOf(Number(number)) }
   const code = word === 'error' ? systemErrorOf(Number(number)) : 'ENOSYS'
-  throw Object.assign(new Error(`${code}, fcntl`), { code, syscall: 'fcntl', path })
+  throw lockFailure(code, path)
 }
 
 async function firstLine(child: ChildProcess): Promise<string> {

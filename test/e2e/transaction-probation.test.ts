@@ -186,3 +186,30 @@ test('C04: what was confirmed stays so, also where the stage that asked for it w
   await chroot.sh('rm /var/lib/vml/probation/5')
   assert.match((await chroot.vml(['tx', 'recover'])).stderr, /#5 is on probation until /)
 })
+
+test('C04: what is to be taken back while another transaction is open, or one waits that was tried, is taken back all the same', async () => {
+  await using chroot = await openChroot()
+  const watched = (path: string) =>
+    `(vml tx run --confirm --within 5s -- touch ${path}; echo "status $?") >/run/watched 2>&1 &
+     i=0; until grep -q 'taken back unless' /run/watched || [ $i = 600 ]; do sleep 0.1; i=$((i + 1)); done`
+  const { stdout } = await chroot.sh(
+    `set +e; ${watched('/etc/one')}
+     vml tx run -- sh -c 'i=0; until grep -q "soon as that can" /run/watched || [ $i = 600 ]; do sleep 0.1; i=$((i + 1)); done; touch /etc/other'
+     wait; cat /run/watched; ls /etc/one /etc/other
+     ${watched('/etc/two')}
+     vml tx try -- touch /etc/tried; wait; cat /run/watched; ls /etc/two
+     vml tx commit; echo "commit $?"
+     ${watched('/etc/three')}
+     vml tx undo $(vml tx list | sed -n '1s/^#\\([0-9]*\\).*/\\1/p'); vml tx confirm $(vml tx list | sed -n '2s/^#\\([0-9]*\\).*/\\1/p') 2>&1; echo "confirm $?"`,
+    { mayFail: true },
+  )
+  assert.match(
+    stdout,
+    /#1 is to be taken back .*another one is open.*\n[^]*#1 was taken back: .*\nstatus 1\n\/etc\/other\n/,
+  )
+  assert.match(
+    stdout,
+    /"touch \/etc\/tried", which was tried .* is thrown away: #\d+ is taken back now\n[^]*status 1\ncommit 4\n/,
+  )
+  assert.match(stdout, /Cannot confirm #\d+: #\d+ has taken it back\n[^]*confirm 14\n/)
+})

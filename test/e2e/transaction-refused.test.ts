@@ -373,3 +373,38 @@ test('what was made on another machine is never taken back here, and none is rec
   assert.equal(copied.status, 2, copied.stderr)
   assert.match(copied.stderr, /Cannot copy #3 into the logbook of this machine.*: it was made on lab\n/)
 })
+
+test('a vml and an apt of another container are left to their work, and mended when they were killed, whoever asks', async () => {
+  await using chroot = await openChroot()
+  const archive = await openPackageArchive(chroot)
+  const wait =
+    'touch /var/tmp/begun; i=0; while [ -e /var/tmp/wait ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i + 1)); done'
+  await archive.publish({
+    name: 'joe',
+    version: '1.0',
+    files: { '/opt/joe': 'joe\n' },
+    scripts: { postinst: `#!/bin/sh\n${wait}\n` },
+  })
+  await chroot.vml(['tx', 'enable'])
+  await chroot.vml(['tx', 'watch', '--once'])
+  const run = `vml tx run -- sh -c 'echo x >/etc/x; ${wait}'`
+  // With a /proc of its own, and with that of the machine, as `nsenter -m` and `chroot` have it out of a container.
+  const apart = 'unshare --pid --fork --mount-proc'
+  for (const work of [`${apart} ${run}`, 'unshare --pid --fork apt-get -y install joe']) {
+    const { stdout } = await chroot.sh(
+      `set +e; touch /var/tmp/wait; rm -f /var/tmp/begun
+       ${work} >/run/first 2>&1 & first=$!
+       i=0; until [ -e /var/tmp/begun ] || [ $i = 600 ]; do sleep 0.1; i=$((i + 1)); done
+       vml tx recover; echo "status $?"; ${apart} vml tx recover; echo "status $?"
+       kill -9 $(ps -o pid= --ppid $first); wait $first; rm /var/tmp/wait
+       echo killed; ${apart} vml tx recover 2>&1; ls /etc/x /opt/joe /var/lib/vml/stage/open`,
+      failed,
+    )
+    const [before = '', after = ''] = stdout.split('killed\n')
+    assert.equal(before, 'status 11\nstatus 11\n', work)
+    assert.match(after, /was cut off: nothing of it was kept\n$/, work)
+  }
+  // What is not killed ends as anywhere.
+  const { stdout } = await chroot.sh('unshare --pid --fork apt-get -y install joe 2>&1; cat /opt/joe')
+  assert.match(stdout, /To take it back: vml tx undo \d+\njoe\n$/)
+})

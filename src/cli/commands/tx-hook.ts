@@ -97,6 +97,8 @@ async function makeWay(context: Context, parts: TransactionParts): Promise<void>
     if (yielded !== undefined) context.out.note(`vml: ${yielded}`)
   }
   await recoverFirst(context, parts)
+  const { tellAbandonedProbations } = await import('../../app/probations.ts')
+  await tellAbandonedProbations(parts)
 }
 
 /** Each imports what it needs: apt waits for two of them, and what a run of dnf needs is none of theirs. */

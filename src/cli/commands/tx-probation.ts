@@ -1,10 +1,12 @@
 // `vml tx confirm` and `vml tx resume-probation`: a transaction that was committed on probation stays, or is taken back by itself.
 import { requireRoot } from '../../app/system-logbook.ts'
+import type { Logbook } from '../../app/open.ts'
 import { openTransactionParts } from '../../app/transactions.ts'
 import { claimProbations, confirmProbation, goOnWithProbation } from '../../app/probations.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
+import { entryName } from '../../engine/entries.ts'
 import { findTransaction, listTransactions } from '../../transaction/transactions.ts'
-import { defineCommand } from '../command.ts'
+import { type Context, defineCommand } from '../command.ts'
 import { shown } from '../options.ts'
 import { tellEnd } from '../probation.ts'
 import { recoverFirst } from '../recover-first.ts'
@@ -25,6 +27,7 @@ export const confirm = defineCommand({
     if (number === undefined)
       throw new VmlError('usage', `Cannot take "${shown(typed)}" for a transaction: it is a number such as 7`)
     const logbook = await context.openSystemLogbook()
+    await requireInForce(context, logbook, Number(number))
     await confirmProbation(openTransactionParts(context, logbook), Number(number)).catch(
       async (error: unknown) => {
         if (isFailure(error, 'not-found'))
@@ -36,6 +39,16 @@ export const confirm = defineCommand({
     context.out.note(`#${number} stays`)
   },
 })
+
+/** Taken back by hand meanwhile, it does not stay whatever somebody says. */
+async function requireInForce(context: Context, logbook: Logbook, number: number): Promise<void> {
+  const listed = await listTransactions(logbook, context)
+  const undoneBy = listed.find(({ entry }) => entry.number === number)?.undoneBy
+  if (undoneBy)
+    throw new VmlError('conflict', `Cannot confirm #${number}: ${entryName(undoneBy)} has taken it back`, {
+      hint: `Nothing was changed. To bring it back: vml tx redo ${number}`,
+    })
+}
 
 export const resumeProbation = defineCommand({
   description:
@@ -56,7 +69,7 @@ export const resumeProbation = defineCommand({
     const ends = await Promise.all(
       claimed.map(async (number) => ({
         number,
-        end: await goOnWithProbation(context, logbook, parts, number),
+        end: await goOnWithProbation(context, logbook, parts, number, { waits: true }),
       })),
     )
     context.out.document({
