@@ -14,6 +14,7 @@ import { regionOf } from '../stage/keep-folders.ts'
 import { mountsToHold } from '../stage/mount-plan.ts'
 import { makeFolderLike } from '../stage/stage-folder.ts'
 import { type FileStatus, here } from '../wire/libc.ts'
+import { copiesInStage } from './copies-in-stage.ts'
 import type { StageNote } from './stage-note.ts'
 import { inRoot, openFolder, pathIn, type Workplace } from './workplace.ts'
 
@@ -226,9 +227,14 @@ function takenOf(place: Holder, things: readonly HeldThing[]): readonly HeldThin
   return lostOf(place, things).filter(({ path }) => lookAt(place, inRoot(place, path)) === undefined)
 }
 
-/** That, and what has another thing at its path: whoever moved it into the stage may have made a new one there. */
+/**
+ * That, and what has another thing at its path, if it may have been moved into the stage, or was taken before that came. What a program has replaced by a newer one, as
+ * most do that write a file at once, is nobody's loss.
+ */
 function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing[] {
   const names = namesOf(place, things)
+  const wasGone = readIfThere(waitsFile(place)) !== undefined
+  let isInStage: ReturnType<typeof copiesInStage> | undefined
   const isClosed = closedSince(place)
   const [filled, robbed] = [new Set<RawPath>(), new Set<RawPath>()]
   const lost: HeldThing[] = []
@@ -249,10 +255,18 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
     }
     // It holds nothing that could be lost: its program, or another one, has made a new one.
     if (isSocket(status) && now !== undefined && isSocket(now)) continue
+    if (now !== undefined && !isFolder(status) && !wasGone) {
+      isInStage ??= copiesInStage(place)
+      if (!isFile(status) || !isInStage(thing.held, status)) continue
+    }
     lost.push(thing)
     robbed.add(parentPath(path))
   }
   return lost.toReversed()
+}
+
+function isFile({ mode }: FileStatus): boolean {
+  return (mode & 0o170000) === 0o100000
 }
 
 function isSocket({ mode }: FileStatus): boolean {
@@ -331,6 +345,9 @@ export function letGoOfWhatIsThere(place: Holder): void {
   for (const { path, held, status } of things.toReversed())
     if (!needed.has(path)) letGo(place, { held, status })
     else if (isFolder(status)) place.disk.setMtime(held, status.mtimeNs)
+  // Last: what is held from here on was taken.
+  if (readIfThere(waitsFile(place)) === undefined)
+    place.disk.writeFile(waitsFile(place), 0o600, new Uint8Array())
 }
 
 /** What cannot go yet, nor a folder with it, goes or is told with the rest: `dropHeld`. */
@@ -419,6 +436,10 @@ function keepApart(place: TellingHolder, failed: readonly HeldThing[]): void {
     held.startsWith(`${own}/`) ? below(apart, held.slice(own.length + 1)) : held,
   )
   letGoOfWhatIsThere(place)
+  for (const { own: top } of topsOf(place)) {
+    const beside = besideOf(place, top)
+    if (beside !== undefined && !failed.some(({ held }) => held.startsWith(`${beside}/`))) isRemoved(beside)
+  }
   place.disk.rename(heldFolder(place), apart)
   place.reporter.warn({
     warning: `${listed(failed.map(({ path }) => path))}: removed meanwhile, or moved into the stage, and not put back, since something else is in the way, or the machine was started anew. It is kept as ${listed(moved)}: take from there what is needed, then remove that folder`,
@@ -608,4 +629,9 @@ function socketsFile(place: Pick<Workplace, 'state'>): RawPath {
 
 function namesFile(place: Pick<Workplace, 'state'>): RawPath {
   return pathIn(heldFolder(place), 'names')
+}
+
+/** There once a stage waits. */
+function waitsFile(place: Pick<Workplace, 'state'>): RawPath {
+  return pathIn(heldFolder(place), 'waits')
 }

@@ -96,7 +96,7 @@ test('what was taken back together with others comes back with them alone, and t
   assert.throws(() => requireAlone(one, [one, ...others, undo]), refusal)
   assert.match(
     refusalOf(one, [one, ...others, undo]),
-    /For the rest of it: vml tx undo 9, then vml tx undo 2$/,
+    /For the rest of it: vml tx undo 9, then vml tx undo 2; with all .*: vml tx undo --to-before 2$/,
   )
   requireAlone(one, [one, listedOf(4, {}), undo])
   requireAlone({ ...one, undoneBy: undefined }, [one, ...others, undo])

@@ -241,9 +241,12 @@ test('a folder deeper than any call reaches keeps nothing else from being record
   // Just after a look at all, programs are not due: it says what it has not seen.
   await chroot.sh('echo tool >/usr/bin/tool')
   const some = await chroot.vml(['tx', 'watch', '--once', '--json'])
-  assert.match(some.stdout, /"outcome":"nothing","looked_at":"books"/)
+  assert.match(some.stdout, /"outcome":"nothing","looked_at":"configuration"/)
   const { stderr } = await chroot.vml(['tx', 'watch', '--once'])
-  assert.match(stderr, /^Nothing was changed by hand in \/etc, .*; programs were .* not now: --all does$/m)
+  assert.match(
+    stderr,
+    /^Nothing was changed by hand in \/etc, .*Programs .* not looked at: vml tx watch --once --all does$/m,
+  )
 })
 
 test('a program that was changed by hand and cannot be had again: no way is offered that needs it, and one that does not is not refused', async () => {

@@ -112,6 +112,15 @@ test('what a command takes out of folders that no stage holds comes back with wh
     assert.equal(await text('/tmp/up'), 'mine\n')
     await chroot.vml(['tx', 'run', '--', 'sh', '-c', 'mv /tmp/up /srv; rm -r /var/log/app; false'], failed)
     assert.equal((await text('/tmp/up')) + (await text('/var/log/app/log')), 'mine\nold\n')
+    // A rotation: the only copy is in the stage. What a program has replaced by a newer one, as apt does with a log of its own, is nobody's loss.
+    const rotating =
+      'echo new >/tmp/.new; mv /tmp/.new /tmp/state; mv /var/log/app/log /srv/old; : >/var/log/app/log; false'
+    await chroot.sh('echo state >/tmp/state')
+    const { stderr: rotated } = await chroot.vml(['tx', 'run', '--', 'sh', '-c', rotating], failed)
+    assert.match(rotated, /^warning: "\/var\/log\/app\/log": removed meanwhile, .* and not put back/m)
+    const kept = /It is kept as "([^"]+)"/.exec(rotated)?.[1] ?? ''
+    assert.equal(await text(kept), 'old\n')
+    await chroot.sh(`mv ${kept} /var/log/app/log; rm -r /var/lib/vml/held-* /tmp/state`)
     await chroot.sh(`vml tx run -- sh -c 'mv /tmp/up /srv; touch /run/moved; sleep 60' >/dev/null 2>&1 &
       until [ -e /run/moved ]; do sleep 0.1; done; kill -9 $!; rm /run/moved`)
     assert.match((await chroot.vml(['tx', 'recover'])).stderr, /"\/tmp\/up".* put back/)
