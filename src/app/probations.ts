@@ -156,6 +156,7 @@ async function takeBack(
   { number, transaction }: ProbationNote,
   reason: string,
 ): Promise<Hindrance | undefined> {
+  let isBegun = false
   try {
     await mendFirst(openTransactionParts(context, logbook))
     const { run, listed, stateHooks } = await openUndoRun(
@@ -165,7 +166,7 @@ async function takeBack(
       new Set([transaction]),
     )
     const found = listed.find(({ entry }) => entry.id === transaction)
-    if (found === undefined) return { why: `#${number} is not in the logbook`, passes: false }
+    if (found === undefined) return { why: `#${number} is not in the logbook`, passes: 'never' }
     if (found.undoneBy) return undefined
     await using _locks = await keepPackagesOut(context, lockWaitMs)
     const plan = await planUndo(
@@ -176,9 +177,10 @@ async function takeBack(
     const [first] = conflicts
     // Nothing would be taken back: who asked for a watch must not read that all is as it was.
     if (first && paths.length + plan.regenerations.length === 0)
-      return { why: `"${printable(first.path)}": ${first.reason}`, passes: false }
+      return { why: `"${printable(first.path)}": ${first.reason}`, passes: 'never' }
     if (!isNothing(plan)) {
       await throwTriedAway(run, number)
+      isBegun = true
       await runUndo({ ...run, note: reason }, plan)
     }
     if (first)
@@ -190,15 +192,16 @@ async function takeBack(
     if (context.signal.aborted) throw error
     return {
       why: messageOf(error),
-      passes: isFailure(
-        error,
-        'store.locked',
-        'unavailable.space',
-        'unavailable.network',
-        'unavailable.timeout',
-      ),
+      passes: passesOf(error, isBegun),
     }
   }
+}
+
+/** What was planned, and is refused as it is done or proved, may have met somebody who was writing. */
+function passesOf(error: unknown, isBegun: boolean): Hindrance['passes'] {
+  if (isFailure(error, 'store.locked', 'unavailable.space', 'unavailable.network', 'unavailable.timeout'))
+    return 'by itself'
+  return isBegun && isFailure(error, 'conflict', 'proof') ? 'perhaps' : 'never'
 }
 
 /** What was tried would wait for its commit, for days perhaps, and who is locked out of the machine can neither take it nor throw it away. */

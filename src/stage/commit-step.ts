@@ -95,6 +95,14 @@ function putStepBack(disk: CommitDisk, journal: Journal, step: Step): LeftPath |
   }
 }
 
+/** `recover.sh` leaves what was written since, and cannot tell that it has its old name again. */
+export function takeSecondNameBack(disk: CommitDisk, journal: Journal, step: Step): void {
+  if (step.kind !== 'create' || disk.look(step.made)) return
+  const live = below(journal.root, step.path)
+  const now = disk.look(live)
+  if (now && !isFolder(now) && hasOldName(disk, journal, now)) disk.rename(live, step.made)
+}
+
 /** A file that was moved while a program had it open: it has its old name again, or is about to, with whatever was written. */
 function hasOldName(disk: CommitDisk, journal: Journal, now: FileStatus): boolean {
   if (now.links === 1) return false

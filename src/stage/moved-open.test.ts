@@ -124,6 +124,8 @@ test('what a program writes into such a file, wherever a commit was cut off, is 
       )
       if (journal) forgetJournal(plain, journal)
       assert.equal(bench.written().length, 2, note)
+      const names = ['log', 'log.1'].filter((name) => existsSync(join(bench.root, name)))
+      assert.equal(names.length, 1, `${note}: ${names.join()}`)
       assert.ok(!existsSync(bench.journal), note)
     }
 })

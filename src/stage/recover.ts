@@ -4,7 +4,7 @@ import { asRaw, printable, type RawText } from '../base/raw-text.ts'
 import { requireUnchangedAfter } from './changed-after.ts'
 import { goForward, takeBack } from './commit.ts'
 import type { CommitDisk } from './commit-disk.ts'
-import type { LeftPath } from './commit-step.ts'
+import { type LeftPath, takeSecondNameBack } from './commit-step.ts'
 import { discardJournal, forgetJournal, removeJournal } from './forget-journal.ts'
 import {
   attributesLeftFile,
@@ -52,7 +52,10 @@ export function recover(disk: CommitDisk, folder: RawText, direction?: 'backward
   switch (found) {
     case 'PREPARED':
     case 'TAKEN-BACK':
-      if (found === 'TAKEN-BACK') setLeftAttributes(disk, journal, 'before')
+      if (found === 'TAKEN-BACK') {
+        setLeftAttributes(disk, journal, 'before')
+        for (const step of journal.steps) takeSecondNameBack(disk, journal, step)
+      }
       // It was seen, and may not be durable yet: before what it speaks of goes, it is.
       enterState(disk, journal, found)
       forgetJournal(disk, journal)

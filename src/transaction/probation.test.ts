@@ -14,7 +14,7 @@ import { type Hindrance, noteAskedProbation, runProbation } from './probation.ts
 import type { StageNote } from './stage-note.ts'
 import type { Workplace } from './workplace.ts'
 
-const locked: Hindrance = { why: 'another one is open', passes: true }
+const locked: Hindrance = { why: 'another one is open', passes: 'by itself' }
 
 async function watch(hindrances: readonly Hindrance[], waits: boolean) {
   const folder = mkdtempSync(join(tmpdir(), 'vml-probation-'))
@@ -73,8 +73,20 @@ test('who does not wait for that leaves it to whoever comes next, with the reaso
   assert.deepEqual([note?.gaveUp, isWatched], [undefined, false])
 })
 
+test('what somebody was writing is tried again some times, and no more', async () => {
+  const written: Hindrance = { why: 'it has changed meanwhile', passes: 'perhaps' }
+  const few = await watch([written, written], true)
+  assert.equal(few.end.kind, 'undone')
+  const { end, note } = await watch(
+    Array.from({ length: 50 }, () => written),
+    true,
+  )
+  assert.equal(end.kind, 'gave up')
+  assert.equal(note?.gaveUp, 'it has changed meanwhile')
+})
+
 test('what does not pass by itself ends the watch', async () => {
-  const { end, note } = await watch([{ why: 'a conflict', passes: false }], true)
+  const { end, note } = await watch([{ why: 'a conflict', passes: 'never' }], true)
   assert.equal(end.kind, 'gave up')
   assert.equal(note?.gaveUp, 'a conflict')
 })

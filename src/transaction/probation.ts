@@ -22,8 +22,8 @@ export type ProbationEnd =
 /** Why it could not be taken back. */
 export interface Hindrance {
   readonly why: string
-  /** Such as a transaction that is open, or a full disk. */
-  readonly passes: boolean
+  /** A transaction that is open, or a full disk, passes by itself; something that is written at that moment may. */
+  readonly passes: 'by itself' | 'perhaps' | 'never'
 }
 
 export interface ProbationParts {
@@ -47,6 +47,9 @@ const commandSecondsMax = 60
 const saidCharactersMax = 1000
 /** After so long it is tried again where something hinders it: at first, and at most. */
 const [hinderedMs, hinderedMsMax] = [1000, 30_000]
+
+/** Each stops services and starts them again. */
+const perhapsTriesMax = 6
 
 export function everyMsOf(withinMs: number): number {
   return Math.min(Math.max(Math.floor(withinMs / asksMin), everyMsMin), everyMsMax)
@@ -141,7 +144,7 @@ async function takeBack(parts: ProbationParts, note: ProbationNote, reason: stri
       return { kind: 'undone', reason }
     }
     const { why, passes } = hindrance
-    if (!passes) {
+    if (passes === 'never' || (passes === 'perhaps' && tries >= perhapsTriesMax)) {
       await writeProbation(place, { ...note, reason, gaveUp: why.slice(0, saidCharactersMax) })
       return { kind: 'gave up', reason, why }
     }

@@ -9,7 +9,7 @@ import { listedOf, onOption } from '../on-option.ts'
 import { formatBytes, formatMoment, plural } from '../format.ts'
 import { shown } from '../options.ts'
 import { leftBehindHere } from '../left-behind.ts'
-import { describeProbation, isOnProbation, type ProbationOf } from '../probation-state.ts'
+import { describeProbation, isOnProbation, type Probation, type ProbationOf } from '../probation-state.ts'
 import { columnWidths, type Style, table, truncate } from '../style.ts'
 import { isOwnLogbook } from '../transaction-logbook.ts'
 
@@ -78,6 +78,11 @@ async function noneText(context: Context, machine: string | undefined): Promise<
     : 'yet: vml tx enable, or vml tx run -- COMMAND'
 }
 
+function probationMark(note: Probation | undefined, style: Style): string {
+  if (note === undefined) return ''
+  return isOnProbation(note) ? style.yellow('[on probation]') : style.red('[not taken back]')
+}
+
 function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style): string[] {
   const { entry, document, undoneBy, undoneInPart, broughtBackInPart } = listed
   const marks = [
@@ -89,7 +94,7 @@ function rowOf(listed: ListedTransaction, probationOf: ProbationOf, style: Style
         : style.red('[incomplete]'),
     undoneBy ? style.dim(`[undone by ${entryName(undoneBy)}${undoneInPart ? ', in part' : ''}]`) : '',
     broughtBackInPart ? style.dim(`[brought back by ${entryName(broughtBackInPart)}, in part]`) : '',
-    isOnProbation(probationOf(listed)) ? style.yellow('[on probation]') : '',
+    probationMark(probationOf(listed), style),
   ]
   return [
     style.yellow(entryName(entry)),
