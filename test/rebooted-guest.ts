@@ -1,6 +1,6 @@
 // A Debian with systemd that is started again and again from one disk, also after its power went: QEMU is killed, and with it all that was not flushed.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, realpathSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, realpathSync, statSync, utimesSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
@@ -79,6 +79,9 @@ async function makeProgramDisk(folder: string): Promise<void> {
   mkdirSync(tree)
   for (const name of ['src', 'package.json', 'package-lock.json', 'vml', 'node_modules'])
     cpSync(join(project, name), join(tree, name), { recursive: true, preserveTimestamps: true })
+  // As an installation leaves it: else the launcher would install, for which nothing is there.
+  const { atime, mtime } = statSync(join(tree, 'package-lock.json'))
+  utimesSync(join(tree, 'node_modules/.vml-lock'), atime, mtime)
   cpSync(realpathSync(atomicLibrary), join(tree, 'libatomic.so.1'))
   await runProgram('mke2fs', ['-q', '-t', 'ext4', '-L', 'vml', '-d', tree, join(folder, 'program.img'), '1G'])
   await rm(tree, { recursive: true })
