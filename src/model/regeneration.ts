@@ -129,6 +129,11 @@ export function commandAgain({ rule, path }: ToMakeAnew, present: boolean): Rege
   return undefined
 }
 
+/** A cache that its program makes anew where it is missing, or is of something else by now: any one of it is as good. */
+export function isMadeWhenMissed(path: RawPath): boolean {
+  return ruleOf(path)?.path === 'removed'
+}
+
 /** Whether the path itself is what is made, and not what it is made of. */
 export function isMadeItself({ path, rule }: ToMakeAnew): boolean {
   return makers.some((entry) => entry.rule.name === rule && entry.path.test(path))

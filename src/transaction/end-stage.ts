@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { isFailure, messageOf, systemErrorCode, VmlError } from '../base/failure.ts'
 import { printable, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { compareRaw, type RawPath, rootPath } from '../model/raw-path.ts'
-import type { ToMakeAnew } from '../model/regeneration.ts'
+import { isMadeWhenMissed, type ToMakeAnew } from '../model/regeneration.ts'
 import type { Attributes } from '../model/tree.ts'
 import {
   type ChangeOwner,
@@ -133,7 +133,7 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
     plan,
     index,
     libc: place.libc,
-    isLeftOut: isMereWriting,
+    isLeftOut: (change) => isMereWriting(change) || isNewerCache(change, index),
     report: (event) => place.reporter.progress(event),
     signal: place.signal,
   })
@@ -148,6 +148,12 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
       },
     )
   return { stage, changeSet, outside: await outsideChanges(place) }
+}
+
+/** The machine's own is newer than the one of the stage, and either is made anew by whoever misses it: apt's caches change with each `apt-get update`. */
+function isNewerCache(change: PathChange, index: OpenStage['index']): boolean {
+  if (!isMadeWhenMissed(change.path)) return false
+  return lowerConflicts({ changes: [change], linked: new Set() }, index).length > 0
 }
 
 /**

@@ -5,6 +5,7 @@ import { isFailure, VmlError } from '../base/failure.ts'
 import { markOf } from '../base/process-mark.ts'
 import { encodeBytes, text } from '../model/document-fields.ts'
 import { type Check, count, isMisfit, objectOf, oneOf, textOf } from '../model/field-check.ts'
+import { isMadeWhenMissed } from '../model/regeneration.ts'
 import type { PathChange } from '../model/transaction.ts'
 import { cutValidations } from '../model/transaction-limits.ts'
 import { type Validation, validationsCheck } from '../model/transaction-record.ts'
@@ -170,11 +171,12 @@ function readWaiting(place: Workplace): Waiting | undefined {
   }
 }
 
-/** Everything that is committed; numbers of inodes and times of links are no part of it. */
+/** Everything that is committed, but for caches of which any one is as good; numbers of inodes and times of links are no part of it. */
 function digestOf(changes: readonly PathChange[]): string {
   const hash = createHash('sha256')
   for (const { path, before, after } of changes)
-    hash.update(`${JSON.stringify([encodeBytes(path), stateOf(before), stateOf(after)])}\n`)
+    if (!isMadeWhenMissed(path))
+      hash.update(`${JSON.stringify([encodeBytes(path), stateOf(before), stateOf(after)])}\n`)
   return hash.digest('hex')
 }
 

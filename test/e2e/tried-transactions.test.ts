@@ -85,6 +85,16 @@ test('C03, U2: what was tried is thrown away when asked, at once with --discard,
   assert.deepEqual(await numbers(chroot), [1])
 })
 
+test('a cache that apt made anew meanwhile stays as it is, and keeps nobody from the commit', async () => {
+  const chroot = await plainMachine()
+  const cache = '/var/cache/apt/pkgcache.bin'
+  await chroot.sh(`mkdir -p /var/cache/apt; echo first >${cache}`)
+  await chroot.vml(['tx', 'try', '--', 'sh', '-c', `echo staged >${cache}; echo 9 >/etc/other`])
+  await chroot.sh(`echo newer >${cache}`)
+  await chroot.vml(['tx', 'commit'])
+  assert.equal((await chroot.sh(`cat ${cache} /etc/other`)).stdout, 'newer\n9\n')
+})
+
 test('what a trial writes where no stage holds it is told, and not called unchanged', async () => {
   const chroot = await plainMachine()
   const line = 'echo 4 >/etc/calibration; echo done >/tmp/out; echo done >/var/log/out'
