@@ -39,7 +39,7 @@ import {
   type OpenLogbook,
 } from '../engine/entries.ts'
 import { lookTaken, putBackTaken, takenNotKept, tellTaken } from './held-files.ts'
-import { type KeptBefore, keptByJournal, tellCame } from './kept-before.ts'
+import { type KeptBefore, keptByJournal, tellCame, withCopies } from './kept-before.ts'
 import { dropStage, keptOutside, type OpenStage, readIfThere, restoreOutside } from './open-stage.ts'
 import { mountedFilesWritten, tellMountedFiles } from './mounted-files.ts'
 import {
@@ -191,7 +191,11 @@ export async function commitStage(
   return await recordCommitted(parts, {
     note: stage.note,
     plan: stage.plan,
-    kept: keptByJournal(parts.disk, prepared.journal),
+    kept: withCopies(
+      parts.disk,
+      keptByJournal(parts.disk, prepared.journal),
+      new Map([...prepared.moved].map(([created, removed]) => [removed, changeSet.prepared(created)])),
+    ),
     changes,
     outside,
     packages: kept,

@@ -2,7 +2,7 @@
 import { printable, type RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { filesThatStay, keptAt } from '../stage/commit.ts'
-import type { CommitDisk } from '../stage/commit-disk.ts'
+import { type CommitDisk, isSameThing } from '../stage/commit-disk.ts'
 import { forgetJournal } from '../stage/forget-journal.ts'
 import type { Journal } from '../stage/journal.ts'
 import type { Workplace } from './workplace.ts'
@@ -30,6 +30,22 @@ export function keptByJournal(
     at: (path) => (stays.has(path) ? copies.get(path) : undefined) ?? keptAt(journal, path),
     lost: () => 'it was not kept when it was replaced',
     forget: () => forgetJournal(disk, journal),
+  }
+}
+
+/** Of files that were moved while a program has them open, by their old paths: what is kept is written to, and the stage has a copy, unless that was used itself. */
+export function withCopies(
+  disk: CommitDisk,
+  kept: KeptBefore,
+  copies: ReadonlyMap<RawPath, RawText>,
+): KeptBefore {
+  return {
+    ...kept,
+    at(path) {
+      const [own, copy] = [kept.at(path), copies.get(path)]
+      const [is, other] = [own, copy].map((at) => at && disk.look(at))
+      return copy && other && !(is && isSameThing(is, other)) ? copy : own
+    },
   }
 }
 

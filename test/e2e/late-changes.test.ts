@@ -257,6 +257,15 @@ test('a program that has a file open for writing which a command, its undo or ap
     vml tx undo 4 >&2; touch /run/go; wait; cat /srv/log /srv/dir/db`)
   assert.equal(moved.stdout, 'moved\nstart\nend\nstart\nend\n')
   assert.doesNotMatch(moved.stderr, /open for writing/)
+  // What a program overwrites in it as it is moved is not what it was before.
+  await chroot.sh(`head -c 100000 /dev/zero >/srv/db
+    sh -c 'exec 3<>/srv/db; while [ ! -e /srv/db2 ]; do :; done; echo mine >&3' & writer=$!
+    while ! [ -e /proc/$writer/fd/3 ]; do sleep 0.1; done
+    vml tx run -- mv /srv/db /srv/db2; wait $writer`)
+  const { stdout: record } = await chroot.vml(['tx', 'show', '6', '--json'])
+  assert.match(record, /"complete": ?true/)
+  await chroot.vml(['tx', 'undo', '6'], { mayFail: true })
+  assert.equal((await chroot.sh('tr -d "\\000" </srv/db; head -n 1 /srv/db2')).stdout, 'mine\n')
   const archive = await openPackageArchive(chroot)
   const publish = async (version: string, postinst: string) =>
     await archive.publish({
