@@ -124,7 +124,7 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
       `Cannot end the transaction: process ${busy.join(', ')} still works in its stage`,
       {
         details: { processes: busy },
-        hint: 'Nothing was changed. End it, then vml tx recover',
+        hint: 'Nothing of it is kept. End it, or have the command wait for it, and run it again',
       },
     )
   await tellMountedFiles(place)
