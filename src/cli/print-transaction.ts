@@ -1,4 +1,5 @@
 // What a transaction changes, or an undo would, in words a person understands.
+import { firstFew } from '../base/first-few.ts'
 import { printable } from '../base/raw-text.ts'
 import { describeMixedData } from '../transaction/mixed-data.ts'
 import { describeOwnFiles } from '../transaction/further-names.ts'
@@ -204,8 +205,7 @@ function proofText(validations: readonly Validation[]): string {
 }
 
 function someOf(names: readonly string[]): string {
-  const some = names.slice(0, pathsShown).join(', ')
-  return names.length > pathsShown ? `${some} and ${names.length - pathsShown} more` : some
+  return firstFew(names, pathsShown, String)
 }
 
 export function describePlan(plan: UndoPlan) {

@@ -1,5 +1,6 @@
 // The journalled commit: everything that a stage changed goes live, or nothing of it, wherever it is cut off.
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { firstFew } from '../base/first-few.ts'
 import { printable, type RawText } from '../base/raw-text.ts'
 import { describeSystemError } from '../base/system-error.ts'
 import { nearestIn, type RawPath } from '../model/raw-path.ts'
@@ -268,14 +269,13 @@ function nothingChanged(error: unknown, at: RawText, left: readonly LeftPath[] =
 
 /** For a person: which paths, and where to find what was there before. */
 export function describeLeft(left: readonly LeftPath[]): string {
-  const named = left
-    .slice(0, namedMax)
-    .map(
-      ({ path, old, isAnew }) =>
-        `"${printable(path)}"${old === undefined ? '' : ` (before it: "${printable(old)}")`}${isAnew ? ' (it was gone, and is there again with what was in it before, for root alone)' : ''}`,
-    )
-  const others = left.length > namedMax ? ` and ${left.length - namedMax} more` : ''
-  return `Written meanwhile by somebody else, and left as it is: ${named.join(', ')}${others}`
+  const named = firstFew(
+    left,
+    namedMax,
+    ({ path, old, isAnew }) =>
+      `"${printable(path)}"${old === undefined ? '' : ` (before it: "${printable(old)}")`}${isAnew ? ' (it was gone, and is there again with what was in it before, for root alone)' : ''}`,
+  )
+  return `Written meanwhile by somebody else, and left as it is: ${named}`
 }
 
 const namedMax = 10

@@ -54,7 +54,9 @@ function sizesBelow(tops: readonly RawPath[], libc: Workplace['libc']): Readonly
       if (entry.isDirectory()) waiting.push(at)
       else if (entry.isFile()) {
         const { size, mtimeNs } = libc.statAt(here, at)
-        found.set(size, [...(found.get(size) ?? []), { at, mtimeNs }])
+        const others = found.get(size)
+        if (others) others.push({ at, mtimeNs })
+        else found.set(size, [{ at, mtimeNs }])
       }
     }
   return found

@@ -150,10 +150,14 @@ export async function lookAtStage(place: Workplace, stage: OpenStage): Promise<L
   return { stage, changeSet, outside: await outsideChanges(place) }
 }
 
+const none: ReadonlySet<string> = new Set()
+
 /** The machine's own is newer than the one of the stage, and either is made anew by whoever misses it: apt's caches change with each `apt-get update`. */
 function isNewerCache(change: PathChange, index: OpenStage['index']): boolean {
-  if (!isMadeWhenMissed(change.path)) return false
-  return lowerConflicts({ changes: [change], linked: new Set() }, index).length > 0
+  // Nearly nothing is: that is asked first, of each path of a change.
+  return (
+    lowerConflicts({ changes: [change], linked: none }, index).length > 0 && isMadeWhenMissed(change.path)
+  )
 }
 
 /**

@@ -1,7 +1,8 @@
 // Numbers of users and groups that an undo leaves with paths that are not theirs: the user goes and a file stays, or a file comes back and the number is somebody else's by now.
-import type { RawPath } from '../model/raw-path.ts'
-import { rootPath } from '../model/raw-path.ts'
-import type { PlannedContent, UndoPaths, UndoView } from './undo-plan.ts'
+import { type RawPath, rootPath } from '../model/raw-path.ts'
+import type { TransactionContents } from './transaction-contents.ts'
+import { plannedBytes } from './undo-packages.ts'
+import type { UndoPaths, UndoView } from './undo-plan.ts'
 import { pathIn } from './workplace.ts'
 
 export interface ForeignNumber {
@@ -21,7 +22,8 @@ const files = [
 
 /** Of the paths that the plan knows. Reads only; where a list of users cannot be read nothing is told. */
 export async function findForeignNumbers(
-  view: UndoView,
+  view: Pick<UndoView, 'now' | 'contentNow'>,
+  contents: TransactionContents,
   paths: UndoPaths,
 ): Promise<readonly ForeignNumber[]> {
   const found: ForeignNumber[] = []
@@ -30,7 +32,7 @@ export async function findForeignNumbers(
     const now = accountsOf(view.contentNow(path))
     const planned = paths.paths.find((each) => each.path === path)
     if (planned?.content) {
-      const after = new Set(accountsOf(await contentOf(view, planned.content)).values())
+      const after = new Set(accountsOf(await plannedBytes(contents, planned.content)).values())
       for (const [name, number] of now) {
         if (after.has(number)) continue
         const staying = [...paths.kept, ...paths.conflicts].map((each) => each.path)
@@ -40,7 +42,7 @@ export async function findForeignNumbers(
     }
     const conflict = paths.conflicts.find((each) => each.path === path)
     if (conflict?.old === undefined) continue
-    const then = accountsOf(await contentOf(view, conflict.old))
+    const then = accountsOf(await plannedBytes(contents, conflict.old))
     const names = new Map([...now].map(([name, number]) => [number, name]))
     for (const name of conflict.keys) {
       const number = then.get(name)
@@ -51,12 +53,6 @@ export async function findForeignNumbers(
     }
   }
   return found
-}
-
-async function contentOf(view: UndoView, content: PlannedContent): Promise<Buffer> {
-  return content.kind === 'bytes'
-    ? content.bytes
-    : await view.contentBefore(content.transaction, content.change)
 }
 
 /** passwd(5), group(5): numbers by name. */

@@ -1,4 +1,5 @@
 // Names of files that stay: what an undo brings back as a further name of such a file, and what it can only bring back as a file of its own.
+import { firstFew } from '../base/first-few.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { sameState } from '../model/transaction.ts'
@@ -73,11 +74,12 @@ function isOneFile(view: UndoView, { now }: PlannedPath, name: RawPath): boolean
 
 /** Of one or more. */
 export function describeOwnFiles(files: readonly OwnFile[]): string {
-  const some = files
-    .slice(0, toldMax)
-    .map(({ path, otherNames }) => `${printable(path)} (of ${otherNames.map(printable).join(', ')})`)
-  const more = files.length > toldMax ? ` and ${files.length - toldMax} more` : ''
-  return `${files.length === 1 ? '1 path' : `${files.length} paths`} put back as a file of its own, no further name of the file that it was a name of before: ${some.join(', ')}${more}`
+  const some = firstFew(
+    files,
+    toldMax,
+    ({ path, otherNames }) => `${printable(path)} (of ${otherNames.map(printable).join(', ')})`,
+  )
+  return `${files.length === 1 ? '1 path' : `${files.length} paths`} put back as a file of its own, no further name of the file that it was a name of before: ${some}`
 }
 
 const toldMax = 10

@@ -68,13 +68,33 @@ export async function findHandChanges(parts: Workplace): Promise<readonly PathCh
   await using _lock = await lockBaseline(parts)
   const known = readKnownIndex(parts)
   if (known === undefined) return []
-  const { isSeen } = openSight(parts)
-  const now = scanRoot(viewNow(parts), parts).index
-  const differences = [...differencesOf(known.index, now, { within: undefined, isSeen })]
+  const { found } = await compareWith(parts, known.index, { now: scanRoot(viewNow(parts), parts).index })
+  return found.changes
+}
+
+interface Compared {
+  readonly found: Found
+  /** VML's own, which is not to be known. */
+  readonly own: readonly RawPath[]
+  /** Contents of thousands of files: read where one is asked for. */
+  baseline(): Baseline
+}
+
+async function compareWith(
+  parts: Workplace,
+  known: RootIndex,
+  { now, within }: { readonly now: RootIndex; readonly within?: readonly RawPath[] | undefined },
+): Promise<Compared> {
+  const { own, isSeen } = openSight(parts)
+  const differences = [...differencesOf(known, now, { within, isSeen })]
   let read: Baseline | undefined
   const baseline = () => (read ??= readBaseline(parts) ?? noBaseline)
-  const { changes } = await findChanges(parts, differences, { rules: await watchRules(parts), baseline })
-  return changes
+  if (differences.length === 0) return { found: { changes: [], rows: new Map() }, own, baseline }
+  return {
+    found: await findChanges(parts, differences, { rules: await watchRules(parts), baseline }),
+    own,
+    baseline,
+  }
 }
 
 /**
@@ -88,15 +108,8 @@ export async function recordHandChanges(
 ): Promise<HandRecord | undefined> {
   const old = readKnownIndex(parts)
   if (old === undefined) return undefined
-  const sight = openSight(parts)
-  const differences = [...differencesOf(old.index, now, { within, isSeen: sight.isSeen })]
-  const forgotten = sight.own.map((path) => ({ path, owner: { kind: 'script' } as const }))
-  if (differences.length + forgotten.length === 0) return undefined
-  const rules = await watchRules(parts)
-  // Contents of thousands of files: read where one is asked for.
-  let read: Baseline | undefined
-  const baseline = () => (read ??= readBaseline(parts) ?? noBaseline)
-  const found = await findChanges(parts, differences, { rules, baseline })
+  const { found, own, baseline } = await compareWith(parts, old.index, { now, within })
+  const forgotten = own.map((path) => ({ path, owner: { kind: 'script' } as const }))
   if (found.changes.length === 0) {
     // Times of folders and the like: cheap to find again.
     if (found.rows.size > rowsToKeepMax || forgotten.length > 0)

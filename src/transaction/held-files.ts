@@ -2,13 +2,14 @@
 import { randomBytes } from 'node:crypto'
 import { constants, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs'
 import { systemErrorCode, VmlError } from '../base/failure.ts'
+import { firstFew } from '../base/first-few.ts'
 import { markOf } from '../base/process-mark.ts'
 import { asRaw, printable, rawFromBytes, rawFromString, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { isWithin, parentPath, parseRawPath, type RawPath } from '../model/raw-path.ts'
 import type { PathChange } from '../model/transaction.ts'
 import type { NotKept } from '../model/transaction-record.ts'
 import { isFolder, isLink, isSameThing } from '../stage/commit-disk.ts'
-import { outlineOf } from '../stage/fingerprint.ts'
+import { outlineOf, typeOf } from '../stage/fingerprint.ts'
 import { inHeldFolder } from '../stage/held-folder.ts'
 import { regionOf } from '../stage/keep-folders.ts'
 import { mountsToHold } from '../stage/mount-plan.ts'
@@ -257,7 +258,7 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
     if (isSocket(status) && now !== undefined && isSocket(now)) continue
     if (now !== undefined && !isFolder(status) && !wasGone) {
       isInStage ??= copiesInStage(place)
-      if (!isFile(status) || !isInStage(thing.held, status)) continue
+      if (typeOf(status.mode) !== 'file' || !isInStage(thing.held, status)) continue
     }
     lost.push(thing)
     robbed.add(parentPath(path))
@@ -265,12 +266,8 @@ function lostOf(place: Holder, things: readonly HeldThing[]): readonly HeldThing
   return lost.toReversed()
 }
 
-function isFile({ mode }: FileStatus): boolean {
-  return (mode & 0o170000) === 0o100000
-}
-
 function isSocket({ mode }: FileStatus): boolean {
-  return (mode & 0o170000) === 0o140000
+  return typeOf(mode) === 'socket'
 }
 
 /** Sockets that a program had when they were held, and none has by now: it removed them itself, and some do not start where one is there. Of those that the list does not tell (another network namespace, a relative name) nobody knows. */
@@ -569,10 +566,7 @@ function outermost(paths: readonly RawPath[]): readonly RawPath[] {
 }
 
 function listed(paths: readonly RawPath[]): string {
-  const some = outermost(paths)
-  const left = some.length - toldMax
-  const names = some.slice(0, toldMax).map((path) => `"${printable(path)}"`)
-  return `${names.join(', ')}${left > 0 ? ` and ${left} more` : ''}`
+  return firstFew(outermost(paths), toldMax, (path) => `"${printable(path)}"`)
 }
 
 function below(folder: RawPath, name: string): RawPath {

@@ -1,4 +1,5 @@
 // Where what stood at a path before a change lies until the change is recorded.
+import { firstFew } from '../base/first-few.ts'
 import { printable, type RawText } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import { filesThatStay, keptAt } from '../stage/commit.ts'
@@ -51,9 +52,8 @@ export function withCopies(
 
 export function tellCame({ reporter }: Pick<Workplace, 'reporter'>, came: readonly RawPath[]): void {
   if (came.length === 0) return
-  const [named, others] = [came.slice(0, namedMax), Math.max(0, came.length - namedMax)]
   reporter.warn({
-    warning: `What was written meanwhile into what the transaction removed or replaced was put back: ${named.map(printable).join(', ')}${others > 0 ? ` and ${others} more` : ''}`,
+    warning: `What was written meanwhile into what the transaction removed or replaced was put back: ${firstFew(came, namedMax, printable)}`,
   })
 }
 

@@ -1,4 +1,5 @@
 // Data of a service that an undo takes back in part: files of it that no record has were written since, and stay.
+import { firstFew } from '../base/first-few.ts'
 import { printable } from '../base/raw-text.ts'
 import type { RawPath } from '../model/raw-path.ts'
 import type { ReadTransaction } from './transaction-entry.ts'
@@ -53,10 +54,9 @@ function sinceMs(transactions: readonly ReadTransaction[], paths: readonly RawPa
 }
 
 export function describeMixedData({ folder, takenBack, written, isWhole }: MixedData): string {
-  const some = written.slice(0, toldMax).map(printable).join(', ')
-  const more = written.length > toldMax ? ` and ${written.length - toldMax} more` : ''
+  const some = firstFew(written, toldMax, printable)
   const stays = written.length === 1 ? '1 other was' : `${written.length} others were`
-  return `data in ${printable(folder)}: ${takenBack.length === 1 ? '1 path is' : `${takenBack.length} paths are`} taken back, while ${stays} written since and ${written.length === 1 ? 'stays' : 'stay'}: ${some}${more}${isWhole ? '' : '; there are too many paths to look at all'}`
+  return `data in ${printable(folder)}: ${takenBack.length === 1 ? '1 path is' : `${takenBack.length} paths are`} taken back, while ${stays} written since and ${written.length === 1 ? 'stays' : 'stay'}: ${some}${isWhole ? '' : '; there are too many paths to look at all'}`
 }
 
 const toldMax = 10

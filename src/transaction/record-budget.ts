@@ -89,7 +89,9 @@ const roundsMax = 10
  */
 export async function fitRecords(keeping: RecordKeeping, budget: RecordBudget): Promise<void> {
   const { place, logbook } = keeping
-  const { limitBytes } = budget
+  const { limitBytes, usedBytes } = budget
+  const used = await usedBytes()
+  if (used <= limitBytes) return await announce(keeping, { limitBytes, used })
   let plan = await planRecordBudget(keeping, budget)
   for (let round = 0; round < roundsMax && plan && plan.going.length > 0; round++) {
     place.reporter.warn({
@@ -104,7 +106,7 @@ export async function fitRecords(keeping: RecordKeeping, budget: RecordBudget): 
     plan = await planRecordBudget(keeping, budget)
   }
   if (plan) place.reporter.warn({ warning: describeExcess(plan) })
-  else await announce(keeping, budget)
+  else await announce(keeping, { limitBytes, used: await usedBytes() })
 }
 
 /** Of a plan that is met by nothing, or not yet. */
@@ -119,7 +121,7 @@ export function describeExcess(plan: BudgetPlan): string {
   return `${start}${why}. ${howToKeep}`
 }
 
-export function namesOf({ going }: Pick<BudgetPlan, 'going'>): string {
+function namesOf({ going }: Pick<BudgetPlan, 'going'>): string {
   return going.map(({ entry }) => entryName(entry)).join(', ')
 }
 
@@ -129,8 +131,11 @@ export const howToKeep = `vml copy keeps them elsewhere; ${howToRaise}`
 /** From here on it is said what goes first, while it can still be copied elsewhere or the budget be raised. */
 const announcedShare = 0.9
 
-async function announce(keeping: RecordKeeping, { limitBytes, usedBytes }: RecordBudget): Promise<void> {
-  if ((await usedBytes()) <= limitBytes * announcedShare) return
+async function announce(
+  keeping: RecordKeeping,
+  { limitBytes, used }: { readonly limitBytes: number; readonly used: number },
+): Promise<void> {
+  if (used <= limitBytes * announcedShare) return
   const newestFirst = (await readTransactions(keeping)).toReversed()
   const [next] = goingOrder(await measured(keeping, newestFirst, limitBytes), limitBytes)
   const record = next === undefined ? undefined : newestFirst[next]

@@ -1,6 +1,7 @@
 // Changes that were made by hand, once they are found, as a transaction of their own.
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
+import { firstFew } from '../base/first-few.ts'
 import { printable, printableText, type RawText, rawToBytes } from '../base/raw-text.ts'
 import { listEntries, nextEntryNumber } from '../engine/entries.ts'
 import type { RawPath } from '../model/raw-path.ts'
@@ -167,19 +168,14 @@ const titlePathCharactersMax = 120
 /** What a hold changes is a word in the list of all packages: the name of that file would tell nobody. */
 function titleOf(changes: readonly PathChange[], holds: ChangedHolds | undefined): string {
   const held = [
-    ...(holds?.held.length ? [`${someOf(holds.held)} pinned`] : []),
-    ...(holds?.released.length ? [`${someOf(holds.released)} unpinned`] : []),
+    ...(holds?.held.length ? [`${firstFew(holds.held, namesToldMax, printableText)} pinned`] : []),
+    ...(holds?.released.length ? [`${firstFew(holds.released, namesToldMax, printableText)} unpinned`] : []),
   ]
   const isAlone = held.length > 0 && changes.length === 1
   return `changes by hand: ${[...(isAlone ? [] : [pathsText(changes)]), ...held].join('; ')}`
 }
 
 const namesToldMax = 3
-
-function someOf(names: readonly string[]): string {
-  const more = names.length > namesToldMax ? ` and ${names.length - namesToldMax} more` : ''
-  return `${names.slice(0, namesToldMax).map(printableText).join(', ')}${more}`
-}
 
 /** The path that says most: a file rather than the folder above it. */
 function pathsText(changes: readonly PathChange[]): string {

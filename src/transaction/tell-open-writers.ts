@@ -1,4 +1,5 @@
 // Tells which programs have a file open that a commit, or its take-back, has moved aside.
+import { firstFew } from '../base/first-few.ts'
 import { printable } from '../base/raw-text.ts'
 import type { Journal } from '../stage/journal.ts'
 import { findOpenWriters, type WriterSearch } from '../stage/open-writers.ts'
@@ -13,12 +14,13 @@ export function tellOpenWriters(
   const until = clock.now() + searchMs
   const found = findOpenWriters(disk, journal, { aside, mayGoOn: () => clock.now() < until })
   if (found.length === 0) return
-  const named = found
-    .slice(0, namedMax)
-    .map(({ path, processId, program }) => `${printable(program)} (${processId}): ${printable(path)}`)
-  const others = found.length > namedMax ? ` and ${found.length - namedMax} more` : ''
+  const named = firstFew(
+    found,
+    namedMax,
+    ({ path, processId, program }) => `${printable(program)} (${processId}): ${printable(path)}`,
+  )
   reporter.warn({
-    warning: `A program has a file open for writing that was replaced or removed, and what it writes is lost until it opens it again; restart it: ${named.join(', ')}${others}`,
+    warning: `A program has a file open for writing that was replaced or removed, and what it writes is lost until it opens it again; restart it: ${named}`,
   })
 }
 

@@ -303,7 +303,7 @@ async function planOnce(
         isThere: (path) => view.now(path) !== undefined,
       }),
       together: broughtBackWith(parts, request, newestFirst),
-      foreign: await findForeignNumbers(view, paths),
+      foreign: await findForeignNumbers(view, contents, paths),
       changedAgain: [...kept].flatMap(([name, why]) => (why === 'changed again' ? [name] : [])).toSorted(),
     },
   }

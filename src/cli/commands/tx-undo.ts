@@ -5,6 +5,7 @@ import { type OpenUndo, openUndoRun } from '../../app/undo-run.ts'
 import { packagePinsHere } from '../../app/package-questions.ts'
 import { requireRecording, requireWritable } from '../../app/system-logbook.ts'
 import { isFailure, VmlError } from '../../base/failure.ts'
+import { firstFew } from '../../base/first-few.ts'
 import { printable } from '../../base/raw-text.ts'
 import { entryName, entryNames } from '../../engine/entries.ts'
 import type { TransactionParts } from '../../transaction/end-stage.ts'
@@ -232,9 +233,8 @@ async function pathsChangedByHand(parts: TransactionParts): Promise<string[]> {
 
 /** They become a transaction of their own first, and the newest of those that go. */
 function printByHand(told: Output, paths: readonly string[]): void {
-  const others = paths.length > byHandNamed ? ` and ${paths.length - byHandNamed} more` : ''
-  const named = paths.slice(0, byHandNamed).join(', ')
-  told.line(`  changed by hand since, would be recorded first, and go, too: ${named}${others}`)
+  const named = firstFew(paths, byHandNamed, String)
+  told.line(`  changed by hand since, would be recorded first, and go, too: ${named}`)
 }
 
 const byHandNamed = 10
